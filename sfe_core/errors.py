@@ -1,0 +1,28 @@
+"""The errors that reach a person: one line that says where, what was found and what to do."""
+
+
+class SfeError(Exception):
+    """Base of every error the command line shows as one line instead of a traceback.
+
+    Args:
+        where: the field, file or option at fault, e.g. `sfe.yaml: train.steps`.
+        problem: what was found there, with the value.
+        remedy: what is allowed and the next step to take.
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, problem: str, remedy: str = "") -> None:
+        self.where, self.problem, self.remedy = str(where), problem, remedy
+        line = f"{where}: {problem}" + (f"; {remedy}" if remedy else "")
+        super().__init__(" ".join(line.split()))
+
+
+class UserError(SfeError):
+    """Something the user gave is wrong: a field, a path, an option. Exit code 2."""
+
+    exit_code = 2
+
+
+class RunError(SfeError):
+    """The work itself could not be done: a full disk, a lost worker, a torn file. Exit code 1."""

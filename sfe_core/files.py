@@ -1,0 +1,117 @@
+"""Files written whole or not at all, and the names and hashes they go by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sfe_core.errors import RunError, UserError
+
+TEMPORARY_MARK = ".sfe-partial-"
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside `target` (file or folder) that becomes `target` on success.
+
+    The temporary name keeps the suffix, so that writers that look at it (PIL, pandas) still work.
+    A folder that stands at `target` is replaced only once the new one is whole.
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(target.parent, f"cannot be made ({error.strerror})", "check it") from error
+    partial = target.with_name(f"{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}-{target.name}")
+    try:
+        yield partial
+        if partial.is_dir() and target.is_dir():
+            retired = target.with_name(f"{TEMPORARY_MARK}{uuid.uuid4().hex[:8]}-old")
+            os.replace(target, retired)
+            os.replace(partial, target)
+            shutil.rmtree(retired)
+        else:
+            os.replace(partial, target)
+    except OSError as error:
+        raise RunError(
+            target, f"cannot be written ({error.strerror})", "free space or check permissions"
+        ) from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_path(target) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(
+            hashlib, "file_digest"
+        ) else _sha256_stream(stream)
+
+
+def _sha256_stream(stream: Any) -> str:
+    # Python 3.10 has no hashlib.file_digest.
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_folder(folder: Path) -> str:
+    """Hex SHA-256 over the names and bytes of every file below `folder`, in name order."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(sha256_file(path).encode())
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex SHA-256 of a JSON-able value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from a run seed and the names of what is drawn, e.g. (seed, key, "noise").
+
+    The same parts give the same seed on every machine; order of work and batch size play no part.
+    """
+    text = "\0".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def key_of(photo: Path, photos_folder: Path) -> str:
+    """The key of a photo: its path below the photos folder, without extension, always with `/`."""
+    return photo.relative_to(photos_folder).with_suffix("").as_posix()
+
+
+def check_key(key: str, where: str) -> str:
+    """Return `key`, or raise a UserError if it could leave its folder."""
+    parts = re.split(r"[/\\]", key)
+    if not key or key.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", key):
+        raise UserError(
+            where, f"key {key!r} is not a path below photos/", "write it as subfolder/name"
+        )
+    return key

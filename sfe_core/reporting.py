@@ -1,0 +1,48 @@
+"""How long work tells of itself without printing: the core calls a `Reporter`, the CLI draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Task(Protocol):
+    """One piece of countable work under way."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more units are done; `note` is a short figure to show beside the bar."""
+
+
+class _SilentTask:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        del count, note
+
+
+class Reporter:
+    """The silent reporter, and the interface every other one follows."""
+
+    @contextmanager
+    def task(self, title: str, total: int | None = None) -> Iterator[Task]:
+        """Open a bar of `total` units (None: unknown) for the length of the `with` block."""
+        del title, total
+        yield _SilentTask()
+
+    def track(self, items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
+        """Yield `items` one by one, advancing a bar by one each."""
+        if total is None and hasattr(items, "__len__"):
+            total = len(items)  # type: ignore[arg-type]
+        with self.task(title, total) as task:
+            for item in items:
+                yield item
+                task.advance()
+
+    def say(self, message: str) -> None:
+        """A line worth keeping on the screen."""
+        del message
+
+    def warn(self, message: str) -> None:
+        """Something is off, and the work goes on."""
+        del message
