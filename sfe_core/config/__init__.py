@@ -1,0 +1,1 @@
+"""sfe.yaml as typed, documented models: one default each, unknown keys refused."""
