@@ -1,0 +1,6 @@
+"""The `sfe` command."""
+
+
+def run() -> None:
+    """Entry point."""
+    raise SystemExit("being built")

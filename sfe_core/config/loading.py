@@ -1,0 +1,132 @@
+"""From defaults, a preset, sfe.yaml and --set to one checked configuration, and where each value
+came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sfe_core.config.layers import Layer, flatten, merge, nest, read_layer
+from sfe_core.config.model import Config
+from sfe_core.config.presets import preset_layers
+from sfe_core.config.problems import check_keys, explain
+from sfe_core.config.workspace import Workspace
+from sfe_core.config.yaml_reading import parse_yaml
+from sfe_core.errors import UserError
+
+CONFIG_NAME = "sfe.yaml"
+DEFAULT_PRESET = Config().preset
+# Values that name an asset or a path; a path in them is meant from the workspace.
+PATH_KEYS = ("model.base", "loss.emotion_network", "evaluate.judge")
+
+
+@dataclass(frozen=True)
+class LoadedWorkspace:
+    """A workspace and the origin of each of its values.
+
+    Attributes:
+        workspace: the folder with its effective configuration.
+        origins: dotted key to `default`, `preset NAME`, `sfe.yaml` or `--set`.
+    """
+
+    workspace: Workspace
+    origins: dict[str, str]
+
+
+def load_workspace(root: Path, overrides: list[str] | tuple[str, ...] = ()) -> Workspace:
+    """Read the workspace at `root`: defaults < preset < sfe.yaml < `overrides`.
+
+    Args:
+        root: folder with a sfe.yaml.
+        overrides: `section.key=value` strings, values in YAML; the last one wins.
+
+    Raises:
+        UserError: no sfe.yaml, bad YAML, an unknown key (names the one meant), a bad value.
+    """
+    return load_with_origins(root, overrides).workspace
+
+
+def load_with_origins(root: Path, overrides: list[str] | tuple[str, ...] = ()) -> LoadedWorkspace:
+    """As `load_workspace`, and say where each value came from."""
+    root = Path(root).expanduser().resolve()
+    layers = [_file_layer(root), override_layer(overrides)]
+    config, origins = resolve(layers)
+    return LoadedWorkspace(Workspace(root, _paths_from(config, root)), origins)
+
+
+def preset_config(name: str) -> Config:
+    """The effective configuration of a shipped preset, nothing else set."""
+    return resolve([Layer(CONFIG_NAME, {"preset": name})])[0]
+
+
+def resolve(layers: list[Layer]) -> tuple[Config, dict[str, str]]:
+    """Put `layers` (weakest first) over their preset and the defaults.
+
+    Returns:
+        The checked configuration, and the origin of each dotted key.
+    """
+    for layer in layers:
+        check_keys(layer)
+    preset, source = DEFAULT_PRESET, "default"
+    for layer in layers:
+        if "preset" in layer.values:
+            preset, source = layer.values["preset"], layer.source
+    stack = [Layer("default", Config().model_dump(mode="json"))]
+    stack += [*preset_layers(preset, source), *layers]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in stack:
+        check_keys(layer)
+        merged = merge(merged, layer.values)
+        origins.update(dict.fromkeys(flatten(layer.values), layer.source))
+    try:
+        config = Config.model_validate(merged)
+    except ValidationError as error:
+        raise explain(error, origins) from error
+    known = flatten(config.model_dump(mode="json"))
+    return config, {key: origins.get(key, "default") for key in known}
+
+
+def override_layer(overrides: list[str] | tuple[str, ...]) -> Layer:
+    """Read `section.key=value` strings into the strongest layer.
+
+    Raises:
+        UserError: one has no `=` or no key, or its value is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not key or not all(key.split(".")):
+            raise UserError(
+                f"--set {override}", "not of the form section.key=value", "e.g. train.steps=50"
+            )
+        values = merge(values, nest(key, parse_yaml(text, f"--set {key}")))
+    return Layer("--set", values)
+
+
+def _file_layer(root: Path) -> Layer:
+    file = root / CONFIG_NAME
+    if not root.is_dir():
+        raise UserError(root, "is not a folder", "give a workspace with --workspace DIR")
+    if not file.is_file():
+        raise UserError(
+            file, "does not exist", "run `sfe init --preset tiny` there, or give --workspace DIR"
+        )
+    return read_layer(file, CONFIG_NAME)
+
+
+def _paths_from(config: Config, root: Path) -> Config:
+    """Make a relative path in `PATH_KEYS` (it has a slash; asset names have none) absolute."""
+    for dotted in PATH_KEYS:
+        section_name, key = dotted.split(".")
+        section = getattr(config, section_name)
+        value = getattr(section, key)
+        if "/" in value or "\\" in value:
+            path = str((root / Path(value).expanduser()).resolve())
+            section = section.model_copy(update={key: path})
+            config = config.model_copy(update={section_name: section})
+    return config

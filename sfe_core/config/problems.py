@@ -1,0 +1,108 @@
+"""What is wrong with a configuration, in one line that names the field, the value and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sfe_core.config.layers import Layer
+from sfe_core.config.model import Config
+from sfe_core.errors import UserError
+
+CLOSE_ENOUGH = 0.6
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    """Section name to its model, in the order of sfe.yaml."""
+    return {
+        name: field.annotation
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+def known_keys() -> list[str]:
+    """Every key of sfe.yaml, dotted, in its order."""
+    keys = [name for name in Config.model_fields if name not in sections()]
+    for name, model in sections().items():
+        keys += [f"{name}.{key}" for key in model.model_fields]
+    return keys
+
+
+def check_keys(layer: Layer) -> None:
+    """Raise a UserError for the first key of `layer` that sfe.yaml does not have."""
+    for name, value in layer.values.items():
+        if name not in Config.model_fields:
+            raise _unknown(layer.source, _first_leaf(str(name), value), str(name))
+        model = sections().get(name)
+        if model is None or value is None:
+            continue
+        if not isinstance(value, dict):
+            raise UserError(
+                f"{layer.source}: {name}",
+                f"{value!r} where a section belongs",
+                f"its keys are {', '.join(model.model_fields)}",
+            )
+        for key in value:
+            if key not in model.model_fields:
+                raise _unknown(layer.source, f"{name}.{key}", name)
+
+
+def explain(error: ValidationError, origins: dict[str, str]) -> UserError:
+    """The first problem of a pydantic error as a UserError.
+
+    Args:
+        error: from validating a `Config`.
+        origins: dotted key to the source that set it.
+    """
+    problem = error.errors()[0]
+    dotted = ".".join(str(part) for part in problem["loc"][:2])
+    if not dotted:
+        return UserError("sfe.yaml", str(problem["ctx"]["error"]), "change one of the two")
+    found = problem["input"]
+    allowed = problem["msg"].replace("Input should be", "allowed is")
+    if len(problem["loc"]) > 2 and problem["loc"][2] != "[key]":
+        found = f"{found!r} (entry {problem['loc'][2]})"
+    else:
+        found = repr(found)
+    source = origins.get(dotted) or next(
+        (origins[key] for key in origins if key.startswith(dotted + ".")), "sfe.yaml"
+    )
+    return UserError(f"{source}: {dotted}", f"found {found}", allowed)
+
+
+def suggest(dotted: str) -> list[str]:
+    """The known keys that `dotted` may have been meant for, best first, at most three."""
+    section, _, key = dotted.rpartition(".")
+    known = known_keys()
+
+    def score(candidate: str) -> float:
+        candidate_section, _, candidate_key = candidate.rpartition(".")
+        alike = difflib.SequenceMatcher(None, key, candidate_key).ratio()
+        # A key mistyped in the right section is likelier than the same word from another one.
+        closeness = difflib.SequenceMatcher(None, section, candidate_section).ratio()
+        return alike if alike < CLOSE_ENOUGH else alike + 0.5 * closeness
+
+    ranked = sorted(known, key=score, reverse=True)
+    good = [candidate for candidate in ranked if score(candidate) >= CLOSE_ENOUGH]
+    return [candidate for candidate in good if score(candidate) > score(good[0]) - 0.15][:3]
+
+
+def _unknown(source: str, dotted: str, section: str) -> UserError:
+    where, problem = f"{source}: {dotted}", "there is no such key"
+    meant = suggest(dotted)
+    if meant:
+        return UserError(where, problem, f"did you mean {' or '.join(meant)}?")
+    model = sections().get(section)
+    allowed = list(model.model_fields) if model else list(Config.model_fields)
+    place = section if model else "the top level"
+    return UserError(where, problem, f"{place} has {', '.join(allowed)}")
+
+
+def _first_leaf(dotted: str, value: Any) -> str:
+    if isinstance(value, dict) and value:
+        key = next(iter(value))
+        return f"{dotted}.{key}"
+    return dotted
