@@ -1,0 +1,108 @@
+"""A split of the corpus as a torch Dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sfe_core.corpus.layout import MAP_FOLDERS
+from sfe_core.corpus.reader import Corpus
+from sfe_core.emotions import EMOTIONS
+
+NO_EMOTION = -1
+
+
+class FaceItem(TypedDict):
+    """One face: image [3, R, R] in [-1, 1], maps [3, R, R] in [0, 1], labels."""
+
+    key: str
+    image: Tensor
+    maps: dict[str, Tensor]
+    caption: str
+    emotion: int  # place in EMOTIONS, -1 where unknown
+    valence: float  # in [-1, 1], nan where unknown
+    arousal: float
+
+
+class FaceBatch(TypedDict):
+    """A batch: image [B, 3, R, R], maps name → [B, 3, R, R], emotion [B] int64, the rest [B]."""
+
+    key: list[str]
+    image: Tensor
+    maps: dict[str, Tensor]
+    caption: list[str]
+    emotion: Tensor
+    valence: Tensor
+    arousal: Tensor
+
+
+class FaceDataset(Dataset[FaceItem]):
+    """The faces of one split, in the order of their keys.
+
+    Args:
+        corpus: an open corpus.
+        split: name of the split.
+        maps: names of the guidance maps to read; none read where empty.
+        resolution: side R of pictures and maps, pixels.
+
+    Attributes:
+        keys: the keys, in order.
+        emotions: [N] int64, the place in EMOTIONS of each, -1 where unknown.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: str,
+        maps: Sequence[str] = tuple(MAP_FOLDERS),
+        resolution: int = 512,
+    ) -> None:
+        self.corpus, self.maps, self.resolution = corpus, tuple(maps), resolution
+        rows = corpus.split(split)
+        self.keys: list[str] = rows["key"].tolist()
+        self._captions: list[str] = [caption or "" for caption in rows["caption"]]
+        self._valence: list[float] = rows["valence"].astype(float).tolist()
+        self._arousal: list[float] = rows["arousal"].astype(float).tolist()
+        self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> FaceItem:
+        key = self.keys[index]
+        return FaceItem(
+            key=key,
+            image=self.corpus.image(key, self.resolution),
+            maps=self.corpus.maps(key, self.resolution, self.maps),
+            caption=self._captions[index],
+            emotion=int(self.emotions[index]),
+            valence=self._valence[index],
+            arousal=self._arousal[index],
+        )
+
+
+def emotion_index(name: str | None) -> int:
+    """The place of an emotion in EMOTIONS, -1 for None or a missing value."""
+    if name is None or (isinstance(name, float) and math.isnan(name)):
+        return NO_EMOTION
+    return EMOTIONS.index(name)
+
+
+def collate(items: Sequence[FaceItem]) -> FaceBatch:
+    """Stack items into a batch."""
+    return FaceBatch(
+        key=[item["key"] for item in items],
+        image=torch.stack([item["image"] for item in items]),
+        maps={
+            name: torch.stack([item["maps"][name] for item in items]) for name in items[0]["maps"]
+        },
+        caption=[item["caption"] for item in items],
+        emotion=torch.tensor([item["emotion"] for item in items], dtype=torch.int64),
+        valence=torch.tensor([item["valence"] for item in items], dtype=torch.float32),
+        arousal=torch.tensor([item["arousal"] for item in items], dtype=torch.float32),
+    )

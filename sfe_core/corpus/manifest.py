@@ -1,0 +1,124 @@
+"""The manifest: one row per photo, in parquet, whether it became part of the corpus or not.
+
+Status is one of `STATUSES`; a photo that cannot be used is a row with the reason, never a crash.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sfe_core.errors import RunError, UserError
+from sfe_core.files import atomic_path
+
+OK = "ok"
+STATUSES: dict[str, str] = {
+    OK: "in the corpus",
+    "no_face": "the detector found no face",
+    "face_too_small": "every face is smaller than preprocess.min_face_px",
+    "unreadable": "the file is empty, torn or not an image",
+    "too_large": "more pixels than preprocess.max_megapixels",
+    "duplicate_key": "another photo has the same path but for its extension",
+    "failed": "an unexpected error, tried again by the next run",
+}
+
+# Column → pandas type; "object" columns hold strings, None or lists of float.
+COLUMNS: dict[str, str] = {
+    "key": "object",
+    "photo": "object",  # path below photos/, with extension
+    "status": "object",
+    "reason": "object",
+    "photo_sha256": "object",
+    "config_hash": "object",
+    "width": "Int64",  # of the photo after its EXIF rotation, pixels
+    "height": "Int64",
+    "face_count": "Int64",
+    "detection_score": "float64",
+    "box": "object",  # left, top, right, bottom in photo pixels
+    "landmarks": "object",  # 68 × (x, y), photo pixels
+    "crop_x": "float64",  # centre of the crop, photo pixels
+    "crop_y": "float64",
+    "crop_side": "float64",
+    "fit_error": "float64",  # mean landmark distance over inter-ocular distance
+    "yaw": "float64",  # of the fitted head, degrees
+    "pitch": "float64",
+    "roll": "float64",
+    "identity_fit": "object",  # coefficients of the fitted head, standard deviations
+    "actions": "object",  # 52 facial actions in [0, 1]
+    "depth_unit": "object",
+    "depth_low": "float64",  # what depth value 0 and 65535 mean, in depth_unit
+    "depth_high": "float64",
+    "inputs_sha256": "object",
+    "landmarks_sha256": "object",
+    "depth_sha256": "object",
+    "mesh_sha256": "object",
+    "canvas_sha256": "object",
+    "emotion": "object",
+    "valence": "float64",
+    "arousal": "float64",
+    "identity": "object",
+    "caption": "object",
+    "caption_source": "object",  # captions | template
+    "split": "object",  # train | validation name | ""
+}
+
+
+def to_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table with every column of `COLUMNS` first, ordered by photo path."""
+    extra = sorted({name for row in rows for name in row} - COLUMNS.keys())
+    rows = sorted(rows, key=lambda row: row["photo"])
+    data = {
+        name: pd.Series([row.get(name) for row in rows], dtype=kind)
+        for name, kind in COLUMNS.items()
+    }
+    for name in extra:
+        data[name] = pd.Series([row.get(name) for row in rows])
+    return pd.DataFrame(data)
+
+
+def write_manifest(path: Path, frame: pd.DataFrame) -> None:
+    """Write the table atomically."""
+    with atomic_path(path) as partial:
+        frame.to_parquet(partial, index=False)
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read the table.
+
+    Raises:
+        UserError: there is none yet.
+        RunError: it is torn or of another layout.
+    """
+    if not path.is_file():
+        raise UserError(path, "no corpus yet", "run `sfe preprocess` in the workspace first")
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises many unrelated types for torn files
+        raise RunError(
+            path, f"cannot be read ({error})", "delete the file and run `sfe preprocess` again"
+        ) from error
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise RunError(
+            path,
+            f"lacks the columns {', '.join(missing)}",
+            "it is of an older version: delete it and run `sfe preprocess` again",
+        )
+    return frame.astype({name: object for name, kind in COLUMNS.items() if kind == "object"})
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dicts of plain Python values, missing ones None; lists stay lists."""
+    return [
+        {name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list):
+        return value
+    return None if pd.isna(value) else value
