@@ -1,0 +1,1 @@
+"""What is read off a photo: faces, landmarks, crops, heads, depth, emotion."""
