@@ -1,0 +1,46 @@
+"""The UNet and its guidance encoders as one module, so that one wrapper (DDP) trains both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
+
+
+class GuidedUNet(nn.Module):
+    """A plain UNet2DConditionModel beside a GuidanceBank; each is saved on its own."""
+
+    def __init__(self, unet: UNet2DConditionModel, bank: GuidanceBank) -> None:
+        super().__init__()
+        self.unet = unet
+        self.bank = bank
+
+    def forward(
+        self,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        text: torch.Tensor,
+        maps: Mapping[str, torch.Tensor] | None = None,
+        keep: torch.Tensor | None = None,
+        strengths: Mapping[str, float] | None = None,
+    ) -> torch.Tensor:
+        """Predict the noise (or v) in `noisy`.
+
+        Args:
+            noisy: latents [B, C, h, w].
+            timesteps: [B] integers.
+            text: text-encoder states [B, L, D].
+            maps: name to [B, 3, H, W] in [0, 1]; None or empty: text alone.
+            keep: [B] bool, False where an image goes without guidance; None keeps all.
+            strengths: name to factor, 1 where not named.
+
+        Returns:
+            [B, C, h, w].
+        """
+        features = self.bank(maps, strengths, keep) if maps else None
+        with added_to_conv_in(self.unet, features):
+            return self.unet(noisy, timesteps, encoder_hidden_states=text, return_dict=False)[0]

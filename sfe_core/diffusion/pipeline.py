@@ -1,0 +1,158 @@
+"""Drawing with or without face maps: StableDiffusionPipeline plus a bank of guidance encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
+from sfe_core.errors import UserError
+
+GUIDANCE_FOLDER = "guidance_encoder"
+
+
+class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
+    """StableDiffusionPipeline that can follow landmarks, depth and mesh maps.
+
+    On disk it is a plain Stable Diffusion folder, which diffusers loads without this project, with
+    `guidance_encoder/` beside the usual parts. There is no safety checker.
+    """
+
+    model_cpu_offload_seq = "text_encoder->guidance_encoder->unet->vae"
+    _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: KarrasDiffusionSchedulers,
+        safety_checker: Any = None,
+        feature_extractor: Any = None,
+        image_encoder: Any = None,
+        guidance_encoder: GuidanceBank | None = None,
+        requires_safety_checker: bool = False,
+    ) -> None:
+        super().__init__(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=safety_checker,
+            feature_extractor=feature_extractor,
+            image_encoder=image_encoder,
+            requires_safety_checker=requires_safety_checker,
+        )
+        self.register_modules(guidance_encoder=guidance_encoder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> GuidedStableDiffusionPipeline:
+        """Load a pipeline folder, with the guidance encoders if it holds any.
+
+        `options` are those of diffusers' `from_pretrained`.
+        """
+        bank_folder = Path(folder) / GUIDANCE_FOLDER
+        if GUIDANCE_FOLDER not in options:
+            bank = None
+            if bank_folder.is_dir():
+                dtype = options.get("torch_dtype", torch.float32)
+                bank = GuidanceBank.from_pretrained(bank_folder, torch_dtype=dtype).eval()
+            options[GUIDANCE_FOLDER] = bank
+        options.setdefault("safety_checker", None)
+        options.setdefault("requires_safety_checker", False)
+        return super().from_pretrained(folder, **options)
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write a plain Stable Diffusion folder, and the guidance encoders beside it."""
+        parts = {name: part for name, part in self.components.items() if name != GUIDANCE_FOLDER}
+        plain = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+        plain.save_pretrained(save_directory, **options)
+        if self.guidance_encoder is not None:
+            self.guidance_encoder.save_pretrained(Path(save_directory) / GUIDANCE_FOLDER)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str] | None = None,
+        *arguments: Any,
+        guidance_images: Mapping[str, torch.Tensor] | None = None,
+        guidance_strengths: Mapping[str, float] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Draw pictures; without `guidance_images` exactly as StableDiffusionPipeline does.
+
+        The maps do not change from step to step, so they are encoded once. Of classifier-free
+        guidance's pair, only the half with the prompt is guided: the unconditional half has neither
+        prompt nor maps, as when both are dropped in training.
+
+        Args:
+            prompt: one or B prompts; `arguments` and `options` are StableDiffusionPipeline's.
+            guidance_images: name to [B, 3, H, W] (or [1, 3, H, W], for every prompt) in [0, 1], at
+                the size of the picture; maps may be left out.
+            guidance_strengths: name to factor, 1 where not named; all 0 is text alone.
+
+        Raises:
+            UserError: the folder held no encoders, a name is unknown, or a shape does not fit.
+        """
+        features = self._encode_guidance(
+            guidance_images,
+            guidance_strengths,
+            images=_image_count(prompt, options),
+            size=(options.get("height"), options.get("width")),
+        )
+        with added_to_conv_in(self.unet, features):
+            return super().__call__(prompt, *arguments, **options)
+
+    def _encode_guidance(
+        self,
+        maps: Mapping[str, torch.Tensor] | None,
+        strengths: Mapping[str, float] | None,
+        images: int,
+        size: tuple[int | None, int | None],
+    ) -> torch.Tensor | None:
+        """The features to add, [images, C, h, w], or None where nothing guides."""
+        strengths = dict(strengths or {})
+        if not maps or all(strengths.get(name, 1.0) == 0 for name in maps):
+            return None
+        if self.guidance_encoder is None:
+            raise UserError(
+                "guidance_images", "this pipeline has no guidance_encoder/", "draw from text alone"
+            )
+        default = self.unet.config.sample_size * self.vae_scale_factor
+        wanted = tuple(side or default for side in size)
+        prepared = {}
+        for name, image in maps.items():
+            if image.ndim != 4 or image.shape[1] != 3 or tuple(image.shape[2:]) != wanted:
+                raise UserError(
+                    f"guidance_images[{name!r}]",
+                    f"has shape {list(image.shape)}",
+                    f"give [B, 3, {wanted[0]}, {wanted[1]}], as large as the picture",
+                )
+            if images % image.shape[0]:
+                raise UserError(
+                    f"guidance_images[{name!r}]",
+                    f"holds {image.shape[0]} maps for {images} pictures",
+                    "give one map, or one per prompt",
+                )
+            repeated = image.repeat_interleave(images // image.shape[0], dim=0)
+            prepared[name] = repeated.to(self._execution_device, self.unet.dtype)
+        known = {name: value for name, value in strengths.items() if name in prepared}
+        return self.guidance_encoder(prepared, known)
+
+
+def _image_count(prompt: str | list[str] | None, options: Mapping[str, Any]) -> int:
+    """How many pictures a call draws: prompts times pictures per prompt."""
+    if prompt is None:
+        embeddings = options.get("prompt_embeds")
+        prompts = 1 if embeddings is None else embeddings.shape[0]
+    else:
+        prompts = 1 if isinstance(prompt, str) else len(prompt)
+    return prompts * (options.get("num_images_per_prompt") or 1)

@@ -1,0 +1,1 @@
+"""The loss terms, one pure function each, and the composite of them."""

@@ -1,0 +1,44 @@
+"""The noise term and its weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sfe_core.errors import UserError
+
+
+def noise_l1(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error per image: two [B, C, h, w] to [B] float32, at least 0."""
+    return (prediction.float() - target.float()).abs().mean(dim=(1, 2, 3))
+
+
+def min_snr_weight(signal_to_noise: Tensor, gamma: float | None, prediction_type: str) -> Tensor:
+    """Weight of each image's noise term (Hang et al. 2023, https://arxiv.org/abs/2303.09556, 3.4).
+
+    min(SNR, gamma) / SNR for epsilon, min(SNR, gamma) / (SNR + 1) for v; 1 where gamma is None.
+
+    Args:
+        signal_to_noise: [B], SNR(t), at least 0.
+        gamma: where the weight is clamped; None weighs all timesteps alike.
+        prediction_type: "epsilon" or "v_prediction".
+
+    Returns:
+        [B] float32.
+
+    Raises:
+        UserError: another prediction type.
+    """
+    if gamma is None:
+        return torch.ones_like(signal_to_noise)
+    clamped = signal_to_noise.clamp(max=gamma)
+    if prediction_type == "epsilon":
+        # SNR is 0 only under a zero-terminal schedule, where the ratio's limit is 1.
+        return torch.where(signal_to_noise > 0, clamped / signal_to_noise, 1.0)
+    if prediction_type == "v_prediction":
+        return clamped / (signal_to_noise + 1.0)
+    raise UserError(
+        "model.base: scheduler/prediction_type",
+        f"{prediction_type!r} cannot be trained",
+        "allowed: epsilon, v_prediction",
+    )
