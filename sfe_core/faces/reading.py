@@ -1,0 +1,39 @@
+"""What every emotion recogniser says of a face, and the resizing at its door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EmotionReading:
+    """What a recogniser reads off a batch of faces.
+
+    Attributes:
+        logits: [B, 8], in the order of `EMOTIONS`.
+        valence: [B], in [-1, 1].
+        arousal: [B], in [-1, 1].
+        features: [B, D], the vector the head reads from.
+    """
+
+    logits: Tensor
+    valence: Tensor
+    arousal: Tensor
+    features: Tensor
+
+
+def fit_to_input(images: Tensor, size: int) -> Tensor:
+    """Resize faces to a recogniser's input side, antialiased, leaving the range alone.
+
+    Args:
+        images: [B, 3, H, W], RGB in [-1, 1].
+        size: side of the result, pixels.
+    """
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(
+        images, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+    )
