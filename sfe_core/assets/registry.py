@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import yaml
 
 REGISTRY_FILE = Path(__file__).parent / "registry.yaml"
+EMBEDDED = Path(__file__).parent / "embedded"
+CHECKSUMS_FILE = EMBEDDED / "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,9 @@ class AssetFile:
 
     Attributes:
         path: below the asset's folder, with `/`.
-        url: where it is freely downloaded from; None when it is gated.
+        url: where it is freely downloaded from; None when it is gated or comes with a package.
         size: bytes, None when not publicly known for certain.
-        sha256: hex digest, or None when not publicly known. May be shorter than 64 characters:
-            torch hub file names carry only the first 8 or 10 of the digest.
+        sha256: hex digest, None when not publicly known.
         git_sha1: SHA-1 of the file as a git blob, for files that live in a git repository.
     """
 
@@ -34,7 +36,20 @@ class AssetFile:
 
 @dataclass(frozen=True)
 class Asset:
-    """A named model: one file, or a folder of them."""
+    """A named model: one file, or a folder of them.
+
+    Attributes:
+        name: what sfe.yaml and `sfe assets` call it.
+        purpose: which part of sfe needs it.
+        licence: of the weights; the user's own to accept.
+        page: where the licence and the origin are explained.
+        folder: below the assets root, or inside `package`.
+        files: what must be there for it to be usable.
+        embedded: shipped inside sfe.
+        package: the installed Python package that brings it, if one does.
+        about: size as its page names it, where the exact one is not known.
+        note: anything else to know before getting it.
+    """
 
     name: str
     purpose: str
@@ -43,12 +58,18 @@ class Asset:
     folder: str
     files: tuple[AssetFile, ...]
     embedded: bool = False
+    package: str | None = None
+    about: str = ""
     note: str = ""
 
     @property
-    def fetchable(self) -> bool:
-        """Whether every file can be downloaded without an account or a signed licence."""
-        return not self.embedded and all(file.url for file in self.files)
+    def source(self) -> str:
+        """How it comes to the user: embedded, package, download or gated."""
+        if self.embedded:
+            return "embedded"
+        if self.package:
+            return "package"
+        return "download" if all(file.url for file in self.files) else "gated"
 
     @property
     def is_single_file(self) -> bool:
@@ -66,10 +87,18 @@ class Asset:
 def registry() -> dict[str, Asset]:
     """Every known asset by name, in the order of registry.yaml."""
     table = yaml.safe_load(REGISTRY_FILE.read_text(encoding="utf-8"))
-    return {name: _asset(name, entry) for name, entry in table.items()}
+    sealed = {}
+    if CHECKSUMS_FILE.is_file():
+        sealed = json.loads(CHECKSUMS_FILE.read_text(encoding="utf-8"))
+    return {name: _asset(name, entry, sealed) for name, entry in table.items()}
 
 
-def _asset(name: str, entry: dict[str, Any]) -> Asset:
+def _asset(name: str, entry: dict[str, Any], sealed: dict[str, list[dict[str, Any]]]) -> Asset:
     fields = dict(entry)
-    files = tuple(AssetFile(**file) for file in fields.pop("files", ()))
-    return Asset(name=name, files=files, folder=fields.pop("folder", name), **fields)
+    files = fields.pop("files", ()) or sealed.get(name, ())
+    return Asset(
+        name=name,
+        files=tuple(AssetFile(**file) for file in files),
+        folder=fields.pop("folder", name),
+        **fields,
+    )

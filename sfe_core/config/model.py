@@ -180,6 +180,9 @@ class EvaluateConfig(Section):
     detector: Literal["dlib", "face-alignment"] = Field(
         "dlib", description="finds the landmarks on the drawn faces"
     )
+    reference_count: Annotated[int, Field(ge=2)] = Field(
+        10000, description="most training photos that pictures are held against"
+    )
     bootstrap: Count = Field(1000, description="resamples behind each 95 % interval")
     batch_size: Count = Field(32, description="images measured at once")
 

@@ -58,19 +58,15 @@ def explain(error: ValidationError, origins: dict[str, str]) -> UserError:
         origins: dotted key to the source that set it.
     """
     problem = error.errors()[0]
-    dotted = ".".join(str(part) for part in problem["loc"][:2])
+    path = [str(part) for part in problem["loc"]]
+    dotted = ".".join(path[:2])
     if not dotted:
         return UserError("sfe.yaml", str(problem["ctx"]["error"]), "change one of the two")
     found = problem["input"]
     allowed = problem["msg"].replace("Input should be", "allowed is")
-    if len(problem["loc"]) > 2 and problem["loc"][2] != "[key]":
-        found = f"{found!r} (entry {problem['loc'][2]})"
-    else:
-        found = repr(found)
-    source = origins.get(dotted) or next(
-        (origins[key] for key in origins if key.startswith(dotted + ".")), "sfe.yaml"
-    )
-    return UserError(f"{source}: {dotted}", f"found {found}", allowed)
+    entry = f" (entry {path[2]})" if len(path) > 2 and path[-1] != "[key]" else ""
+    source = origins.get(".".join(path[:3])) or origins.get(dotted, "sfe.yaml")
+    return UserError(f"{source}: {dotted}", f"found {found!r}{entry}", allowed)
 
 
 def suggest(dotted: str) -> list[str]:
@@ -81,9 +77,11 @@ def suggest(dotted: str) -> list[str]:
     def score(candidate: str) -> float:
         candidate_section, _, candidate_key = candidate.rpartition(".")
         alike = difflib.SequenceMatcher(None, key, candidate_key).ratio()
-        # A key mistyped in the right section is likelier than the same word from another one.
+        # A key mistyped in its section is likelier than a similar word of another section, but
+        # the very same word in another section is likelier still.
         closeness = difflib.SequenceMatcher(None, section, candidate_section).ratio()
-        return alike if alike < CLOSE_ENOUGH else alike + 0.5 * closeness
+        exact = 0.5 if key == candidate_key else 0.0
+        return alike if alike < CLOSE_ENOUGH else alike + exact + 0.5 * closeness
 
     ranked = sorted(known, key=score, reverse=True)
     good = [candidate for candidate in ranked if score(candidate) >= CLOSE_ENOUGH]

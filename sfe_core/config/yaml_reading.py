@@ -61,6 +61,8 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         what = error.problem or error.context or "cannot be read"
-        raise UserError(f"{where}{line}", f"not valid YAML ({what})", "correct that line") from error
+        raise UserError(
+            f"{where}{line}", f"not valid YAML ({what})", "correct that line"
+        ) from error
     except (yaml.YAMLError, TypeError) as error:
         raise UserError(where, f"not valid YAML ({error})", "correct it") from error

@@ -1,0 +1,44 @@
+"""Which assets a configuration needs, and which step needs them."""
+
+from __future__ import annotations
+
+from sfe_core.assets.registry import Asset, registry
+from sfe_core.config.model import Config
+
+DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("sfd", "fan-2d")}
+PERCEPTUAL_ASSETS = {
+    "st-lpips": ("st-lpips",),
+    "lpips-vgg": ("lpips-heads", "vgg16"),
+    "lpips-alex": ("lpips-heads", "alexnet"),
+}
+DEPTH_ASSETS = {"mesh": (), "zoedepth": ("zoedepth",)}
+RECONSTRUCTION_ASSETS = {"anny": ("anny-head",)}
+
+
+def needed_assets(config: Config) -> dict[str, list[Asset]]:
+    """The registered assets that each command needs under `config`, without repeats.
+
+    Values that are paths (a base model in a folder, say) are not assets and do not appear.
+    """
+    loss = config.loss
+    preprocess = (
+        DETECTOR_ASSETS[config.preprocess.detector]
+        + DEPTH_ASSETS[config.preprocess.depth]
+        + RECONSTRUCTION_ASSETS[config.preprocess.reconstruction]
+    )
+    train: tuple[str, ...] = (config.model.base,)
+    if loss.valence or loss.arousal or loss.expression:
+        train += (loss.emotion_network,)
+    if loss.perceptual:
+        train += PERCEPTUAL_ASSETS[loss.perceptual_network]
+    evaluate = (
+        config.evaluate.judge,
+        *PERCEPTUAL_ASSETS[config.evaluate.perceptual_network],
+        *DETECTOR_ASSETS[config.evaluate.detector],
+    )
+    steps = {"preprocess": preprocess, "train": train, "evaluate": evaluate}
+    known = registry()
+    return {
+        step: [known[name] for name in dict.fromkeys(names) if name in known]
+        for step, names in steps.items()
+    }
