@@ -1,4 +1,4 @@
-"""Loading of emotion recognisers by name: the project's tiny ones, and EmoNet."""
+"""Loading of emotion recognisers by name: the project's tiny ones, EmoNet and HSEmotion."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 from sfe_core.assets import locate
 from sfe_core.errors import UserError
 from sfe_core.faces.emonet import load_emonet
+from sfe_core.faces.hsemotion import load_hsemotion
 from sfe_core.faces.reading import EmotionReading
 from sfe_core.faces.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 
@@ -23,14 +24,14 @@ def load_recogniser(name_or_path: str | Path) -> nn.Module:
 
     Args:
         name_or_path: an asset's name, a folder with `config.json` and safetensors weights, or an
-            EmoNet `.pth` file.
+            EmoNet `.pth` or HSEmotion `.pt` file as published.
 
     Raises:
         UserError: the asset is missing, or what lies there is not a recogniser.
     """
     path = locate(name_or_path)
     if path.is_file():
-        return load_emonet(path)
+        return load_hsemotion(path) if path.suffix == ".pt" else load_emonet(path)
     try:
         kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["_class_name"]
         network = _FOLDER_KINDS[kind].from_pretrained(path)

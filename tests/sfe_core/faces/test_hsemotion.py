@@ -1,0 +1,55 @@
+"""HSEmotion files: tensors come out right, and nothing in the pickle is run."""
+
+import pickle
+import zipfile
+
+import pytest
+import timm
+import torch
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.faces.hsemotion import load_hsemotion, read_pickled_module
+from sfe_core.faces.recognisers import load_recogniser
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    torch.manual_seed(0)
+    network = timm.create_model("tf_efficientnet_b0", num_classes=10).eval()
+    network.classifier = torch.nn.Sequential(network.classifier)
+    path = tmp_path_factory.mktemp("hsemotion") / "enet_b0_8_va_mtl.pt"
+    torch.save(network, path)
+    return network, path
+
+
+def test_whole_module_file_gives_the_same_reading_in_our_order(published):
+    network, path = published
+    images = torch.rand(2, 3, 224, 224).mul(2).sub(1)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    with torch.no_grad():
+        expected = network((images.add(1).div(2) - mean) / std)
+        reading = load_recogniser(path)(images)
+    happy, anger = EMOTIONS.index("happy"), EMOTIONS.index("anger")
+    assert torch.allclose(reading.logits[:, happy], expected[:, 4], atol=1e-4)
+    assert torch.allclose(reading.logits[:, anger], expected[:, 0], atol=1e-4)
+    assert torch.allclose(reading.arousal, expected[:, 9], atol=1e-4)
+
+
+def test_reading_runs_no_code(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
+
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match="holds no weights"):
+        read_pickled_module(tmp_path / "bomb.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_other_networks_are_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "other.pt")
+    with pytest.raises(UserError, match="classifier of shape None"):
+        load_hsemotion(tmp_path / "other.pt")
