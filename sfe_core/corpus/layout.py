@@ -1,8 +1,7 @@
-"""Where everything in a corpus lies, and how a depth picture's 16 bits are read."""
+"""Where everything in a corpus lies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 INPUTS = "inputs"
@@ -20,26 +19,6 @@ MAP_FOLDERS: dict[str, str] = {
 PHOTO_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 )
-
-DEPTH_MAXIMUM = 65535
-
-
-@dataclass(frozen=True)
-class DepthCode:
-    """What the 16-bit values of a depth picture mean; fixed per backend, never per picture.
-
-    `low` and `high` are the quantity at values 0 and 65535; `unit` is "m" (metres towards the
-    camera from the eyes' plane) or "1/m" (inverse distance from the camera). Larger is nearer
-    in both. Pixels without a surface hold 0.
-    """
-
-    unit: str
-    low: float
-    high: float
-
-    def decode(self, value: float) -> float:
-        """The quantity behind a stored value in 0..65535."""
-        return self.low + (self.high - self.low) * value / DEPTH_MAXIMUM
 
 
 def artefact(corpus: Path, folder: str, key: str) -> Path:

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import DEPTH_MAXIMUM, INPUTS, MANIFEST, MAP_FOLDERS, artefact
+from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import OK, read_manifest
 from sfe_core.errors import RunError, UserError
+from sfe_core.faces.depth import DEPTH_MAXIMUM
 from sfe_core.files import sha256_json
 
 

@@ -31,6 +31,8 @@ _CONTOUR_ACROSS = 0.5  # ... and across it; other points weigh 1
 _AVERTED_DEG = 22.0  # yaw at which the averted contour's weight has fallen to exp(-1)
 _ACTION_SPREAD = 0.35  # standard deviation of an action before anything is seen
 _SIDES_SPREAD = 0.15  # of the difference between its left and right half
+# Of these the left half opposes the right one instead of joining it.
+_OPPOSED = frozenset({"jawLeft", "mouthLeft", "eyeLookInLeft", "eyeLookOutLeft"})
 _ITERATIONS = 14
 
 
@@ -130,8 +132,7 @@ def _action_precision() -> Floats:
     place = {name: number for number, name in enumerate(ACTION_NAMES)}
     for name, left in place.items():
         right = place.get(name.removesuffix("Left") + "Right") if name.endswith("Left") else None
-        # jawLeft, mouthLeft and gaze sideways oppose their right half instead of joining it.
-        if right is None or name in ("jawLeft", "mouthLeft"):
+        if right is None or name in _OPPOSED:
             continue
         precision[[left, right], [left, right]] += 1 / _SIDES_SPREAD**2
         precision[[left, right], [right, left]] -= 1 / _SIDES_SPREAD**2

@@ -1,0 +1,88 @@
+"""The text that goes with a face: from captions.json, or from a template led by the emotion."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfe_core.corpus.labels import KeyMatcher
+from sfe_core.errors import UserError
+from sfe_core.files import check_key
+
+# The known caption files of this field come in a variant whose keys end in two more characters.
+_TRAILING_CHARACTERS = 2
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Captions by photo key, and how many entries found no photo."""
+
+    by_key: dict[str, str]
+    unmatched: int = 0
+
+
+def read_captions(path: Path, keys: Iterable[str]) -> Captions:
+    """Read a caption file: an object of key → text, or key → [text, …] of which the first counts.
+
+    Args:
+        path: the JSON; no file means no captions.
+        keys: keys of the photos there are.
+
+    Raises:
+        UserError: not such an object, or a key that leaves the photos folder.
+    """
+    if not path.is_file():
+        return Captions({})
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(path, f"is not JSON ({error})", "correct it or remove it") from error
+    if not isinstance(entries, dict):
+        raise UserError(path, f"holds a {type(entries).__name__}", 'write {"key": "caption", …}')
+    matcher = KeyMatcher(keys)
+    by_key: dict[str, str] = {}
+    unmatched = 0
+    for name, value in entries.items():
+        check_key(name, str(path))
+        text = _first_text(value, f"{path}: {name}")
+        key = matcher.exact(name) or matcher.exact(name[:-_TRAILING_CHARACTERS])
+        if key is None:
+            unmatched += 1
+        elif text:
+            by_key[key] = text
+    return Captions(by_key, unmatched)
+
+
+def _first_text(value: object, where: str) -> str:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(where, f"{text!r} is no text", "write a text or a list of texts")
+    return next((" ".join(text.split()) for text in texts if text.strip()), "")
+
+
+def check_template(template: str) -> str:
+    """Return a caption template, or say what is wrong with it.
+
+    Raises:
+        UserError: it has another placeholder than {emotion}, or a stray brace.
+    """
+    where = "sfe.yaml: preprocess.caption_template"
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise UserError(where, f"{template!r} ({error})", "write {{ for a brace") from error
+    if names - {"emotion"}:
+        found = ", ".join(sorted(f"{{{name}}}" for name in names - {"emotion"}))
+        raise UserError(where, f"unknown placeholder {found}", "allowed: {emotion}")
+    return template
+
+
+def template_caption(template: str, emotion: str | None) -> str:
+    """The template with the emotion filled in; without one, what surrounds it, tidied."""
+    if emotion is not None:
+        return template.format(emotion=emotion)
+    return " ".join(template.format(emotion="").strip(" ,.;:-").split())
