@@ -9,9 +9,19 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
+from sfe_core.corpus.manifest import to_frame, write_manifest
+from sfe_core.emotions import EMOTIONS
+from sfe_core.faces.recognisers import TinyEmotionNet
+from sfe_core.files import sha256_file
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
@@ -43,6 +53,91 @@ def make_tiny_base(folder: Path, resolution: int = 32, seed: int = 0) -> Path:
         )
         pipeline.save_pretrained(folder)
     return folder
+
+
+def make_tiny_workspace(root: Path, base: Path, images: int = 24, **sections: dict) -> Workspace:
+    """A workspace of 32 px over `base`, with a corpus of random pictures and a random recogniser.
+
+    `sections` override fields of sfe.yaml, e.g. `train={"steps": 2}`.
+    """
+    recogniser = root / "recogniser"
+    make_tiny_recogniser(recogniser)
+    settings: dict[str, dict] = {
+        "model": {"base": str(base), "resolution": 32},
+        "guidance": {"block_channels": (16, 32, 64)},
+        "preprocess": {"crop_size": 32},
+        "train": {
+            "steps": 4,
+            "batch_size": 4,
+            "effective_batch": 8,
+            "learning_rate": 1e-4,
+            "frozen": (),
+            "log_every": 1,
+            "checkpoint_every": 2,
+        },
+        "loss": {"emotion_network": str(recogniser), "pixel_fraction": 0.5},
+    }
+    for name, values in sections.items():
+        settings.setdefault(name, {}).update(values)
+    workspace = Workspace(root=root, config=Config.model_validate(settings))
+    make_tiny_corpus(workspace, images)
+    return workspace
+
+
+def make_tiny_recogniser(folder: Path) -> Path:
+    """Save a random TinyEmotionNet."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        TinyEmotionNet(input_size=32, channels=(8, 8, 8, 8)).save_pretrained(folder)
+    return folder
+
+
+def make_tiny_corpus(workspace: Workspace, images: int = 24, seed: int = 0) -> None:
+    """Write a valid corpus of random pictures at the workspace's crop size.
+
+    A quarter of them is the validation split; emotions take turns.
+    """
+    random = np.random.default_rng(seed)
+    size = workspace.config.preprocess.crop_size
+    rows = []
+    for number in range(images):
+        key = f"faces/{number:03d}"
+        hashes = {}
+        for name, folder in {"inputs": INPUTS, **MAP_FOLDERS}.items():
+            path = artefact(workspace.corpus, folder, key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A coarse pattern blown up, so that pictures differ in more than noise.
+            pattern = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            picture = Image.fromarray(pattern).resize((size, size), Image.Resampling.BICUBIC)
+            if name == "depth":
+                depth = np.asarray(picture.convert("L"), np.uint16) * 257
+                picture = Image.fromarray(depth)
+            picture.save(path)
+            hashes[f"{name}_sha256"] = sha256_file(path)
+        emotion = EMOTIONS[number % len(EMOTIONS)]
+        rows.append(
+            {
+                "key": key,
+                "photo": f"{key}.png",
+                "status": "ok",
+                "width": size,
+                "height": size,
+                "face_count": 1,
+                "crop_x": size / 2,
+                "crop_y": size / 2,
+                "crop_side": float(size),
+                "landmarks": (random.random(136) * size).tolist(),
+                "caption": f"{emotion}, a face",
+                "caption_source": "template",
+                "emotion": emotion,
+                "valence": float(random.uniform(-1, 1)),
+                "arousal": float(random.uniform(-1, 1)),
+                "identity": str(number),
+                "split": workspace.config.split.validation_name if number % 4 == 0 else "train",
+                **hashes,
+            }
+        )
+    write_manifest(workspace.corpus / MANIFEST, to_frame(rows))
 
 
 def make_tiny_tokenizer() -> CLIPTokenizer:

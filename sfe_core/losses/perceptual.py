@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -12,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from sfe_core.assets import locate
-from sfe_core.errors import UserError
+from sfe_core.errors import RunError, UserError
 
 # LPIPS's own linear weights come in its wheel; its ImageNet backbones are assets.
-BACKBONE_ASSETS = {"lpips-vgg": "vgg16-imagenet", "lpips-alex": "alexnet-imagenet"}
+BACKBONE_ASSETS = {"lpips-vgg": "vgg16", "lpips-alex": "alexnet"}
 PERCEPTUAL_NETWORKS = ("st-lpips", *BACKBONE_ASSETS)
 
 
@@ -54,19 +55,35 @@ def load_perceptual(name: str) -> PerceptualDistance:
     )
 
 
+def require_perceptual(name: str) -> None:
+    """Check that `load_perceptual(name)` will find its package and weights, without loading them.
+
+    Raises:
+        UserError: as `load_perceptual`.
+    """
+    package = "stlpips_pytorch" if name == "st-lpips" else "lpips"
+    if importlib.util.find_spec(package) is None:
+        raise _not_installed(package)
+    if name in BACKBONE_ASSETS:
+        locate(BACKBONE_ASSETS[name])
+
+
 def _st_lpips() -> nn.Module:
     """The shift-tolerant AlexNet variant, backbone and linear weights from its wheel."""
-    module = _package("stlpips_pytorch.stlpips", "pip install 'sfe[offline]'")
+    module = _package("stlpips_pytorch.stlpips")
     network = module.LPIPS(net="alex", variant="shift_tolerant", pretrained=False, verbose=False)
     weights = Path(module.__file__).parent / "weights" / "vST0.0" / "alex_shift_tolerant.pth"
     state = torch.load(weights, map_location="cpu", weights_only=True)
-    network.load_state_dict(state, strict=True)
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    # "lins" lists lin0 … lin4 a second time; everything else must be in the file.
+    if unexpected or any(not name.startswith("lins.") for name in missing):
+        raise RunError(weights, "does not hold ST-LPIPS weights", "install stlpips_pytorch again")
     return network
 
 
 def _lpips(name: str) -> nn.Module:
     weights = locate(BACKBONE_ASSETS[name])
-    module = _package("lpips", "pip install lpips")
+    module = _package("lpips")
     kind = name.removeprefix("lpips-")
     # pnet_rand keeps torchvision from downloading; the backbone's weights are put in below.
     network = module.LPIPS(net=kind, pnet_rand=True, verbose=False)
@@ -79,8 +96,14 @@ def _lpips(name: str) -> nn.Module:
     return network
 
 
-def _package(name: str, remedy: str) -> ModuleType:
+def _package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise UserError("loss.perceptual_network", f"{error}", f"install it: {remedy}") from error
+        raise _not_installed(str(error)) from error
+
+
+def _not_installed(what: str) -> UserError:
+    return UserError(
+        "perceptual_network", f"not installed: {what}", "run `pip install 'sfe[offline]'`"
+    )

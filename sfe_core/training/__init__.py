@@ -1,0 +1,1 @@
+"""Fine-tuning: the recipe (build, step, loop, save), exact resume, and the launch."""

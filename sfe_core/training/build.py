@@ -1,0 +1,199 @@
+"""Building a run: its folder, its networks, its data, its optimiser."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
+
+from sfe_core.assets import locate
+from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.dataset import FaceDataset
+from sfe_core.corpus.reader import Corpus
+from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
+from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.loading import BaseModels, load_base
+from sfe_core.errors import UserError
+from sfe_core.faces.recognisers import load_recogniser
+from sfe_core.files import derive_seed, sha256_file, sha256_json, write_text
+from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, CompositeLoss
+from sfe_core.losses.perceptual import load_perceptual
+from sfe_core.reporting import Reporter
+from sfe_core.training.data import BatchSource, open_source
+from sfe_core.training.optimiser import MovingAverage, build_optimiser, freeze
+from sfe_core.training.options import TrainOptions, TrainPlan
+from sfe_core.training.plan import TRAIN_SPLIT
+from sfe_core.training.runlog import RunLog, Window
+
+CONFIG = "config.yaml"
+
+
+@dataclass
+class Session:
+    """Everything a run holds in memory.
+
+    `model` is the GuidedUNet itself; `wrapped` is what accelerate made of it (DDP, autocast), and
+    the one to call for a gradient.
+    """
+
+    config: Config
+    plan: TrainPlan
+    run: Path
+    reporter: Reporter
+    accelerator: Accelerator
+    base: BaseModels
+    model: GuidedUNet
+    wrapped: nn.Module
+    optimiser: torch.optim.Optimizer
+    ema: MovingAverage | None
+    composite: CompositeLoss
+    corpus: Corpus
+    dataset: FaceDataset
+    source: BatchSource
+    empty_text: Tensor
+    sampler: DeterministicSampler
+    hashes: dict[str, str]
+    log: RunLog | None  # main process only
+    step: int = 0
+    window: Window = field(default_factory=Window)
+
+
+def open_accelerator(config: Config, plan: TrainPlan) -> Accelerator:
+    """An Accelerator for this run, also where an earlier run in this process left its state.
+
+    Accumulation is counted by the recipe itself, in images per update, so accelerate's stays 1.
+    """
+    if not PartialState._shared_state or PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+    return Accelerator(mixed_precision=config.train.mixed_precision, cpu=plan.device == "cpu")
+
+
+def open_run(
+    workspace: Workspace, plan: TrainPlan, options: TrainOptions, accelerator: Accelerator
+) -> Path:
+    """The run's folder, the same for every process; new unless the plan resumes one.
+
+    Raises:
+        UserError: `options.run` names a folder that exists.
+    """
+    if plan.resume_from is not None:
+        return plan.resume_from.parent
+    run = workspace.runs / (options.run or new_run_name(workspace.runs))
+    run = Path(broadcast_object_list([str(run)])[0])
+    if accelerator.is_main_process:
+        if (run / CONFIG).exists():
+            raise UserError(
+                f"run {run.name}", "exists already", "choose another name, or --resume it"
+            )
+        run.mkdir(parents=True, exist_ok=True)
+    accelerator.wait_for_everyone()
+    return run
+
+
+def new_run_name(runs: Path) -> str:
+    """The local time, YYYYmmdd-HHMMSS; -2, -3 … after it where that run exists."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name, count = stamp, 1
+    while (runs / name).exists():
+        count += 1
+        name = f"{stamp}-{count}"
+    return name
+
+
+def write_config(run: Path, config: Config) -> None:
+    """Write config.yaml, the effective configuration of the run."""
+    plain = config.model_dump(mode="json")
+    write_text(run / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def build_model(config: Config, base: BaseModels) -> GuidedUNet:
+    """The base's UNet and a fresh guidance bank, with what is frozen frozen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.train.seed, "guidance bank") % 2**32)
+        bank = GuidanceBank(
+            config.guidance.maps, config.guidance.block_channels, base.unet.conv_in.out_channels
+        )
+    base.unet.train()
+    freeze(base.unet, config.train.frozen)
+    if config.train.gradient_checkpointing:
+        base.unet.enable_gradient_checkpointing()
+        base.vae.enable_gradient_checkpointing()
+    return GuidedUNet(base.unet, bank)
+
+
+def build_composite(config: Config) -> CompositeLoss:
+    """The loss, with only those networks that a term needs."""
+    weights = config.loss
+    perceptual = recogniser = None
+    if getattr(weights, PERCEPTUAL) > 0:
+        perceptual = load_perceptual(weights.perceptual_network)
+    if any(getattr(weights, name) > 0 for name in EMOTION_TERMS):
+        recogniser = load_recogniser(weights.emotion_network)
+    return CompositeLoss(weights, recogniser, perceptual)
+
+
+def build(
+    workspace: Workspace, plan: TrainPlan, options: TrainOptions, reporter: Reporter
+) -> Session:
+    """Load and connect everything; `workspace` already carries the overrides of `options`."""
+    config = workspace.config
+    accelerator = open_accelerator(config, plan)
+    device = accelerator.device
+    run = open_run(workspace, plan, options, accelerator)
+    base = load_base(locate(config.model.base))
+    for frozen in (base.vae, base.text_encoder):
+        frozen.requires_grad_(False).to(device)
+    corpus = Corpus.open(workspace)
+    dataset = FaceDataset(corpus, TRAIN_SPLIT, config.guidance.maps, config.model.resolution)
+    main = accelerator.is_main_process
+    source = open_source(
+        dataset, base, config.train.loader_workers, reporter if main else Reporter()
+    )
+    model = build_model(config, base).to(device)
+    ema = MovingAverage(model, config.train.ema_decay) if config.train.ema_decay else None
+    wrapped, optimiser = accelerator.prepare(model, build_optimiser(model, config.train))
+    weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
+    hashes = {"base": hash_base(base.folder), "corpus": corpus.sha256} if main else {}
+    if main:
+        write_config(run, config)
+    return Session(
+        config=config,
+        plan=plan,
+        run=run,
+        reporter=reporter,
+        accelerator=accelerator,
+        base=base,
+        model=model,
+        wrapped=wrapped,
+        optimiser=optimiser,
+        ema=ema,
+        composite=build_composite(config).to(device),
+        corpus=corpus,
+        dataset=dataset,
+        source=source,
+        empty_text=source.empty_text.to(device, torch.float32),
+        sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
+        hashes=hashes,
+        log=RunLog(run, plan.start_step) if main else None,
+    )
+
+
+def hash_base(folder: Path) -> str:
+    """Hex SHA-256 over the weight files of UNet, VAE and text encoder."""
+    files = sorted(
+        path
+        for part in ("unet", "vae", "text_encoder")
+        for path in (folder / part).iterdir()
+        if path.suffix in {".safetensors", ".bin"}
+    )
+    return sha256_json([[path.name, sha256_file(path)] for path in files])

@@ -1,0 +1,114 @@
+"""What a caller of training may choose, and what it gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sfe_core.config.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Choices of one `sfe train`, beside sfe.yaml.
+
+    Attributes:
+        gpus: this many GPUs; None: one if there is one, else one CPU process.
+        cpu_processes: this many CPU processes instead.
+        resume: "auto" (the newest checkpoint, if any), or the path of a run or checkpoint.
+        run: name of the run folder; None: the time, as YYYYmmdd-HHMMSS.
+        batch_size, effective_batch, steps: instead of sfe.yaml's.
+        dry_run: plan only.
+    """
+
+    gpus: int | None = None
+    cpu_processes: int | None = None
+    resume: str | None = None
+    run: str | None = None
+    batch_size: int | None = None
+    effective_batch: int | None = None
+    steps: int | None = None
+    dry_run: bool = False
+
+    def applied_to(self, workspace: Workspace) -> Workspace:
+        """The workspace with these overrides in its configuration."""
+        names = ("batch_size", "effective_batch", "steps")
+        changed = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if not changed:
+            return workspace
+        train = workspace.config.train
+        # Through the model's validation, so that an override obeys sfe.yaml's limits.
+        train = type(train).model_validate(train.model_dump() | changed)
+        config = workspace.config.model_copy(update={"train": train})
+        return Workspace(root=workspace.root, config=config)
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """What a run would do.
+
+    Attributes:
+        device: "cuda" or "cpu".
+        processes: one per device.
+        batch_size: images per process and forward pass.
+        accumulation: forward passes per update and process.
+        effective_batch: their product with `processes`, images per update.
+        steps: optimiser updates of the whole run; start_step of them are done already.
+        split_images: images that training draws from.
+        images_seen: images drawn over the whole run.
+        base: folder of the base model.
+        maps: guidance maps.
+        losses: weight of every active term.
+        losses_off: terms of weight 0.
+        parameters: trained + frozen parameters of UNet and guidance encoders.
+        state_bytes: weights, gradients, AdamW moments and moving average on each device. What the
+            activations take comes on top, and depends on the batch.
+        resume_from: checkpoint to go on from, or None.
+        notes: lines worth telling: fallbacks taken, sizes adapted.
+    """
+
+    device: str
+    processes: int
+    batch_size: int
+    accumulation: int
+    effective_batch: int
+    steps: int
+    start_step: int
+    split_images: int
+    images_seen: int
+    base: Path
+    maps: tuple[str, ...]
+    losses: dict[str, float]
+    losses_off: tuple[str, ...]
+    parameters: int
+    state_bytes: int
+    resume_from: Path | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def epochs(self) -> float:
+        """How often the whole run sees each image, on average."""
+        return self.images_seen / self.split_images
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a run did.
+
+    Attributes:
+        run: its folder.
+        checkpoint: the newest checkpoint in it.
+        step: updates done over the whole run.
+        images_seen: images drawn over the whole run.
+        images_per_s: of this call, over all devices, without setting up.
+        losses: weighted terms of the last line of metrics.jsonl, and their "total".
+        samples: the newest sample grid, or None.
+    """
+
+    run: Path
+    checkpoint: Path
+    step: int
+    images_seen: int
+    images_per_s: float
+    losses: dict[str, float]
+    samples: Path | None = None

@@ -1,0 +1,194 @@
+"""What a run would do, worked out and checked before anything is loaded or written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from sfe_core.assets import locate
+from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.prediction import PREDICTION_TYPES
+from sfe_core.errors import UserError
+from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
+from sfe_core.losses.perceptual import require_perceptual
+from sfe_core.training.checkpoints import find_newest, read_meta, resolve_checkpoint
+from sfe_core.training.optimiser import freeze
+from sfe_core.training.options import TrainOptions, TrainPlan
+
+TRAIN_SPLIT = "train"
+_FLOAT_BYTES = 4
+
+
+def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
+    """Work out a run; the same checks a real run starts with.
+
+    Raises:
+        UserError: a device, a file or a number of sfe.yaml does not allow the run.
+    """
+    config = options.applied_to(workspace).config
+    device, processes, notes = resolve_devices(options, torch.cuda.device_count())
+    if config.train.mixed_precision == "fp16" and device == "cpu":
+        raise UserError(
+            "train.mixed_precision", "fp16 needs a GPU", "on the CPU, choose no or bf16"
+        )
+    batch, accumulation = lay_out(config.train.batch_size, config.train.effective_batch, processes)
+    if batch != config.train.batch_size:
+        notes.append(
+            f"batches of {batch} instead of {config.train.batch_size}, so that {processes} "
+            f"process(es) make updates of exactly {config.train.effective_batch}"
+        )
+    base = locate(config.model.base)
+    unet, bank = check_fit(config, base)
+    _check_loss_networks(config)
+    images = len(Corpus.open(workspace).split(TRAIN_SPLIT))
+    resume_from = _resume_from(workspace, options, notes)
+    trained = sum(p.numel() for m in (unet, bank) for p in m.parameters() if p.requires_grad)
+    total = sum(p.numel() for m in (unet, bank) for p in m.parameters())
+    copies = 2 if config.train.ema_decay else 1
+    weights = {name: getattr(config.loss, name) for name in TERMS}
+    return TrainPlan(
+        device=device,
+        processes=processes,
+        batch_size=batch,
+        accumulation=accumulation,
+        effective_batch=config.train.effective_batch,
+        steps=config.train.steps,
+        start_step=read_meta(resume_from).step if resume_from else 0,
+        split_images=images,
+        images_seen=config.train.steps * config.train.effective_batch,
+        base=base,
+        maps=config.guidance.maps,
+        losses={name: weight for name, weight in weights.items() if weight > 0},
+        losses_off=tuple(name for name, weight in weights.items() if weight == 0),
+        parameters=total,
+        state_bytes=_FLOAT_BYTES * (copies * total + 3 * trained),
+        resume_from=resume_from,
+        notes=tuple(notes),
+    )
+
+
+def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int, list[str]]:
+    """Device kind, number of processes, and what to tell about the choice.
+
+    Raises:
+        UserError: more GPUs asked for than there are, or both kinds at once.
+    """
+    gpus, cpus = options.gpus, options.cpu_processes
+    for name, value in (("--gpus", gpus), ("--cpu-processes", cpus)):
+        if value is not None and value < 1:
+            raise UserError(name, f"{value} is no number of processes", "give 1 or more")
+    if gpus is not None and cpus is not None:
+        raise UserError("--gpus, --cpu-processes", "both are given", "give one of them")
+    if cpus is not None:
+        return "cpu", cpus, []
+    if gpus is not None:
+        if gpus > cuda_devices:
+            fewer = f"use --gpus {cuda_devices}, or " if cuda_devices else ""
+            raise UserError(
+                f"--gpus {gpus}",
+                f"this machine has {cuda_devices} CUDA device(s)",
+                f"{fewer}train on the CPU with --cpu-processes {gpus}",
+            )
+        return "cuda", gpus, []
+    if cuda_devices:
+        return "cuda", 1, []
+    return "cpu", 1, ["no CUDA device here: one process on the CPU"]
+
+
+def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int, int]:
+    """Images per forward pass, at most `batch_size`, and forward passes per update.
+
+    Their product with `processes` is exactly `effective_batch`.
+
+    Raises:
+        UserError: `effective_batch` cannot be shared evenly.
+    """
+    share, rest = divmod(effective_batch, processes)
+    if rest:
+        near = max(1, round(effective_batch / processes)) * processes
+        raise UserError(
+            "train.effective_batch",
+            f"{effective_batch} cannot be shared by {processes} processes",
+            f"give a multiple of {processes}, e.g. {near}",
+        )
+    batch = max(size for size in range(1, min(batch_size, share) + 1) if share % size == 0)
+    return batch, share // batch
+
+
+def check_fit(config: Config, base: Path) -> tuple[UNet2DConditionModel, GuidanceBank]:
+    """Check that base, guidance and training go together; return both networks without weights.
+
+    Raises:
+        UserError: naming the field of sfe.yaml that does not fit.
+    """
+    vae, unet_config = (_read_config(base, part) for part in ("vae", "unet"))
+    kind = _read_config(base, "scheduler").get("prediction_type", "epsilon")
+    if kind not in PREDICTION_TYPES:
+        raise UserError(
+            "model.base: scheduler/prediction_type",
+            f"{kind!r} cannot be trained",
+            f"allowed: {', '.join(PREDICTION_TYPES)}",
+        )
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    halvings = len(config.guidance.block_channels) - 1
+    if config.guidance.maps and 2**halvings != factor:
+        raise UserError(
+            "guidance.block_channels",
+            f"{len(config.guidance.block_channels)} widths shrink a map {2**halvings} times, the "
+            f"base's VAE shrinks {factor} times",
+            f"give {factor.bit_length()} widths",
+        )
+    stages = factor * 2 ** (len(unet_config["block_out_channels"]) - 1)
+    if config.model.resolution % stages:
+        raise UserError(
+            "model.resolution",
+            f"{config.model.resolution} px cannot be halved as often as this base does",
+            f"give a multiple of {stages}",
+        )
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(unet_config)
+        bank = GuidanceBank(
+            config.guidance.maps, config.guidance.block_channels, unet.conv_in.out_channels
+        )
+    freeze(unet, config.train.frozen)
+    return unet, bank
+
+
+def _read_config(base: Path, part: str) -> dict[str, Any]:
+    path = base / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"model.base: {path}",
+            f"cannot be read ({error})",
+            "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`",
+        ) from error
+
+
+def _check_loss_networks(config: Config) -> None:
+    """Fail now rather than after minutes of loading, if a network of the loss is missing."""
+    if not any(getattr(config.loss, name) > 0 for name in TERMS):
+        raise UserError("loss", "every weight is 0", "give at least one term a weight")
+    if getattr(config.loss, PERCEPTUAL) > 0:
+        require_perceptual(config.loss.perceptual_network)
+    if any(getattr(config.loss, name) > 0 for name in EMOTION_TERMS):
+        locate(config.loss.emotion_network)
+
+
+def _resume_from(workspace: Workspace, options: TrainOptions, notes: list[str]) -> Path | None:
+    if options.resume is None:
+        return None
+    if options.resume != "auto":
+        return resolve_checkpoint(options.resume, workspace.runs)
+    newest = find_newest(workspace.runs)
+    if newest is None:
+        notes.append("--resume auto: no checkpoint yet, starting a new run")
+    return newest

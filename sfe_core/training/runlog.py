@@ -1,0 +1,95 @@
+"""What a run writes down as it goes: metrics.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sfe_core.files import write_text
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class RunLog:
+    """Appends a line per logged update; the main process alone owns one.
+
+    On resuming, lines after the checkpoint are taken out first, so that the file reads as if the
+    run had never stopped.
+
+    Args:
+        run: the run's folder.
+        resumed_at: updates done in the checkpoint gone on from; 0 for a new run.
+    """
+
+    def __init__(self, run: Path, resumed_at: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, main process only
+
+        self.path = run / METRICS
+        if self.path.exists():
+            kept = [line for line in read_metrics(run) if line["step"] <= resumed_at]
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._board = SummaryWriter(run / TENSORBOARD, purge_step=resumed_at + 1)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line: "step" and numbers, possibly in groups (dicts) of numbers."""
+        with open(self.path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        for name, value in line.items():
+            values = value if isinstance(value, dict) else {"": value}
+            for inner, number in values.items():
+                if name != "step" and number is not None:
+                    tag = f"{name}/{inner}" if inner else name
+                    self._board.add_scalar(tag, number, line["step"])
+        self._board.flush()
+
+    def picture(self, name: str, image: Any, step: int) -> None:
+        """Add an image, uint8 [H, W, 3]."""
+        self._board.add_image(name, image, step, dataformats="HWC")
+        self._board.flush()
+
+    def close(self) -> None:
+        """Finish writing."""
+        self._board.close()
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Every whole line of a run's metrics.jsonl (a last one cut short by a crash is left out)."""
+    path = Path(run) / METRICS
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    parsed = []
+    for line in lines:
+        try:
+            parsed.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return parsed
+
+
+class Window:
+    """Means over the updates since the last line of metrics.jsonl.
+
+    A term that an update did not have (nothing was decoded) leaves that update out of its mean.
+    """
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        state = state or {}
+        self._sums: dict[str, float] = dict(state.get("sums", {}))
+        self._counts: dict[str, int] = dict(state.get("counts", {}))
+
+    def add(self, values: dict[str, float]) -> None:
+        """Take in one update's numbers."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Mean of each number."""
+        return {name: total / self._counts[name] for name, total in self._sums.items()}
+
+    def state(self) -> dict[str, Any]:
+        """What `__init__` takes to go on with."""
+        return {"sums": self._sums, "counts": self._counts}
