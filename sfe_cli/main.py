@@ -1,6 +1,85 @@
-"""The `sfe` command."""
+"""The `sfe` command: its groups, the global options, and the entry point."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sfe_cli import (
+    assets,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    init,
+    package_checkpoint,
+    preprocess,
+    synthesize,
+    train,
+    triptych,
+)
+from sfe_cli.environment import prepare
+from sfe_cli.errors import DEBUG_FLAG, SfeGroup
+
+START, ROAD, REST = "Get started", "The five commands", "Data, models and settings"
+
+app = typer.Typer(
+    cls=SfeGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a folder of face photographs to a diffusion model that draws the emotion asked for, "
+    "and the numbers that prove it.",
+    epilog="First time here? Type [bold]sfe demo[/bold]. "
+    "With your own photos: [bold]sfe init[/bold], then the five commands, in order.",
+)
+app.command("demo", rich_help_panel=START)(demo.demo)
+app.command("init", rich_help_panel=START)(init.init)
+app.command("doctor", rich_help_panel=START)(doctor.doctor)
+app.command("preprocess", rich_help_panel=ROAD)(preprocess.preprocess)
+app.command("train", rich_help_panel=ROAD)(train.train)
+app.command("package-checkpoint", rich_help_panel=ROAD)(package_checkpoint.package_checkpoint)
+app.command("triptych", rich_help_panel=ROAD)(triptych.triptych)
+app.command("evaluate", rich_help_panel=ROAD)(evaluate.evaluate)
+app.command("synthesize", rich_help_panel=REST)(synthesize.synthesize)
+app.add_typer(assets.app, name="assets", rich_help_panel=REST)
+app.add_typer(config.app, name="config", rich_help_panel=REST)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("sfe"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option(DEBUG_FLAG, help="Show tracebacks; works after any command too.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    del version
+    prepare(debug or context.meta["sfe.debug"])
 
 
 def run() -> None:
-    """Entry point."""
-    raise SystemExit("being built")
+    """The installed entry point."""
+    # Photo names may be in any script; a C locale must not end a run over one of them.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()
+
+
+if __name__ == "__main__":
+    run()

@@ -3,6 +3,7 @@ came from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,12 @@ def load_with_origins(root: Path, overrides: list[str] | tuple[str, ...] = ()) -
     return LoadedWorkspace(Workspace(root, _paths_from(config, root)), origins)
 
 
-def preset_config(name: str) -> Config:
-    """The effective configuration of a shipped preset, nothing else set."""
-    return resolve([Layer(CONFIG_NAME, {"preset": name})])[0]
+def preset_config(name: str, settings: Mapping[str, Any] | None = None) -> Config:
+    """The effective configuration of a shipped preset, with the dotted keys of `settings` set."""
+    values: dict[str, Any] = {"preset": name}
+    for key, value in (settings or {}).items():
+        values = merge(values, nest(key, value))
+    return resolve([Layer(CONFIG_NAME, values)])[0]
 
 
 def resolve(layers: list[Layer]) -> tuple[Config, dict[str, str]]:

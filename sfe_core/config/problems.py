@@ -45,9 +45,26 @@ def check_keys(layer: Layer) -> None:
                 f"{value!r} where a section belongs",
                 f"its keys are {', '.join(model.model_fields)}",
             )
-        for key in value:
+        for key, inner in value.items():
             if key not in model.model_fields:
                 raise _unknown(layer.source, f"{name}.{key}", name)
+            # pydantic would take true for 1 and false for 0.
+            if isinstance(inner, bool) and model.model_fields[key].annotation is not bool:
+                raise UserError(
+                    f"{layer.source}: {name}.{key}", f"found {inner}", "this is no yes-or-no key"
+                )
+
+
+def check_sections(names: list[str]) -> None:
+    """Raise a UserError for the first of `names` that is no section (or top key) of sfe.yaml."""
+    for name in names:
+        if name not in Config.model_fields:
+            close = difflib.get_close_matches(name, Config.model_fields, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            known = ", ".join(Config.model_fields)
+            raise UserError(
+                f"section {name}", "there is no such section", f"{hint}there are {known}"
+            )
 
 
 def explain(error: ValidationError, origins: dict[str, str]) -> UserError:
@@ -64,6 +81,8 @@ def explain(error: ValidationError, origins: dict[str, str]) -> UserError:
         return UserError("sfe.yaml", str(problem["ctx"]["error"]), "change one of the two")
     found = problem["input"]
     allowed = problem["msg"].replace("Input should be", "allowed is")
+    allowed = allowed.replace(", unable to parse string as an integer", "")
+    allowed = allowed.replace(", unable to parse string as a number", "")
     entry = f" (entry {path[2]})" if len(path) > 2 and path[-1] != "[key]" else ""
     source = origins.get(".".join(path[:3])) or origins.get(dotted, "sfe.yaml")
     return UserError(f"{source}: {dotted}", f"found {found!r}{entry}", allowed)

@@ -1,0 +1,45 @@
+"""`sfe demo`: the whole road in a fresh folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfe_cli import render
+from sfe_cli.help import with_examples
+
+HELP = with_examples(
+    "See it all in a few minutes: synthetic photographs, then the five commands, then a report.\n\n"
+    "Offline, on the CPU or one GPU. The folder is an ordinary workspace afterwards.",
+    "sfe demo",
+    "sfe demo --folder /tmp/faces --seed 7",
+)
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="DIR", help="A new or empty folder.")
+    ] = Path("sfe-demo"),
+    seed: Annotated[int, typer.Option(help="Of the photographs and of the training.")] = 0,
+) -> None:
+    from sfe_cli.evaluate import show_scores
+    from sfe_cli.progress import RichReporter, duration
+    from sfe_core.demo import run_demo
+
+    summary = run_demo(folder, seed, RichReporter())
+    show_scores(summary.evaluation.table)
+    total = duration(sum(summary.seconds.values()))
+    steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
+    render.facts(
+        [
+            ("time", f"{total} ({steps})"),
+            ("triptychs", summary.gallery),
+            ("report", summary.evaluation.report),
+        ]
+    )
+    render.next_step(f"open {render.nearby(summary.evaluation.report)}")
+
+
+demo.__doc__ = HELP

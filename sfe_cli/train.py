@@ -1,0 +1,83 @@
+"""`sfe train`: the fine-tuning run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sfe_cli import options, render
+from sfe_cli.help import with_examples
+
+HELP = with_examples(
+    "Fine-tune the base model and the guidance encoders on the corpus.\n\n"
+    "Without --gpus: one GPU if there is one, else one CPU process. Ctrl-C is safe; "
+    "[bold]--resume auto[/bold] goes on from the newest checkpoint.",
+    "sfe train",
+    "sfe train --gpus 2",
+    "sfe train --cpu-processes 2",
+    "sfe train --resume auto",
+    "sfe train --steps 50 --set train.learning_rate=1e-4",
+    "sfe train --dry-run  # devices, batches, memory, steps",
+)
+
+
+def train(
+    workspace: options.Workspace = options.HERE,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="GPUs, one process each.", show_default="one, if any")
+    ] = None,
+    cpu_processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes on the CPU instead.", show_default=False)
+    ] = None,
+    effective_batch: Annotated[
+        int | None, typer.Option(min=1, help="Images per update, over all devices.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images per device and forward pass.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser updates.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|PATH", help="Go on from a checkpoint.", show_default="a new run"
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--run", metavar="NAME", help="Name of the run's folder.")
+    ] = None,
+    dry_run: options.DryRun = False,
+    changes: options.Set = None,
+) -> None:
+    from sfe_cli.progress import RichReporter
+    from sfe_core.config.loading import load_workspace
+    from sfe_core.training.launch import launch
+    from sfe_core.training.options import TrainOptions
+
+    found = load_workspace(workspace, changes or ())
+    chosen = TrainOptions(
+        gpus=gpus,
+        cpu_processes=cpu_processes,
+        resume=resume,
+        run=name,
+        batch_size=batch_size,
+        effective_batch=effective_batch,
+        steps=steps,
+        dry_run=dry_run,
+    )
+    summary = launch(found, chosen, RichReporter())
+    render.facts(
+        [
+            ("run", summary.run),
+            ("checkpoint", summary.checkpoint),
+            ("updates", summary.step),
+            ("images seen", summary.images_seen),
+            ("images/s", summary.images_per_s),
+            ("losses, weighted", summary.losses),
+            ("samples", summary.samples),
+        ]
+    )
+    render.next_step("`sfe package-checkpoint`")
+
+
+train.__doc__ = HELP
