@@ -77,8 +77,9 @@ def load_base(folder: Path) -> BaseModels:
         )
     loaded = {}
     for name, kind in _PARTS.items():
+        dtype = {"torch_dtype": torch.float32} if issubclass(kind, torch.nn.Module) else {}
         try:
-            loaded[name] = kind.from_pretrained(folder / name, local_files_only=True)
+            loaded[name] = kind.from_pretrained(folder / name, local_files_only=True, **dtype)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"model.base: {folder / name}",
@@ -86,5 +87,5 @@ def load_base(folder: Path) -> BaseModels:
                 "restore this part from the original model; `sfe assets verify` checks files",
             ) from error
     for name in ("vae", "unet", "text_encoder"):
-        loaded[name].to(torch.float32).eval()
+        loaded[name].eval()
     return BaseModels(folder=folder, **loaded)

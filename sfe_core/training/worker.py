@@ -1,0 +1,101 @@
+"""One training process: `python -m sfe_core.training.worker WORKSPACE OPTIONS`.
+
+Started N-fold by `launch`, through accelerate or torchrun. OPTIONS is JSON:
+`{"options": {fields of TrainOptions}, "config": {a whole configuration}}`, both may be left out.
+
+It tells of itself in lines on its standard output, which the launcher reads: `EVENT_MARK` and a
+JSON list of the event's name and arguments. Only the first process tells of progress; all tell of
+their errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sfe_core.config.loading import load_workspace
+from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
+from sfe_core.errors import SfeError
+from sfe_core.reporting import Reporter, Task
+from sfe_core.training.options import TrainOptions, TrainSummary
+
+EVENT_MARK = "@sfe "
+
+
+def tell(event: str, *arguments: Any) -> None:
+    """Write an event for the launcher."""
+    sys.stdout.write(f"{EVENT_MARK}{json.dumps([event, *arguments])}\n")
+    sys.stdout.flush()
+
+
+class _ToldTask:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        tell("advance", count, note)
+
+
+class TellingReporter(Reporter):
+    """Passes everything on as events; one task is open at a time."""
+
+    @contextmanager
+    def task(self, title: str, total: int | None = None) -> Iterator[Task]:
+        """See `Reporter.task`."""
+        tell("open", title, total)
+        yield _ToldTask()
+        tell("close")
+
+    def say(self, message: str) -> None:
+        """See `Reporter.say`."""
+        tell("say", message)
+
+    def warn(self, message: str) -> None:
+        """See `Reporter.warn`."""
+        tell("warn", message)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train; returns the exit code."""
+    root, text = Path(arguments[0]), arguments[1]
+    request = json.loads(text)
+    options = TrainOptions(**request.get("options", {}))
+    if "config" in request:
+        workspace = Workspace(root, Config.model_validate(request["config"]))
+    else:
+        workspace = load_workspace(root)
+    first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        # Imported late, so that a bad request fails at once and in words.
+        from sfe_core.training.recipe import train
+
+        summary = train(workspace, options, TellingReporter() if first else Reporter())
+    except SfeError as error:
+        tell("error", error.exit_code, error.where, error.problem, error.remedy)
+        return error.exit_code
+    if first:
+        tell("done", summary_to_json(summary))
+    return 0
+
+
+def summary_to_json(summary: TrainSummary) -> dict[str, Any]:
+    """A summary as JSON-able values; paths become text."""
+    plain = dataclasses.asdict(summary)
+    return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+def summary_from_json(plain: dict[str, Any]) -> TrainSummary:
+    """The reverse of `summary_to_json`."""
+    paths = {
+        name: None if plain[name] is None else Path(plain[name])
+        for name in ("run", "checkpoint", "samples")
+    }
+    return TrainSummary(**{**plain, **paths})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
