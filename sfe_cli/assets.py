@@ -96,11 +96,7 @@ def describe(asset: Asset) -> dict[str, Any]:
         "page": asset.page,
         "source": asset.source,
         "bytes": asset.size,
-        "size": render.size(asset.size)
-        if asset.size
-        else f"about {asset.about}"
-        if asset.about
-        else "unknown",
+        "size": _size(asset),
         "present": not missing,
         "folder": str(folder_of(asset)),
         "files": [

@@ -15,7 +15,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, sha256_file
 from sfe_core.reporting import Reporter, Task
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
 TIMEOUT_S = 60
 SPARE_BYTES = 1 << 28
 

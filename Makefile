@@ -1,0 +1,41 @@
+# Each target works on a bare checkout: Python 3.10 to 3.13 and pip are all that is needed.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= sfe-demo
+TEST_PROCESSES ?= 2
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.sfe-installed
+
+.PHONY: help install demo test lint bench
+
+help:
+	@echo "make demo    photographs to report in a few minutes, in $(DEMO)/"
+	@echo "make test    all tests"
+	@echo "make lint    ruff, check and format"
+	@echo "make bench   speed of each step beside a bare loop doing the same work"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "$(PYTHON) is not Python 3.10 to 3.13; choose one: make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install -e '.[offline,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/sfe demo --folder $(DEMO)
+
+# One thread per process: two processes of two threads each would fight over two cores.
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/benchmarks \
+		-n $(TEST_PROCESSES) --dist loadfile
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: install
+	$(BIN)/python -m pytest tests/benchmarks -s
