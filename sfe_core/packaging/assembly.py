@@ -1,0 +1,84 @@
+"""A pipeline folder put together from a base model and a checkpoint, file by file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sfe_core.errors import UserError
+from sfe_core.files import sha256_file, sha256_folder, sha256_json
+
+INDEX = "model_index.json"
+_WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")
+
+
+def pipeline_parts(base: Path) -> list[str]:
+    """The sub-folders that the base's model_index.json names, in its order.
+
+    Raises:
+        UserError: `base` is no diffusers pipeline, or a part it names is not there.
+    """
+    index = _read_index(base)
+    parts = [
+        name for name, value in index.items() if isinstance(value, list) and value[0] is not None
+    ]
+    for part in parts:
+        if not (base / part).is_dir():
+            raise UserError(
+                f"model.base: {base / part}", "is missing", "restore the base model's folder"
+            )
+    return parts
+
+
+def base_sha256(base: Path) -> str:
+    """Hex SHA-256 over the parts of the base pipeline; files it does not use play no part."""
+    return sha256_json({part: sha256_folder(base / part) for part in pipeline_parts(base)})
+
+
+def assemble(base: Path, replaced: dict[str, Path], target: Path) -> None:
+    """Copy the base pipeline to the new folder `target`, with some parts from elsewhere.
+
+    Args:
+        base: folder of a diffusers pipeline.
+        replaced: part to the folder that stands in for the base's (or is added: guidance_encoder,
+            which model_index.json does not name, so that plain diffusers ignores it).
+        target: must not exist.
+    """
+    target.mkdir(parents=True)
+    shutil.copyfile(base / INDEX, target / INDEX)
+    for part in pipeline_parts(base):
+        if part not in replaced:
+            _copy_part(base / part, target / part)
+    for part, folder in replaced.items():
+        _copy_part(folder, target / part)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Hex SHA-256 of every file below `folder`, by its path with `/`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
+
+
+def _read_index(base: Path) -> dict[str, Any]:
+    try:
+        index = json.loads((base / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.base: {base}",
+            f"has no readable {INDEX} ({error})",
+            "give the folder of a Stable Diffusion 1.5 pipeline",
+        ) from error
+    return index
+
+
+def _copy_part(source: Path, target: Path) -> None:
+    # Published folders repeat the same weights as .bin, .fp16.safetensors and so on; where the
+    # plain safetensors file is there, it is the only one that diffusers reads by default.
+    target.mkdir()
+    names = {path.name for path in source.iterdir() if path.is_file()}
+    plain = {name for name in names if name.endswith(".safetensors") and name.count(".") == 1}
+    for name in sorted(names):
+        if not plain or name in plain or not name.endswith(_WEIGHT_ENDINGS):
+            shutil.copyfile(source / name, target / name)

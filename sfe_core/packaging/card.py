@@ -1,0 +1,70 @@
+"""The model card of a package, from what its provenance says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sfe_core import __version__
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells.
+
+    Args:
+        maps: guidance maps the package reads; empty = none.
+        weights: ema or raw, of the run.
+        base_licence: of the base model, as far as known.
+        corpus_sha256: of the training corpus, None when the run did not record it.
+        metrics: last line of the run's log: figure to number.
+        run_config: config.yaml of the run, as text; "" when lost.
+    """
+
+    name: str
+    run: str
+    step: int
+    weights: str
+    maps: tuple[str, ...]
+    base_name: str
+    base_sha256: str
+    base_licence: str
+    base_page: str
+    corpus_sha256: str | None
+    packaged_at: str
+    resolution: int
+    steps_drawn: int
+    prompt: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    run_config: str = ""
+
+
+def write_card(facts: CardFacts) -> str:
+    """The text of README.md, with the front matter that model hubs read."""
+    front = {
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "base_model": facts.base_name,
+        "tags": ["stable-diffusion", "text-to-image", "facial-expression"],
+    }
+    # Plain Markdown: nothing is escaped, and a name that the template misspells is an error.
+    environment = Environment(
+        loader=PackageLoader("sfe_core.packaging", "templates"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
+    )
+    values = asdict(facts)
+    values["metrics"] = {name: _readable(value) for name, value in facts.metrics.items()}
+    return environment.get_template("README.md.j2").render(
+        **values,
+        sfe_version=__version__,
+        front_matter=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _readable(value: Any) -> Any:
+    return f"{value:.5g}" if isinstance(value, float) else value

@@ -1,0 +1,51 @@
+"""The packages of a workspace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.errors import RunError, UserError
+
+PROVENANCE = "provenance.json"
+
+
+def list_packages(workspace: Workspace) -> list[Path]:
+    """All packaged pipelines of the workspace, in the order they were packaged."""
+    found = []
+    for path in workspace.packaged.glob(f"*/{PROVENANCE}"):
+        try:
+            made = json.loads(path.read_text(encoding="utf-8"))["packaged_at"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if not path.parent.name.startswith("."):
+            found.append((str(made), path.parent.name, path.parent))
+    return [folder for _, _, folder in sorted(found)]
+
+
+def newest_package(workspace: Workspace) -> Path:
+    """The pipeline folder packaged last.
+
+    Raises:
+        UserError: there is none.
+    """
+    packages = list_packages(workspace)
+    if not packages:
+        raise UserError(workspace.packaged, "holds no package", "run `sfe package-checkpoint`")
+    return packages[-1]
+
+
+def guidance_maps(package: Path) -> tuple[str, ...]:
+    """The maps that a package's guidance encoders read, in their order; empty without encoders.
+
+    Raises:
+        RunError: the encoders' config.json is torn.
+    """
+    path = package / "guidance_encoder" / "config.json"
+    if not path.parent.is_dir():
+        return ()
+    try:
+        return tuple(json.loads(path.read_text(encoding="utf-8"))["maps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(path, f"cannot be read ({error})", "package the checkpoint again") from error

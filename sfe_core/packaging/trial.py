@@ -1,0 +1,110 @@
+"""The proof that a package works: it is loaded from disk and draws a picture, both ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL import Image
+
+from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.errors import RunError
+from sfe_core.files import derive_seed
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """What is drawn to try a package.
+
+    Args:
+        name: of the package, for messages.
+        prompt: text.
+        maps: guidance by name, each [3, R, R] in [0, 1].
+        resolution: R, pixels.
+        steps: denoising steps.
+        guidance_scale: classifier-free.
+        seed: of the noise.
+    """
+
+    name: str
+    prompt: str
+    maps: dict[str, torch.Tensor]
+    resolution: int
+    steps: int
+    guidance_scale: float
+    seed: int
+
+
+def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
+    """Load the package as any diffusers user would, and draw one picture from text.
+
+    Raises:
+        RunError: it does not load, or the picture is blank or not finite.
+    """
+    return _draw(_load(StableDiffusionPipeline, folder, order.name), order, {})
+
+
+def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
+    """Load the package with its guidance encoders, and draw one picture from text and maps.
+
+    Raises:
+        RunError: it does not load, or the picture is blank or not finite.
+    """
+    guidance = {"guidance_images": {name: image[None] for name, image in order.maps.items()}}
+    return _draw(_load(GuidedStableDiffusionPipeline, folder, order.name), order, guidance)
+
+
+def _load(kind: type[StableDiffusionPipeline], folder: Path, name: str) -> StableDiffusionPipeline:
+    try:
+        pipeline = kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise RunError(
+            name,
+            f"{kind.__name__} does not load the package ({error})",
+            "check that model.base is the model the run was trained from",
+        ) from error
+    # A checker that takes the picture for unsafe blacks it out, which would read as a failure.
+    pipeline.safety_checker = None
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _draw(pipeline: StableDiffusionPipeline, order: TrialOrder, guidance: dict) -> Image.Image:
+    seed = derive_seed(order.seed, "package", "noise")
+    try:
+        with torch.inference_mode():
+            picture = pipeline(
+                prompt=order.prompt,
+                height=order.resolution,
+                width=order.resolution,
+                num_inference_steps=order.steps,
+                guidance_scale=order.guidance_scale,
+                generator=torch.Generator("cpu").manual_seed(seed),
+                output_type="pt",
+                **guidance,
+            ).images[0]
+    except RuntimeError as error:
+        raise RunError(
+            order.name,
+            f"the package loads but does not draw ({error})",
+            "check that model.base is the model the run was trained from",
+        ) from error
+    return check_picture(picture, order.name)
+
+
+def check_picture(picture: torch.Tensor, where: str) -> Image.Image:
+    """The picture [3, H, W] in [0, 1] as an image.
+
+    Raises:
+        RunError: it holds values that are not finite, or is one flat colour.
+    """
+    remedy = "train again with a lower train.learning_rate, or package an earlier --step"
+    if not torch.isfinite(picture).all():
+        raise RunError(where, "the package draws values that are not finite", remedy)
+    levels = picture.float().mul(255).round().clamp(0, 255).to(torch.uint8).cpu()
+    if int(levels.max()) - int(levels.min()) < 2:
+        raise RunError(where, "the package draws a blank picture", remedy)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())

@@ -1,0 +1,1 @@
+"""Pictures from a packaged pipeline: split runs, triptychs, galleries."""

@@ -1,0 +1,163 @@
+"""Pictures from a pipeline, in batches that decide speed and memory but not the pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+
+from sfe_core.errors import RunError
+from sfe_core.reporting import Reporter
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture to draw.
+
+    Args:
+        key: the picture's name.
+        prompt: text, cleaned already.
+        seed: of all noise of this picture.
+        maps: guidance by name, each [3, H, W] in [0, 1]; empty = text alone.
+    """
+
+    key: str
+    prompt: str
+    seed: int
+    maps: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all pictures of a series share."""
+
+    steps: int
+    guidance_scale: float
+    negative_prompt: str
+    resolution: int
+    strengths: dict[str, float]
+
+
+def prepare_pipeline(
+    pipeline: StableDiffusionPipeline, device: torch.device, precision: torch.dtype
+) -> StableDiffusionPipeline:
+    """The pipeline on `device` in `precision`, convolutions in channels-last, its bar off."""
+    pipeline.to(device=device, dtype=precision)
+    for part in (pipeline.unet, pipeline.vae):
+        part.to(memory_format=torch.channels_last)
+        part.requires_grad_(False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def draw_batch(
+    pipeline: StableDiffusionPipeline, orders: Sequence[Order], recipe: Recipe
+) -> np.ndarray:
+    """Draw `orders` at once.
+
+    Every picture's noise comes from its own CPU generator, so it depends on its seed alone: not on
+    its neighbours, its place or the device.
+
+    Returns:
+        uint8 [B, H, W, 3], RGB.
+
+    Raises:
+        RunError: a picture holds a value that is not finite.
+    """
+    guided: dict[str, Any] = {}
+    if orders[0].maps:
+        guided["guidance_images"] = {
+            name: torch.stack([order.maps[name] for order in orders]) for name in orders[0].maps
+        }
+        guided["guidance_strengths"] = recipe.strengths
+    with torch.inference_mode(), _quiet_diffusers():
+        images = pipeline(
+            prompt=[order.prompt for order in orders],
+            negative_prompt=[recipe.negative_prompt] * len(orders),
+            height=recipe.resolution,
+            width=recipe.resolution,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(order.seed) for order in orders],
+            output_type="pt",
+            **guided,
+        ).images
+    finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
+    if not all(finite):
+        raise RunError(
+            f"picture {orders[finite.index(False)].key}",
+            "the model drew values that are not finite",
+            "train again with a lower train.learning_rate, or package an earlier --step",
+        )
+    levels = images.float().mul(255.0).round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def draw_all(
+    pipeline: StableDiffusionPipeline,
+    orders: Iterator[Order],
+    recipe: Recipe,
+    batch_size: int,
+    reporter: Reporter,
+) -> Iterator[tuple[Order, np.ndarray]]:
+    """Draw every order, yielding (order, uint8 [H, W, 3]) in the order given.
+
+    Out of memory halves the batch for this and all later batches, with a warning; at a single
+    picture it is a RunError.
+    """
+    waiting: list[Order] = []
+    exhausted = False
+    while True:
+        while not exhausted and len(waiting) < batch_size:
+            order = next(orders, None)
+            exhausted = order is None
+            if order is not None:
+                waiting.append(order)
+        if not waiting:
+            return
+        batch = waiting[:batch_size]
+        try:
+            pictures = draw_batch(pipeline, batch, recipe)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            batch_size = _halved(len(batch), reporter)
+            continue
+        del waiting[: len(batch)]
+        yield from zip(batch, pictures, strict=True)
+
+
+def _halved(size: int, reporter: Reporter) -> int:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if size == 1:
+        raise RunError(
+            "sampling", "out of memory at a single picture", "lower model.resolution or free memory"
+        )
+    reporter.warn(f"out of memory at {size} pictures at once: going on with {size // 2}")
+    return size // 2
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "not enough memory" in text or "allocate memory" in text
+
+
+@contextmanager
+def _quiet_diffusers() -> Iterator[None]:
+    # diffusers logs each caption longer than the text encoder's window; the caller counts those.
+    before = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(before)

@@ -1,0 +1,80 @@
+"""Which pipeline draws which variant, on which device and in which precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sfe_core.assets import locate
+from sfe_core.config.model import Config
+from sfe_core.diffusion.loading import load_base
+from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.errors import RunError, UserError
+from sfe_core.sampling.drawing import prepare_pipeline
+from sfe_core.sampling.schedulers import make_scheduler
+from sfe_core.sampling.settings import GUIDANCE_PART, Variant
+
+
+def sampling_device() -> torch.device:
+    """The first GPU, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def sampling_precision(device: torch.device) -> torch.dtype:
+    """Half precision on a GPU; on a CPU it would be slower and no smaller in effect."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def pipeline_folder(variant: Variant, config: Config, package: Path) -> Path:
+    """The folder whose weights draw `variant`: the base model's, or the package's.
+
+    Raises:
+        UserError: the base model is not on this machine, or the package cannot draw the variant.
+    """
+    if variant == "base":
+        return locate(config.model.base)
+    if not (package / "model_index.json").is_file():
+        raise UserError(package, "is no packaged pipeline", "run `sfe package-checkpoint`")
+    if variant == "guided" and not (package / GUIDANCE_PART).is_dir():
+        raise UserError(
+            package, "has no guidance_encoder/", "package a guided run, or draw text alone"
+        )
+    return package
+
+
+def load_pipeline(
+    variant: Variant, folder: Path, scheduler: str, device: torch.device, precision: torch.dtype
+) -> StableDiffusionPipeline:
+    """The pipeline of `variant` from `folder`, with the named sampler, ready to draw.
+
+    The safety checker stays out: it blacks pictures out, and evaluation must see every one.
+
+    Raises:
+        RunError: the folder's files are torn or do not fit together.
+    """
+    try:
+        if variant == "base":
+            models = load_base(folder)
+            pipeline = StableDiffusionPipeline(
+                vae=models.vae,
+                text_encoder=models.text_encoder,
+                tokenizer=models.tokenizer,
+                unet=models.unet,
+                scheduler=models.scheduler,
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            )
+        else:
+            kind = GuidedStableDiffusionPipeline if variant == "guided" else StableDiffusionPipeline
+            pipeline = kind.from_pretrained(
+                folder, safety_checker=None, requires_safety_checker=False, local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(
+            folder, f"cannot be loaded ({error})", "package the checkpoint again"
+        ) from error
+    pipeline.scheduler = make_scheduler(scheduler, pipeline.scheduler.config)
+    return prepare_pipeline(pipeline, device, precision)

@@ -1,0 +1,129 @@
+"""Everything that decides a picture but its key, as one hash."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from sfe_core.config.model import SamplingConfig
+from sfe_core.errors import RunError
+from sfe_core.files import sha256_folder, sha256_json, write_json
+
+Variant = Literal["base", "text", "guided"]
+VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
+
+# The folders of a pipeline that have a part in a picture; a safety checker has none.
+_DRAWING_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+GUIDANCE_PART = "guidance_encoder"
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """What pictures of one series share; any change of a field is another series.
+
+    Args:
+        variant: base (base model, caption), text (fine-tuned, caption), guided (and the maps).
+        weights_sha256: of the pipeline's folders that have a part in the picture.
+        precision: floating point type of the networks.
+        strengths: of each guidance map; empty unless guided.
+    """
+
+    variant: Variant
+    weights_sha256: str
+    scheduler: str
+    steps: int
+    guidance_scale: float
+    negative_prompt: str
+    seed: int
+    resolution: int
+    precision: str
+    strengths: dict[str, float]
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 over all fields."""
+        return sha256_json(asdict(self))
+
+    @property
+    def folder_name(self) -> str:
+        """`<variant>-<hash>`, the hash cut to 12 characters."""
+        return f"{self.variant}-{self.sha256[:12]}"
+
+
+def draw_settings(
+    variant: Variant,
+    pipeline_folder: Path,
+    sampling: SamplingConfig,
+    resolution: int,
+    precision: str,
+    maps: tuple[str, ...],
+    hash_cache: Path,
+) -> DrawSettings:
+    """The settings of a series, with the weights of `pipeline_folder` hashed.
+
+    Args:
+        maps: those the package's guidance encoders read; ignored unless guided.
+        hash_cache: JSON file that spares hashing gigabytes again (see `weights_sha256`).
+    """
+    guided = variant == "guided"
+    parts = _DRAWING_PARTS + ((GUIDANCE_PART,) if guided else ())
+    return DrawSettings(
+        variant=variant,
+        weights_sha256=weights_sha256(pipeline_folder, parts, hash_cache),
+        scheduler=sampling.scheduler,
+        steps=sampling.steps,
+        guidance_scale=sampling.guidance_scale,
+        negative_prompt=sampling.negative_prompt,
+        seed=sampling.seed,
+        resolution=resolution,
+        precision=precision,
+        strengths={name: sampling.strengths.get(name, 1.0) for name in maps} if guided else {},
+    )
+
+
+def weights_sha256(folder: Path, parts: tuple[str, ...], cache: Path) -> str:
+    """Hex SHA-256 over the named sub-folders of a pipeline.
+
+    A folder whose files kept their names, sizes and modification times (nanoseconds) since they
+    were last hashed is answered from `cache`, which is rewritten otherwise.
+
+    Raises:
+        RunError: the folder has none of the parts.
+    """
+    present = [part for part in parts if (folder / part).is_dir()]
+    if not present:
+        raise RunError(folder, "holds no pipeline", "give the folder of a diffusers pipeline")
+    known = _read_cache(cache)
+    digests, changed = {}, False
+    for part in present:
+        path = (folder / part).resolve()
+        entry = known.get(str(path), {})
+        stamp = _stamp(path)
+        if entry.get("stamp") != stamp:
+            entry = {"stamp": stamp, "sha256": sha256_folder(path)}
+            known[str(path)] = entry
+            changed = True
+        digests[part] = entry["sha256"]
+    if changed:
+        write_json(cache, known)
+    return sha256_json(digests)
+
+
+def _stamp(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return sha256_json(
+        [
+            [path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]
+            for path in files
+        ]
+    )
+
+
+def _read_cache(cache: Path) -> dict[str, dict[str, str]]:
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,166 @@
+"""Original, base and fine-tuned picture of every item of a split, and the gallery over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.layout import INPUTS, artefact
+from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import RunError
+from sfe_core.packaging.listing import newest_package
+from sfe_core.reporting import Reporter
+from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
+from sfe_core.sampling.gallery import GalleryItem, write_gallery
+from sfe_core.sampling.pictures import Series, draw_series
+from sfe_core.sampling.pngs import read_record, save_png
+
+_HEADINGS = {
+    "guided": ("Original", "Base", "Fine-tuned, guided"),
+    "text": ("Original", "Base", "Fine-tuned"),
+}
+
+
+@dataclass(frozen=True)
+class TriptychSummary:
+    """What was made.
+
+    Args:
+        folder: `triptychs/<split>`.
+        gallery: its index.html.
+        total: triptychs of the split.
+        composed: written now; the others were found as they should be.
+        base_drawn: base pictures drawn now; the others were reused.
+        fine_tuned_drawn: likewise of the package.
+        missing_originals: triptychs whose original is a blank tile.
+    """
+
+    folder: Path
+    gallery: Path
+    total: int
+    composed: int
+    base_drawn: int
+    fine_tuned_drawn: int
+    missing_originals: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One triptych: its row of the corpus, where it goes, and what decides it."""
+
+    key: str
+    caption: str
+    emotion: str | None
+    original: Path
+    target: Path
+    record: dict[str, Any]
+
+
+def make_triptychs(
+    workspace: Workspace,
+    split: str | None = None,
+    package: Path | None = None,
+    reporter: Reporter | None = None,
+) -> TriptychSummary:
+    """Write `triptychs/<split>/<key>.png` for every item of a split, and an index.html.
+
+    Pictures come from `draw_series`, so what was drawn before is reused; a triptych is composed
+    again only when one of its pictures, its caption or the layout changed.
+
+    Args:
+        split: None = `split.validation_name`.
+        package: packaged pipeline folder; None = the newest.
+
+    Raises:
+        UserError: no corpus, unknown split, no package, missing base model.
+        RunError: a picture cannot be drawn or written.
+    """
+    reporter = reporter or Reporter()
+    split = split or workspace.config.split.validation_name
+    rows = Corpus.open(workspace).split(split)
+    package = package or newest_package(workspace)
+    fine_tuned = workspace.config.triptych.fine_tuned
+    base = draw_series(workspace, split, "base", package, reporter)
+    tuned = draw_series(workspace, split, fine_tuned, package, reporter)
+
+    tile_px = workspace.config.triptych.tile_px
+    headings = _HEADINGS[fine_tuned]
+    folder = workspace.triptychs / split
+    jobs = [_job(row, workspace, folder, base, tuned, headings) for row in rows.to_dict("records")]
+    stale = [job for job in jobs if read_record(job.target) != job.record]
+    for job in reporter.track(stale, "composing triptychs"):
+        _compose(job, base, tuned, headings, tile_px)
+    missing = sum(not job.record["original"] for job in jobs)
+    if missing:
+        reporter.warn(
+            f"{missing} of {len(jobs)} originals are missing from {workspace.corpus / INPUTS}: "
+            "their tiles are blank; `sfe preprocess` writes them again"
+        )
+    gallery = write_gallery(
+        folder,
+        [GalleryItem(job.key, job.emotion, job.caption, job.record) for job in jobs],
+        title=f"Triptychs of {split}",
+        subtitle=f"{len(jobs)} faces · {package.name} beside its base model",
+        headings=headings,
+        tile_px=tile_px,
+    )
+    return TriptychSummary(
+        folder=folder,
+        gallery=gallery,
+        total=len(jobs),
+        composed=len(stale),
+        base_drawn=base.drawn,
+        fine_tuned_drawn=tuned.drawn,
+        missing_originals=missing,
+    )
+
+
+def _job(
+    row: dict[str, Any],
+    workspace: Workspace,
+    folder: Path,
+    base: Series,
+    tuned: Series,
+    headings: tuple[str, ...],
+) -> _Job:
+    key = row["key"]
+    caption = "" if pd.isna(row["caption"]) else str(row["caption"])
+    original = artefact(workspace.corpus, INPUTS, key)
+    record = {
+        "layout": LAYOUT_VERSION,
+        "tile_px": workspace.config.triptych.tile_px,
+        "headings": list(headings),
+        "caption": caption,
+        "original": row["inputs_sha256"] if original.is_file() else "",
+        "base": read_record(base.picture(key)),
+        "fine_tuned": read_record(tuned.picture(key)),
+    }
+    emotion = None if pd.isna(row["emotion"]) else str(row["emotion"])
+    return _Job(key, caption, emotion, original, folder / f"{key}.png", record)
+
+
+def _compose(
+    job: _Job, base: Series, tuned: Series, headings: tuple[str, ...], tile_px: int
+) -> None:
+    original = (
+        _open(job.original, "`sfe preprocess` writes it again") if job.record["original"] else None
+    )
+    panels = (
+        Panel(headings[0], original, absent="original missing"),
+        Panel(headings[1], _open(base.picture(job.key))),
+        Panel(headings[2], _open(tuned.picture(job.key))),
+    )
+    save_png(compose_triptych(panels, job.caption, tile_px), job.target, job.record)
+
+
+def _open(path: Path, remedy: str = "delete it and run again") -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise RunError(path, f"cannot be read ({error})", remedy) from error
