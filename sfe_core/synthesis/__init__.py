@@ -1,0 +1,1 @@
+"""Synthetic photographs: parametric faces rendered with exact labels, and their folder layout."""

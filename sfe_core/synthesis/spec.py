@@ -1,0 +1,217 @@
+"""What a synthetic photograph shows, drawn from seeds: who, with what expression, seen how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.faces.head import Floats, HeadModel
+from sfe_core.synthesis.facs import Expression, sample_expression
+
+Colour = tuple[float, float, float]  # sRGB, 0 to 255
+
+IDENTITY_STREAM, PHOTO_STREAM = 11, 12  # keep the two kinds of seed apart
+# For unbalanced sets: roughly AffectNet's shares (Mollahosseini et al. 2017, table 3).
+NATURAL_SHARES = (0.26, 0.46, 0.09, 0.05, 0.025, 0.015, 0.085, 0.015)
+
+# Anchor colours per ancestry, from light to dark.
+SKIN_TONES: dict[str, tuple[Colour, Colour]] = {
+    "african": ((150, 102, 74), (82, 52, 38)),
+    "asian": ((236, 200, 165), (196, 148, 108)),
+    "caucasian": ((244, 208, 186), (212, 164, 132)),
+}
+HAIR_COLOURS: dict[str, Colour] = {
+    "black": (28, 24, 23), "dark brown": (58, 40, 30), "brown": (98, 66, 42),
+    "blond": (196, 158, 98), "red": (148, 68, 32), "grey": (150, 148, 146),
+    "white": (218, 216, 212),
+}  # fmt: skip
+IRIS_COLOURS: tuple[Colour, ...] = (
+    (70, 44, 26), (96, 62, 34), (52, 34, 24), (78, 112, 140), (92, 118, 84), (118, 126, 130),
+)  # fmt: skip
+HAIR_STYLES = ("bald", "buzz", "short", "medium", "fringe", "curly", "bob", "long")
+BACKGROUNDS = ("plain", "studio", "indoor", "outdoor")
+LIGHTS = ("soft", "side", "warm", "cool", "bright")
+
+
+@dataclass(frozen=True)
+class Person:
+    """What stays the same over all photographs of an identity."""
+
+    identity: int
+    age: float  # years
+    male: bool
+    skin: Colour
+    lips: Colour
+    hair: Colour
+    hair_name: str
+    brow: Colour
+    iris: Colour
+    hair_style: str
+    hairline_m: float  # moves the front hairline up, metres
+    brow_thickness_m: float  # half the height of the brow at its thickest
+    lid_opening: float  # eyeWide activation at rest: how far the eyes stand open
+    beard: float  # 0 none, 0.5 stubble, 1 full
+    makeup: float  # 0 to 1
+    freckles: float  # 0 to 1
+    texture_seed: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What changes from photograph to photograph."""
+
+    yaw: float  # degrees, to image right
+    pitch: float  # degrees, up
+    roll: float  # degrees, clockwise
+    face_share: float  # face height, chin to hairline, over frame height
+    centre: tuple[float, float]  # eyes' midpoint over frame size
+    gaze: tuple[float, float]  # iris offset over eye radius, right and up
+    light_name: str
+    light: tuple[float, float, float]  # direction towards the light, unit, camera frame
+    light_colour: Colour  # gain per channel
+    ambient: float  # 0 to 1
+    background: str
+    background_seed: int
+    cloth: Colour
+    neckline_m: float  # how far below the eyes the collar starts
+    exposure: float  # gain
+    blur: float  # sigma over frame size
+    noise: float  # sigma in grey levels
+
+
+@dataclass(frozen=True)
+class FaceSpec:
+    """Everything `render_face` needs; equal specs give equal pixels."""
+
+    seed: int
+    person: Person
+    expression: Expression
+    scene: Scene
+
+    @property
+    def emotion(self) -> str:
+        """One of EMOTIONS."""
+        return self.expression.emotion
+
+
+def sample_face(seed: int, emotion: str | None = None, identity: int | None = None) -> FaceSpec:
+    """Draw a photograph's parameters.
+
+    Args:
+        seed: of the photograph (expression, pose, light, background).
+        emotion: one of EMOTIONS; None draws it in AffectNet's natural proportions.
+        identity: row of the head model's identity table, wrapped round; None draws one.
+    """
+    rng = np.random.default_rng([PHOTO_STREAM, seed])
+    shares = np.array(NATURAL_SHARES)
+    drawn = EMOTIONS[rng.choice(len(EMOTIONS), p=shares / shares.sum())]
+    table = HeadModel.load().identity_table
+    someone = int(rng.integers(len(table)))
+    number = (someone if identity is None else identity) % len(table)
+    return FaceSpec(
+        seed=seed,
+        person=sample_person(number),
+        expression=sample_expression(emotion or drawn, rng),
+        scene=sample_scene(rng),
+    )
+
+
+def _mix(first: Colour | Floats, second: Colour | Floats, share: float) -> Colour:
+    """Colour `share` of the way from first to second."""
+    mixed = np.asarray(first) * (1 - share) + np.asarray(second) * share
+    return (float(mixed[0]), float(mixed[1]), float(mixed[2]))
+
+
+def sample_person(identity: int) -> Person:
+    """Appearance of a named identity, which follows its age, sex and ancestry labels."""
+    rng = np.random.default_rng([IDENTITY_STREAM, identity])
+    age, sex, *ancestry = (float(x) for x in HeadModel.load().identity_labels[identity])
+    male = sex > 0.5
+    depth = rng.uniform(0, 1)
+    skin = np.zeros(3)
+    for weight, (light, dark) in zip(ancestry, SKIN_TONES.values(), strict=True):
+        skin += weight * np.asarray(_mix(light, dark, depth))
+    skin_colour = tuple(
+        float(x) for x in np.clip(skin + rng.normal(0, 4) + rng.normal(0, 1.5, 3), 30, 250)
+    )
+    hair_name = _hair_name(age, ancestry, rng)
+    hair = _mix(HAIR_COLOURS[hair_name], rng.uniform(10, 190, 3), 0.07)
+    makeup = float(rng.uniform(0.2, 1.0)) * (not male) * (rng.random() < 0.7)
+    lips = _mix(np.asarray(skin_colour) * (0.86, 0.60, 0.60), (176, 42, 58), 0.10 + 0.45 * makeup)
+    style = _hair_style(male, age, rng)
+    grey_brow = hair_name in ("grey", "white", "blond")
+    brow_base = _mix(HAIR_COLOURS["dark brown"], hair, 0.45 if grey_brow else 0.8)
+    # Brows carry much of an expression: they always stand out from the skin.
+    brow = np.minimum(brow_base, np.asarray(skin_colour) * 0.52)
+    pale_iris = rng.random() < ancestry[2] * 0.8
+    iris = IRIS_COLOURS[int(rng.integers(3)) + 3 * pale_iris]
+    return Person(
+        identity=identity, age=age, male=male, skin=skin_colour, lips=lips, hair=hair,
+        hair_name=hair_name, brow=_mix(brow, skin_colour, 0.05), iris=iris,
+        hair_style=style,
+        hairline_m=float(rng.normal(0, 0.004) + 0.012 * male * max(0.0, (age - 35) / 40)),
+        brow_thickness_m=float(rng.uniform(0.0034, 0.0048) + 0.0008 * male),
+        lid_opening=float(rng.uniform(0.15, 0.45)),
+        beard=float(rng.choice([0.0, 0.35, 1.0], p=[0.55, 0.27, 0.18])) * male,
+        makeup=makeup, freckles=float(rng.uniform(0, 1) ** 3),
+        texture_seed=int(rng.integers(2**31)),
+    )  # fmt: skip
+
+
+def _hair_name(age: float, ancestry: list[float], rng: np.random.Generator) -> str:
+    """Hair colour by age and ancestry."""
+    greying = np.clip((age - 42) / 30, 0, 0.95)
+    roll, shade = rng.random(), rng.random()
+    if roll < greying:
+        return "white" if age > 62 and shade < 0.5 else "grey"
+    dark = ancestry[0] + ancestry[1]
+    if shade < dark:
+        return "black" if shade < 0.75 * dark else "dark brown"
+    rest = (shade - dark) / max(1 - dark, 1e-6)
+    return ("dark brown", "brown", "blond", "red")[int(np.searchsorted([0.3, 0.62, 0.9], rest))]
+
+
+def _hair_style(male: bool, age: float, rng: np.random.Generator) -> str:
+    """Hair style by sex, and baldness by age."""
+    if male:
+        bald = 0.06 + 0.2 * np.clip((age - 40) / 30, 0, 1)
+        shares = np.array([bald, 0.2, 0.36, 0.16, 0.1, 0.08, 0.01, 0.03])
+    else:
+        shares = np.array([0.0, 0.02, 0.08, 0.14, 0.1, 0.14, 0.2, 0.32])
+    return HAIR_STYLES[rng.choice(len(HAIR_STYLES), p=shares / shares.sum())]
+
+
+def sample_scene(rng: np.random.Generator) -> Scene:
+    """Pose, framing, light, background and camera of one photograph."""
+    share = float(rng.uniform(0.58, 0.78))
+    name = LIGHTS[int(rng.integers(len(LIGHTS)))]
+    side = rng.choice([-1.0, 1.0])
+    across = {"side": rng.uniform(0.75, 1.1), "bright": rng.uniform(0, 0.3)}.get(
+        name, rng.uniform(0.15, 0.6)
+    )
+    direction = np.array([side * across, rng.uniform(0.25, 0.75), 0.9])
+    tint = {"warm": (1.08, 0.99, 0.88), "cool": (0.95, 1.0, 1.06)}.get(name, (1.0, 1.0, 1.0))
+    colour = np.asarray(tint) * rng.normal(1.0, 0.015, 3)
+    ambient = {"side": 0.34, "soft": 0.52, "bright": 0.5}.get(name, 0.44)
+    return Scene(
+        yaw=float(np.clip(rng.normal(0, 10), -25, 25)),
+        pitch=float(np.clip(rng.normal(0, 5.5), -15, 15)),
+        roll=float(np.clip(rng.normal(0, 3), -8, 8)),
+        face_share=share,
+        centre=(float(rng.normal(0.5, 0.025)), float(0.48 - 0.05 * (0.78 - share) / 0.2
+                                                    + rng.normal(0, 0.015))),
+        gaze=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.03))),
+        light_name=name,
+        light=tuple(float(x) for x in direction / np.linalg.norm(direction)),
+        light_colour=tuple(float(x) for x in colour),
+        ambient=float(ambient + rng.normal(0, 0.03)),
+        background=BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))],
+        background_seed=int(rng.integers(2**31)),
+        cloth=tuple(float(x) for x in rng.uniform(20, 215, 3) * rng.uniform(0.5, 1.0)),
+        neckline_m=float(rng.uniform(0.15, 0.2)),
+        exposure=float(rng.uniform(0.92, 1.1)),
+        blur=float(rng.uniform(0.0, 0.004)),
+        noise=float(rng.uniform(0.5, 3.0)),
+    )  # fmt: skip

@@ -1,0 +1,92 @@
+"""Emotion to action units to facial actions, and the labels that come of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.faces.head import ACTION_NAMES
+from sfe_core.synthesis.facs import (
+    ACTIONS_OF_UNIT,
+    PROTOTYPES,
+    UNITS,
+    sample_expression,
+    unit_actions,
+)
+
+
+def draws(emotion: str, count: int = 60):
+    return [sample_expression(emotion, np.random.default_rng(k)) for k in range(count)]
+
+
+def test_every_emotion_has_a_prototype_of_known_units_and_actions() -> None:
+    assert tuple(PROTOTYPES) == EMOTIONS
+    for prototype in PROTOTYPES.values():
+        assert set(prototype.core) | set(prototype.optional) <= set(UNITS)
+    for actions in ACTIONS_OF_UNIT.values():
+        for name in actions:
+            sides = [name[:-1] + "Left", name[:-1] + "Right"] if name.endswith("*") else [name]
+            assert set(sides) <= set(ACTION_NAMES)
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_labels_are_in_range_and_core_units_strong(emotion: str) -> None:
+    for expression in draws(emotion):
+        units = dict(zip(UNITS, expression.units, strict=True))
+        assert all(0.0 <= value <= 5.0 for value in units.values())
+        assert -1 <= expression.valence <= 1 and -1 <= expression.arousal <= 1
+        assert min(expression.actions) >= 0.0
+        for name, share in PROTOTYPES[emotion].core.items():
+            assert units[name] >= 0.5 * share * 5.0 * 0.62
+        if emotion == "neutral":
+            assert max(units.values()) < 1.0 and abs(expression.valence) < 0.25
+
+
+def test_circumplex_quadrants() -> None:
+    means = {
+        emotion: np.mean([[d.valence, d.arousal] for d in draws(emotion)], axis=0)
+        for emotion in EMOTIONS
+    }
+    assert means["happy"][0] > 0.5 and means["sad"][0] < -0.4 and means["sad"][1] < 0
+    for emotion in ("fear", "anger", "surprise"):
+        assert means[emotion][1] > 0.4
+    for emotion in ("fear", "anger", "disgust", "contempt"):
+        assert means[emotion][0] < -0.2
+
+
+def test_stronger_expressions_lie_farther_out() -> None:
+    happy = draws("happy", 200)
+    strength = [d.intensity for d in happy]
+    assert np.corrcoef(strength, [d.valence for d in happy])[0, 1] > 0.5
+
+
+def test_contempt_is_one_sided_and_takes_either_side() -> None:
+    left, right = (ACTION_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right"))
+    seen = set()
+    for expression in draws("contempt"):
+        high, low = sorted((expression.actions[left], expression.actions[right]), reverse=True)
+        assert high > 0.7 and low < 0.1
+        seen.add(expression.actions[left] > expression.actions[right])
+    assert seen == {True, False}
+
+
+def test_other_expressions_are_slightly_asymmetric() -> None:
+    left, right = (ACTION_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right"))
+    gaps = [abs(d.actions[left] - d.actions[right]) for d in draws("happy")]
+    assert 0.005 < np.mean(gaps) < 0.25
+
+
+def test_units_add_up_and_sides_scale() -> None:
+    actions = unit_actions({"AU12": 0.5, "AU26": 1.0}, (1.0, 0.5))
+    left, right = (ACTION_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right"))
+    assert actions[left] == pytest.approx(0.5 * ACTIONS_OF_UNIT["AU12"]["mouthSmile*"])
+    assert actions[right] == pytest.approx(actions[left] / 2)
+    jaw = ACTION_NAMES.index("jawOpen")
+    assert actions[jaw] == pytest.approx(ACTIONS_OF_UNIT["AU26"]["jawOpen"])
+
+
+def test_unknown_emotion_is_the_users_error() -> None:
+    with pytest.raises(UserError, match="joy.*neutral, happy"):
+        sample_expression("joy", np.random.default_rng(0))

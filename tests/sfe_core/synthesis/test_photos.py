@@ -1,0 +1,97 @@
+"""The folder `synthesize` writes: plan, labels, captions, and the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.synthesis.captions import caption
+from sfe_core.synthesis.facs import UNITS
+from sfe_core.synthesis.photos import LABEL_COLUMNS, plan_photos, synthesize
+from sfe_core.synthesis.spec import sample_face
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_same_seed_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
+    for name, workers, seed in (("one", 1, 3), ("two", 2, 3), ("other", 1, 4)):
+        assert synthesize(tmp_path / name, 10, seed, 48, workers=workers) == 10
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert contents(tmp_path / "one") != contents(tmp_path / "other")
+
+
+def test_files_labels_and_captions_agree(tmp_path: Path) -> None:
+    synthesize(tmp_path, 16, 1, 40, expressions_per_identity=4, identity_range=(100, 110))
+    photos = tmp_path / "photos"
+    with (photos / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    captions = json.loads((photos / "captions.json").read_text(encoding="utf-8"))
+    assert tuple(rows[0]) == LABEL_COLUMNS and set(captions) == {row["key"] for row in rows}
+    for row in rows:
+        with Image.open(photos / f"{row['key']}.jpg") as image:
+            assert image.size == (40, 40) and image.mode == "RGB"
+        assert row["key"].startswith(f"{int(row['identity']):04d}/")
+        assert 100 <= int(row["identity"]) < 110
+        assert captions[row["key"]].startswith(row["emotion"].capitalize() + ", ")
+        assert all(0 <= float(row[unit]) <= 5 for unit in UNITS)
+        spec = sample_face(int(row["seed"]), row["emotion"], int(row["identity"]))
+        assert float(row["valence"]) == spec.expression.valence
+        assert float(row["yaw"]) == pytest.approx(spec.scene.yaw, abs=0.006)
+    assert not list(tmp_path.rglob(".sfe-partial-*"))
+
+
+def test_balanced_plan_has_equal_emotions_and_unique_keys() -> None:
+    plans = plan_photos(200, 0, expressions_per_identity=3, identity_range=(0, 5))
+    assert set(Counter(plan.emotion for plan in plans).values()) == {200 // len(EMOTIONS)}
+    assert len({plan.key for plan in plans}) == 200
+    assert len({plan.seed for plan in plans}) == 200
+    assert {plan.identity for plan in plans} == set(range(5))
+
+
+def test_longer_plan_begins_with_the_shorter_one() -> None:
+    assert plan_photos(50, 9)[:20] == plan_photos(20, 9)
+
+
+def test_unbalanced_plan_leaves_the_emotion_to_the_photo_seed() -> None:
+    assert {plan.emotion for plan in plan_photos(5, 0, balanced=False)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"count": 0}, "count 0"),
+        ({"identity_range": (5, 5)}, "5:5"),
+        ({"identity_range": (0, 9999)}, "0:9999"),
+        ({"size_px": 8}, "8 px"),
+        ({"expressions_per_identity": 0}, "0 photos per identity"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_written(tmp_path: Path, arguments, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        synthesize(**({"folder": tmp_path, "count": 2} | arguments))
+    assert not list(tmp_path.iterdir())
+
+
+def test_captions_name_the_emotion_only_when_asked() -> None:
+    words = {emotion.lower() for emotion in EMOTIONS}
+    for seed in range(40):
+        spec = sample_face(seed)
+        plain = caption(spec, False, np.random.default_rng(seed))
+        named = caption(spec, True, np.random.default_rng(seed))
+        assert not words & set(plain.lower().replace(",", "").split())
+        assert named == f"{spec.emotion.capitalize()}, {plain[0].lower()}{plain[1:]}"
+        assert ("woman" in plain) != spec.person.male
