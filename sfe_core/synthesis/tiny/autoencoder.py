@@ -1,0 +1,100 @@
+"""Training of the tiny autoencoder, and the scale of its latents."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from sfe_core.synthesis.tiny.networks import make_vae
+from sfe_core.synthesis.tiny.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
+    return images.diff(dim=-1), images.diff(dim=-2)
+
+
+def reconstruction_loss(result: Tensor, images: Tensor) -> Tensor:
+    """L1 on pixels and on their differences, which keeps lids and lips sharp."""
+    edges = sum(F.l1_loss(a, b) for a, b in zip(_edges(result), _edges(images), strict=True))
+    return F.l1_loss(result, images) + 2.0 * edges
+
+
+def _batches(images: Tensor, steps: int, batch: int, seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (batch,), generator=generator)
+        yield images[chosen].float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+
+
+def train_vae(images: Tensor, recipe: Recipe) -> AutoencoderKL:
+    """Train encoder and decoder together, then set `scaling_factor` so that latents have unit std.
+
+    Args:
+        images: [N, 3, 64, 64] uint8.
+    """
+    torch.manual_seed(recipe.seed)
+    vae = make_vae(recipe).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=recipe.vae_learning_rate, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.vae_learning_rate, total_steps=recipe.vae_steps, pct_start=0.05
+    )
+    for step, x in enumerate(_batches(images, recipe.vae_steps, recipe.vae_batch, recipe.seed)):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            posterior = vae.encode(x).latent_dist
+            result = vae.decode(posterior.sample()).sample
+        divergence = posterior.kl().float().mean() / x[0].numel()
+        loss = reconstruction_loss(result.float(), x) + recipe.vae_kl_weight * divergence
+        _update(vae, optimizer, schedule, loss)
+        if step % 50 == 0:
+            log.info("vae %d loss %.4f", step, loss.item())
+    latents = encode_all(vae.eval(), images[:2048])
+    vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    return vae
+
+
+def polish_decoder(vae: AutoencoderKL, images: Tensor, recipe: Recipe) -> AutoencoderKL:
+    """Train the decoder alone some more; the latents, and so the UNet's world, stay as they are."""
+    torch.manual_seed(recipe.seed + 1)
+    vae.requires_grad_(False).train()
+    vae.decoder.requires_grad_(True)
+    vae.post_quant_conv.requires_grad_(True)
+    trained = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.vae_learning_rate / 2, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.vae_learning_rate / 2, total_steps=recipe.decoder_steps, pct_start=0.05
+    )
+    batches = _batches(images, recipe.decoder_steps, recipe.vae_batch, recipe.seed + 1)
+    for step, x in enumerate(batches):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.no_grad():
+                latents = vae.encode(x).latent_dist.sample()
+            result = vae.decode(latents).sample
+        loss = reconstruction_loss(result.float(), x)
+        _update(vae, optimizer, schedule, loss)
+        if step % 50 == 0:
+            log.info("decoder %d loss %.4f", step, loss.item())
+    return vae.eval()
+
+
+def _update(vae, optimizer, schedule, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
+
+
+@torch.inference_mode()
+def encode_all(vae: AutoencoderKL, images: Tensor, batch: int = 64) -> Tensor:
+    """Mean latents of uint8 images, [N, 4, 16, 16], not yet scaled."""
+    parts = [
+        vae.encode(chunk.float().div(127.5).sub(1)).latent_dist.mode()
+        for chunk in images.split(batch)
+    ]
+    return torch.cat(parts)

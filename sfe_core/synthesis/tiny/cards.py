@@ -1,0 +1,100 @@
+"""Ship what the build made: half-precision weights, and a model card beside each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+from sfe_core.faces.recognisers import load_recogniser
+from sfe_core.files import atomic_path, write_text
+from sfe_core.synthesis.tiny.recipe import Recipe
+
+_CARD = """---
+license: apache-2.0
+---
+# {name}
+
+{what}
+
+Made by this project from synthetic faces alone (Anny heads, Apache 2.0), with
+`python -m sfe_core.synthesis.tiny.build`. No photograph of a person was used.
+It is a stand-in that lets the whole road run offline in minutes; it knows no real face.
+
+## Data
+
+{data}
+
+Faces of identities 3584 to 4095, which `sfe demo` draws, were in no set.
+
+## Training
+
+{training}
+
+## Scores
+
+{scores}
+"""
+
+
+def _lines(values: dict) -> str:
+    return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in values.items())
+
+
+def _face_set(recipe: Recipe, *names: str) -> dict:
+    rows = {}
+    for name in names:
+        chosen = getattr(recipe, f"{name}_faces")
+        first, last = chosen.identities
+        rows[f"{name} faces"] = (
+            f"{chosen.count}, identities {first} to {last - 1}, seed {chosen.seed}"
+        )
+    return rows
+
+
+def _settings(recipe: Recipe, *prefixes: str) -> dict:
+    chosen = {k: v for k, v in asdict(recipe).items() if k.startswith(prefixes)}
+    return chosen | {"image_px": recipe.image_px, "seed": recipe.seed}
+
+
+def _read_scores(path: Path) -> dict:
+    scores = json.loads(path.read_text(encoding="utf-8"))
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in scores.items()}
+
+
+def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
+    """Write tiny-sd, tiny-emotion-loss and tiny-emotion-judge below `embedded`."""
+    pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
+    pipeline.vae = AutoencoderKL.from_pretrained(work / "vae-polished")
+    with atomic_path(embedded / "tiny-sd") as partial:
+        pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
+        data = _face_set(recipe, "loss", "judge") | {
+            "captions that name the emotion": f"{recipe.emotion_caption_share:.0%}"
+        }
+        text = _CARD.format(
+            name="tiny-sd",
+            what="Stable Diffusion 1.5's classes, a hundredth of its size: 64 px faces from text.",
+            data=_lines(data),
+            training=_lines(_settings(recipe, "vae", "decoder", "text", "unet", "base", "caption")),
+            scores=_lines(_read_scores(work / "scores-base.json")),
+        )
+        write_text(partial / "README.md", text)
+    roles = {
+        "loss": "Reads emotion, valence and arousal; used inside the training loss.",
+        "judge": "Reads emotion, valence and arousal; scores pictures and is used by no loss.",
+    }
+    for role, what in roles.items():
+        name = f"tiny-emotion-{role}"
+        with atomic_path(embedded / name) as partial:
+            load_recogniser(work / name).half().save_pretrained(partial, safe_serialization=True)
+            text = _CARD.format(
+                name=name,
+                what=what,
+                data=_lines(_face_set(recipe, role, "validation")),
+                training=_lines(_settings(recipe, "recogniser")),
+                scores=_lines(_read_scores(work / f"scores-{role}.json")),
+            )
+            write_text(partial / "README.md", text)

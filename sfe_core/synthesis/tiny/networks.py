@@ -1,0 +1,98 @@
+"""The tiny Stable Diffusion's parts: the classes of SD 1.5 with fewer and narrower layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from sfe_core.synthesis.tiny.recipe import Recipe
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def make_vae(recipe: Recipe) -> AutoencoderKL:
+    """Autoencoder of 64 px images to [4, 16, 16] latents: one fourth of the side."""
+    levels = len(recipe.vae_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=recipe.vae_channels,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=16,
+        sample_size=recipe.image_px,
+        mid_block_add_attention=False,
+    )
+
+
+def make_unet(recipe: Recipe) -> UNet2DConditionModel:
+    """Epsilon-predicting UNet on [4, 16, 16] latents, text attended at 8 x 8 and 4 x 4."""
+    return UNet2DConditionModel(
+        sample_size=recipe.image_px // 4,
+        block_out_channels=recipe.unet_channels,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=recipe.text_width,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+def make_scheduler() -> DDPMScheduler:
+    """The noise schedule of Stable Diffusion 1.5."""
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+    )
+
+
+def train_tokenizer(captions: Iterable[str], recipe: Recipe) -> CLIPTokenizer:
+    """CLIP's byte-level BPE with a vocabulary of its own, learnt from `captions`.
+
+    All 256 bytes are in it, inside and at the end of a word, so that no word is unknown.
+    """
+    plain = CLIPTokenizer(vocab={START: 0, END: 1}, merges=[]).backend_tokenizer
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
+    bpe.normalizer, bpe.pre_tokenizer = plain.normalizer, plain.pre_tokenizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary,
+        special_tokens=[START, END],
+        end_of_word_suffix="</w>",
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(captions, trainer)
+    learnt = json.loads(bpe.to_str())["model"]
+    vocabulary: dict[str, int] = learnt["vocab"]
+    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary.setdefault(byte + "</w>", len(vocabulary))
+    return CLIPTokenizer(
+        vocab=vocabulary,
+        merges=[tuple(pair) for pair in learnt["merges"]],
+        model_max_length=recipe.text_tokens,
+    )
+
+
+def make_text_encoder(tokenizer: CLIPTokenizer, recipe: Recipe) -> CLIPTextModel:
+    """A CLIP text transformer, four layers of 128."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.text_width,
+        intermediate_size=4 * recipe.text_width,
+        num_hidden_layers=recipe.text_layers,
+        num_attention_heads=4,
+        max_position_embeddings=recipe.text_tokens,
+        projection_dim=recipe.text_width,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
