@@ -12,7 +12,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import normalize
@@ -149,6 +148,8 @@ def load_hsemotion(path: Path) -> HSEmotion:
             path, f"classifier of shape {shape}", "expected [10, 1280 or 1408]: an *_va_mtl model"
         )
     name, input_px = _ARCHITECTURES[weight.shape[1]]
+    import timm  # two seconds to import, and only this recogniser needs it
+
     backbone = timm.create_model(name, num_classes=10)
     misfits = backbone.load_state_dict(state, strict=False)
     if misfits.missing_keys or misfits.unexpected_keys:
