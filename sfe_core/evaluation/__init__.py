@@ -1,0 +1,1 @@
+"""Numbers people can trust: metrics, their intervals, plots and the report."""

@@ -1,0 +1,70 @@
+"""Agreement of a reading with a label on a continuous scale: CCC, PCC, RMSE, SAGR.
+
+Every function takes two arrays whose last axis is the pictures and reduces that axis, so that a
+thousand resamples are one call. Pictures with a nan on either side are left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def concordance(read: Array, asked: Array) -> Array:
+    """Lin's concordance correlation (1989), in [-1, 1]; nan where neither side varies.
+
+    2 cov / (var_read + var_asked + (mean_read - mean_asked)^2), population moments as in the paper.
+    """
+    mean_r, mean_a, var_r, var_a, covariance = _moments(read, asked)
+    return _divide(2.0 * covariance, var_r + var_a + (mean_r - mean_a) ** 2)
+
+
+def pearson(read: Array, asked: Array) -> Array:
+    """Pearson's correlation, in [-1, 1]; nan where one side does not vary."""
+    _, _, var_r, var_a, covariance = _moments(read, asked)
+    return _divide(covariance, np.sqrt(var_r * var_a))
+
+
+def root_mean_square(read: Array, asked: Array) -> Array:
+    """Root of the mean squared difference, in the scale's own unit."""
+    read, asked = _paired(read, asked)
+    return np.sqrt(_mean((read - asked) ** 2))
+
+
+def sign_agreement(read: Array, asked: Array) -> Array:
+    """Share of pictures read on the asked side of zero (SAGR, Nicolaou et al. 2011), in [0, 1]."""
+    read, asked = _paired(read, asked)
+    same = np.where(np.isnan(read), np.nan, (np.sign(read) == np.sign(asked)).astype(float))
+    return _mean(same)
+
+
+def mean(values: Array) -> Array:
+    """Mean over the last axis without nan; nan where nothing is left."""
+    return _mean(np.asarray(values, dtype=np.float64))
+
+
+def _moments(read: Array, asked: Array) -> tuple[Array, Array, Array, Array, Array]:
+    read, asked = _paired(read, asked)
+    mean_r, mean_a = _mean(read), _mean(asked)
+    gap_r, gap_a = read - mean_r[..., None], asked - mean_a[..., None]
+    return mean_r, mean_a, _mean(gap_r**2), _mean(gap_a**2), _mean(gap_r * gap_a)
+
+
+def _paired(read: Array, asked: Array) -> tuple[Array, Array]:
+    read, asked = np.asarray(read, dtype=np.float64), np.asarray(asked, dtype=np.float64)
+    missing = np.isnan(read) | np.isnan(asked)
+    return np.where(missing, np.nan, read), np.where(missing, np.nan, asked)
+
+
+def _mean(values: Array) -> Array:
+    present = ~np.isnan(values)
+    return _divide(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1))
+
+
+def _divide(above: Array, below: Array) -> Array:
+    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    # Rounding leaves a variance of some 1e-34 where all values are equal; that is none.
+    usable = below > 1e-24
+    return np.where(usable, above / np.where(usable, below, 1.0), np.nan)

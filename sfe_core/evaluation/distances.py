@@ -1,0 +1,139 @@
+"""How far one set of pictures lies from another, in the features of a network.
+
+Both distances are named after their features elsewhere: on the features of Inception they would be
+FID and KID, on any other network's they are not, and must not be compared with published ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+
+def gaussian_frechet(mean_a: Array, cov_a: Array, mean_b: Array, cov_b: Array) -> float:
+    """Squared Fréchet (2-Wasserstein) distance of two Gaussians.
+
+    |m_a - m_b|^2 + Tr(C_a + C_b - 2 (C_b^1/2 C_a C_b^1/2)^1/2)   (Dowson & Landau 1982; as a score
+    of pictures, Heusel et al. 2017, eq. 6). The square root is taken of symmetric matrices through
+    their eigenvalues, so it stays real however few the samples are.
+
+    Args:
+        mean_a, mean_b: [D].
+        cov_a, cov_b: [D, D], symmetric, positive semi-definite.
+    """
+    root = _symmetric_root(cov_b)
+    cross = np.linalg.eigvalsh(root @ cov_a @ root)
+    return _assemble(mean_a, mean_b, np.trace(cov_a), np.trace(cov_b), cross)
+
+
+class FrechetReference:
+    """The Gaussian of a reference set, kept so that many sets can be held against it cheaply."""
+
+    def __init__(self, features: Array) -> None:
+        """`features`: [M, D], M >= 2."""
+        features = _checked(features, "reference")
+        self.mean = features.mean(axis=0)
+        covariance = np.atleast_2d(np.cov(features, rowvar=False))
+        self.root = _symmetric_root(covariance)
+        self.trace = float(np.trace(covariance))
+
+    def distance(self, features: Array) -> float:
+        """Fréchet distance of `features` [N, D] (N >= 2) to the reference.
+
+        The eigenvalues are those of the smaller of the two Gram matrices of X C^1/2, which share
+        all that are not zero: N x N for few pictures, D x D for many.
+        """
+        features = _checked(features, "evaluated")
+        mean = features.mean(axis=0)
+        centred = (features - mean) / np.sqrt(len(features) - 1)
+        product = centred @ self.root
+        few = product.shape[0] < product.shape[1]
+        cross = np.linalg.eigvalsh(product @ product.T if few else product.T @ product)
+        return _assemble(mean, self.mean, float((centred**2).sum()), self.trace, cross)
+
+    def resampled(self, features: Array, resamples: Sequence[Indices]) -> Array:
+        """[R] distances of the sets `features[resamples[r]]`; nan for fewer than two pictures."""
+        return np.array(
+            [self.distance(features[row]) if len(row) > 1 else np.nan for row in resamples]
+        )
+
+
+class KernelReference:
+    """A reference set for the squared maximum mean discrepancy with KID's polynomial kernel.
+
+    k(x, y) = (x.y / D + 1)^3, unbiased U-statistic (Gretton et al. 2012, eq. 3; Bińkowski et al.
+    2018). Unlike the Fréchet distance its expectation does not depend on the number of pictures,
+    and it can be slightly negative.
+    """
+
+    def __init__(self, features: Array) -> None:
+        """`features`: [M, D], M >= 2."""
+        self.features = _checked(features, "reference")
+        self.within = _mean_off_diagonal(self.features)
+
+    def distance(self, features: Array) -> float:
+        """Kernel distance of `features` [N, D] (N >= 2) to the reference."""
+        return float(self.resampled(features, [np.arange(len(features))])[0])
+
+    def resampled(self, features: Array, resamples: Sequence[Indices]) -> Array:
+        """[R] distances of resamples; a picture drawn twice is never paired with itself.
+
+        That is the U-statistic weighted by how often each picture was drawn, which keeps the
+        bootstrap free of the bias that repeated pictures would bring. A resample of one single
+        picture gives nan.
+        """
+        features = _checked(features, "evaluated")
+        count = len(features)
+        weights = np.stack([np.bincount(row, minlength=count) for row in resamples]).astype(float)
+        kernel = _kernel(features, features)
+        np.fill_diagonal(kernel, 0.0)
+        pairs = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            among = np.einsum("ri,ij,rj->r", weights, kernel, weights, optimize=True) / pairs
+        to_reference = np.concatenate(
+            [
+                _kernel(features[i : i + 512], self.features).mean(axis=1)
+                for i in range(0, count, 512)
+            ]
+        )
+        between = weights @ to_reference / weights.sum(axis=1)
+        return among + self.within - 2.0 * between
+
+
+def _kernel(a: Array, b: Array) -> Array:
+    return (a @ b.T / a.shape[1] + 1.0) ** 3
+
+
+def _mean_off_diagonal(features: Array, block: int = 1024) -> float:
+    """Mean kernel over ordered pairs of different rows, in blocks so that memory stays flat."""
+    total = 0.0
+    for start in range(0, len(features), block):
+        total += float(_kernel(features[start : start + block], features).sum())
+    diagonal = ((features**2).sum(axis=1) / features.shape[1] + 1.0) ** 3
+    return (total - float(diagonal.sum())) / (len(features) * (len(features) - 1))
+
+
+def _symmetric_root(matrix: Array) -> Array:
+    """Square root of a symmetric positive semi-definite matrix; rounding below zero is cut."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+
+
+def _assemble(mean_a: Array, mean_b: Array, trace_a: float, trace_b: float, cross: Array) -> float:
+    overlap = float(np.sqrt(np.clip(cross, 0.0, None)).sum())
+    shift = float(((mean_a - mean_b) ** 2).sum())
+    return max(0.0, shift + trace_a + trace_b - 2.0 * overlap)
+
+
+def _checked(features: Array, which: str) -> Array:
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"{which} features must be [N, D] with N >= 2, found {features.shape}")
+    if not np.isfinite(features).all():
+        raise ValueError(f"{which} features hold nan or infinite values")
+    return features

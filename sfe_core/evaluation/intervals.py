@@ -1,0 +1,116 @@
+"""How sure a number is: percentile bootstrap over pictures, and the exact paired test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+COVERAGE = 0.95
+MEMORY_NUMBERS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval; `reason` says why one or the other is missing."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    reason: str = ""
+
+
+def draw_resamples(count: int, resamples: int, seed: int) -> Indices:
+    """[R, N] indices drawn with replacement (Efron 1979), a function of the seed alone."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return generator.integers(0, max(count, 1), size=(resamples, count), dtype=np.intp)
+
+
+def resample(
+    statistic: Callable[..., Array], columns: tuple[Array, ...], resamples: Indices
+) -> Array:
+    """[R] values of `statistic(*columns)`, which reduces the last axis, in bounded memory."""
+    rows = max(1, MEMORY_NUMBERS // max(resamples.shape[1], 1))
+    parts = [
+        np.asarray(statistic(*(column[block] for column in columns)))
+        for block in (resamples[i : i + rows] for i in range(0, len(resamples), rows))
+    ]
+    return np.concatenate(parts)
+
+
+def percentile_interval(values: Array) -> tuple[float, float] | None:
+    """2.5th and 97.5th percentile; None if over half of the resamples gave no number."""
+    present = values[np.isfinite(values)]
+    if len(present) == 0 or 2 * len(present) < len(values):
+        return None
+    tail = (1.0 - COVERAGE) / 2.0
+    low, high = np.quantile(present, (tail, 1.0 - tail))
+    return float(low), float(high)
+
+
+def estimate(value: float, resampled: Array, n: int) -> Estimate:
+    """Put a value and its resamples together; too few pictures give a value without interval."""
+    if not math.isfinite(value):
+        return Estimate(None, n=n, reason="undefined on these pictures: nothing varies")
+    if n < 2:
+        return Estimate(value, n=n, reason="no interval from one picture")
+    interval = percentile_interval(resampled)
+    if interval is None:
+        return Estimate(value, n=n, reason="no interval: most resamples are undefined")
+    return Estimate(value, *interval, n=n)
+
+
+def without_resampling_bias(value: float, resampled: Array) -> Array:
+    """Shift resamples so that their mean is the value itself.
+
+    Pictures drawn twice make a resample look narrower than the set, which lifts every resample of
+    a Fréchet distance; the plain percentiles could then lie wholly above the value.
+    """
+    finite = resampled[np.isfinite(resampled)]
+    return resampled if len(finite) == 0 else resampled - finite.mean() + value
+
+
+def unanimous_interval(share: float, n: int) -> tuple[float, float]:
+    """Exact 95 % interval of a share of 0 or 1 (Clopper & Pearson 1934), where no resample varies.
+
+    At n out of n the lower end is (2.5 %)^(1/n); nothing out of n is the mirror image.
+    """
+    far_end = ((1.0 - COVERAGE) / 2.0) ** (1.0 / n)
+    return (far_end, 1.0) if share == 1.0 else (0.0, 1.0 - far_end)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's exact test of two paired yes/no series.
+
+    Attributes:
+        gained: pictures that only the second got right.
+        lost: pictures that only the first got right.
+        p_value: two-sided, of a split this uneven under a fair coin.
+    """
+
+    gained: int
+    lost: int
+    p_value: float
+
+
+def mcnemar_exact(first: Array, second: Array) -> McNemar:
+    """Compare 0/1 series of the same pictures (McNemar 1947, exact binomial form).
+
+    Args:
+        first, second: [N] of 0.0 and 1.0; pairs with a nan are left out.
+    """
+    known = ~(np.isnan(first) | np.isnan(second))
+    gained = int(((first == 0) & (second == 1) & known).sum())
+    lost = int(((first == 1) & (second == 0) & known).sum())
+    changed = gained + lost
+    tail = sum(math.comb(changed, k) for k in range(min(gained, lost) + 1))
+    # Integers on both sides of the division: 2.0 ** changed would overflow beyond 1023.
+    p_value = min(1.0, 2 * tail / 2**changed) if changed else 1.0
+    return McNemar(gained, lost, p_value)

@@ -1,0 +1,52 @@
+"""Does the judge see the emotion that was asked for: ranks, top-k, recall, confusion."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfe_core.emotions import EMOTIONS
+
+Array = NDArray[np.float64]
+UNASKED = -1
+
+
+def asked_rank(logits: Array, asked: NDArray[np.intp]) -> Array:
+    """Place of the asked emotion in each reading: 1 is what the judge sees first.
+
+    Args:
+        logits: [N, 8], in the order of `EMOTIONS`.
+        asked: [N], indices into `EMOTIONS`; -1 where no emotion was asked.
+
+    Returns:
+        [N], 1 to 8; nan where none was asked. An equal logit counts against the asked one, so that
+        a judge that says the same of every emotion is not taken for right.
+    """
+    asked = np.asarray(asked, dtype=np.intp)
+    score = np.take_along_axis(logits, np.maximum(asked, 0)[:, None], axis=1)
+    rank = (logits >= score).sum(axis=1).astype(np.float64)
+    return np.where(asked == UNASKED, np.nan, rank)
+
+
+def within(ranks: Array, k: int) -> Array:
+    """1.0 where the asked emotion is among the judge's first `k`, 0.0 where not, nan where none."""
+    return np.where(np.isnan(ranks), np.nan, (ranks <= k).astype(np.float64))
+
+
+def of_emotion(hits: Array, asked: NDArray[np.intp], emotion: int) -> Array:
+    """`hits` [N] where `emotion` was asked, nan elsewhere: their mean is that emotion's recall."""
+    return np.where(asked == emotion, hits, np.nan)
+
+
+def confusion(logits: Array, asked: NDArray[np.intp]) -> NDArray[np.int64]:
+    """[8, 8] counts, row = asked, column = what the judge sees first; the unasked are left out."""
+    matrix = np.zeros((len(EMOTIONS), len(EMOTIONS)), dtype=np.int64)
+    known = np.asarray(asked) != UNASKED
+    np.add.at(matrix, (np.asarray(asked)[known], logits[known].argmax(axis=1)), 1)
+    return matrix
+
+
+def probabilities(logits: Array) -> Array:
+    """Softmax over the last axis: [N, 8] logits to [N, 8] in [0, 1]."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
