@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+
+if TYPE_CHECKING:
+    from sfe_core.corpus.preprocess import PreprocessPlan, PreprocessSummary
 
 HELP = with_examples(
     "Turn photos/ into corpus/: crops, 68 landmarks, fitted head, depth, captions, splits.\n\n"
@@ -35,18 +37,49 @@ def preprocess(
     extra = [f"preprocess.workers={workers}"] if workers is not None else []
     found = load_workspace(workspace, [*(changes or ()), *extra])
     if dry_run:
-        render.facts(fields(core.plan_preprocess(found)))
+        show_plan(core.plan_preprocess(found))
         return
-    render.facts(fields(core.preprocess(found, RichReporter())))
+    show_summary(core.preprocess(found, RichReporter()))
     render.next_step("look at corpus/preview.png, then `sfe train`")
 
 
 preprocess.__doc__ = HELP
 
 
-def fields(record: Any) -> list[tuple[str, Any]]:
-    """Name and value of each field of a dataclass, names in words."""
-    return [
-        (field.name.replace("_", " "), getattr(record, field.name))
-        for field in dataclasses.fields(record)
-    ]
+def show_plan(plan: PreprocessPlan) -> None:
+    """How many photos would be taken in, kept, refused."""
+    render.facts(
+        [
+            ("photos", plan.photo_count),
+            ("to be taken in", len(plan.jobs)),
+            ("stand as they are", len(plan.kept)),
+            ("refused", len(plan.refused) or None),
+            ("gone since", len(plan.stale) or None),
+            ("processes", plan.workers),
+        ]
+    )
+
+
+def show_summary(summary: PreprocessSummary) -> None:
+    """What became of the photos."""
+    fit = summary.mean_fit_error
+    render.facts(
+        [
+            ("manifest", summary.manifest),
+            ("preview", summary.preview),
+            ("photos", summary.status_counts),
+            ("taken in now", f"{summary.done}, {summary.kept} stood from before"),
+            ("splits", summary.split_counts),
+            ("emotions", summary.emotion_counts or None),
+            ("labels", _matched(summary.labels_matched, summary.labels_unmatched)),
+            ("captions", _matched(summary.captions_matched, summary.captions_unmatched)),
+            ("landmark error", f"{fit:.2%} of the eyes' distance" if fit is not None else None),
+            ("speed", f"{summary.photos_per_second:.1f} photos/s"),
+            *(("passed over", problem) for problem in summary.problems),
+        ]
+    )
+
+
+def _matched(matched: int, unmatched: int) -> str:
+    tail = f", {unmatched} lines without a photo" if unmatched else ""
+    return f"{matched} photos have one{tail}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ HELP = with_examples(
     "Write synthetic portraits with exact labels to the photos folder.\n\n"
     "They stand in for licensed photographs: same folder, same commands afterwards.",
     "sfe synthesize --count 400",
-    "sfe synthesize --count 800 --seed 7 --size 256 --per-identity 8",
+    "sfe synthesize --count 800 --seed 7 --size 320 --per-identity 4",
     "sfe synthesize --count 80 --identities 5000:5100  # only these people",
 )
 
@@ -28,31 +29,37 @@ def synthesize(
     ] = True,
     per_identity: Annotated[
         int, typer.Option("--per-identity", min=1, help="Portraits of each person.")
-    ] = 4,
+    ] = 8,
     identities: Annotated[
         str | None,
-        typer.Option(metavar="A:B", help="Draw people A to B-1 only.", show_default="any"),
+        typer.Option(metavar="A:B", help="Draw people A to B-1 only.", show_default="0:4096"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
     changes: options.Set = None,
 ) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
-    from sfe_core.synthesis.synthesize import synthesize as run
+    from sfe_core.errors import UserError
+    from sfe_core.synthesis.photos import synthesize as run
 
     found = load_workspace(workspace, changes or ())
-    run(
-        found.photos,
+    if found.photos != found.root / "photos":
+        raise UserError(
+            "photos.folder", f"found {found.config.photos.folder!r}", "synthesize needs photos"
+        )
+    given = {"identity_range": parse_range(identities)} if identities else {}
+    written = run(
+        found.root,
         count=count,
         seed=seed,
         size_px=size,
         balanced=balanced,
         expressions_per_identity=per_identity,
-        identity_range=parse_range(identities) if identities else None,
-        workers=workers,
+        workers=workers or os.cpu_count() or 1,
         reporter=RichReporter(),
+        **given,
     )
-    render.facts([("photos", found.photos), ("portraits", count), ("seed", seed)])
+    render.facts([("photos", found.photos), ("portraits", written), ("seed", seed)])
     render.next_step("`sfe preprocess`")
 
 

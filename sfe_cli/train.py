@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+
+if TYPE_CHECKING:
+    from sfe_core.training.options import TrainPlan
 
 HELP = with_examples(
     "Fine-tune the base model and the guidance encoders on the corpus.\n\n"
@@ -53,6 +56,7 @@ def train(
     from sfe_core.config.loading import load_workspace
     from sfe_core.training.launch import launch
     from sfe_core.training.options import TrainOptions
+    from sfe_core.training.plan import plan_training
 
     found = load_workspace(workspace, changes or ())
     chosen = TrainOptions(
@@ -65,6 +69,9 @@ def train(
         steps=steps,
         dry_run=dry_run,
     )
+    if dry_run:
+        show_plan(plan_training(found, chosen))
+        return
     summary = launch(found, chosen, RichReporter())
     render.facts(
         [
@@ -81,3 +88,24 @@ def train(
 
 
 train.__doc__ = HELP
+
+
+def show_plan(plan: TrainPlan) -> None:
+    """What a run would do, in a dozen lines."""
+    per_update = f"{plan.batch_size} x {plan.accumulation} passes x {plan.processes} processes"
+    render.facts(
+        [
+            ("devices", f"{plan.processes} x {plan.device}"),
+            ("updates", f"{plan.steps}, from {plan.start_step}"),
+            ("images per update", f"{plan.effective_batch} = {per_update}"),
+            ("images", f"{plan.split_images}, seen {plan.epochs:.1f} times each"),
+            ("base", plan.base),
+            ("guidance maps", plan.maps),
+            ("loss terms", plan.losses),
+            ("switched off", plan.losses_off or None),
+            ("parameters", f"{plan.parameters:,}"),
+            ("memory per device", f"{render.size(plan.state_bytes)} and the activations"),
+            ("goes on from", plan.resume_from),
+            *(("note", note) for note in plan.notes),
+        ]
+    )
