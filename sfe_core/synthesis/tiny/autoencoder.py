@@ -33,7 +33,7 @@ def _batches(images: Tensor, steps: int, batch: int, seed: int):
 
 
 def train_vae(images: Tensor, recipe: Recipe) -> AutoencoderKL:
-    """Train encoder and decoder together, then set `scaling_factor` so that latents have unit std.
+    """Train encoder and decoder together, then standardise the latents.
 
     Args:
         images: [N, 3, 64, 64] uint8.
@@ -53,8 +53,28 @@ def train_vae(images: Tensor, recipe: Recipe) -> AutoencoderKL:
         _update(vae, optimizer, schedule, loss)
         if step % 50 == 0:
             log.info("vae %d loss %.4f", step, loss.item())
-    latents = encode_all(vae.eval(), images[:2048])
-    vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    return standardise_latents(vae.eval(), images[:1024])
+
+
+@torch.no_grad()
+def standardise_latents(vae: AutoencoderKL, images: Tensor) -> AutoencoderKL:
+    """Give every latent channel mean 0 and variance 1 over `images`, changing no reconstruction.
+
+    The shift and scale are folded into the 1x1 convolutions on either side of the latents.
+
+    Args:
+        images: [N, 3, 64, 64] uint8.
+    """
+    latents = encode_all(vae, images)
+    shift, scale = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    channels = len(shift)
+    into, out_of = vae.quant_conv, vae.post_quant_conv
+    out_of.bias += out_of.weight[:, :, 0, 0] @ shift
+    out_of.weight *= scale.view(1, -1, 1, 1)
+    into.bias[:channels] = (into.bias[:channels] - shift) / scale
+    into.weight[:channels] /= scale.view(-1, 1, 1, 1)
+    into.bias[channels:] -= 2 * scale.log()  # the log-variances
+    vae.register_to_config(scaling_factor=1.0)
     return vae
 
 
