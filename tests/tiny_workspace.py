@@ -18,6 +18,8 @@ from sfe_core.corpus.manifest import to_frame, write_manifest
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import derive_seed, sha256_file
+from sfe_core.training.build import hash_base
+from sfe_core.training.checkpoints import CheckpointMeta
 
 SPLIT = "val300"
 SIDE_PX = 32
@@ -72,6 +74,7 @@ def make_run(
     ema: bool = True,
     bank: bool = True,
     seed: int = 1,
+    saved_minute: int = 0,
 ) -> Path:
     """A checkpoint whose UNet differs from the base's and whose guidance encoders do something."""
     folder = workspace.runs / run / f"checkpoint-{step}"
@@ -91,11 +94,20 @@ def make_run(
             for encoder in encoders.encoders.values():
                 torch.nn.init.normal_(encoder.conv_out.weight, std=0.5)
             encoders.save_pretrained(folder / f"guidance_encoder{suffix}")
-    meta = {"step": step, "corpus_sha256": "ab" * 32}
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    base = workspace.config.model.base
+    meta = CheckpointMeta(
+        step=step,
+        images_seen=64 * step,
+        saved_at=f"2026-01-01T00:{saved_minute:02d}:00+00:00",
+        base=base,
+        base_sha256=hash_base(Path(base)),
+        corpus_sha256="ab" * 32,
+        has_ema=ema,
+    )
+    (folder / "meta.json").write_text(json.dumps(meta.to_json()), encoding="utf-8")
     settings = workspace.config.model_dump(mode="json")
     (folder.parent / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    lines = [{"step": n, "loss": 1 / n} for n in (step // 2, step, step + 5)]
+    lines = [{"step": n, "raw": {"noise": 1 / n}} for n in (step // 2, step, step + 5)]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder.parent / "metrics.jsonl").write_text(text, encoding="utf-8")
     return folder

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sfe_core.assets import locate
 from sfe_core.errors import UserError
-from sfe_core.files import sha256_file, sha256_folder, sha256_json
+from sfe_core.files import sha256_file
+from sfe_core.training.build import hash_base
+from sfe_core.training.checkpoints import CheckpointMeta
 
 INDEX = "model_index.json"
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")
@@ -32,9 +35,33 @@ def pipeline_parts(base: Path) -> list[str]:
     return parts
 
 
-def base_sha256(base: Path) -> str:
-    """Hex SHA-256 over the parts of the base pipeline; files it does not use play no part."""
-    return sha256_json({part: sha256_folder(base / part) for part in pipeline_parts(base)})
+def find_base(configured: str, meta: CheckpointMeta) -> tuple[str, Path]:
+    """Name and folder of the base model that a run was trained from.
+
+    It is looked for under the name the run used, then under the name sfe.yaml uses now (a folder
+    may have moved), and must be the very same model: a fine-tuned UNet works with no other VAE or
+    text encoder.
+
+    Raises:
+        UserError: it is at neither place, is incomplete, or is another model now.
+    """
+    problem: UserError | None = None
+    for name in dict.fromkeys((meta.base, configured)):
+        try:
+            base = locate(name)
+            pipeline_parts(base)
+        except UserError as error:
+            problem = problem or error
+            continue
+        if hash_base(base) == meta.base_sha256:
+            return name, base
+        problem = UserError(
+            f"model.base: {base}",
+            "is not the model the run was trained from (another hash)",
+            "restore that one, or set model.base to where it is",
+        )
+    assert problem is not None
+    raise problem
 
 
 def assemble(base: Path, replaced: dict[str, Path], target: Path) -> None:

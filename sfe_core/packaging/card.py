@@ -19,7 +19,7 @@ class CardFacts:
         maps: guidance maps the package reads; empty = none.
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
-        corpus_sha256: of the training corpus, None when the run did not record it.
+        corpus_sha256: of the training corpus.
         metrics: last line of the run's log: figure to number.
         run_config: config.yaml of the run, as text; "" when lost.
     """
@@ -33,7 +33,7 @@ class CardFacts:
     base_sha256: str
     base_licence: str
     base_page: str
-    corpus_sha256: str | None
+    corpus_sha256: str
     packaged_at: str
     resolution: int
     steps_drawn: int

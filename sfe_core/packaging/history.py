@@ -1,8 +1,7 @@
-"""What a run left on disk about itself, read leniently: a package needs its weights alone."""
+"""What a run left on disk about itself; all but its weights and meta.json may be lost."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,55 +9,61 @@ from typing import Any
 import yaml
 
 from sfe_core.packaging.selection import Checkpoint
+from sfe_core.training.checkpoints import CheckpointMeta, read_meta
+from sfe_core.training.runlog import read_metrics
 
 
 @dataclass(frozen=True)
 class RunHistory:
-    """Args:
-    config_text: config.yaml of the run, "" when there is none.
-    config: the same, parsed; {} when there is none.
-    meta: the checkpoint's meta.json.
-    metrics: the last line of metrics.jsonl up to the checkpoint's step, {} when there is none.
+    """What is known of a run.
+
+    Args:
+        meta: the checkpoint's meta.json.
+        config_text: config.yaml of the run, "" when there is none.
+        config: the same, parsed; {} when there is none.
+        metrics: the last line of metrics.jsonl up to the checkpoint's step, groups written as
+            `group/name`; {} when there is none.
     """
 
+    meta: CheckpointMeta
     config_text: str = ""
     config: dict[str, Any] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
-    def base(self, otherwise: str) -> str:
-        """The base model the run was trained from, or `otherwise` when the run does not say."""
-        return str(self.config.get("model", {}).get("base", otherwise))
-
     def resolution(self, otherwise: int) -> int:
-        """The side of its training pictures, pixels."""
+        """The side of its training pictures, pixels; `otherwise` when the run does not say."""
         return int(self.config.get("model", {}).get("resolution", otherwise))
 
 
 def read_history(checkpoint: Checkpoint) -> RunHistory:
-    """Read what is there of config.yaml, metrics.jsonl and meta.json."""
+    """Read meta.json, and what is there of config.yaml and metrics.jsonl.
+
+    Raises:
+        RunError: meta.json is torn.
+    """
     run = checkpoint.folder.parent
     text = _text(run / "config.yaml")
     try:
-        config = yaml.safe_load(text) or {}
+        config = yaml.safe_load(text)
     except yaml.YAMLError:
         config = {}
-    meta = _json(_text(checkpoint.folder / "meta.json"))
+    lines = [line for line in read_metrics(run) if line.get("step", 0) <= checkpoint.step]
     return RunHistory(
+        meta=read_meta(checkpoint.folder),
         config_text=text,
         config=config if isinstance(config, dict) else {},
-        meta=meta,
-        metrics=_last_metrics(_text(run / "metrics.jsonl"), checkpoint.step),
+        metrics=_flat(lines[-1]) if lines else {},
     )
 
 
-def _last_metrics(text: str, step: int) -> dict[str, Any]:
-    last: dict[str, Any] = {}
-    for line in text.splitlines():
-        entry = _json(line)  # a run that was killed may have left half a line
-        if entry and entry.get("step", 0) <= step:
-            last = entry
-    return {name: value for name, value in last.items() if isinstance(value, (int, float, str))}
+def _flat(line: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in line.items():
+        group = value if isinstance(value, dict) else {"": value}
+        for inner, number in group.items():
+            if number is not None:
+                flat[f"{name}/{inner}" if inner else name] = number
+    return flat
 
 
 def _text(path: Path) -> str:
@@ -66,11 +71,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 
 from sfe_core import __version__
-from sfe_core.assets import locate
 from sfe_core.assets.registry import registry
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, check_key, write_json, write_text
-from sfe_core.packaging.assembly import assemble, base_sha256, file_hashes, pipeline_parts
+from sfe_core.packaging.assembly import assemble, file_hashes, find_base
 from sfe_core.packaging.card import CardFacts, write_card
 from sfe_core.packaging.history import RunHistory, read_history
 from sfe_core.packaging.listing import PROVENANCE, guidance_maps, newest_package
@@ -128,9 +127,7 @@ def _plan(
         reporter.say(f"run {checkpoint.run} kept no moving average: packaging its raw weights")
         weights = "raw"
     history = read_history(checkpoint)
-    base_name = history.base(workspace.config.model.base)
-    base = locate(base_name)
-    pipeline_parts(base)  # refuses an incomplete base before the copying begins
+    base_name, base = find_base(workspace.config.model.base, history.meta)
     return _Plan(
         name=_name(checkpoint, name, weights),
         checkpoint=checkpoint,
@@ -187,10 +184,10 @@ def _facts(plan: _Plan, order: TrialOrder) -> CardFacts:
         weights=plan.weights,
         maps=tuple(order.maps),
         base_name=plan.base_name if asset else plan.base.name,
-        base_sha256=base_sha256(plan.base),
+        base_sha256=plan.history.meta.base_sha256,
         base_licence=asset.licence if asset else "as its publisher states",
         base_page=asset.page if asset else "",
-        corpus_sha256=plan.history.meta.get("corpus_sha256"),
+        corpus_sha256=plan.history.meta.corpus_sha256,
         packaged_at=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
         resolution=order.resolution,
         steps_drawn=order.steps,
@@ -215,7 +212,8 @@ def _write_papers(partial: Path, plan: _Plan, facts: CardFacts) -> None:
         "resolution": facts.resolution,
         "base": {"name": facts.base_name, "sha256": facts.base_sha256},
         "corpus_sha256": facts.corpus_sha256,
-        "checkpoint": plan.history.meta,
+        "checkpoint_saved_at": plan.history.meta.saved_at,
+        "images_seen": plan.history.meta.images_seen,
         "metrics": facts.metrics,
         "files": file_hashes(partial),
     }

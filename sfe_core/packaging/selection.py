@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,19 +9,27 @@ from typing import Literal
 from safetensors import SafetensorError, safe_open
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint
 
 Weights = Literal["ema", "raw"]
-_CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
 _WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint of one run."""
+    """One checkpoint of one run: `runs/<run>/checkpoint-<step>/`."""
 
-    run: str
-    step: int
     folder: Path
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return self.folder.parent.name
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return int(self.folder.name.rpartition("-")[2])
 
     @property
     def has_ema(self) -> bool:
@@ -30,46 +37,35 @@ class Checkpoint:
         return (self.folder / "unet_ema").is_dir()
 
 
-def list_checkpoints(runs: Path) -> list[Checkpoint]:
-    """All checkpoints below `runs`, oldest first.
-
-    Age is that of meta.json, which training writes last; steps decide between equals.
-    """
-    found = []
-    for folder in runs.glob("*/checkpoint-*"):
-        match = _CHECKPOINT.match(folder.name)
-        if match and folder.is_dir():
-            found.append(Checkpoint(folder.parent.name, int(match[1]), folder))
-    return sorted(found, key=lambda one: (_age(one.folder), one.step, one.run))
-
-
-def _age(folder: Path) -> int:
-    meta = folder / "meta.json"
-    return (meta if meta.is_file() else folder).stat().st_mtime_ns
-
-
 def choose_checkpoint(runs: Path, run: str | None = None, step: int | None = None) -> Checkpoint:
-    """The checkpoint asked for; without `run` of the run trained last, without `step` its last.
+    """The checkpoint asked for; without `run` of the run saved last, without `step` its last.
 
     Raises:
         UserError: no run, no such run, or no such step; those present are listed.
+        RunError: the checkpoint asked for is torn.
     """
-    present = list_checkpoints(runs)
-    if not present:
-        raise UserError(runs, "holds no checkpoint", "run `sfe train` first")
-    if run is None:
-        run = present[-1].run
-    of_run = sorted((one for one in present if one.run == run), key=lambda one: one.step)
-    if not of_run:
-        names = ", ".join(sorted({one.run for one in present}))
-        raise UserError("--run", f"no run {run!r} with a checkpoint", f"there are: {names}")
-    if step is None:
-        return of_run[-1]
-    for one in of_run:
-        if one.step == step:
-            return one
-    steps = ", ".join(str(one.step) for one in of_run)
-    raise UserError("--step", f"run {run} has no checkpoint {step}", f"it has: {steps}")
+    folder = newest_checkpoint(runs).parent if run is None else runs / run
+    present = {Checkpoint(path).step: path for path in list_checkpoints(folder)}
+    if step is None and present:
+        return Checkpoint(present[max(present)])
+    if step in present:
+        return Checkpoint(present[step])
+    if step is not None and (folder / f"checkpoint-{step}").is_dir():
+        raise RunError(
+            folder / f"checkpoint-{step}", "is torn (no meta.json)", _others(present, "whole are")
+        )
+    if present:
+        raise UserError(
+            "--step", f"run {folder.name} has no checkpoint {step}", _others(present, "it has")
+        )
+    folders = sorted(runs.iterdir()) if runs.is_dir() else []
+    found = ", ".join(one.name for one in folders if list_checkpoints(one))
+    remedy = f"there are: {found}" if found else "run `sfe train` first"
+    raise UserError("--run", f"no run {run!r} with a checkpoint", remedy)
+
+
+def _others(present: dict[int, Path], verb: str) -> str:
+    return f"{verb}: {', '.join(map(str, present)) or 'none'}"
 
 
 def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:

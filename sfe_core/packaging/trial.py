@@ -12,6 +12,7 @@ from PIL import Image
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.errors import RunError
 from sfe_core.files import derive_seed
+from sfe_core.quiet import quiet_libraries
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
 
 def _load(kind: type[StableDiffusionPipeline], folder: Path, name: str) -> StableDiffusionPipeline:
     try:
-        pipeline = kind.from_pretrained(folder, local_files_only=True)
+        with quiet_libraries():
+            pipeline = kind.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise RunError(
             name,
@@ -75,7 +77,7 @@ def _load(kind: type[StableDiffusionPipeline], folder: Path, name: str) -> Stabl
 def _draw(pipeline: StableDiffusionPipeline, order: TrialOrder, guidance: dict) -> Image.Image:
     seed = derive_seed(order.seed, "package", "noise")
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), quiet_libraries():
             picture = pipeline(
                 prompt=order.prompt,
                 height=order.resolution,

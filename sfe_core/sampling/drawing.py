@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 
 from sfe_core.errors import RunError
+from sfe_core.quiet import quiet_libraries
 from sfe_core.reporting import Reporter
 
 
@@ -49,10 +47,10 @@ def prepare_pipeline(
     pipeline: StableDiffusionPipeline, device: torch.device, precision: torch.dtype
 ) -> StableDiffusionPipeline:
     """The pipeline on `device` in `precision`, convolutions in channels-last, its bar off."""
-    pipeline.to(device=device, dtype=precision)
+    with quiet_libraries():
+        pipeline.to(device=device, dtype=precision)
     for part in (pipeline.unet, pipeline.vae):
         part.to(memory_format=torch.channels_last)
-        part.requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -77,7 +75,8 @@ def draw_batch(
             name: torch.stack([order.maps[name] for order in orders]) for name in orders[0].maps
         }
         guided["guidance_strengths"] = recipe.strengths
-    with torch.inference_mode(), _quiet_diffusers():
+    # The text encoder's remark on captions beyond its window is made once by the caller instead.
+    with torch.inference_mode(), quiet_libraries():
         images = pipeline(
             prompt=[order.prompt for order in orders],
             negative_prompt=[recipe.negative_prompt] * len(orders),
@@ -150,14 +149,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return "out of memory" in text or "not enough memory" in text or "allocate memory" in text
-
-
-@contextmanager
-def _quiet_diffusers() -> Iterator[None]:
-    # diffusers logs each caption longer than the text encoder's window; the caller counts those.
-    before = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(before)

@@ -9,9 +9,9 @@ from diffusers import StableDiffusionPipeline
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
-from sfe_core.diffusion.loading import load_base
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.errors import RunError, UserError
+from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
 from sfe_core.sampling.schedulers import make_scheduler
 from sfe_core.sampling.settings import GUIDANCE_PART, Variant
@@ -54,27 +54,14 @@ def load_pipeline(
     Raises:
         RunError: the folder's files are torn or do not fit together.
     """
+    kind = GuidedStableDiffusionPipeline if variant == "guided" else StableDiffusionPipeline
     try:
-        if variant == "base":
-            models = load_base(folder)
-            pipeline = StableDiffusionPipeline(
-                vae=models.vae,
-                text_encoder=models.text_encoder,
-                tokenizer=models.tokenizer,
-                unet=models.unet,
-                scheduler=models.scheduler,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-            )
-        else:
-            kind = GuidedStableDiffusionPipeline if variant == "guided" else StableDiffusionPipeline
+        with quiet_libraries():
             pipeline = kind.from_pretrained(
                 folder, safety_checker=None, requires_safety_checker=False, local_files_only=True
             )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RunError(
-            folder, f"cannot be loaded ({error})", "package the checkpoint again"
-        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        remedy = "`sfe assets verify`" if variant == "base" else "package the checkpoint again"
+        raise RunError(folder, f"cannot be loaded ({error})", remedy) from error
     pipeline.scheduler = make_scheduler(scheduler, pipeline.scheduler.config)
     return prepare_pipeline(pipeline, device, precision)
