@@ -1,0 +1,98 @@
+"""The composite: weights applied once, zero skips, batches of an update add up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sfe_core.config.model import LossConfig
+from sfe_core.faces.recognisers import EmotionReading
+from sfe_core.losses.composite import TERMS, CompositeLoss
+
+
+class Mean(nn.Module):
+    """A recogniser to compute by hand: everything it reads is the image's mean."""
+
+    calls = 0
+
+    def forward(self, images: torch.Tensor) -> EmotionReading:
+        self.calls += 1
+        mean = images.mean(dim=(1, 2, 3))
+        return EmotionReading(mean[:, None].repeat(1, 8), mean, 2 * mean, mean[:, None])
+
+
+class Gap(nn.Module):
+    """A perceptual distance to compute by hand."""
+
+    def forward(self, images: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        return (images - others).abs().mean(dim=(1, 2, 3))
+
+
+def weights(**values: float) -> LossConfig:
+    return LossConfig(**({name: 0.0 for name in TERMS} | values))
+
+
+ALL = {"noise": 1.0, "perceptual": 2.0, "valence": 3.0, "arousal": 4.0, "expression": 5.0}
+
+
+def test_every_value_by_hand():
+    composite = CompositeLoss(weights(**ALL), Mean(), Gap())
+    drawn, real = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
+    terms = composite(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5]), 2, drawn, real, 1)
+    raw = {name: value.item() for name, value in terms.raw.items()}
+    assert raw == {
+        "noise": 2.0,
+        "perceptual": 0.5,
+        "valence": 0.5,
+        "arousal": 1.0,
+        "expression": 0.5,
+    }
+    weighted = {name: value.item() for name, value in terms.weighted.items()}
+    assert weighted["noise"] == 1.25  # (1·1 + 0.5·3) / 2: min-SNR weights count here only
+    assert weighted["arousal"] == 4.0
+    assert terms.total.item() == pytest.approx(sum(weighted.values()))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_weight_of_zero_skips_that_term_and_only_that_term(name):
+    composite = CompositeLoss(weights(**(ALL | {name: 0.0})), Mean(), Gap())
+    drawn, real = torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2)
+    terms = composite(torch.ones(2), torch.ones(2), 2, drawn, real, 2)
+    assert set(terms.raw) == set(TERMS) - {name}
+    assert composite.active == tuple(term for term in TERMS if term != name)
+
+
+def test_skipped_networks_are_not_called_or_needed():
+    recogniser = Mean()
+    composite = CompositeLoss(weights(perceptual=1.0), recogniser, Gap())
+    composite(torch.ones(1), torch.ones(1), 1, torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2), 1)
+    assert recogniser.calls == 0
+    assert not CompositeLoss(weights(noise=1.0)).needs_pixels
+
+
+def test_batches_of_an_update_add_up():
+    composite = CompositeLoss(weights(**ALL), Mean(), Gap())
+    torch.manual_seed(0)
+    errors, snr = torch.rand(4), torch.rand(4)
+    drawn, real = torch.rand(3, 3, 2, 2), torch.rand(3, 3, 2, 2)
+    whole = composite(errors, snr, 4, drawn, real, 3).total
+    parts = composite(errors[:1], snr[:1], 4, None, None, 3).total
+    parts = parts + composite(errors[1:], snr[1:], 4, drawn, real, 3).total
+    torch.testing.assert_close(parts, whole)
+
+
+def test_a_batch_without_any_term_still_has_a_graph():
+    composite = CompositeLoss(weights(valence=1.0), Mean())
+    errors = torch.ones(2, requires_grad=True)
+    total = composite(errors, torch.ones(2), 2).total
+    total.backward()
+    assert total.item() == 0.0 and errors.grad.tolist() == [0.0, 0.0]
+
+
+def test_the_photo_is_a_constant():
+    composite = CompositeLoss(weights(**ALL), Mean(), Gap())
+    drawn = torch.rand(2, 3, 2, 2, requires_grad=True)
+    real = torch.rand(2, 3, 2, 2, requires_grad=True)
+    composite(torch.ones(2), torch.ones(2), 2, drawn, real, 2).total.backward()
+    assert drawn.grad.abs().sum() > 0 and real.grad is None
