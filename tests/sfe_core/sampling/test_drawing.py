@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sfe_core.errors import RunError
+from sfe_core.sampling.drawing import Order, Recipe, draw_all, draw_batch
+
+RECIPE = Recipe(steps=2, guidance_scale=3.0, negative_prompt="", resolution=8, strengths={})
+ORDERS = [Order(f"key {n}", f"face {n}", n, {}) for n in range(5)]
+
+
+class FakePipeline:
+    """Paints each picture in the grey its generator draws; fails beyond `room` pictures at once."""
+
+    def __init__(self, room: int = 100, error: Exception | None = None, fill: float | None = None):
+        self.room, self.fill = room, fill
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes: list[int] = []
+
+    def __call__(self, prompt, generator, height, width, **_options):
+        self.sizes.append(len(prompt))
+        if len(prompt) > self.room:
+            raise self.error
+        greys = [torch.rand(1, generator=one).item() for one in generator]
+        images = torch.tensor(greys)[:, None, None, None].expand(-1, 3, height, width).clone()
+        if self.fill is not None:
+            images[-1, 0, 0, 0] = self.fill
+        return SimpleNamespace(images=images)
+
+
+def draw(pipeline: FakePipeline, batch_size: int, listener=None) -> dict[str, np.ndarray]:
+    drawn = draw_all(pipeline, iter(ORDERS), RECIPE, batch_size, listener)
+    return {order.key: pixels for order, pixels in drawn}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 8])
+def test_order_and_noise_do_not_hang_on_the_batch(batch_size: int):
+    pictures = draw(FakePipeline(), batch_size)
+    assert list(pictures) == [order.key for order in ORDERS]
+    for order in ORDERS:
+        grey = torch.rand(1, generator=torch.Generator().manual_seed(order.seed)).item()
+        assert (pictures[order.key] == round(grey * 255)).all()
+        assert pictures[order.key].shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_batch_says_so_and_loses_nothing(error: Exception, listener):
+    pipeline = FakePipeline(room=1, error=error)
+    pictures = draw(pipeline, 4, listener)
+    assert pipeline.sizes == [4, 2, 1, 1, 1, 1, 1]
+    assert [warning[:25] for warning in listener.warnings] == [
+        "out of memory at 4 pictur",
+        "out of memory at 2 pictur",
+    ]
+    expected = draw(FakePipeline(), 1)
+    assert list(pictures) == list(expected)
+    assert all(np.array_equal(pictures[key], expected[key]) for key in expected)
+
+
+def test_out_of_memory_at_one_picture_is_the_end(listener):
+    with pytest.raises(RunError, match="out of memory at a single picture"):
+        draw(FakePipeline(room=0), 2, listener)
+
+
+def test_any_other_failure_is_passed_on(listener):
+    with pytest.raises(RuntimeError, match="shapes"):
+        draw(FakePipeline(room=0, error=RuntimeError("shapes do not fit")), 2, listener)
+    assert listener.warnings == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_names_the_picture(value: float):
+    with pytest.raises(RunError, match="key 2.*not finite"):
+        draw_batch(FakePipeline(fill=value), ORDERS[:3], RECIPE)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.layout import MAP_FOLDERS, artefact
+from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import RunError, UserError
+from sfe_core.packaging.package import package_checkpoint
+from sfe_core.sampling import pictures as module
+from sfe_core.sampling.pictures import draw_series, draw_split
+from sfe_core.sampling.pngs import read_record
+from sfe_core.sampling.settings import VARIANTS
+from tests.sfe_core.sampling.conftest import with_sampling
+from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, write_corpus
+
+
+def keys(workspace: Workspace) -> list[str]:
+    return list(Corpus.open(workspace).split(SPLIT)["key"])
+
+
+def pixels(folder: Path, workspace: Workspace) -> np.ndarray:
+    """All pictures of a series, int16 [N, H, W, 3]."""
+    files = [folder / f"{key}.png" for key in keys(workspace)]
+    return np.stack([np.asarray(Image.open(path), np.int16) for path in files])
+
+
+def test_variants_are_different_pictures_of_model_size(workspace: Workspace):
+    drawn = {
+        variant: pixels(draw_split(workspace, SPLIT, variant), workspace) for variant in VARIANTS
+    }
+    assert drawn["base"].shape == (5, SIDE_PX, SIDE_PX, 3)
+    for one, other in (("base", "text"), ("text", "guided")):
+        differing = (drawn[one] != drawn[other]).any(axis=(1, 2, 3))
+        assert differing.all()
+
+
+def test_batches_and_threads_of_work_do_not_change_pictures(workspace: Workspace):
+    drawn = []
+    for batch_size in (1, 3, 8):
+        shutil.rmtree(workspace.generated, ignore_errors=True)
+        changed = with_sampling(workspace, batch_size=batch_size)
+        drawn.append(pixels(draw_split(changed, SPLIT, "guided"), changed))
+    # Sums in another order may move a value across the border between two of 256 grey levels.
+    assert np.abs(drawn[0] - drawn[1]).max() <= 1
+    assert np.abs(drawn[0] - drawn[2]).max() <= 1
+    assert np.mean(drawn[0] != drawn[2]) < 0.001
+
+
+@pytest.mark.parametrize("scheduler", ["ddpm", "ddim", "unipc"])
+def test_every_sampler_draws_its_own_pictures_again_and_again(workspace: Workspace, scheduler: str):
+    changed = with_sampling(workspace, scheduler=scheduler)
+    folder = draw_split(changed, SPLIT, "text")
+    first = [(folder / f"{key}.png").read_bytes() for key in keys(changed)]
+    shutil.rmtree(folder)
+    assert draw_split(changed, SPLIT, "text") == folder
+    assert [(folder / f"{key}.png").read_bytes() for key in keys(changed)] == first
+    usual = pixels(draw_split(workspace, SPLIT, "text"), workspace)
+    assert (pixels(folder, changed) != usual).any()
+
+
+def test_a_rerun_draws_what_is_missing_or_torn_and_loads_no_model_for_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    first = draw_series(workspace, SPLIT, "text")
+    assert (first.drawn, first.reused) == (5, 0)
+    before = pixels(first.folder, workspace)
+    some = keys(workspace)
+    first.picture(some[1]).unlink()
+    torn = first.picture(some[3])
+    torn.write_bytes(torn.read_bytes()[:-20])
+    untouched = first.picture(some[0]).stat().st_mtime_ns
+
+    second = draw_series(workspace, SPLIT, "text")
+    assert (second.drawn, second.reused) == (2, 3)
+    assert first.picture(some[0]).stat().st_mtime_ns == untouched
+    assert np.abs(pixels(second.folder, workspace) - before).max() <= 1
+
+    monkeypatch.setattr(module, "load_pipeline", None)
+    assert draw_series(workspace, SPLIT, "text").drawn == 0
+
+
+def test_interrupted_work_is_gone_on_with(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    saved, real = [], module.save_png
+
+    def save_two(image: Image.Image, target: Path, record: dict) -> None:
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        saved.append(target)
+        real(image, target, record)
+
+    monkeypatch.setattr(module, "save_png", save_two)
+    with pytest.raises(KeyboardInterrupt):
+        draw_split(workspace, SPLIT, "text")
+    monkeypatch.setattr(module, "save_png", real)
+    assert draw_series(workspace, SPLIT, "text").reused == 2
+
+
+def test_a_changed_caption_redraws_that_picture_alone(workspace: Workspace):
+    first = draw_series(workspace, SPLIT, "text")
+    one = keys(workspace)[2]
+    write_corpus(workspace, keys(workspace), captions={one: "anger, blurry, other"})
+    second = draw_series(workspace, SPLIT, "text")
+    assert (second.drawn, second.folder) == (1, first.folder)
+    assert read_record(second.picture(one))["prompt"] == "anger, other"
+
+
+def test_changed_maps_redraw_guided_pictures_alone(workspace: Workspace):
+    for variant in ("text", "guided"):
+        draw_split(workspace, SPLIT, variant)
+    one = keys(workspace)[0]
+    names = keys(workspace)
+    path = artefact(workspace.corpus, MAP_FOLDERS["mesh"], one)
+    frame = Corpus.open(workspace).all_rows
+    frame.loc[frame["key"] == one, "mesh_sha256"] = "another picture"
+    from sfe_core.corpus.manifest import write_manifest
+
+    Image.new("RGB", (SIDE_PX, SIDE_PX)).save(path)
+    write_manifest(workspace.corpus / "manifest.parquet", frame)
+    assert names == keys(workspace)
+    assert draw_series(workspace, SPLIT, "text").drawn == 0
+    assert draw_series(workspace, SPLIT, "guided").drawn == 1
+
+
+def test_base_pictures_serve_every_checkpoint(workspace: Workspace):
+    first = {variant: draw_series(workspace, SPLIT, variant) for variant in VARIANTS}
+    make_run(workspace, step=20, seed=2, saved_minute=5)
+    package_checkpoint(workspace)
+    second = {variant: draw_series(workspace, SPLIT, variant) for variant in VARIANTS}
+    assert [second[variant].drawn for variant in VARIANTS] == [0, 5, 5]
+    assert second["text"].folder != first["text"].folder
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 7}, {"guidance_scale": 5.0}, {"negative_prompt": "hat"}, {"steps": 3}]
+)
+def test_other_settings_are_other_pictures_beside_the_first(workspace: Workspace, change: dict):
+    first = draw_series(workspace, SPLIT, "text")
+    second = draw_series(with_sampling(workspace, **change), SPLIT, "text")
+    assert second.drawn == 5
+    assert first.folder != second.folder
+    assert (pixels(first.folder, workspace) != pixels(second.folder, workspace)).any()
+    recorded = json.loads((second.folder / "settings.json").read_text())
+    assert recorded[next(iter(change))] == next(iter(change.values()))
+
+
+def test_strength_zero_is_the_text_picture(workspace: Workspace):
+    off = with_sampling(workspace, strengths={"landmarks": 0.0, "depth": 0.0, "mesh": 0.0})
+    guided = pixels(draw_split(off, SPLIT, "guided"), workspace)
+    assert np.array_equal(guided, pixels(draw_split(workspace, SPLIT, "text"), workspace))
+
+
+def test_captions_beyond_the_text_encoder_are_counted_once(workspace: Workspace, listener):
+    write_corpus(workspace, keys(workspace), captions={keys(workspace)[0]: "happy " * 40})
+    draw_split(workspace, SPLIT, "text", reporter=listener)
+    assert len(listener.warnings) == 1
+    assert "1 of 5 captions are longer than the text encoder's 32 tokens" in listener.warnings[0]
+
+
+def test_mistakes_are_one_line(workspace: Workspace):
+    with pytest.raises(UserError, match="'val' holds no picture.*val300"):
+        draw_split(workspace, "val", "text")
+    with pytest.raises(UserError, match="variant: 'best' is unknown; use base, text, guided"):
+        draw_split(workspace, SPLIT, "best")
+    with pytest.raises(UserError, match="no packaged pipeline"):
+        draw_split(workspace, SPLIT, "text", workspace.root / "nowhere")
+    package = next(workspace.packaged.iterdir())
+    weights = package / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(RunError, match="cannot be loaded"):
+        draw_split(workspace, SPLIT, "text")
+    shutil.rmtree(package / "guidance_encoder")
+    with pytest.raises(UserError, match="no guidance_encoder"):
+        draw_split(workspace, SPLIT, "guided")
+    shutil.rmtree(workspace.packaged)
+    with pytest.raises(UserError, match="run `sfe package-checkpoint`"):
+        draw_split(workspace, SPLIT, "text")

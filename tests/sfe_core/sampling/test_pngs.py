@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sfe_core.sampling.pngs import read_record, save_png
+
+RECORD = {"key": "ünï/1", "prompt": "happy, 顔", "seed": 2**62}
+
+
+def test_a_record_comes_back_and_the_same_picture_is_the_same_bytes(tmp_path: Path):
+    picture = Image.new("RGB", (16, 16), (1, 2, 3))
+    for name in ("a", "b"):
+        save_png(picture, tmp_path / "new" / f"{name}.png", RECORD)
+    first, second = (tmp_path / "new" / f"{name}.png" for name in ("a", "b"))
+    assert read_record(first) == RECORD
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(path.name for path in first.parent.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("kept", [0, 5, 40, -1])
+def test_a_torn_file_has_no_record(tmp_path: Path, kept: int):
+    path = tmp_path / "a.png"
+    save_png(Image.new("RGB", (16, 16)), path, RECORD)
+    path.write_bytes(path.read_bytes()[:kept])
+    assert read_record(path) is None
+
+
+def test_missing_and_foreign_files_have_no_record(tmp_path: Path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "foreign.png")
+    assert read_record(tmp_path / "foreign.png") is None
+    assert read_record(tmp_path / "none.png") is None

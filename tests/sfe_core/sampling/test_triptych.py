@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.layout import INPUTS, artefact
+from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import UserError
+from sfe_core.sampling.composition import as_tile, tile_box
+from sfe_core.sampling.pictures import draw_split
+from sfe_core.sampling.triptych import make_triptychs
+from tests.sfe_core.sampling.conftest import with_sampling
+from tests.tiny_workspace import SPLIT, write_corpus
+
+TILE_PX = 64
+
+
+def keys(workspace: Workspace) -> list[str]:
+    return list(Corpus.open(workspace).split(SPLIT)["key"])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def tile(triptych: Path, index: int) -> np.ndarray:
+    return np.asarray(Image.open(triptych).crop(tile_box(index, TILE_PX)))
+
+
+@pytest.mark.parametrize("third", ["guided", "text"])
+def test_a_triptych_shows_the_three_pictures(workspace: Workspace, third: str):
+    settings = workspace.config.triptych.model_copy(update={"fine_tuned": third})
+    config = workspace.config.model_copy(update={"triptych": settings})
+    workspace = Workspace(workspace.root, config)
+    summary = make_triptychs(workspace)
+    assert summary.folder == workspace.root / "triptychs" / SPLIT
+    assert (summary.total, summary.composed, summary.missing_originals) == (5, 5, 0)
+    key = keys(workspace)[1]
+    shown = [
+        artefact(workspace.corpus, INPUTS, key),
+        draw_split(workspace, SPLIT, "base") / f"{key}.png",
+        draw_split(workspace, SPLIT, third) / f"{key}.png",
+    ]
+    for index, path in enumerate(shown):
+        expected = np.asarray(as_tile(Image.open(path), TILE_PX))
+        assert np.array_equal(tile(summary.folder / f"{key}.png", index), expected)
+
+
+def test_the_same_work_is_the_same_bytes(workspace: Workspace):
+    first = files(make_triptychs(workspace).folder)
+    shutil.rmtree(workspace.triptychs)
+    shutil.rmtree(workspace.generated)
+    assert files(make_triptychs(workspace).folder) == first
+
+
+def test_batch_sizes_change_no_triptych_by_more_than_rounding(workspace: Workspace):
+    made = []
+    for batch_size in (1, 3, 8):
+        shutil.rmtree(workspace.generated, ignore_errors=True)
+        folder = make_triptychs(with_sampling(workspace, batch_size=batch_size)).folder
+        triptychs = [Image.open(folder / f"{key}.png") for key in keys(workspace)]
+        made.append([np.asarray(one, np.int16) for one in triptychs])
+    for other in made[1:]:
+        # One grey level in a model picture; Lanczos enlarges that to two at most.
+        assert all(np.abs(a - b).max() <= 2 for a, b in zip(made[0], other, strict=True))
+
+
+def test_a_rerun_writes_nothing(workspace: Workspace):
+    folder = make_triptychs(workspace).folder
+    stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = make_triptychs(workspace)
+    assert (again.composed, again.base_drawn, again.fine_tuned_drawn) == (0, 0, 0)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_only_what_changed_is_composed_again(workspace: Workspace):
+    make_triptychs(workspace)
+    one, two, *_ = keys(workspace)
+    (workspace.triptychs / SPLIT / f"{one}.png").unlink()
+    write_corpus(workspace, keys(workspace), captions={two: "fear, new caption"})
+    again = make_triptychs(workspace)
+    assert (again.composed, again.base_drawn, again.fine_tuned_drawn) == (2, 1, 1)
+    assert "fear, new caption" in again.gallery.read_text(encoding="utf-8")
+
+
+def test_a_missing_original_is_a_labelled_tile_and_is_counted(workspace: Workspace, listener):
+    one, two, *_ = keys(workspace)
+    path = artefact(workspace.corpus, INPUTS, one)
+    kept = path.read_bytes()
+    path.unlink()
+    summary = make_triptychs(workspace, reporter=listener)
+    assert summary.missing_originals == 1
+    assert "1 of 5 originals are missing" in listener.warnings[0]
+    blank = tile(summary.folder / f"{one}.png", 0)
+    assert (blank[0] == blank[0, 0]).all()  # plain at the rim
+    assert len(np.unique(blank)) > 2  # written on
+    path.write_bytes(kept)
+    assert make_triptychs(workspace).composed == 1
+    assert not np.array_equal(tile(summary.folder / f"{one}.png", 0), blank)
+
+
+def test_an_unknown_split_lists_the_known(workspace: Workspace):
+    with pytest.raises(UserError, match="'test' holds no picture.*val300"):
+        make_triptychs(workspace, split="test")
+    assert not workspace.generated.exists()
