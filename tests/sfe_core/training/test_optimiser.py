@@ -1,0 +1,86 @@
+"""What trains, at which rate, and the moving average."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from sfe_core.config.model import TrainConfig
+from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.errors import UserError
+from sfe_core.training.optimiser import (
+    MovingAverage,
+    build_optimiser,
+    freeze,
+    set_learning_rate,
+)
+
+
+@pytest.fixture
+def model(tiny_base) -> GuidedUNet:
+    unet = UNet2DConditionModel.from_pretrained(tiny_base, subfolder="unet")
+    return GuidedUNet(unet, GuidanceBank(("depth",), (16, 32, 64), 16))
+
+
+def test_groups_have_their_own_peak_and_one_curve(model):
+    train = TrainConfig(
+        steps=10, learning_rate=1e-4, guidance_learning_rate=1e-3, schedule="linear"
+    )
+    optimiser = build_optimiser(model, train)
+    assert set_learning_rate(optimiser, 0, train) == {"unet": 1e-4, "guidance": 1e-3}
+    half = set_learning_rate(optimiser, 5, train)
+    assert half == pytest.approx({"unet": 5e-5, "guidance": 5e-4})
+    assert [group["lr"] for group in optimiser.param_groups] == list(half.values())
+
+
+def test_guidance_rate_defaults_to_the_other(model):
+    optimiser = build_optimiser(model, TrainConfig(learning_rate=1e-4))
+    assert {group["peak_lr"] for group in optimiser.param_groups} == {1e-4}
+
+
+def test_frozen_modules_are_in_no_group(model):
+    freeze(model.unet, ("up_blocks.1", "mid_block.attentions.0"))
+    trained = {
+        id(parameter)
+        for group in build_optimiser(model, TrainConfig()).param_groups
+        for parameter in group["params"]
+    }
+    frozen = model.unet.up_blocks[1], model.unet.mid_block.attentions[0]
+    assert not any(id(p) in trained for module in frozen for p in module.parameters())
+    assert all(id(p) in trained for p in model.unet.down_blocks.parameters())
+
+
+def test_a_module_that_is_not_there_is_refused(model):
+    with pytest.raises(UserError, match=r"train.frozen.*'up_blocks.3'.*up_blocks.1"):
+        freeze(model.unet, ("up_blocks.3",))
+
+
+def test_freezing_all_is_refused(model):
+    names = tuple(name for name, _ in model.unet.named_children())
+    with pytest.raises(UserError, match="nothing to train"):
+        freeze(model.unet, names)
+
+
+def test_moving_average_by_hand(model):
+    weight = model.unet.conv_in.weight
+    with torch.no_grad():
+        weight.fill_(0.0)
+    ema = MovingAverage(model, decay=0.5)
+    with torch.no_grad():
+        weight.fill_(1.0)
+    average = ema.model.unet.conv_in.weight
+    ema.update(0)  # decay 1/10
+    assert average.flatten()[0].item() == pytest.approx(0.9)
+    ema.update(1000)  # the full decay
+    assert average.flatten()[0].item() == pytest.approx(0.95)
+    assert weight.unique().tolist() == [1.0]
+
+
+def test_frozen_weights_are_not_averaged(model):
+    freeze(model.unet, ("conv_in",))
+    ema = MovingAverage(model, decay=0.5)
+    before = ema.model.unet.conv_in.weight.clone()
+    ema.update(5)
+    assert torch.equal(ema.model.unet.conv_in.weight, before)
