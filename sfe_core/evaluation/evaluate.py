@@ -51,12 +51,13 @@ def evaluate(
 
     Pictures that are not drawn yet are drawn first. Everything lands in evaluation/<split>/:
     summary.json, per_image.csv, plots/*.png and report.html, each written whole or not at all.
+    What limits the numbers (few pictures, missing labels, blank ones) stands in `notes`.
 
     Args:
         workspace: with a corpus and at least one packaged model.
         split: name of a split of the corpus; None = the validation split of sfe.yaml.
         package: folder of a packaged model; None = the newest.
-        reporter: told of progress and of what is off.
+        reporter: told of progress.
 
     Raises:
         UserError: no such split, no packaged model, or an asset is missing.
@@ -99,8 +100,6 @@ def evaluate(
         provenance=_provenance(workspace, corpus, package, series),
         folder=workspace.evaluation / split,
     )
-    for note in summary.notes:
-        reporter.warn(note)
     write_outputs(summary, rows, labels, readings, sets, reporter)
     return summary
 
