@@ -36,6 +36,7 @@ class GalleryItem:
 class _Entry:
     key: str
     emotion: str
+    label: str
     caption: str
     link: str
     thumbnail: str
@@ -98,9 +99,12 @@ def _entry(folder: Path, item: GalleryItem, panels: int, tile_px: int) -> _Entry
     buffer = io.BytesIO()
     thumbnail.save(buffer, format="JPEG", quality=82)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    emotion = item.emotion or UNLABELLED
     return _Entry(
         key=item.key,
-        emotion=item.emotion or UNLABELLED,
+        emotion=emotion,
+        # Captions usually begin with the emotion; then it is not said twice.
+        label="" if item.caption.lower().startswith(emotion) else emotion,
         caption=item.caption,
         link=quote(f"{item.key}.png"),
         thumbnail=f"data:image/jpeg;base64,{data}",
