@@ -25,11 +25,11 @@ OUTER_EYE_CORNERS = (36, 45)
 CONTOUR = 17  # the first 17 points
 
 _POSE = 6  # rotation vector, log scale, translation
-_NOISE_M = 0.0022  # spread of a detector's landmark about the head's, metres on the face
+_NOISE_M = 0.003  # spread of a detector's landmark about the head's, metres on the face
 _CONTOUR_ALONG = 0.25  # weight of a contour point's error along the jaw line ...
 _CONTOUR_ACROSS = 0.5  # ... and across it; other points weigh 1
 _AVERTED_DEG = 22.0  # yaw at which the averted contour's weight has fallen to exp(-1)
-_ACTION_SPREAD = 0.35  # standard deviation of an action before anything is seen
+_ACTION_SPREAD = 0.25  # standard deviation of an action before anything is seen
 _SIDES_SPREAD = 0.15  # of the difference between its left and right half
 # Of these the left half opposes the right one instead of joining it.
 _OPPOSED = frozenset({"jawLeft", "mouthLeft", "eyeLookInLeft", "eyeLookOutLeft"})
