@@ -24,9 +24,12 @@ def evaluate(
     from sfe_cli.packages import find_package
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
+
+    # Settings first: a mistyped key need not wait for torch to be imported.
+    found = load_workspace(workspace, changes or ())
+
     from sfe_core.evaluation.evaluate import evaluate as measure
 
-    found = load_workspace(workspace, changes or ())
     summary = measure(found, split, find_package(found, package), RichReporter())
     if json:
         render.as_json(summary.model_dump(mode="json") | {"folder": str(summary.folder)})

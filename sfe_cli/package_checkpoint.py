@@ -44,9 +44,12 @@ def package_checkpoint(
 ) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
+
+    # Settings first: a mistyped key need not wait for torch to be imported.
+    found = load_workspace(workspace, changes or ())
+
     from sfe_core.packaging.package import package_checkpoint as package
 
-    found = load_workspace(workspace, changes or ())
     summary = package(
         found,
         run=run,

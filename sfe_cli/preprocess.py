@@ -32,10 +32,12 @@ def preprocess(
 ) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
-    from sfe_core.corpus import preprocess as core
 
     extra = [f"preprocess.workers={workers}"] if workers is not None else []
     found = load_workspace(workspace, [*(changes or ()), *extra])
+
+    from sfe_core.corpus import preprocess as core
+
     if dry_run:
         show_plan(core.plan_preprocess(found))
         return

@@ -40,13 +40,14 @@ def synthesize(
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
     from sfe_core.errors import UserError
-    from sfe_core.synthesis.photos import synthesize as run
 
     found = load_workspace(workspace, changes or ())
     if found.photos != found.root / "photos":
         raise UserError(
             "photos.folder", f"found {found.config.photos.folder!r}", "synthesize needs photos"
         )
+    from sfe_core.synthesis.photos import synthesize as run
+
     given = {"identity_range": parse_range(identities)} if identities else {}
     written = run(
         found.root,

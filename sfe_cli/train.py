@@ -10,7 +10,7 @@ from sfe_cli import options, render
 from sfe_cli.help import with_examples
 
 if TYPE_CHECKING:
-    from sfe_core.training.options import TrainPlan
+    from sfe_core.training.options import TrainPlan, TrainSummary
 
 HELP = with_examples(
     "Fine-tune the base model and the guidance encoders on the corpus.\n\n"
@@ -54,11 +54,14 @@ def train(
 ) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
+
+    # Settings first: a mistyped key need not wait for torch to be imported.
+    found = load_workspace(workspace, changes or ())
+
     from sfe_core.training.launch import launch
     from sfe_core.training.options import TrainOptions
     from sfe_core.training.plan import plan_training
 
-    found = load_workspace(workspace, changes or ())
     chosen = TrainOptions(
         gpus=gpus,
         cpu_processes=cpu_processes,
@@ -73,17 +76,7 @@ def train(
         show_plan(plan_training(found, chosen))
         return
     summary = launch(found, chosen, RichReporter())
-    render.facts(
-        [
-            ("run", summary.run),
-            ("checkpoint", summary.checkpoint),
-            ("updates", summary.step),
-            ("images seen", summary.images_seen),
-            ("images/s", summary.images_per_s),
-            ("losses, weighted", summary.losses),
-            ("samples", summary.samples),
-        ]
-    )
+    show_summary(summary)
     render.next_step("`sfe package-checkpoint`")
 
 
@@ -107,5 +100,20 @@ def show_plan(plan: TrainPlan) -> None:
             ("memory per device", f"{render.size(plan.state_bytes)} and the activations"),
             ("goes on from", plan.resume_from),
             *(("note", note) for note in plan.notes),
+        ]
+    )
+
+
+def show_summary(summary: TrainSummary) -> None:
+    """What a run did."""
+    render.facts(
+        [
+            ("run", summary.run),
+            ("checkpoint", summary.checkpoint),
+            ("updates", summary.step),
+            ("images seen", summary.images_seen),
+            ("images/s", summary.images_per_s),
+            ("losses, weighted", summary.losses),
+            ("samples", summary.samples),
         ]
     )

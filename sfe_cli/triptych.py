@@ -22,9 +22,12 @@ def triptych(
     from sfe_cli.packages import find_package
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
+
+    # Settings first: a mistyped key need not wait for torch to be imported.
+    found = load_workspace(workspace, changes or ())
+
     from sfe_core.sampling.triptych import make_triptychs
 
-    found = load_workspace(workspace, changes or ())
     summary = make_triptychs(found, split, find_package(found, package), RichReporter())
     render.facts(
         [
