@@ -40,7 +40,9 @@ def train_vae(images: Tensor, recipe: Recipe) -> AutoencoderKL:
     """
     torch.manual_seed(recipe.seed)
     vae = make_vae(recipe).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=recipe.vae_learning_rate, weight_decay=0)
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=recipe.vae_learning_rate, weight_decay=0, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.vae_learning_rate, total_steps=recipe.vae_steps, pct_start=0.05
     )
@@ -85,7 +87,9 @@ def polish_decoder(vae: AutoencoderKL, images: Tensor, recipe: Recipe) -> Autoen
     vae.decoder.requires_grad_(True)
     vae.post_quant_conv.requires_grad_(True)
     trained = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.vae_learning_rate / 2, weight_decay=0)
+    optimizer = torch.optim.AdamW(
+        trained, lr=recipe.vae_learning_rate / 2, weight_decay=0, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.vae_learning_rate / 2, total_steps=recipe.decoder_steps, pct_start=0.05
     )

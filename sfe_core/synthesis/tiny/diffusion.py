@@ -57,7 +57,10 @@ class BaseTrainer:
         self.networks = torch.nn.ModuleList([self.text_encoder, self.unet])
         self.ema = EMAModel(self.networks.parameters(), decay=recipe.base_ema)
         self.optimizer = torch.optim.AdamW(
-            self.networks.parameters(), lr=recipe.base_learning_rate, weight_decay=0.01
+            self.networks.parameters(),
+            lr=recipe.base_learning_rate,
+            weight_decay=0.01,
+            fused=True,
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, recipe.base_learning_rate, total_steps=recipe.base_steps, pct_start=0.03

@@ -42,7 +42,7 @@ class Recipe:
     text_tokens: int = 32
     vocabulary: int = 1000
     unet_channels: tuple[int, ...] = (64, 96, 128)
-    base_steps: int = 4500
+    base_steps: int = 3500
     base_batch: int = 32
     base_learning_rate: float = 5e-4
     base_ema: float = 0.998

@@ -45,7 +45,7 @@ def train_recogniser(network: nn.Module, faces: Faces, recipe: Recipe, seed: int
     augment = _augmentation(recipe.image_px)
     steps = recipe.recogniser_epochs * (len(images) // recipe.recogniser_batch)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.recogniser_learning_rate, weight_decay=0.05
+        network.parameters(), lr=recipe.recogniser_learning_rate, weight_decay=0.05, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.recogniser_learning_rate, total_steps=steps, pct_start=0.1
