@@ -132,6 +132,19 @@ class GuidanceBank(ModelMixin, ConfigMixin):
                 )
         if not maps:
             raise UserError("guidance", "no map given", f"known: {', '.join(self.encoders)}")
+        kept = None if keep is None else keep.nonzero().flatten()
+        if kept is None or len(kept) == len(keep):
+            return self._encode(maps, strengths)
+        if len(kept):
+            encoded = self._encode({name: image[kept] for name, image in maps.items()}, strengths)
+            empty = encoded.new_zeros((len(keep), *encoded.shape[1:]))
+            return empty.index_copy(0, kept, encoded)
+        # Every encoder takes part in every pass: DDP waits for the gradients of all of them.
+        return 0.0 * self._encode(maps, strengths)
+
+    def _encode(
+        self, maps: Mapping[str, torch.Tensor], strengths: Mapping[str, float]
+    ) -> torch.Tensor:
         total = None
         for name, encoder in self.encoders.items():
             strength = strengths.get(name, 1.0)
@@ -140,9 +153,7 @@ class GuidanceBank(ModelMixin, ConfigMixin):
             features = encoder(maps[name].to(self.dtype))
             features = features if strength == 1 else strength * features
             total = features if total is None else total + features
-        if total is None:
-            total = self._nothing(next(iter(maps.values())))
-        return total if keep is None else total * keep.to(total.dtype).view(-1, 1, 1, 1)
+        return self._nothing(next(iter(maps.values()))) if total is None else total
 
     def _nothing(self, like: torch.Tensor) -> torch.Tensor:
         batch, _, height, width = like.shape

@@ -164,7 +164,7 @@ def build(
     wrapped, optimiser = accelerator.prepare(model, build_optimiser(model, config.train))
     weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
     hashes = {"base": hash_base(base.folder), "corpus": corpus.sha256} if main else {}
-    if main:
+    if main and plan.resume_from is None:
         write_config(run, config)
     return Session(
         config=config,

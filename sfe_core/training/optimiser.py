@@ -49,7 +49,7 @@ def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.AdamW:
         parameters = [p for p in module.parameters() if p.requires_grad]
         if parameters:
             groups.append({"params": parameters, "lr": rate, "peak_lr": rate, "name": name})
-    return torch.optim.AdamW(groups, weight_decay=train.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=True)
 
 
 def set_learning_rate(

@@ -96,8 +96,18 @@ def test_strength_zero_is_no_guidance(bank, maps):
 
 
 def test_dropped_images_get_exactly_nothing(bank, maps):
-    features = bank(maps, keep=torch.tensor([True, False]))
-    assert features[0].any() and not features[1].any()
+    features = bank(maps, keep=torch.tensor([False, True]))
+    assert not features[0].any()
+    torch.testing.assert_close(features[1], bank(maps)[1])
+    torch.testing.assert_close(bank(maps, keep=torch.tensor([True, True])), bank(maps))
+
+
+def test_with_every_image_dropped_all_encoders_still_take_part(bank, maps):
+    # Under DDP a parameter without gradient would leave the other processes waiting.
+    features = bank(maps, keep=torch.tensor([False, False]))
+    assert not features.any()
+    features.sum().backward()
+    assert all(p.grad is not None for p in bank.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("names", [{"nose": 1.0}])

@@ -1,0 +1,160 @@
+"""One batch through the whole loss: every term reaches the UNet and every guidance encoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sfe_core.config.model import LossConfig
+from sfe_core.corpus.dataset import FaceDataset, collate
+from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.loading import load_base
+from sfe_core.losses.composite import TERMS, CompositeLoss
+from sfe_core.training.build import build_composite, build_model
+from sfe_core.training.data import encode
+from sfe_core.training.draws import Slot
+from sfe_core.training.step import UpdateCounts, batch_loss
+from tests.sfe_core.training.conftest import with_settings
+
+TIMES = (50, 300, 700)
+
+
+def only(term: str) -> dict[str, float]:
+    """Loss weights with one term on."""
+    return {name: float(name == term) for name in TERMS}
+
+
+def slots(**changes) -> list[Slot]:
+    plain = {"drop_caption": False, "drop_guidance": False, "decode": True, "noise_seed": 11}
+    return [Slot(index, time, **(plain | changes)) for index, time in enumerate(TIMES)]
+
+
+class Bench:
+    """A model, its data and its loss, to run one batch after another."""
+
+    def __init__(self, workspace, term: str) -> None:
+        config = with_settings(workspace, loss=only(term)).config
+        self.base = load_base(config.model.base)
+        for part in (self.base.vae, self.base.text_encoder):
+            part.requires_grad_(False)
+        self.model = build_model(config, self.base)
+        self.composite = build_composite(config)
+        dataset = FaceDataset(Corpus.open(workspace), "train", config.guidance.maps, 32)
+        self.batch = encode(collate([dataset[i] for i in range(3)]), self.base)
+        self.empty = self.base.encode_text([""])
+
+    def wake_bank(self) -> None:
+        """Move the zero-initialised convolutions off zero, as training does."""
+        torch.manual_seed(0)
+        for encoder in self.model.bank.encoders.values():
+            nn.init.normal_(encoder.conv_out.weight, std=0.05)
+
+    def terms(self, drawn=None, composite=None):
+        drawn = drawn or slots()
+        counts = UpdateCounts(3, sum(slot.decode for slot in drawn))
+        composite = composite or self.composite
+        return batch_loss(
+            self.model, self.base, composite, self.batch, drawn, counts, self.empty, 5.0
+        )
+
+
+def gradient(module: nn.Module) -> float:
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_trains_unet_and_every_encoder(workspace, term):
+    bench = Bench(workspace, term)
+    bench.terms().total.backward()
+    assert gradient(bench.model.unet.conv_in) > 0 and gradient(bench.model.unet.up_blocks) > 0
+    for encoder in bench.model.bank.encoders.values():
+        # Behind a convolution of zeros nothing else can have gradient yet.
+        assert gradient(encoder.conv_out) > 0 and gradient(encoder.conv_in) == 0
+    bench.model.zero_grad()
+    bench.wake_bank()
+    bench.terms().total.backward()
+    for name, encoder in bench.model.bank.encoders.items():
+        for part in ("conv_in", "blocks", "conv_out"):
+            assert gradient(getattr(encoder, part)) > 0, (name, part)
+        assert gradient(encoder.attentions[-1]) > 0, name
+    frozen = (bench.base.vae, bench.base.text_encoder, bench.composite)
+    assert not any(p.grad is not None for module in frozen for p in module.parameters())
+
+
+@pytest.mark.parametrize("term", ["noise", "perceptual", "valence"])
+def test_a_step_down_the_gradient_lowers_the_term(workspace, term):
+    bench = Bench(workspace, term)
+    before = bench.terms().total
+    before.backward()
+    weights = [p for p in bench.model.parameters() if p.grad is not None]
+    length = sum(p.grad.square().sum() for p in weights)
+    with torch.no_grad():
+        for parameter in weights:
+            # A step that lowers a linear function by one thousandth of its value.
+            parameter -= 1e-3 * before * parameter.grad / length
+        assert bench.terms().total < before
+
+
+def test_dropped_guidance_leaves_encoders_without_gradient(workspace):
+    bench = Bench(workspace, "noise")
+    bench.wake_bank()
+    bench.terms(slots(drop_guidance=True)).total.backward()
+    assert gradient(bench.model.bank) == 0 and gradient(bench.model.unet) > 0
+
+
+def test_a_dropped_caption_is_the_empty_one(workspace):
+    bench = Bench(workspace, "noise")
+    dropped = bench.terms(slots(drop_caption=True)).total
+    assert dropped != bench.terms().total
+    bench.batch.text = bench.empty.expand_as(bench.batch.text)
+    assert torch.equal(bench.terms().total, dropped)
+
+
+def test_only_chosen_images_are_decoded(workspace, monkeypatch):
+    bench = Bench(workspace, "perceptual")
+    decoded = []
+    original = bench.base.vae.decode
+    monkeypatch.setattr(
+        bench.base.vae, "decode", lambda z, *a, **k: decoded.append(len(z)) or original(z, *a, **k)
+    )
+    bench.terms([*slots()[:1], *slots(decode=False)[1:]])
+    terms = bench.terms(slots(decode=False))
+    assert decoded == [1]
+    assert terms.raw == {}
+
+
+def test_a_perfect_prediction_costs_nothing_but_the_autoencoder(workspace):
+    bench = Bench(workspace, "noise")
+
+    class Oracle(nn.Module):
+        """Knows the noise, from the same seed as the step."""
+
+        def forward(self, noisy, timesteps, text, maps, keep):
+            from sfe_core.training.draws import draw_noise
+
+            return draw_noise(slots(), noisy.shape[1:])[1]
+
+    bench.model = Oracle()
+    both = CompositeLoss(
+        LossConfig(noise=1.0, perceptual=1.0, valence=0, arousal=0, expression=0),
+        perceptual=lambda_module(lambda a, b: (a - b).abs().mean(dim=(1, 2, 3))),
+    )
+    terms = bench.terms(composite=both)
+    assert terms.raw["noise"] == 0
+    noise = torch.stack([torch.randn(2, 4, 8, 8, generator=seeded(11)) for _ in TIMES])[:, 0]
+    latents = bench.batch.latent_mean + bench.batch.latent_std * noise
+    with torch.no_grad():
+        rebuilt = bench.base.vae.decode(latents).sample
+    expected = (rebuilt - bench.batch.images).abs().mean()
+    assert terms.raw["perceptual"].item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def lambda_module(function) -> nn.Module:
+    module = nn.Module()
+    module.forward = function
+    return module
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

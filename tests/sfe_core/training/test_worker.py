@@ -1,0 +1,47 @@
+"""The worker process's own main."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sfe_core.training.runlog import read_metrics
+from sfe_core.training.worker import EVENT_MARK, main, summary_from_json
+
+
+def events(text: str) -> list[list]:
+    marked = [line for line in text.splitlines() if line.startswith(EVENT_MARK)]
+    return [json.loads(line.removeprefix(EVENT_MARK)) for line in marked]
+
+
+def request(workspace, **options) -> list[str]:
+    config = workspace.config.model_dump(mode="json")
+    text = json.dumps({"options": {"cpu_processes": 1} | options, "config": config})
+    return [str(workspace.root), text]
+
+
+def test_it_trains_and_tells(workspace, capsys):
+    assert main(request(workspace, steps=1, run="mine")) == 0
+    told = events(capsys.readouterr().out)
+    assert ["open", "Training", 1] in told
+    name, plain = told[-1]
+    summary = summary_from_json(plain)
+    assert name == "done" and summary.step == 1
+    assert summary.run == workspace.runs / "mine"
+    assert len(read_metrics(summary.run)) == 1
+
+
+def test_errors_are_told_with_their_code(workspace, capsys):
+    assert main(request(workspace, resume="gone")) == 2
+    name, code, where, problem, remedy = events(capsys.readouterr().out)[-1]
+    assert (name, code, where, problem) == ("error", 2, "--resume gone", "no checkpoint there")
+    assert remedy
+
+
+@pytest.mark.parametrize("rank", ["1"])
+def test_only_the_first_process_tells_of_progress(workspace, capsys, monkeypatch, rank):
+    # Without a launcher accelerate looks at WORLD_SIZE; RANK alone only mutes this process.
+    monkeypatch.setenv("RANK", rank)
+    assert main(request(workspace, steps=1)) == 0
+    assert events(capsys.readouterr().out) == []
