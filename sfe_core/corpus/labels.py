@@ -54,8 +54,9 @@ class KeyMatcher:
 
     def exact(self, name: str) -> str | None:
         """The key spelt `name`, with or without an extension."""
-        name = _composed(name.replace("\\", "/"))
-        return self._keys.get(name) or self._keys.get(str(PurePosixPath(name).with_suffix("")))
+        path = PurePosixPath(_composed(name.replace("\\", "/")))
+        bare = str(path.with_suffix("")) if path.name else ""
+        return self._keys.get(str(path)) or self._keys.get(bare)
 
     def tail(self, path: str) -> str | None:
         """The key that is the longest tail of `path`."""

@@ -27,10 +27,10 @@ _BROWS: tuple[tuple[slice, tuple[int, int]], ...] = (
 # All lengths are shares of the distance between the outer eye corners.
 _STEP = 0.006
 _LOWEST_ABOVE_LID = 0.045
-_HIGHEST = 0.44
-_HALF_BAND = 3  # steps
-_GAP = 2
-_FLANK = 4
+_HIGHEST = 0.5
+# Thin and bushy brows: half the band, the gap to the skin beside it and how much skin, in steps.
+_BANDS = ((3, 2, 4), (6, 3, 6))
+_LEAST_ROWS = 24
 _COLUMNS = 25
 _MOST_SLOPE = 2  # steps per column
 _SLOPE_COST = 0.02
@@ -65,7 +65,7 @@ def refine_brows(image: NDArray[np.uint8], landmarks: Floats) -> Floats:
         columns = np.linspace(x[0], x[-1], _COLUMNS)
         lowest = local[list(lid), 1].mean() + _LOWEST_ABOVE_LID
         heights = np.arange(lowest, _HIGHEST, _STEP)
-        if len(heights) <= 4 * (_HALF_BAND + _GAP + _FLANK) // 2:
+        if len(heights) < _LEAST_ROWS:
             continue
         places = origin + unit * (
             columns[None, :, None] * right + heights[:, None, None] * up
@@ -113,17 +113,20 @@ def _trace(skin: Floats, heights: Floats, expected: Floats) -> Floats | None:
 
 
 def _band_contrast(skin: Floats) -> Floats:
-    """How much darker a band round each row is than the lighter skin on both its sides [R, C]."""
-    padded = np.concatenate([np.zeros((1, skin.shape[1])), np.cumsum(skin, axis=0)])
+    """How much darker a band round each row is than the skin on either side of it [R, C]."""
+    summed = np.concatenate([np.zeros((1, skin.shape[1])), np.cumsum(skin, axis=0)])
     rows = np.arange(skin.shape[0])
 
     def mean(first: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
         first, last = first.clip(0, len(rows) - 1), last.clip(0, len(rows) - 1)
-        return (padded[last + 1] - padded[first]) / (last - first + 1)[:, None]
+        return (summed[last + 1] - summed[first]) / (last - first + 1)[:, None]
 
-    inner, outer = _HALF_BAND + _GAP, _HALF_BAND + _GAP + _FLANK
-    band = mean(rows - _HALF_BAND, rows + _HALF_BAND)
-    sides = np.minimum(mean(rows - outer, rows - inner), mean(rows + inner, rows + outer))
-    contrast = sides - band
-    contrast[: _HALF_BAND // 2] = contrast[-_HALF_BAND:] = -1.0
-    return contrast
+    contrasts = []
+    for half, gap, flank in _BANDS:
+        near, far = half + gap, half + gap + flank
+        below, above = mean(rows - far, rows - near), mean(rows + near, rows + far)
+        contrast = np.minimum(below, above) - mean(rows - half, rows + half)
+        # Rows without skin on both sides tell nothing.
+        contrast[:near] = contrast[-near:] = -1.0
+        contrasts.append(contrast)
+    return np.maximum(*contrasts)

@@ -29,7 +29,10 @@ _NOISE_M = 0.003  # spread of a detector's landmark about the head's, metres on 
 _CONTOUR_ALONG = 0.25  # weight of a contour point's error along the jaw line ...
 _CONTOUR_ACROSS = 0.5  # ... and across it; other points weigh 1
 _AVERTED_DEG = 22.0  # yaw at which the averted contour's weight has fallen to exp(-1)
-_ACTION_SPREAD = 0.25  # standard deviation of an action before anything is seen
+# Before anything is seen, an action is as likely to move its landmarks by this much as any other
+# (a wide-open jaw moves its own by 38 mm, a raised brow by 4), within limits on its activation.
+_ACTION_TRAVEL_M = 0.005
+_ACTION_SPREAD = (0.1, 0.5)  # standard deviation, smallest and largest
 _SIDES_SPREAD = 0.15  # of the difference between its left and right half
 # Of these the left half opposes the right one instead of joining it.
 _OPPOSED = frozenset({"jawLeft", "mouthLeft", "eyeLookInLeft", "eyeLookOutLeft"})
@@ -122,13 +125,15 @@ def _point_model(head: HeadModel) -> _PointModel:
     mean, identity, actions = (np.asarray(part, np.float64) for part in head.landmark_basis())
     count = len(identity)
     precision = np.eye(count + len(actions))
-    precision[count:, count:] = _action_precision()
+    precision[count:, count:] = _action_precision(actions)
     return _PointModel(mean, np.concatenate([identity, actions]), count, precision)
 
 
-def _action_precision() -> Floats:
-    """Inverse covariance [52, 52] of the actions: each small, left and right alike."""
-    precision = np.eye(len(ACTION_NAMES)) / _ACTION_SPREAD**2
+def _action_precision(actions: Floats) -> Floats:
+    """Inverse covariance [52, 52] of the actions [52, 68, 3]: each small, left and right alike."""
+    travel = np.linalg.norm(actions, axis=2).max(axis=1)
+    spread = np.clip(_ACTION_TRAVEL_M / np.maximum(travel, 1e-6), *_ACTION_SPREAD)
+    precision = np.diag(1 / spread**2)
     place = {name: number for number, name in enumerate(ACTION_NAMES)}
     for name, left in place.items():
         right = place.get(name.removesuffix("Left") + "Right") if name.endswith("Left") else None
