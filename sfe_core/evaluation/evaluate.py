@@ -205,7 +205,7 @@ def _provenance(
     return Provenance(
         sfe=released,
         torch=torch.__version__,
-        base=config.model.base,
+        base=Path(config.model.base).name,
         package=package.name,
         weights_sha256={name: drawn.settings.weights_sha256 for name, drawn in series.items()},
         corpus_sha256=corpus.sha256,

@@ -22,9 +22,9 @@ from sfe_core.evaluation.readings import (
     save_array,
     save_readings,
 )
-from sfe_core.faces.detection import Detector, load_detector
+from sfe_core.faces.detection import Detector, load_detector, predictor_path
 from sfe_core.faces.recognisers import load_recogniser
-from sfe_core.files import sha256_json
+from sfe_core.files import sha256_file, sha256_json
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.reporting import Reporter, Task
 
@@ -72,20 +72,23 @@ class Meter:
         self.judge = load_recogniser(settings.judge).to(self.device)
         self.perceptual = load_perceptual(settings.perceptual_network).to(self.device).eval()
         self.detector: Detector = load_detector(settings.detector, SMALLEST_FACE_PX)
-        side = f"measured at {resolution} px"
+        side, enlarged = f"measured at {resolution} px", self._detection_px
         judge_side = getattr(getattr(self.judge, "config", None), "input_size", None)
         self.instruments = {
             "judge": Instrument(
                 Path(settings.judge).name,
                 weights_sha256(self.judge),
-                f"{side}; the judge resizes to {judge_side or 'its own input'} px, "
-                "bilinear, antialiased",
+                f"{side}; brought to {f'{judge_side} px' if judge_side else 'its own side'} "
+                "by the judge, bilinear, antialiased",
             ),
             "perceptual": Instrument(
                 settings.perceptual_network, weights_sha256(self.perceptual), side
             ),
             "detector": Instrument(
-                settings.detector, "", f"{side}; enlarged to {self._detection_px} px, bicubic"
+                settings.detector,
+                # face-alignment does not say which files it loads.
+                sha256_file(predictor_path()) if settings.detector == "dlib" else "",
+                side if enlarged == resolution else f"{side}; enlarged to {enlarged} px, bicubic",
             ),
         }
 
@@ -101,14 +104,12 @@ class Meter:
     def read(
         self, pictures: PictureSet, keys: Sequence[str], originals: RealPictures, task: Task
     ) -> Readings:
-        """Measure the pictures of `keys` against the photos and landmarks of the same keys."""
+        """Measure the pictures of `keys`, at least one, against the same keys' photos."""
         batches = [
             self._read_batch(pictures, part, originals, task)
             for part in _parts(keys, self.settings.batch_size)
         ]
-        # The empty batch gives the arrays their shapes where there is no key at all.
-        columns = zip(*batches, strict=True) if batches else ()
-        arrays = [np.concatenate(column) for column in columns]
+        arrays = [np.concatenate(column) for column in zip(*batches, strict=True)]
         return Readings(np.array(keys, dtype=np.str_), *arrays)
 
     def read_features(self, pictures: PictureSet, keys: Sequence[str], task: Task) -> Array:

@@ -40,7 +40,7 @@ class Score(_Record):
     n: int = Field(description="pictures behind it")
     reason: str = Field("", description="why the value or its interval is missing")
     backend: str = Field(description="network or detector that measured it")
-    weights_sha256: str = Field(description="of that network's weights; empty for detectors")
+    weights_sha256: str = Field(description="of its weights; empty where it keeps them to itself")
     resize: str = Field(description="how pictures were brought to its size")
 
 

@@ -207,10 +207,15 @@ def _load_dlib() -> tuple[Any, Any]:
         raise UserError(
             "preprocess.detector: dlib", "dlib is not installed", "pip install 'sfe[offline]'"
         ) from error
-    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(_predictor_path()))
+    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(predictor_path()))
 
 
-def _predictor_path() -> Path:
+def predictor_path() -> Path:
+    """The weights of dlib's 68-point cascade, as face_recognition_models installs them.
+
+    Raises:
+        UserError: that package is not installed.
+    """
     # The package is only located: importing it needs pkg_resources, which new setuptools lack.
     spec = importlib.util.find_spec("face_recognition_models")
     for folder in (spec.submodule_search_locations or []) if spec else []:

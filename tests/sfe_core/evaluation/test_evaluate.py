@@ -34,7 +34,7 @@ def test_scores_every_set_with_all_that_makes_them_comparable(summary: Evaluatio
     for scores in summary.scores.values():
         for name, score in scores.items():
             assert score.backend and score.resize
-            assert len(score.weights_sha256) == (0 if score.backend == "dlib" else 64)
+            assert len(score.weights_sha256) == 64
             assert score.value is None or score.reason or score.low <= score.high, name
     real = summary.scores["real"]
     assert real["face_found"].value == 1.0 and real["landmark_error"].value < 8
