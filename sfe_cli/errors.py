@@ -20,7 +20,11 @@ class SfeGroup(typer.core.TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take `--debug` off the line wherever it stands, so that every command knows it."""
         ctx.meta["sfe.debug"] = DEBUG_FLAG in args
-        return super().parse_args(ctx, [arg for arg in args if arg != DEBUG_FLAG])
+        try:
+            return super().parse_args(ctx, [arg for arg in args if arg != DEBUG_FLAG])
+        except Exception as error:
+            _end_usage_error(error)
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; SfeError, Ctrl-C and the unforeseen end in one line each."""
@@ -38,8 +42,9 @@ class SfeGroup(typer.core.TyperGroup):
         except (BrokenPipeError, typer.Exit, typer.Abort):
             raise
         except Exception as error:
-            if debug or _is_usage_error(error):
+            if debug:
                 raise
+            _end_usage_error(error)
             complain(f"{type(error).__name__}: {error}; run again with --debug to see where")
             raise typer.Exit(1) from error
 
@@ -52,7 +57,16 @@ def complain(message: str) -> None:
     sys.stderr.flush()
 
 
-def _is_usage_error(error: Exception) -> bool:
-    # Typer's own errors (a missing option, a wrong type) know how to show themselves. Their class
-    # is vendored in a private module, so it is told by its method.
-    return hasattr(error, "exit_code") and hasattr(error, "format_message")
+def _end_usage_error(error: Exception) -> None:
+    """End with one line if `error` is Typer's own (a missing option, a wrong type), else return.
+
+    Its class is vendored in a private module of Typer, so it is told by what it can do.
+    """
+    if not (hasattr(error, "exit_code") and hasattr(error, "format_message")):
+        return
+    if type(error).__name__ == "NoArgsIsHelpError":
+        raise error  # shows the help
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "sfe"
+    complain(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+    raise typer.Exit(error.exit_code) from error

@@ -131,10 +131,29 @@ def test_debug_prints_a_traceback_of_the_installed_command(tmp_path):
     assert "Traceback" in loud.stderr and "UserError" in loud.stderr
 
 
-def test_a_wrong_option_is_a_usage_error(sfe):
-    assert sfe("train", "--nonsense").exit_code == 2
-    assert sfe("train", "--gpus", "none").exit_code == 2
-    assert sfe("nonsense").exit_code == 2
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (("--nonsense",), ("--nonsense", "--help")),
+        (("nonsense",), ("nonsense",)),
+        (("train", "--nonsense"), ("--nonsense", "train --help")),
+        (("train", "--steps", "0"), ("--steps", "greater than or equal to 1")),
+        (("train", "--gpus", "none"), ("--gpus", "integer")),
+        (("assets", "fetch"), ("NAME", "assets fetch --help")),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_names_the_help(sfe, args, parts):
+    result = sfe(*args)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.mark.parametrize("args", [(), ("assets",), ("config",)])
+def test_a_group_alone_shows_its_help(sfe, args):
+    result = sfe(*args)
+    assert "Usage" in result.output and "error:" not in result.output
 
 
 def test_version_is_that_of_the_package(sfe):
