@@ -139,11 +139,12 @@ def _headed(
             for place, (name, cell) in enumerate(zip(head, row, strict=True))
             if place != key_column and cell.strip()
         }
+        label = _label(cells, where)  # checked whether or not there is such a photo
         key = matcher.tail(row[key_column].strip())
         if key is None:
             unmatched += 1
         else:
-            by_key[key] = _label(cells, where)
+            by_key[key] = label
     return Labels(by_key, unmatched)
 
 

@@ -106,7 +106,11 @@ def read_manifest(path: Path) -> pd.DataFrame:
             f"lacks the columns {', '.join(missing)}",
             "it is of an older version: delete it and run `sfe preprocess` again",
         )
-    return frame.astype({name: object for name, kind in COLUMNS.items() if kind == "object"})
+    for name, kind in COLUMNS.items():
+        if kind == "object":
+            column = frame[name].astype(object)
+            frame[name] = column.where(column.notna(), None)
+    return frame
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

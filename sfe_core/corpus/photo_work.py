@@ -219,7 +219,13 @@ def render_fit(
         The raster, size × size, and the crop's pixels per metre on the head.
     """
     head = HeadModel.load()
-    vertices = head.vertices(fits.identity[place], fits.actions[place])[0]
+    # einsum instead of `head.vertices`: a threaded matrix product rounds differently with the
+    # number of threads, which 16-bit depth would show.
+    vertices = (
+        head.mean
+        + np.einsum("k,kvc->vc", fits.identity[place], head.identity_basis)
+        + np.einsum("k,kvc->vc", fits.actions[place], head.action_deltas)
+    )
     scale = float(fits.scale[place]) * size / transform.side
     origin = transform.to_crop(fits.translation[place], size)
     camera = Camera(fits.rotation[place], scale, origin)

@@ -146,7 +146,17 @@ def _action_precision(actions: Floats) -> Floats:
 
 def _points(model: _PointModel, state: _State) -> Floats:
     """The head's landmarks [N, 68, 3] in its own frame, metres."""
-    return model.mean + np.tensordot(state.coefficients, model.basis, axes=1)
+    flat = model.basis.reshape(1, len(model.basis), -1)
+    return model.mean + _rows_times(state.coefficients, flat).reshape(-1, 68, 3)
+
+
+def _rows_times(rows: Floats, matrix: Floats) -> Floats:
+    """rows [N, A] times matrix [1, A, B], one product per row.
+
+    One product over all rows would round differently from batch to batch, and the same photo
+    must give the same pictures whatever it is fitted together with.
+    """
+    return (rows[:, None] @ matrix)[:, 0]
 
 
 def _project(state: _State, points: Floats) -> Floats:
@@ -225,7 +235,7 @@ def _step(model: _PointModel, target: Floats, state: _State) -> _State:
     normal[:, _POSE:, _POSE:] += model.precision
     normal[:, range(_POSE), range(_POSE)] += 1e-9 * np.trace(normal, axis1=1, axis2=2)[:, None]
     descent = (transposed @ error)[..., 0]
-    descent[:, _POSE:] -= state.coefficients @ model.precision
+    descent[:, _POSE:] -= _rows_times(state.coefficients, model.precision[None])
     change = _solve_free(normal, descent, state.coefficients, model.identities)
     coefficients = state.coefficients + change[:, _POSE:]
     actions = coefficients[:, model.identities :]

@@ -1,0 +1,178 @@
+"""Preprocessing end to end: what it writes, what it skips, what it forgets."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfe_core.config.loading import load_workspace
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus import preprocess as module
+from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
+from sfe_core.corpus.manifest import read_manifest
+from sfe_core.corpus.preprocess import plan_preprocess, preprocess
+from sfe_core.errors import RunError, UserError
+from sfe_core.files import sha256_file
+from tests.sfe_core.corpus.conftest import make_workspace
+
+
+@pytest.fixture
+def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
+    """The small corpus, free to be changed."""
+    shutil.copytree(small_corpus.root, tmp_path / "w")
+    return make_workspace(tmp_path / "w")
+
+
+def rows_of(workspace: Workspace) -> dict[str, dict]:
+    frame = read_manifest(workspace.corpus / MANIFEST)
+    return {row["key"]: row for row in frame.to_dict("records")}
+
+
+def test_rows_and_pictures(small_corpus: Workspace) -> None:
+    rows = rows_of(small_corpus)
+    assert {key: row["status"] for key, row in rows.items()} == {
+        "a": "ok", "b/flipped": "ok", "b/grey": "ok", "c": "ok", "lawn": "no_face",
+    }  # fmt: skip
+    row = rows["a"]
+    assert row["fit_error"] < 0.04 and len(row["landmarks"]) == 136 and len(row["actions"]) == 52
+    assert row["emotion"] == "happy" and row["label_AU12"] == 4.0 and row["identity"] == "1"
+    assert row["caption"] == "Happy, a woman in orange" and row["caption_source"] == "captions"
+    assert rows["b/grey"]["caption"] == "sad, close-up photo of a face"
+    assert rows["c"]["caption"] == "close-up photo of a face" and rows["c"]["emotion"] is None
+    assert np.isnan(rows["b/flipped"]["arousal"])
+    for column, folder in (("inputs", "inputs"), *((m, f) for m, f in MAP_FOLDERS.items())):
+        path = artefact(small_corpus.corpus, folder, "b/grey")
+        assert rows["b/grey"][f"{column}_sha256"] == sha256_file(path)
+        with Image.open(path) as picture:
+            assert picture.size == (64, 64)
+            assert picture.mode == ("I;16" if folder == "depth" else "RGB")
+    with Image.open(artefact(small_corpus.corpus, "canvas", "c")) as canvas:
+        assert canvas.size == (200, 200)
+    assert (small_corpus.corpus / "preview.png").is_file()
+    assert not list(small_corpus.corpus.rglob(".sfe-partial-*"))
+
+
+def test_splits_keep_people_apart(small_corpus: Workspace) -> None:
+    rows = rows_of(small_corpus)
+    assert rows["a"]["split"] == rows["b/flipped"]["split"]
+    assert sorted({row["split"] for row in rows.values() if row["status"] == "ok"}) == [
+        "train", "val300",
+    ]  # fmt: skip
+    assert rows["lawn"]["split"] == ""
+
+
+def test_mirrored_photo_gives_mirrored_fit(small_corpus: Workspace) -> None:
+    rows = rows_of(small_corpus)
+    assert rows["a"]["yaw"] == pytest.approx(-rows["b/flipped"]["yaw"], abs=4)
+    assert rows["a"]["pitch"] == pytest.approx(rows["b/flipped"]["pitch"], abs=4)
+
+
+def test_rerun_does_nothing_and_changes_nothing(copied: Workspace) -> None:
+    before = read_manifest(copied.corpus / MANIFEST)
+    assert plan_preprocess(copied).jobs == []
+    summary = preprocess(copied)
+    assert (summary.done, summary.kept) == (0, 5)
+    after = read_manifest(copied.corpus / MANIFEST)
+    assert before.astype(str).equals(after.astype(str))
+
+
+def test_only_what_changed_is_done_again(copied: Workspace, portrait: Image.Image) -> None:
+    artefact(copied.corpus, "depth", "c").unlink()
+    portrait.resize((180, 180)).save(copied.photos / "a.png")
+    (copied.photos / "b" / "grey.png").unlink()
+    plan = plan_preprocess(copied)
+    assert [job.key for job in plan.jobs] == ["a", "c"] and plan.stale == ["b/grey"]
+    summary = preprocess(copied)
+    assert summary.done == 2 and summary.labels_unmatched == 1
+    assert artefact(copied.corpus, "depth", "c").is_file()
+    assert not artefact(copied.corpus, "inputs", "b/grey").exists()
+    assert "b/grey" not in rows_of(copied) and rows_of(copied)["a"]["width"] == 180
+
+
+def test_other_settings_make_everything_new(copied: Workspace) -> None:
+    larger = load_workspace(copied.root, ["preprocess.workers=1", "preprocess.crop_size=72"])
+    assert len(plan_preprocess(larger).jobs) == 5
+    reworded = make_workspace(copied.root, "preprocess.caption_template=a {emotion} face")
+    assert plan_preprocess(reworded).jobs == []
+    preprocess(reworded)
+    assert rows_of(copied)["b/grey"]["caption"] == "a sad face"
+
+
+def test_photo_that_lost_its_face_loses_its_pictures(copied: Workspace) -> None:
+    Image.new("RGB", (90, 90)).save(copied.photos / "c.png")
+    preprocess(copied)
+    assert rows_of(copied)["c"]["status"] == "no_face"
+    assert not artefact(copied.corpus, "inputs", "c").exists()
+
+
+def test_torn_manifest_is_made_again(copied: Workspace) -> None:
+    (copied.corpus / MANIFEST).write_bytes(b"PAR1 torn")
+    assert preprocess(copied).done == 5
+
+
+def test_two_processes_write_the_same_bytes_as_one(copied: Workspace, tmp_path: Path) -> None:
+    shutil.copytree(copied.photos, tmp_path / "v" / "photos")
+    parallel = make_workspace(tmp_path / "v", "preprocess.workers=2")
+    # Two orders, so that both processes are needed.
+    assert plan_preprocess(parallel).workers == 1
+    plan = module.PreprocessPlan(
+        5,
+        plan_preprocess(parallel).jobs,
+        [],
+        [],
+        [],
+        2,
+        module.picture_hash(parallel.config.preprocess),
+    )
+    rows = module._take_in(parallel, plan, module.Reporter())
+    known = rows_of(copied)
+    assert len(rows) == 5
+    for row in rows:
+        assert row["status"] == known[row["key"]]["status"]
+        for column in ("inputs_sha256", "landmarks_sha256", "depth_sha256", "mesh_sha256"):
+            assert row.get(column) == known[row["key"]][column]
+
+
+def test_interrupted_work_is_kept(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(copied.corpus)
+    whole = module.work
+
+    def stop_at_c(order: module.WorkOrder) -> list[dict]:
+        if any(job.key == "c" for job in order.jobs):
+            raise KeyboardInterrupt
+        return whole(order)
+
+    monkeypatch.setattr(module, "work", stop_at_c)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(copied)
+    monkeypatch.setattr(module, "work", whole)
+    rest = [job.key for job in plan_preprocess(copied).jobs]
+    assert "c" in rest and len(rest) < 5
+
+
+def test_full_disk_ends_the_run(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(copied.corpus / "inputs")
+    (copied.corpus / "inputs").write_text("a file where a folder must be")
+    with pytest.raises(RunError, match="inputs"):
+        preprocess(copied)
+
+
+def test_bad_labels_are_told_before_the_work(copied: Workspace) -> None:
+    shutil.rmtree(copied.corpus)
+    (copied.photos / "labels.csv").write_text("key,emotion\na,joy\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"labels.csv:2.*'joy'"):
+        preprocess(copied)
+    assert not copied.corpus.exists()
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_no_photos_is_an_error_that_says_what_to_do(tmp_path: Path, remove: bool) -> None:
+    workspace = make_workspace(tmp_path)
+    if remove:
+        workspace.photos.rmdir()
+    with pytest.raises(UserError, match="photos.*sfe synthesize"):
+        preprocess(workspace)
