@@ -249,7 +249,9 @@ def _take_in(workspace: Workspace, plan: PreprocessPlan, reporter: Reporter) -> 
                     save()
                     saved_at = time.monotonic()
     except BaseException:
-        save()
+        # Stopped before the first photo (a model is missing): the manifest that stands still holds.
+        if fresh:
+            save()
         raise
     return fresh
 
