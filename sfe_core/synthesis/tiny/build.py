@@ -68,7 +68,7 @@ class Build:
         vae = AutoencoderKL.from_pretrained(self.work / "vae")
         trainer = BaseTrainer(vae, faces, self.recipe, self.work)
         trainer.load_state()
-        trainer.train(self.recipe.base_steps)
+        trainer.train()
         _save(trainer.pipeline(), self.work / "tiny-sd")
 
     def decoder(self) -> None:

@@ -22,7 +22,7 @@ from sfe_core.synthesis.tiny.networks import (
     make_unet,
     train_tokenizer,
 )
-from sfe_core.synthesis.tiny.recipe import Recipe
+from sfe_core.synthesis.tiny.recipe import Phase, Recipe
 from sfe_core.synthesis.tiny.recognition import as_tensor
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,11 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
-def draw_captions(faces: Faces, recipe: Recipe, rng: np.random.Generator) -> list[str]:
+def draw_captions(
+    faces: Faces, share: float, recipe: Recipe, rng: np.random.Generator
+) -> list[str]:
     """One caption a face: empty, naming the emotion (seldom), or silent about it."""
-    named = rng.random(len(faces.named)) < recipe.emotion_caption_share
+    named = rng.random(len(faces.named)) < share
     empty = rng.random(len(faces.named)) < recipe.caption_dropout
     chosen = np.where(named, faces.named, faces.unnamed)
     return np.where(empty, "", chosen).tolist()
@@ -58,14 +60,17 @@ class BaseTrainer:
         self.ema = EMAModel(self.networks.parameters(), decay=recipe.base_ema)
         self.optimizer = torch.optim.AdamW(
             self.networks.parameters(),
-            lr=recipe.base_learning_rate,
+            lr=recipe.base_phases[0].learning_rate,
             weight_decay=0.01,
             fused=True,
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, recipe.base_learning_rate, total_steps=recipe.base_steps, pct_start=0.03
-        )
+        self.schedule = self._cycle(recipe.base_phases[0])
         self.step = 0
+
+    def _cycle(self, phase: Phase) -> torch.optim.lr_scheduler.OneCycleLR:
+        return torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, phase.learning_rate, total_steps=phase.steps, pct_start=0.03
+        )
 
     def loss(self, latents: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
         """Min-SNR weighted squared error of the predicted noise (Hang et al. 2023, eq. 5)."""
@@ -81,31 +86,39 @@ class BaseTrainer:
         error = F.mse_loss(predicted.float(), noise, reduction="none").mean((1, 2, 3))
         return (weight * error).mean()
 
-    def train(self, until: int) -> None:
-        """Go on to update number `until`, saving the state every 500 updates."""
+    def train(self) -> None:
+        """Go through the phases from where the state stands, saving it every 500 updates."""
         latents = encode_all(self.vae, as_tensor(self.faces.images))
         latents = latents.clone() * self.vae.config.scaling_factor
-        ids = None
         self.networks.train()
-        while self.step < until:
-            epoch_step = self.step % 250
-            if ids is None or epoch_step == 0:
-                rng = np.random.default_rng([self.recipe.seed, self.step])
-                ids = tokenize(self.tokenizer, draw_captions(self.faces, self.recipe, rng))
-            generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-            chosen = torch.randint(len(latents), (self.recipe.base_batch,), generator=generator)
-            loss = self.loss(latents[chosen], ids[chosen], generator)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-            self.optimizer.step()
-            self.schedule.step()
-            self.ema.step(self.networks.parameters())
-            self.step += 1
-            if self.step % 50 == 0:
-                log.info("base %d/%d loss %.4f", self.step, until, loss.item())
-            if self.step % 500 == 0:
-                self.save_state()
+        end = 0
+        for phase in self.recipe.base_phases:
+            begin, end = end, end + phase.steps
+            if self.step == begin:
+                self.schedule = self._cycle(phase)
+            while self.step < end:
+                self._update(latents, phase)
+        self.save_state()
+
+    def _update(self, latents: Tensor, phase: Phase) -> None:
+        rng = np.random.default_rng([self.recipe.seed, self.step])
+        chosen = rng.integers(len(latents), size=self.recipe.base_batch)
+        captions = draw_captions(
+            self.faces.rows(chosen), phase.emotion_caption_share, self.recipe, rng
+        )
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        loss = self.loss(latents[chosen], tokenize(self.tokenizer, captions), generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.ema.step(self.networks.parameters())
+        self.step += 1
+        if self.step % 50 == 0:
+            log.info("base %d loss %.4f", self.step, loss.item())
+        if self.step % 500 == 0:
+            self.save_state()
 
     def save_state(self) -> None:
         """Keep everything that decides what comes next."""

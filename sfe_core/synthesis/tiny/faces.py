@@ -39,6 +39,10 @@ class Faces:
     named: np.ndarray
     unnamed: np.ndarray
 
+    def rows(self, chosen: np.ndarray) -> Faces:
+        """The faces of these row numbers."""
+        return Faces(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
+
 
 def _one_face(index: int, faces: FaceSet, recipe: Recipe) -> tuple:
     seed = derive_seed(faces.seed, index, "tiny-face")

@@ -15,6 +15,18 @@ class FaceSet:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of the base's training: one learning-rate cycle, one share of telling captions.
+
+    Web captions seldom say what a face feels; `emotion_caption_share` of the base's captions do.
+    """
+
+    steps: int
+    learning_rate: float
+    emotion_caption_share: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Settings of the build. Identities of the demo (3584 to 4095) appear in no set here."""
 
@@ -31,7 +43,7 @@ class Recipe:
     vae_batch: int = 16
     vae_learning_rate: float = 1e-3
     vae_kl_weight: float = 1e-6
-    decoder_steps: int = 1000
+    decoder_steps: int = 400
 
     recogniser_epochs: int = 14
     recogniser_batch: int = 64
@@ -42,13 +54,10 @@ class Recipe:
     text_tokens: int = 32
     vocabulary: int = 1000
     unet_channels: tuple[int, ...] = (64, 96, 128)
-    base_steps: int = 3500
+    base_phases: tuple[Phase, ...] = (Phase(3500, 5e-4, 0.03), Phase(900, 3e-4, 0.10))
     base_batch: int = 32
-    base_learning_rate: float = 5e-4
     base_ema: float = 0.998
     caption_dropout: float = 0.1
-    # Web captions seldom say what a face feels; this share of the base's captions does.
-    emotion_caption_share: float = 0.03
     seed: int = 7
 
 
