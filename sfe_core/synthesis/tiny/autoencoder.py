@@ -80,32 +80,6 @@ def standardise_latents(vae: AutoencoderKL, images: Tensor) -> AutoencoderKL:
     return vae
 
 
-def polish_decoder(vae: AutoencoderKL, images: Tensor, recipe: Recipe) -> AutoencoderKL:
-    """Train the decoder alone some more; the latents, and so the UNet's world, stay as they are."""
-    torch.manual_seed(recipe.seed + 1)
-    vae.requires_grad_(False).train()
-    vae.decoder.requires_grad_(True)
-    vae.post_quant_conv.requires_grad_(True)
-    trained = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=recipe.vae_learning_rate / 2, weight_decay=0, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.vae_learning_rate / 2, total_steps=recipe.decoder_steps, pct_start=0.05
-    )
-    batches = _batches(images, recipe.decoder_steps, recipe.vae_batch, recipe.seed + 1)
-    for step, x in enumerate(batches):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            with torch.no_grad():
-                latents = vae.encode(x).latent_dist.sample()
-            result = vae.decode(latents).sample
-        loss = reconstruction_loss(result.float(), x)
-        _update(vae, optimizer, schedule, loss)
-        if step % 50 == 0:
-            log.info("decoder %d loss %.4f", step, loss.item())
-    return vae.eval()
-
-
 def _update(vae, optimizer, schedule, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

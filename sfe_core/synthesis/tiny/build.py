@@ -15,16 +15,16 @@ import torch
 from diffusers import AutoencoderKL
 
 from sfe_core.assets.store import EMBEDDED
-from sfe_core.faces.recognisers import TinyEmotionJudge, TinyEmotionNet
+from sfe_core.faces.recognisers import TinyEmotionJudge, TinyEmotionNet, load_recogniser
 from sfe_core.files import atomic_path, write_json
-from sfe_core.synthesis.tiny.autoencoder import polish_decoder, train_vae
+from sfe_core.synthesis.tiny.autoencoder import train_vae
 from sfe_core.synthesis.tiny.cards import write_cards
-from sfe_core.synthesis.tiny.diffusion import BaseTrainer
+from sfe_core.synthesis.tiny.diffusion import BaseTrainer, score_base
 from sfe_core.synthesis.tiny.faces import Faces, make_faces, merge
 from sfe_core.synthesis.tiny.recipe import RECIPE, Recipe
 from sfe_core.synthesis.tiny.recognition import as_tensor, score_recogniser, train_recogniser
 
-STAGES = ("faces", "vae", "recognisers", "base", "decoder", "ship")
+STAGES = ("faces", "vae", "recognisers", "base", "ship")
 
 
 class Build:
@@ -69,15 +69,11 @@ class Build:
         trainer = BaseTrainer(vae, faces, self.recipe, self.work)
         trainer.load_state()
         trainer.train()
-        _save(trainer.pipeline(), self.work / "tiny-sd")
-
-    def decoder(self) -> None:
-        """Sharpen the decoder; the latents stay."""
-        if not (self.work / "vae-polished").exists():
-            faces = merge(self._faces("loss"), self._faces("judge"))
-            vae = AutoencoderKL.from_pretrained(self.work / "vae")
-            vae = polish_decoder(vae, as_tensor(faces.images), self.recipe)
-            _save(vae, self.work / "vae-polished")
+        pipeline = trainer.pipeline()
+        _save(pipeline, self.work / "tiny-sd")
+        judge = load_recogniser(self.work / "tiny-emotion-judge")
+        scores = score_base(pipeline, judge, self._faces("validation"))
+        write_json(self.work / "scores-base.json", scores)
 
     def ship(self) -> None:
         """Write half-precision safetensors and the cards into the package's embedded assets."""

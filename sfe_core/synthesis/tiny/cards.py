@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 
 from sfe_core.faces.recognisers import load_recogniser
 from sfe_core.files import atomic_path, write_text
@@ -68,17 +68,19 @@ def _read_scores(path: Path) -> dict:
 def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
     """Write tiny-sd, tiny-emotion-loss and tiny-emotion-judge below `embedded`."""
     pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
-    pipeline.vae = AutoencoderKL.from_pretrained(work / "vae-polished")
     with atomic_path(embedded / "tiny-sd") as partial:
         pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
         data = _face_set(recipe, "loss", "judge") | {
-            "captions that name the emotion": f"{recipe.emotion_caption_share:.0%}"
+            "captions that name the emotion": ", then ".join(
+                f"{phase.emotion_caption_share:.0%} for {phase.steps} updates"
+                for phase in recipe.base_phases
+            )
         }
         text = _CARD.format(
             name="tiny-sd",
             what="Stable Diffusion 1.5's classes, a hundredth of its size: 64 px faces from text.",
             data=_lines(data),
-            training=_lines(_settings(recipe, "vae", "decoder", "text", "unet", "base", "caption")),
+            training=_lines(_settings(recipe, "vae", "text", "unet", "base", "caption")),
             scores=_lines(_read_scores(work / "scores-base.json")),
         )
         write_text(partial / "README.md", text)

@@ -43,7 +43,6 @@ class Recipe:
     vae_batch: int = 16
     vae_learning_rate: float = 1e-3
     vae_kl_weight: float = 1e-6
-    decoder_steps: int = 400
 
     recogniser_epochs: int = 14
     recogniser_batch: int = 64
