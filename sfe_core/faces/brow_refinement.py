@@ -37,7 +37,7 @@ _SLOPE_COST = 0.02
 _DISTANCE_COST = 0.25  # of lying _REACH away from the cascade's point, over the best contrast
 _REACH = 0.12
 _LEAST_CONTRAST = 0.035  # of full scale; weaker bands are not trusted
-_UPPER_EDGE = 0.03  # the landmarks run along the brow's upper edge, not its middle
+_UPPER_EDGE = 0.02  # the landmarks run along the brow's upper edge, not its middle
 
 
 def refine_brows(image: NDArray[np.uint8], landmarks: Floats) -> Floats:
