@@ -164,8 +164,8 @@ def test_version_is_that_of_the_package(sfe):
 
 def test_ctrl_c_ends_the_installed_command_with_130(tmp_path):
     script = (
-        "import signal, os; from sfe_cli.main import app; import sfe_core.doctor;"
-        "sfe_core.doctor.diagnose = lambda *a: os.kill(os.getpid(), signal.SIGINT);"
+        "import signal; from sfe_cli.main import app; import sfe_core.doctor;"
+        "sfe_core.doctor.diagnose = lambda *a: signal.raise_signal(signal.SIGINT);"
         "app(['doctor'])"
     )
     begin = time.monotonic()

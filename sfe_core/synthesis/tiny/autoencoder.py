@@ -88,7 +88,7 @@ def _update(vae, optimizer, schedule, loss: Tensor) -> None:
     schedule.step()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_all(vae: AutoencoderKL, images: Tensor, batch: int = 64) -> Tensor:
     """Mean latents of uint8 images, [N, 4, 16, 16], not yet scaled."""
     parts = [

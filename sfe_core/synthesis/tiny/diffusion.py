@@ -89,7 +89,7 @@ class BaseTrainer:
     def train(self) -> None:
         """Go through the phases from where the state stands, saving it every 500 updates."""
         latents = encode_all(self.vae, as_tensor(self.faces.images))
-        latents = latents.clone() * self.vae.config.scaling_factor
+        latents = latents * self.vae.config.scaling_factor
         self.networks.train()
         end = 0
         for phase in self.recipe.base_phases:

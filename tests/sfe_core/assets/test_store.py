@@ -36,7 +36,7 @@ def test_a_digest_in_a_torch_hub_file_name_agrees_with_the_registered_one():
             if file.sha256 and file.url and len(prefix) in (8, 10):
                 assert file.sha256.startswith(prefix), file.path
                 named += 1
-    assert named >= 5
+    assert named >= 4
 
 
 def test_checksums_of_the_shipped_weights_are_those_of_the_files():
