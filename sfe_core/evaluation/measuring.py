@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,22 @@ class Instrument:
     backend: str
     weights_sha256: str
     resize: str
+
+
+@dataclass(frozen=True)
+class _PendingBatch:
+    """A batch whose faces are still being looked for."""
+
+    faults: np.ndarray
+    read: tuple[np.ndarray, ...]  # of the networks: features, logits, valence, arousal, perceptual
+    fidelity: Future[np.ndarray]
+
+    def complete(self, task: Task) -> tuple[np.ndarray, ...]:
+        """Wait for the faces; the columns of `Readings` after the keys."""
+        found = self.fidelity.result()
+        task.advance(len(self.faults))
+        columns = (*self.read, found[:, 0], found[:, 1])
+        return self.faults, *(_nan_where(self.faults != "", values) for values in columns)
 
 
 class Meter:
@@ -105,10 +122,18 @@ class Meter:
         self, pictures: PictureSet, keys: Sequence[str], originals: RealPictures, task: Task
     ) -> Readings:
         """Measure the pictures of `keys`, at least one, against the same keys' photos."""
-        batches = [
-            self._read_batch(pictures, part, originals, task)
-            for part in _parts(keys, self.settings.batch_size)
-        ]
+        batches: list[tuple[np.ndarray, ...]] = []
+        # dlib and torch both let go of the interpreter: faces are looked for in a thread while the
+        # networks read the next batch. One thread only, as dlib's detector keeps state.
+        with ThreadPoolExecutor(1) as finder:
+            pending: _PendingBatch | None = None
+            for part in _parts(keys, self.settings.batch_size):
+                current = self._read_batch(pictures, part, originals, finder)
+                if pending is not None:
+                    batches.append(pending.complete(task))
+                pending = current
+            if pending is not None:
+                batches.append(pending.complete(task))
         arrays = [np.concatenate(column) for column in zip(*batches, strict=True)]
         return Readings(np.array(keys, dtype=np.str_), *arrays)
 
@@ -124,11 +149,17 @@ class Meter:
         return np.concatenate(parts)
 
     def _read_batch(
-        self, pictures: PictureSet, keys: Sequence[str], originals: RealPictures, task: Task
-    ) -> tuple[np.ndarray, ...]:
+        self,
+        pictures: PictureSet,
+        keys: Sequence[str],
+        originals: RealPictures,
+        finder: ThreadPoolExecutor,
+    ) -> _PendingBatch:
         loaded = [pictures.picture(key, self.resolution) for key in keys]
         stack = torch.stack([self._image_or_grey(picture) for picture in loaded])
-        valid = np.array([picture.image is not None for picture in loaded])
+        faults = np.array([picture.fault for picture in loaded], dtype="<U16")
+        asked = [originals.corpus.points(key).numpy() for key in keys]
+        fidelity = finder.submit(self._fidelity, stack, asked, faults == "")
         with torch.inference_mode():
             on_device = stack.to(self.device)
             reading = self.judge(on_device)
@@ -137,25 +168,19 @@ class Meter:
             else:
                 photos = torch.stack([originals.corpus.image(k, self.resolution) for k in keys])
                 perceptual = _numpy(self.perceptual(on_device, photos.to(self.device)).flatten())
-        asked = [originals.corpus.points(key).numpy() for key in keys]
-        fidelity = np.array(
+        read = (reading.features, reading.logits, reading.valence, reading.arousal)
+        return _PendingBatch(faults, (*map(_numpy, read), perceptual), fidelity)
+
+    def _fidelity(
+        self, stack: Tensor, asked: Sequence[np.ndarray], valid: np.ndarray
+    ) -> np.ndarray:
+        """[B, 2] of `_landmark_error`; nan for pictures that are not there."""
+        return np.array(
             [
                 self._landmark_error(image, points) if good else (np.nan, np.nan)
                 for image, points, good in zip(stack, asked, valid, strict=True)
             ]
         )
-        task.advance(len(keys))
-        measured = (
-            _numpy(reading.features),
-            _numpy(reading.logits),
-            _numpy(reading.valence),
-            _numpy(reading.arousal),
-            perceptual,
-            fidelity[:, 0],
-            fidelity[:, 1],
-        )
-        faults = np.array([picture.fault for picture in loaded], dtype="<U16")
-        return faults, *(_nan_where(~valid, values) for values in measured)
 
     def _image_or_grey(self, picture: Picture) -> Tensor:
         """Something of the right shape, so that a faulty picture does not change its batch."""

@@ -87,11 +87,16 @@ class PerPicture:
 
 @dataclass(frozen=True)
 class OfTheSet:
-    """A distance of the whole set of features to a reference."""
+    """A distance of the whole set of features to a reference.
+
+    `absent` says why there is no reference; `never_negative` is true of the Fréchet distance, not
+    of the unbiased kernel distance.
+    """
 
     reference: FrechetReference | KernelReference | None
     features: Array
     absent: str
+    never_negative: bool = False
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -113,7 +118,10 @@ class OfTheSet:
         features = self.features[rows]
         value = self.reference.distance(features)
         values = without_resampling_bias(value, self.reference.resampled(features, drawn))
-        return estimate(value, values, len(rows)), values
+        found = estimate(value, values, len(rows))
+        if self.never_negative and found.low is not None:
+            found = replace(found, low=max(0.0, found.low))
+        return found, values
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,7 @@ def measurables(
         agreement.mean, (readings.detected,), "no picture measured", True
     )
     features, reason = readings.features, references.reason
-    found[f"frechet_{judge}"] = OfTheSet(references.frechet, features, reason)
+    found[f"frechet_{judge}"] = OfTheSet(references.frechet, features, reason, True)
     found[f"kernel_{judge}"] = OfTheSet(references.kernel, features, reason)
     found[f"perceptual_{perceptual}"] = PerPicture(
         agreement.mean, (readings.perceptual,), "these are the photos themselves"

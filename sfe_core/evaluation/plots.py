@@ -19,7 +19,7 @@ from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.summary import VARIANTS, EvaluationSummary, Score
 from sfe_core.files import atomic_path
 
-DPI = 160
+DPI = 140
 # Okabe & Ito's palette keeps the sets apart for every kind of colour vision.
 VARIANT_COLOURS = {"base": "#8C8C8C", "text": "#56A0D9", "guided": "#E0762F", "real": "#2FA37C"}
 EMOTION_COLOURS = (

@@ -152,6 +152,13 @@ def test_no_face_found_anywhere_is_a_rate_of_zero_and_no_error():
     assert found["landmark_error"].value is None and "no face" in found["landmark_error"].reason
 
 
+def test_the_interval_of_a_frechet_distance_ends_at_zero_and_a_kernels_need_not():
+    near = replace(readings(24, 6), features=REFERENCE[:24])
+    found = score({"real": near}, labels(24)).scores["real"]
+    assert found["frechet_judge"].low >= 0.0
+    assert found["kernel_judge"].low < 0.0
+
+
 def test_emotions_stand_in_their_fixed_order():
     names = [n for n in catalogue(JUDGE, NETWORK) if n.startswith("recall_")]
     assert names == [f"recall_{name}" for name in EMOTIONS]
