@@ -9,7 +9,7 @@ from typing import Any
 
 from sfe_core.assets import locate
 from sfe_core.errors import UserError
-from sfe_core.files import sha256_file
+from sfe_core.files import sha256_file, write_json
 from sfe_core.training.build import hash_base
 from sfe_core.training.checkpoints import CheckpointMeta
 
@@ -80,6 +80,8 @@ def assemble(base: Path, replaced: dict[str, Path], target: Path) -> None:
             _copy_part(base / part, target / part)
     for part, folder in replaced.items():
         _copy_part(folder, target / part)
+    for part in pipeline_parts(base):
+        _load_as_float32(target / part / "config.json")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -98,6 +100,18 @@ def _read_index(base: Path) -> dict[str, Any]:
             "give the folder of a Stable Diffusion 1.5 pipeline",
         ) from error
     return index
+
+
+def _load_as_float32(config: Path) -> None:
+    # transformers loads a part in the precision its config names, diffusers in float32: a base
+    # stored in half precision would come back mixed, and could not draw.
+    if not config.is_file():
+        return
+    values = json.loads(config.read_text(encoding="utf-8"))
+    named = {name for name in ("dtype", "torch_dtype") if name in values}
+    if named:
+        values.update(dict.fromkeys(named, "float32"))
+        write_json(config, values)
 
 
 def _copy_part(source: Path, target: Path) -> None:

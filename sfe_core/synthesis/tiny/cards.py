@@ -69,7 +69,10 @@ def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
     """Write tiny-sd, tiny-emotion-loss and tiny-emotion-judge below `embedded`."""
     pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
     with atomic_path(embedded / "tiny-sd") as partial:
-        pipeline.to(dtype=torch.float16).save_pretrained(partial, safe_serialization=True)
+        pipeline.to(dtype=torch.float16)
+        # transformers would load it in half precision beside a float32 UNet.
+        pipeline.text_encoder.float()
+        pipeline.save_pretrained(partial, safe_serialization=True)
         data = _face_set(recipe, "loss", "judge") | {
             "captions that name the emotion": ", then ".join(
                 f"{phase.emotion_caption_share:.0%} for {phase.steps} updates"
