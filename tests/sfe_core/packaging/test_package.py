@@ -258,3 +258,17 @@ def test_without_a_corpus_the_check_uses_black_maps(workspace: Workspace, monkey
     assert len(summary.pictures) == 2
     assert orders[0].prompt == "happy, close-up photo of a face"
     assert all(float(image.max()) == 0.0 for image in orders[0].maps.values())
+
+
+def test_a_half_precision_base_makes_a_package_that_plain_diffusers_draws_with(
+    tiny_base: Path, tmp_path: Path
+):
+    half = tmp_path / "half"
+    loaded = StableDiffusionPipeline.from_pretrained(tiny_base, torch_dtype=torch.float16)
+    loaded.save_pretrained(half)
+    workspace = make_workspace(tmp_path / "work", half, count=1)
+    make_run(workspace)
+    summary = package_checkpoint(workspace)
+    pipeline = StableDiffusionPipeline.from_pretrained(summary.folder)
+    assert {pipeline.unet.dtype, pipeline.vae.dtype, pipeline.text_encoder.dtype} == {torch.float32}
+    assert np.isfinite(draw(pipeline)).all()
