@@ -89,9 +89,7 @@ def evaluate(
         split=split,
         pictures=len(keys),
         resolution=meter.resolution,
-        emotions={
-            name: int((labels.emotion == index).sum()) for index, name in enumerate(EMOTIONS)
-        },
+        emotions=labels.counts(),
         reference=reference,
         metrics={name: metric for name, (metric, _) in _catalogue(workspace).items()},
         **vars(board),

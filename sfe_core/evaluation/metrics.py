@@ -40,6 +40,10 @@ class Labels:
     valence: Array
     arousal: Array
 
+    def counts(self) -> dict[str, int]:
+        """How often each emotion was asked for."""
+        return {name: int((self.emotion == place).sum()) for place, name in enumerate(EMOTIONS)}
+
 
 class Measurable(Protocol):
     """A number that can be had from any subset and resample of the pictures."""
