@@ -7,12 +7,11 @@ head's coordinates. Called by `build_head.py`.
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sfe_core.faces.detection import predictor_path
 from sfe_core.faces.head import ACTION_NAMES, REGION, Floats, HeadModel
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
 
@@ -31,21 +30,6 @@ MIRROR = np.array(
      45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
-
-
-def predictor_path() -> str:
-    """The 68-point model shipped by the face_recognition_models package.
-
-    Its own import is not used because it needs setuptools' pkg_resources.
-
-    Raises:
-        FileNotFoundError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("face_recognition_models")
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("package face_recognition_models is not installed (extra: offline)")
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    return str(folder / "models" / "shape_predictor_68_face_landmarks.dat")
 
 
 def plain_portrait(head: HeadModel, vertices: Floats, camera: Camera) -> tuple[Any, Raster]:
@@ -84,7 +68,10 @@ def place_landmarks(head: HeadModel) -> tuple[Any, Floats]:
     """Faces [68] and barycentric weights [68, 3] of the landmarks on `head.faces`."""
     import dlib
 
-    detector, predictor = dlib.get_frontal_face_detector(), dlib.shape_predictor(predictor_path())
+    detector, predictor = (
+        dlib.get_frontal_face_detector(),
+        dlib.shape_predictor(str(predictor_path())),
+    )
     rng = np.random.default_rng(7)
     found, ajar = [], []
     for number in range(HEADS):
