@@ -1,0 +1,145 @@
+"""What every reconstruction of a head gives, and the choice of backend by name.
+
+A backend answers with a mesh in its own metric frame and a scaled-orthographic camera into the
+photo; one ray caster then draws the mesh in the crop, in the photo's own frame, or anywhere
+between, so that all pictures of a face agree to the pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfe_core.errors import UserError
+from sfe_core.faces.crop import CropTransform
+from sfe_core.faces.rendering import Camera, Raster, raycast
+
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]
+
+RECONSTRUCTIONS: tuple[str, ...] = ("anny", "emoca", "deca")
+
+
+class Surface(Protocol):
+    """What a backend knows of a head's surface beyond its mesh; sampled where the rays hit.
+
+    All arrays are [H, W, …] of the raster's size and zero where `raster.hit` is False. A raster
+    may be of the crop or of the whole photo; its `face_index` counts in `Reconstruction.faces`.
+    """
+
+    @property
+    def light(self) -> Floats | None:
+        """[9, 3] spherical-harmonics lighting (band, RGB), None where the backend has none."""
+        ...
+
+    def normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] unit normals with the fine detail; x right, y up, z to the viewer."""
+        ...
+
+    def albedo(self, raster: Raster) -> Floats | None:
+        """[H, W, 3] RGB in [0, 1], None where the backend has no texture model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One head, posed, and the camera that saw it.
+
+    `points` are in metres, x right, y up, z towards the viewer after `camera.rotation`, origin
+    midway between the eyeballs (depth is measured from there). A backend that poses its vertices
+    itself leaves the camera's rotation at the identity.
+    """
+
+    points: Floats  # [V, 3] float32 metres
+    faces: NDArray[np.int32]  # [F, 3] vertex numbers, counter-clockwise seen from outside
+    camera: Camera  # metres to PHOTO pixels
+    angles: tuple[float, float, float]  # yaw (image right), pitch (up), roll (clockwise), degrees
+    error: float  # mean landmark distance over the outer eye corners' distance
+    landmarks: Floats  # [68, 2] of the head, PHOTO pixels
+    codes: Mapping[str, Floats] = field(default_factory=dict)  # saved as .npz, names of the field
+    surface: Surface | None = None  # detail, albedo, light; None: the mesh is all there is
+
+    @property
+    def vertices(self) -> Floats:
+        """[V, 3] PHOTO pixels: x right, y down, z towards the viewer in the same unit."""
+        return self.camera.project(self.points)
+
+    @property
+    def pixels_per_metre(self) -> float:
+        """Of the photo, on the face."""
+        return float(self.camera.scale)
+
+    def camera_in(self, transform: CropTransform, size: int) -> Camera:
+        """The camera into a crop of `size` pixels."""
+        return Camera(
+            self.camera.rotation,
+            float(self.camera.scale) * size / transform.side,
+            transform.to_crop(self.camera.translation, size),
+        )
+
+    def raster_in_crop(self, transform: CropTransform, size: int) -> tuple[Raster, float]:
+        """The head as seen in its crop.
+
+        Args:
+            transform: the crop's square.
+            size: side of the crop, pixels.
+
+        Returns:
+            The raster, size × size, and the crop's pixels per metre on the head.
+        """
+        camera = self.camera_in(transform, size)
+        return raycast(camera.project(self.points), self.faces, size, size), camera.scale
+
+    def raster_in_photo(self, height: int, width: int) -> tuple[Raster, float]:
+        """The head as seen in the whole photo: the raster [H, W] and its pixels per metre."""
+        return raycast(self.vertices, self.faces, height, width), self.pixels_per_metre
+
+
+class Reconstructor(Protocol):
+    """Anything that finds the head behind a face in a photo."""
+
+    def reconstruct(
+        self, photos: Sequence[Pixels], landmarks: Floats, boxes: Floats
+    ) -> list[Reconstruction]:
+        """Reconstruct N faces; the answer for one does not depend on the others.
+
+        Args:
+            photos: N pictures [H, W, 3] uint8 RGB, one per face; sizes may differ, and the same
+                array may stand there several times.
+            landmarks: [N, 68, 2] photo pixels, pixel centres at .5.
+            boxes: [N, 4] the detector's left, top, right, bottom, photo pixels.
+
+        Returns:
+            N reconstructions, in that order.
+        """
+        ...
+
+
+def load_reconstructor(name: str, device: str | None = None) -> Reconstructor:
+    """Build a backend.
+
+    Args:
+        name: one of `RECONSTRUCTIONS`.
+        device: torch device for the networks; None means CUDA where there is one.
+
+    Raises:
+        UserError: unknown name, or its model files are not there.
+        RunError: its files are not what they should be.
+    """
+    if name == "anny":
+        from sfe_core.faces.anny_reconstruction import AnnyReconstructor
+
+        return AnnyReconstructor()
+    if name in ("emoca", "deca"):
+        from sfe_core.faces.emoca.reconstruction import load_emoca
+
+        return load_emoca(name, device)
+    raise UserError(
+        "preprocess.reconstruction",
+        f"{name!r} is unknown",
+        f"choose one of {', '.join(RECONSTRUCTIONS)}",
+    )
