@@ -12,7 +12,11 @@ PERCEPTUAL_ASSETS = {
     "lpips-alex": ("lpips-heads", "alexnet"),
 }
 DEPTH_ASSETS = {"mesh": (), "zoedepth": ("zoedepth",)}
-RECONSTRUCTION_ASSETS = {"anny": ("anny-head",)}
+RECONSTRUCTION_ASSETS = {
+    "anny": ("anny-head",),
+    "emoca": ("flame-2020", "emoca-v2"),
+    "deca": ("flame-2020", "deca"),
+}
 
 
 def needed_assets(config: Config) -> dict[str, list[Asset]]:

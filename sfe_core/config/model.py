@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 GuidanceMap = Literal["landmarks", "depth", "mesh"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{ends[0]} to {ends[1]} is empty: give [least, most]")
+    return ends
+
+
+Range = Annotated[tuple[Fraction, Fraction], AfterValidator(_in_order)]
 
 
 class Section(BaseModel):
@@ -35,28 +44,72 @@ class PreprocessConfig(Section):
     detector: Literal["dlib", "face-alignment"] = Field(
         "dlib", description="finds the face and its 68 landmarks"
     )
-    reconstruction: Literal["anny"] = Field("anny", description="the head fitted to the landmarks")
+    box_detector: Literal["sfd", "blazeface", "dlib"] = Field(
+        "sfd", description="finds the boxes for detector face-alignment"
+    )
+    reconstruction: Literal["anny", "emoca", "deca"] = Field(
+        "anny", description="the head: Anny fitted to the landmarks, or EMOCA's, DECA's networks"
+    )
     depth: Literal["mesh", "zoedepth"] = Field(
         "mesh", description="depth of the fitted mesh, or ZoeDepth's estimate"
     )
-    face_choice: Literal["largest", "central", "best"] = Field(
-        "largest", description="which face counts when a photo holds several"
+    depth_input: Literal["crop", "photo"] = Field(
+        "crop", description="what ZoeDepth looks at: the crop, or the whole photo"
+    )
+    face_choice: Literal["largest", "central", "best", "all"] = Field(
+        "largest", description="which face counts when a photo holds several; all = one row each"
+    )
+    crop_rule: Literal["landmarks", "emoca", "emoca-bbox", "face-alignment"] = Field(
+        "landmarks", description="how the square round the face is found"
     )
     crop_size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = Field(
         512, description="side of the square crop and of its maps, pixels"
     )
-    crop_scale: Annotated[float, Field(ge=1.0, le=4.0)] = Field(
-        1.5, description="side of the crop over the landmarks' larger extent"
+    crop_scale: Annotated[float, Field(ge=1.0, le=4.0)] | None = Field(
+        None, description="side of the crop over the rule's box; null = the rule's own scale"
     )
     min_face_px: Count = Field(32, description="smaller faces are passed over, pixels")
     max_megapixels: Annotated[float, Field(gt=0)] = Field(
         100.0, description="larger photos are refused rather than decoded"
     )
     canvas: bool = Field(True, description="also paste the mesh render on the full photo")
+    full_canvas: bool = Field(False, description="also every map in the photo's own frame")
+    overlay: bool = Field(False, description="also blends of photo and maps, to look at")
+    save_meshes: bool = Field(False, description="also the heads as .obj")
+    save_buffers: bool = Field(False, description="also normals, albedo and Lambertian render")
     caption_template: str = Field(
         "{emotion}, close-up photo of a face", description="caption where captions.json has none"
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 = one per CPU core")
+
+
+class QualityConfig(Section):
+    """What a usable face's pictures look like; others get status out_of_range. [least, most]."""
+
+    mesh_coverage: Range = Field((0.05, 0.95), description="share of the crop that the mesh fills")
+    landmarks_on_mesh: Range = Field(
+        (0.6, 1.0), description="share of the 51 inner landmarks that lie on the mesh"
+    )
+    landmarks_drawn: Range = Field(
+        (0.0005, 0.5), description="share of the crop that the drawn landmarks fill"
+    )
+    depth_relief: Range = Field(
+        (0.002, 1.0), description="5th to 95th percentile of depth on the face, share of its range"
+    )
+    depth_clipped: Range = Field(
+        (0.0, 0.05), description="share of the depth map at the end of its range"
+    )
+    least_sharpness: Weight = Field(
+        0.0, description="variance of the Laplacian of the crop, grey levels squared"
+    )
+
+
+class CorpusConfig(Section):
+    """Where the other commands read the faces from."""
+
+    shards: str = Field(
+        "", description="folder or URL of `sfe corpus export` to read; empty = corpus/"
+    )
 
 
 class SplitConfig(Section):
@@ -193,6 +246,8 @@ class Config(Section):
     preset: str = Field("tiny", description="what fills the keys left out")
     photos: PhotosConfig = PhotosConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
+    quality: QualityConfig = QualityConfig()
+    corpus: CorpusConfig = CorpusConfig()
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     guidance: GuidanceConfig = GuidanceConfig()

@@ -20,7 +20,7 @@ from sfe_core.config.model import PreprocessConfig
 from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import OK
 from sfe_core.errors import SfeError
-from sfe_core.faces.crop import CropTransform, crop, crop_around, paste
+from sfe_core.faces.crop import CropTransform, crop, crop_square, paste
 from sfe_core.faces.decoding import UndecodableError, decode_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
 from sfe_core.faces.detection import Detector, Face, choose_face, load_detector
@@ -153,7 +153,7 @@ def _find(job: PhotoJob, order: WorkOrder) -> _Found:
         reason = f"largest face {largest:.0f} px, min_face_px {config.min_face_px}"
         raise _SkippedPhotoError("face_too_small", reason, row)
     face = choose_face(large, config.face_choice, width, height)
-    transform = crop_around(face.landmarks, config.crop_scale)
+    transform = crop_square(face.landmarks, face.box, config.crop_rule, config.crop_scale)
     row |= {
         "key": job.key,
         "photo": job.photo,

@@ -14,7 +14,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import find_photos
 from sfe_core.corpus.photo_work import render_fit
 from sfe_core.corpus.preprocess import preprocess
-from sfe_core.faces.crop import crop, crop_around
+from sfe_core.faces.crop import crop, crop_square
 from sfe_core.faces.depth import load_depth
 from sfe_core.faces.detection import choose_face, load_detector
 from sfe_core.faces.fitting import fit_heads
@@ -37,7 +37,7 @@ def bare(workspace: Workspace) -> int:
         faces = detector.detect(image)
         if faces:
             face = choose_face(faces, config.face_choice, image.shape[1], image.shape[0])
-            around = crop_around(face.landmarks, config.crop_scale)
+            around = crop_square(face.landmarks, face.box, config.crop_rule, config.crop_scale)
             found.append((face, around, crop(image, around, config.crop_size)))
     fits = fit_heads(np.stack([face.landmarks for face, _, _ in found]))
     for place, (face, around, pixels) in enumerate(found):
