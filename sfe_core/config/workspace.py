@@ -26,6 +26,11 @@ class Workspace:
         return self.root / "corpus"
 
     @property
+    def exported(self) -> Path:
+        """Shards of the corpus for training from object storage."""
+        return self.root / "exported"
+
+    @property
     def runs(self) -> Path:
         """One folder per training run."""
         return self.root / "runs"

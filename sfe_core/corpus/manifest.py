@@ -5,6 +5,7 @@ Status is one of `STATUSES`; a photo that cannot be used is a row with the reaso
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,17 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise UserError(path, "no corpus yet", "run `sfe preprocess` in the workspace first")
+    return parse_manifest(path.read_bytes(), path)
+
+
+def parse_manifest(content: bytes, path: Path | str) -> pd.DataFrame:
+    """The table in a manifest's bytes; `path` names it in errors.
+
+    Raises:
+        RunError: it is torn or of another layout.
+    """
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(BytesIO(content))
     except Exception as error:  # pyarrow raises many unrelated types for torn files
         raise RunError(
             path, f"cannot be read ({error})", "delete the file and run `sfe preprocess` again"

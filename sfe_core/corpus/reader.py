@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -13,37 +14,51 @@ from PIL import Image
 from torch import Tensor
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
+from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS
 from sfe_core.corpus.manifest import OK, read_manifest
+from sfe_core.corpus.picture_store import MEND, FolderStore, PictureStore
+from sfe_core.corpus.webdataset import ShardStore, shard_address
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 from sfe_core.files import sha256_json
 
 
 class Corpus:
-    """A preprocessed corpus.
+    """A preprocessed corpus: its folder, or shards exported from it.
+
+    Args:
+        folder: the corpus folder.
+        shards: read these instead; `folder` then only names the corpus in errors.
 
     Attributes:
         folder: the corpus folder.
+        store: where the pictures are read from.
         all_rows: every row of the manifest, whatever its status.
         rows: the rows of status ok, ordered by key, indexed 0..n-1.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shards: ShardStore | None = None) -> None:
         self.folder = Path(folder)
-        self.all_rows = read_manifest(self.folder / MANIFEST)
+        self.store: PictureStore = FolderStore(self.folder) if shards is None else shards
+        self.all_rows = (
+            read_manifest(self.folder / MANIFEST) if shards is None else shards.manifest()
+        )
         ok = self.all_rows[self.all_rows["status"] == OK]
         self.rows = ok.sort_values("key", kind="stable").reset_index(drop=True)
         self._place = {key: place for place, key in enumerate(self.rows["key"])}
 
     @classmethod
     def open(cls, workspace: Workspace) -> Corpus:
-        """Open the workspace's corpus.
+        """Open the workspace's corpus, or the shards that `corpus.shards` names.
 
         Raises:
             UserError: there is none yet, or no photo in it could be used.
         """
-        corpus = cls(workspace.corpus)
+        shards = workspace.config.corpus.shards
+        corpus = cls(
+            workspace.corpus,
+            ShardStore(shard_address(shards, workspace.root)) if shards else None,
+        )
         if corpus.rows.empty:
             raise UserError(
                 corpus.folder / MANIFEST,
@@ -127,12 +142,10 @@ class Corpus:
         return torch.from_numpy(np.array(picture)).clamp(0, 1).expand(3, size, size).contiguous()
 
     def _open(self, folder: str, key: str) -> Image.Image:
-        path = artefact(self.folder, folder, key)
         try:
-            picture = Image.open(path)
+            picture = Image.open(BytesIO(self.store.read(folder, key)))
             picture.load()
         except OSError as error:
-            raise RunError(
-                path, f"cannot be read ({error})", "run `sfe preprocess` to write it again"
-            ) from error
+            place = self.store.place(folder, key)
+            raise RunError(place, f"cannot be read ({error})", MEND) from error
         return picture
