@@ -94,7 +94,7 @@ class QualityConfig(Section):
         (0.0005, 0.5), description="share of the crop that the drawn landmarks fill"
     )
     depth_relief: Range = Field(
-        (0.002, 1.0), description="5th to 95th percentile of depth on the face, share of its range"
+        (0.0005, 1.0), description="5th to 95th percentile of depth on the face, share of its range"
     )
     depth_clipped: Range = Field(
         (0.0, 0.05), description="share of the depth map at the end of its range"

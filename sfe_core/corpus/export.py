@@ -40,11 +40,16 @@ _SHARD_NAME = re.compile(r"[^/\\]+-\d{6}\.tar")
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar to write: its name, split and rows, in order."""
+    """A tar to write: its name, its split, and its rows of the manifest in order."""
 
     name: str
     split: str
-    rows: list[dict[str, Any]]
+    frame: pd.DataFrame
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as plain dicts, made anew each time: those of all shards would fill memory."""
+        return plain_rows(self.frame)
 
 
 @dataclass(frozen=True)
@@ -88,19 +93,19 @@ def export_corpus(
     shards = plan_shards(corpus, splits, samples_per_shard)
     standing = {shard.name for shard in shards if _stands(target / shard.name, shard, kinds)}
     earlier = _earlier_names(target)
-    if len(standing) < len(shards):
+    gone = earlier.difference(shard.name for shard in shards)
+    if gone or len(standing) < len(shards):
         # While shards change, no index may tell where their pictures were.
         names = sorted(earlier.union(shard.name for shard in shards))
         write_json(target / INDEX, {"format": UNFINISHED, "shards": [{"name": n} for n in names]})
     members: list[tuple[str, str, str, int, int]] = []
-    with (reporter or Reporter()).task("export", sum(len(s.rows) for s in shards)) as task:
+    with (reporter or Reporter()).task("export", sum(len(s.frame) for s in shards)) as task:
         for shard in shards:
             if shard.name in standing:
-                task.advance(len(shard.rows), f"{shard.name} stands")
+                task.advance(len(shard.frame), f"{shard.name} stands")
             else:
                 _write_shard(target / shard.name, shard, kinds, corpus, task)
             members += _places(target / shard.name, shard, kinds)
-    gone = earlier.difference(shard.name for shard in shards)
     for name in gone:
         (target / name).unlink(missing_ok=True)
     listed = [_described(target / shard.name, shard) for shard in shards]
@@ -111,7 +116,7 @@ def export_corpus(
     )
     samples: dict[str, int] = {}
     for shard in shards:
-        samples[shard.split] = samples.get(shard.split, 0) + len(shard.rows)
+        samples[shard.split] = samples.get(shard.split, 0) + len(shard.frame)
     size = sum(entry["bytes"] for entry in listed)
     return ExportSummary(target, samples, len(shards), len(shards) - len(standing), len(gone), size)
 
@@ -125,8 +130,9 @@ def plan_shards(corpus: Corpus, splits: tuple[str, ...], samples_per_shard: int)
     names = splits or tuple(sorted(name for name in corpus.rows["split"].unique() if name))
     shards = []
     for split in dict.fromkeys(names):
-        rows = plain_rows(corpus.split(split))
-        rows.sort(key=lambda row: (derive_seed("shards", row["key"]), row["key"]))
+        rows = corpus.split(split)
+        keys = rows["key"].tolist()
+        rows = rows.iloc[sorted(range(len(keys)), key=lambda n: derive_seed("shards", keys[n]))]
         for number, first in enumerate(range(0, len(rows), samples_per_shard)):
             name = f"{quote(split, safe='')}-{number:06d}.tar"
             shards.append(Shard(name, split, rows[first : first + samples_per_shard]))
@@ -228,7 +234,7 @@ def _described(path: Path, shard: Shard) -> dict[str, Any]:
     return {
         "name": shard.name,
         "split": shard.split,
-        "samples": len(shard.rows),
+        "samples": len(shard.frame),
         "bytes": path.stat().st_size,
         "sha256": sha256_file(path),
     }
@@ -237,7 +243,7 @@ def _described(path: Path, shard: Shard) -> dict[str, Any]:
 def _write_tables(
     target: Path, corpus: Corpus, shards: list[Shard], members: list[tuple[str, str, str, int, int]]
 ) -> None:
-    exported = {row["key"] for shard in shards for row in shard.rows}
+    exported = {key for shard in shards for key in shard.frame["key"]}
     rows = corpus.rows[corpus.rows["key"].isin(exported)].reset_index(drop=True)
     write_manifest(target / MANIFEST, rows)
     with atomic_path(target / MEMBERS) as partial:

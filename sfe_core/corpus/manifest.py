@@ -15,6 +15,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 
 OK = "ok"
+OUT_OF_RANGE = "out_of_range"
 STATUSES: dict[str, str] = {
     OK: "in the corpus",
     "no_face": "the detector found no face",
@@ -22,6 +23,7 @@ STATUSES: dict[str, str] = {
     "unreadable": "the file is empty, torn or not an image",
     "too_large": "more pixels than preprocess.max_megapixels",
     "duplicate_key": "another photo has the same path but for its extension",
+    OUT_OF_RANGE: "its pictures are beyond the limits of sfe.yaml's quality section",
     "failed": "an unexpected error, tried again by the next run",
 }
 
@@ -56,6 +58,12 @@ COLUMNS: dict[str, str] = {
     "depth_sha256": "object",
     "mesh_sha256": "object",
     "canvas_sha256": "object",
+    "sharpness": "float64",  # of the pictures, see quality.measure_pictures
+    "mesh_coverage": "float64",
+    "landmarks_on_mesh": "float64",
+    "landmarks_drawn": "float64",
+    "depth_relief": "float64",
+    "depth_clipped": "float64",
     "emotion": "object",
     "valence": "float64",
     "arousal": "float64",
@@ -64,6 +72,18 @@ COLUMNS: dict[str, str] = {
     "caption_source": "object",  # captions | template
     "split": "object",  # train | validation name | ""
 }
+
+# Columns that a manifest may lack; they are read as missing values.
+OPTIONAL = frozenset(
+    {
+        "sharpness",
+        "mesh_coverage",
+        "landmarks_on_mesh",
+        "landmarks_drawn",
+        "depth_relief",
+        "depth_clipped",
+    }
+)
 
 
 def to_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -109,13 +129,15 @@ def parse_manifest(content: bytes, path: Path | str) -> pd.DataFrame:
         raise RunError(
             path, f"cannot be read ({error})", "delete the file and run `sfe preprocess` again"
         ) from error
-    missing = [name for name in COLUMNS if name not in frame.columns]
+    missing = [name for name in COLUMNS if name not in frame.columns and name not in OPTIONAL]
     if missing:
         raise RunError(
             path,
             f"lacks the columns {', '.join(missing)}",
             "it is of an older version: delete it and run `sfe preprocess` again",
         )
+    for name in OPTIONAL.difference(frame.columns):
+        frame[name] = pd.Series(None, index=frame.index, dtype=COLUMNS[name])
     for name, kind in COLUMNS.items():
         if kind == "object":
             column = frame[name].astype(object)

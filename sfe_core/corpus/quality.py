@@ -1,0 +1,163 @@
+"""What is measured on a face's pictures, and which of them are usable.
+
+The measures are numbers of single pictures, in units that `QualityConfig` limits; they are taken
+when the pictures are made and kept in the manifest. Numpy alone: preprocess workers run this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sfe_core.config.model import QualityConfig
+from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
+from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
+from sfe_core.corpus.picture_store import PictureStore
+from sfe_core.faces.crop import CropTransform
+from sfe_core.faces.depth import DEPTH_MAXIMUM
+
+Pixels = NDArray[np.uint8]
+Row = dict[str, Any]
+
+# Measure → the picture that it judges, a guidance map or the crop.
+MEASURES: dict[str, str] = {
+    "sharpness": INPUTS,
+    "mesh_coverage": "mesh",
+    "landmarks_on_mesh": "mesh",
+    "landmarks_drawn": "landmarks",
+    "depth_relief": "depth",
+    "depth_clipped": "depth",
+}
+# The contour of the face lies on the mesh's rim, where a pixel decides; the 51 others do not.
+_FIRST_INNER_LANDMARK = 17
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def measure_pictures(
+    crop: Pixels,
+    landmarks: Pixels,
+    depth: NDArray[np.uint16],
+    mesh: Pixels,
+    points: NDArray[np.floating[Any]],
+) -> dict[str, float]:
+    """Measure the pictures of one face.
+
+    Args:
+        crop: [S, S, 3], the face.
+        landmarks: [S, S, 3], the drawn landmarks, black elsewhere.
+        depth: [S, S], 0 where there is no surface.
+        mesh: [S, S, 3], the rendered mesh, black elsewhere.
+        points: [68, 2] landmarks as (x, y), crop pixels.
+
+    Returns:
+        sharpness: variance of the Laplacian over the landmarks' box, grey levels squared; the
+            less, the blurrier (Pech-Pacheco et al., "Diatom autofocusing in brightfield
+            microscopy", ICPR 2000).
+        mesh_coverage: share of the crop that the mesh fills.
+        landmarks_on_mesh: share of the 51 inner landmarks that lie on the mesh; a mesh beside
+            the face has a low one.
+        landmarks_drawn: share of the crop that the drawn landmarks fill.
+        depth_relief: 95th less 5th percentile of the stored depth on the mesh, over 65535.
+        depth_clipped: share of the depth map at 65535, the end of its range.
+    """
+    on_mesh = mesh.any(axis=2)
+    relief = depth[on_mesh & (depth > 0)]
+    low, high = np.percentile(relief, (5, 95)) if relief.size else (0.0, 0.0)
+    return {
+        "sharpness": _sharpness(crop, points),
+        "mesh_coverage": float(on_mesh.mean()),
+        "landmarks_on_mesh": _share_inside(on_mesh, points[_FIRST_INNER_LANDMARK:]),
+        "landmarks_drawn": float(landmarks.any(axis=2).mean()),
+        "depth_relief": float(high - low) / DEPTH_MAXIMUM,
+        "depth_clipped": float((depth == DEPTH_MAXIMUM).mean()),
+    }
+
+
+def measure_stored(store: PictureStore, row: Mapping[str, Any]) -> dict[str, float]:
+    """The same from the stored pictures of a row of status ok.
+
+    Raises:
+        RunError: a picture is missing or torn.
+    """
+
+    def read(folder: str, mode: str | None) -> NDArray[Any]:
+        with Image.open(BytesIO(store.read(folder, row["key"]))) as picture:
+            return np.asarray(picture.convert(mode) if mode else picture)
+
+    crop = read(INPUTS, "RGB")
+    points = np.asarray(row["landmarks"], float).reshape(68, 2)
+    transform = CropTransform(row["crop_x"], row["crop_y"], row["crop_side"])
+    return measure_pictures(
+        crop,
+        read(MAP_FOLDERS["landmarks"], "RGB"),
+        read(MAP_FOLDERS["depth"], None).astype(np.uint16),
+        read(MAP_FOLDERS["mesh"], "RGB"),
+        transform.to_crop(points, crop.shape[0]),
+    )
+
+
+def _sharpness(crop: Pixels, points: NDArray[np.floating[Any]]) -> float:
+    side = crop.shape[0]
+    low = np.clip(np.floor(points.min(axis=0)), 0, side - 3).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)), low + 3, side).astype(int)
+    grey = crop[low[1] : high[1], low[0] : high[0]] @ _LUMA
+    laplacian = (
+        grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    )
+    return float(laplacian.var())
+
+
+def _share_inside(mask: NDArray[np.bool_], points: NDArray[np.floating[Any]]) -> float:
+    """Share of points that lie on a true pixel; those beyond the picture do not."""
+    places = np.floor(points).astype(int)
+    within = ((places >= 0) & (places < mask.shape[0])).all(axis=1)
+    columns, rows = places[within].T
+    return float(mask[rows, columns].sum()) / len(points)
+
+
+def limits_of(config: QualityConfig) -> dict[str, tuple[float, float]]:
+    """Least and most of every measure."""
+    return {
+        name: (config.least_sharpness, math.inf) if name == "sharpness" else getattr(config, name)
+        for name in MEASURES
+    }
+
+
+def faults_of(
+    row: Mapping[str, Any],
+    config: QualityConfig,
+    pictures: Collection[str] = (INPUTS, *MAP_FOLDERS),
+) -> list[str]:
+    """What is out of range in a row, in words; measures that were not taken are passed over.
+
+    Args:
+        row: a manifest row.
+        config: the limits.
+        pictures: the maps whose measures count, and "inputs".
+    """
+    faults = []
+    for name, (least, most) in limits_of(config).items():
+        value = row.get(name)
+        if MEASURES[name] not in pictures or value is None or math.isnan(value):
+            continue
+        if not least <= value <= most:
+            allowed = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
+            faults.append(f"{name} {value:.4g}, allowed {allowed}")
+    return faults
+
+
+def judge_row(row: Row, config: QualityConfig) -> None:
+    """Set a usable row's status and reason by its measures; may be called again and again.
+
+    A row whose pictures could be made is `ok` or `out_of_range`; all other statuses stay.
+    """
+    if row["status"] in (OK, OUT_OF_RANGE):
+        faults = faults_of(row, config)
+        row["status"] = OUT_OF_RANGE if faults else OK
+        row["reason"] = "; ".join(faults)
