@@ -18,12 +18,12 @@ from sfe_core.errors import RunError, UserError
 
 COMMANDS = {
     "demo", "init", "doctor", "preprocess", "train", "package-checkpoint", "triptych",
-    "evaluate", "synthesize", "assets", "config",
+    "evaluate", "synthesize", "corpus", "assets", "config",
 }  # fmt: skip
 WITH_EXAMPLES = [
     ["demo"], ["init"], ["doctor"], ["preprocess"], ["train"], ["package-checkpoint"], ["triptych"],
     ["evaluate"], ["synthesize"], ["assets", "list"], ["assets", "verify"], ["assets", "fetch"],
-    ["config", "show"],
+    ["config", "show"], ["corpus", "import"],
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "numpy", "pydantic", "PIL", "matplotlib", "diffusers", "requests")
 
@@ -163,8 +163,10 @@ def test_version_is_that_of_the_package(sfe):
 
 
 def test_ctrl_c_ends_the_installed_command_with_130(tmp_path):
+    # A background job is started with the interrupt ignored, and would hand that on.
     script = (
-        "import signal; from sfe_cli.main import app; import sfe_core.doctor;"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from sfe_cli.main import app; import sfe_core.doctor;"
         "sfe_core.doctor.diagnose = lambda *a: signal.raise_signal(signal.SIGINT);"
         "app(['doctor'])"
     )
