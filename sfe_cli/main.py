@@ -10,6 +10,7 @@ import typer
 from sfe_cli import (
     assets,
     config,
+    corpus,
     demo,
     doctor,
     evaluate,
@@ -45,6 +46,7 @@ app.command("package-checkpoint", rich_help_panel=ROAD)(package_checkpoint.packa
 app.command("triptych", rich_help_panel=ROAD)(triptych.triptych)
 app.command("evaluate", rich_help_panel=ROAD)(evaluate.evaluate)
 app.command("synthesize", rich_help_panel=REST)(synthesize.synthesize)
+app.add_typer(corpus.app, name="corpus", rich_help_panel=REST)
 app.add_typer(assets.app, name="assets", rich_help_panel=REST)
 app.add_typer(config.app, name="config", rich_help_panel=REST)
 

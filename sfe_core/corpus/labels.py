@@ -20,7 +20,7 @@ from sfe_core.files import check_key
 
 # AffectNet's 8 to 10: none of the eight, uncertain, no face.
 _UNLABELLED_CODES = frozenset({8, 9, 10, -1})
-_KEY_COLUMNS = ("key", "path", "file", "image", "photo")
+KEY_COLUMNS = ("key", "path", "file", "image", "photo")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_labels(path: Path, keys: Iterable[str]) -> Labels:
     if not numbered:
         return Labels({})
     head = [cell.strip() for cell in numbered[0][1]]
-    column = next((name for name in _KEY_COLUMNS if name in head), None)
+    column = next((name for name in KEY_COLUMNS if name in head), None)
     if column is None:
         return _headerless(path, numbered, matcher)
     return _headed(path, head, head.index(column), numbered[1:], matcher)

@@ -1,0 +1,118 @@
+"""`sfe corpus import`: lists, class folders, captions, action units and renders of others."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sfe_cli import options, render
+from sfe_cli.help import with_examples
+
+if TYPE_CHECKING:
+    from sfe_core.corpus.importing.data_set import ImportPlan, ImportSummary
+
+HELP = with_examples(
+    "Take a data set into photos/: its images as links, its labels into labels.csv, its captions "
+    "into captions.json.\n\n"
+    "Known by their files: AffectNet's lists, `path,emotion` lists, one folder per class, JSON "
+    "captions. What is wrong is counted, listed in imports/, and passed over.",
+    "sfe corpus import training.csv --images Manually_Annotated_Images  # AffectNet",
+    "sfe corpus import fer2013/train --classes fer2013 --into fer2013  # a folder per class",
+    "sfe corpus import captions.json  # about photos that are in photos/ already",
+)
+
+
+class Way(str, Enum):
+    """How images get into photos/."""
+
+    symlink = "symlink"
+    hardlink = "hardlink"
+    copy = "copy"
+
+
+def import_data_set(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A list, or a folder.")],
+    workspace: options.Workspace = options.HERE,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the images that a list is about.",
+            show_default="the workspace's photos",
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="list, folders, captions.", show_default="by its files"
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEME",
+            help="What numbered classes mean: affectnet, raf-db, fer2013, ferplus.",
+            show_default="affectnet for lists",
+        ),
+    ] = None,
+    into: Annotated[
+        str, typer.Option(metavar="NAME", help="Sub-folder of photos/ for its images.")
+    ] = "",
+    way: Annotated[Way, typer.Option("--as", help="How images get into photos/.")] = Way.symlink,
+    keep_unlabelled: Annotated[
+        bool,
+        typer.Option("--keep-unlabelled", help="Also images that show none of the eight emotions."),
+    ] = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    changes: options.Set = None,
+) -> None:
+    from sfe_cli.progress import RichReporter
+    from sfe_core.config.loading import load_workspace
+    from sfe_core.corpus.importing.data_set import carry_out, plan_import
+    from sfe_core.corpus.importing.formats import find_source
+
+    found = load_workspace(workspace, changes or ())
+    plan = plan_import(found, find_source(source, form, classes), images, into, keep_unlabelled)
+    if dry_run:
+        _show(plan_facts(plan), json)
+        return
+    _show(summary_facts(carry_out(found, plan, way.value, RichReporter())), json)
+    if not json:
+        render.next_step("`sfe preprocess`")
+
+
+def plan_facts(plan: ImportPlan) -> dict[str, Any]:
+    """What would be taken in."""
+    return {
+        "form": plan.source.form,
+        "images": len(plan.faces),
+        "to be put into photos/": plan.placing,
+        "emotions": plan.emotion_counts,
+        "columns left out": plan.columns_ignored or None,
+        "passed over": plan.problems.counts or None,
+    }
+
+
+def summary_facts(summary: ImportSummary) -> dict[str, Any]:
+    """What was taken in."""
+    return {
+        "images": summary.images,
+        "put into photos/": summary.placed,
+        "labelled": summary.labelled,
+        "captioned": summary.captioned,
+        "emotions": summary.emotion_counts or None,
+        "columns left out": summary.columns_ignored or None,
+        "passed over": summary.problem_counts or None,
+        "listed in": summary.problem_list,
+    }
+
+
+def _show(facts: dict[str, Any], json: bool) -> None:
+    if json:
+        render.as_json({name.replace(" ", "_").strip("/"): v for name, v in facts.items()})
+    else:
+        render.facts(facts.items())

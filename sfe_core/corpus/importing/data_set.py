@@ -1,0 +1,183 @@
+"""Importing a data set: read, match, place the images, merge labels and captions, list problems."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.importing.entries import Problem, Problems
+from sfe_core.corpus.importing.formats import Source
+from sfe_core.corpus.importing.lists import ignored_columns
+from sfe_core.corpus.importing.matching import Face, ImageFolder, match
+from sfe_core.corpus.importing.merging import merge_captions, merge_labels
+from sfe_core.corpus.importing.placing import OccupiedError, Way, place
+from sfe_core.errors import UserError
+from sfe_core.files import atomic_path, check_key
+from sfe_core.reporting import Reporter
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What an import would do.
+
+    Attributes:
+        source: the data set.
+        faces: images that would be taken in, by key.
+        placing: whether images must be put into the photos folder, or lie there already.
+        columns_ignored: columns of a list that are not taken over.
+        problems: what was passed over.
+    """
+
+    source: Source
+    faces: dict[str, Face]
+    placing: bool
+    columns_ignored: list[str]
+    problems: Problems
+
+    @property
+    def emotion_counts(self) -> dict[str, int]:
+        """Images by emotion, most frequent first."""
+        named = Counter(face.labels.get("emotion", "unlabelled") for face in self.faces.values())
+        return dict(named.most_common())
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import did; `problem_list` is the CSV of everything passed over, None if nothing."""
+
+    images: int
+    placed: int  # written now; the others stood there
+    labelled: int
+    captioned: int
+    emotion_counts: dict[str, int]
+    problem_counts: dict[str, int]
+    problem_list: Path | None
+    columns_ignored: list[str]
+    first_problems: list[Problem] = field(default_factory=list)
+
+
+def plan_import(
+    workspace: Workspace,
+    source: Source,
+    images: Path | None = None,
+    into: str = "",
+    keep_unlabelled: bool = False,
+) -> ImportPlan:
+    """Read a data set and find its images; writes nothing.
+
+    Args:
+        workspace: where it is to go.
+        source: the data set.
+        images: folder of its images; by default the set's own folder, or for a list the photos
+            that are in the workspace already.
+        into: sub-folder of photos/ for its images, so that two sets cannot meet.
+        keep_unlabelled: also take images that the list says show none of the eight emotions.
+
+    Raises:
+        UserError: the data set is of another form, or none of its images is there.
+    """
+    folder = images or (source.path if source.brings_images else workspace.photos)
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise UserError(folder, "is no folder", "name the folder of the images with --images")
+    placing = not folder.resolve().is_relative_to(workspace.photos.resolve())
+    if into:
+        check_key(into, "--into")
+        if not placing:
+            raise UserError("--into", "the images lie in the photos folder already", "leave it out")
+    if not placing:
+        folder = workspace.photos
+    problems = Problems()
+    index = ImageFolder(folder)
+    faces = match(source.read(problems), index, problems, into.strip("/"), keep_unlabelled)
+    if not faces:
+        counts = ", ".join(f"{n} × {kind}" for kind, n in problems.counts.items()) or "no entry"
+        raise UserError(
+            source.path,
+            f"brings nothing ({counts}; {len(index.by_key)} images below {folder})",
+            "name the folder of its images with --images",
+        )
+    ignored = ignored_columns(source.path) if source.form == "list" else []
+    return ImportPlan(source, faces, placing, ignored, problems)
+
+
+def carry_out(
+    workspace: Workspace, plan: ImportPlan, way: Way = "symlink", reporter: Reporter | None = None
+) -> ImportSummary:
+    """Do what a plan says. Done again it changes nothing; interrupted it can be done again.
+
+    Args:
+        workspace: where it goes.
+        plan: from `plan_import`.
+        way: how images get into the photos folder.
+        reporter: shown the progress.
+
+    Raises:
+        UserError: the workspace's own labels or captions are not readable.
+        RunError: the disk is full or read-only.
+    """
+    reporter = reporter or Reporter()
+    faces, placed = dict(plan.faces), 0
+    if plan.placing:
+        faces, placed = _place_all(workspace, plan, way, reporter)
+    config = workspace.config.photos
+    labels = {key: face.labels for key, face in faces.items() if face.labels}
+    captions = {key: face.caption for key, face in faces.items() if face.caption}
+    if labels:
+        keys = ImageFolder(workspace.photos).by_key
+        merge_labels(workspace.photos / config.labels, labels, keys)
+    if captions:
+        merge_captions(workspace.photos / config.captions, captions)
+    emotions = Counter(
+        face.labels["emotion"] for face in faces.values() if "emotion" in face.labels
+    )
+    return ImportSummary(
+        images=len(faces),
+        placed=placed,
+        labelled=len(labels),
+        captioned=len(captions),
+        emotion_counts=dict(emotions.most_common()),
+        problem_counts=plan.problems.counts,
+        problem_list=_write_problems(workspace, plan),
+        columns_ignored=plan.columns_ignored,
+        first_problems=plan.problems.listed[:10],
+    )
+
+
+def _place_all(
+    workspace: Workspace, plan: ImportPlan, way: Way, reporter: Reporter
+) -> tuple[dict[str, Face], int]:
+    """Faces whose image lies in the photos folder now, and how many were written."""
+    there = ImageFolder(workspace.photos).by_key if workspace.photos.is_dir() else {}
+    faces: dict[str, Face] = {}
+    placed = 0
+    for key, face in reporter.track(plan.faces.items(), "import", total=len(plan.faces)):
+        target = workspace.photos / f"{key}{face.source.suffix.lower()}"
+        try:
+            placed += place(face.source, there.get(key, target), way)
+        except OccupiedError as error:
+            plan.problems.add(str(face.source), "occupied", f"{error}; import with --into NAME")
+            continue
+        except FileNotFoundError:
+            plan.problems.add(str(face.source), "missing file", "vanished during the import")
+            continue
+        faces[key] = face
+    return faces, placed
+
+
+def _write_problems(workspace: Workspace, plan: ImportPlan) -> Path | None:
+    """Every problem as a CSV below imports/, named after the data set; None if there is none."""
+    path = workspace.root / "imports" / f"{plan.source.path.resolve().name}.problems.csv"
+    if not plan.problems.listed:
+        path.unlink(missing_ok=True)
+        return None
+    with atomic_path(path) as partial:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("where", "kind", "detail"))
+            for problem in plan.problems.listed:
+                writer.writerow((problem.where, problem.kind, problem.detail))
+    return path

@@ -1,0 +1,108 @@
+"""From the paths that a list names to the files there are, and the keys they will go by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.labels import KeyMatcher
+from sfe_core.corpus.layout import find_photos
+from sfe_core.files import key_of
+
+# The known caption files of this field come in a variant whose keys end in two more characters.
+_TRAILING_CHARACTERS = 2
+
+
+@dataclass(frozen=True)
+class Face:
+    """A listed image that is there: its file, its key, and all that was said of it."""
+
+    source: Path
+    key: str
+    labels: dict[str, str] = field(default_factory=dict)
+    caption: str | None = None
+    mesh: Path | None = None
+
+
+class ImageFolder:
+    """The images below a folder, found by the longest tail of a listed path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.by_key: dict[str, Path] = {}
+        for path in find_photos(folder):
+            self.by_key.setdefault(key_of(path, folder), path)
+        self._matcher = KeyMatcher(self.by_key)
+
+    def find(self, listed: str, shortened: bool = False) -> str | None:
+        """The key of a listed path, with or without its suffix.
+
+        Args:
+            listed: path as some list has it, of this machine or another.
+            shortened: also try it without its last two characters.
+        """
+        key = self._matcher.tail(listed)
+        if key is None and shortened:
+            key = self._matcher.tail(listed[:-_TRAILING_CHARACTERS])
+        return key
+
+
+def match(
+    entries: Iterable[Entry],
+    images: ImageFolder,
+    problems: Problems,
+    prefix: str = "",
+    keep_unlabelled: bool = False,
+) -> dict[str, Face]:
+    """Faces by key, each image once.
+
+    What several entries say of one image is put together; where they contradict each other the
+    first one stands.
+
+    Args:
+        entries: what a reader found.
+        images: the files.
+        problems: takes entries without a file, repeated ones and contradictions.
+        prefix: folder put before each key.
+        keep_unlabelled: take images that the list says show no emotion.
+    """
+    faces: dict[str, Face] = {}
+    for entry in entries:
+        if "emotion" in entry.labels and not entry.labels["emotion"] and not keep_unlabelled:
+            problems.add(entry.where, "unlabelled", f"{entry.image}: none of the eight emotions")
+            continue
+        found = images.find(entry.image, shortened=entry.caption is not None)
+        if found is None:
+            problems.add(entry.where, "missing file", f"{entry.image} is not in {images.folder}")
+            continue
+        key = f"{prefix}/{found}" if prefix else found
+        labels = {name: cell for name, cell in entry.labels.items() if cell}
+        face = Face(images.by_key[found], key, labels, entry.caption, entry.mesh)
+        if key in faces:
+            face = _join(faces[key], face, entry, problems)
+        faces[key] = face
+    return faces
+
+
+def _join(first: Face, second: Face, entry: Entry, problems: Problems) -> Face:
+    """What two entries say of one image."""
+    differing = [
+        f"{name} {first.labels[name]} and {cell}"
+        for name, cell in second.labels.items()
+        if first.labels.get(name, cell) != cell
+    ]
+    if first.caption and second.caption and first.caption != second.caption:
+        differing.append("another caption")
+    if differing:
+        told = f"{entry.image} has {'; '.join(differing)}: the first stands"
+        problems.add(entry.where, "contradiction", told)
+    elif second.labels.items() <= first.labels.items() and second.caption in (None, first.caption):
+        problems.add(entry.where, "duplicate", f"{entry.image} is listed again")
+    return replace(
+        first,
+        labels=second.labels | first.labels,
+        caption=first.caption or second.caption,
+        mesh=first.mesh or second.mesh,
+    )
