@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,8 @@ def decode_photo(content: bytes, max_megapixels: float = 100.0) -> Pixels:
     """
     if not content:
         raise UndecodableError("unreadable", "the file is empty")
-    limit = Image.MAX_IMAGE_PIXELS
     try:
-        # The limit is checked right below, against the user's own setting.
-        Image.MAX_IMAGE_PIXELS = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL warns of odd metadata that plays no part here
+        with _LENIENT:
             return _decode(content, max_megapixels)
     except UndecodableError:
         raise
@@ -56,8 +53,41 @@ def decode_photo(content: bytes, max_megapixels: float = 100.0) -> Pixels:
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "not an image"
         raise UndecodableError("unreadable", reason) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+
+
+class _Lenient:
+    """Inside, PIL neither refuses large pictures nor warns; several threads may be inside.
+
+    Both are switches of the whole process: the first thread in turns them, the last one out
+    turns them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limit: int | None = None
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1:
+                return
+            # The limit is checked by `_decode`, against the user's own setting.
+            self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._warnings = warnings.catch_warnings()
+            self._warnings.__enter__()
+            warnings.simplefilter("ignore")  # PIL warns of odd metadata that plays no part here
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                Image.MAX_IMAGE_PIXELS = self._limit
+                self._warnings.__exit__(None, None, None)
+
+
+_LENIENT = _Lenient()
 
 
 def _decode(content: bytes, max_megapixels: float) -> Pixels:

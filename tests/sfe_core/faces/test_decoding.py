@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -105,3 +106,14 @@ def test_huge_dimensions_are_refused_before_decoding() -> None:
         decode_photo(content, max_megapixels=100)
     assert caught.value.status == "too_large"
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_threads_share_the_lifted_limit_and_give_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With a limit this low PIL itself would refuse every one of these pictures.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    stream = io.BytesIO()
+    Image.new("RGB", (300, 300), "red").save(stream, "PNG")
+    with ThreadPoolExecutor(8) as threads:
+        shapes = list(threads.map(lambda _: decode_photo(stream.getvalue()).shape, range(200)))
+    assert set(shapes) == {(300, 300, 3)}
+    assert Image.MAX_IMAGE_PIXELS == 100
