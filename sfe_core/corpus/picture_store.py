@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from sfe_core.corpus.layout import artefact
+from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.errors import RunError
 
 MEND = "run `sfe preprocess` to write it again"
@@ -31,6 +31,10 @@ class PictureStore(Protocol):
         """Those of `keys` that have no picture, or an empty one, in a corpus folder."""
         ...
 
+    def touched(self, folder: str, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` whose picture may be newer than the manifest, hence another."""
+        ...
+
 
 class FolderStore:
     """A corpus folder as preprocess writes it, one file per picture."""
@@ -52,11 +56,17 @@ class FolderStore:
 
     def missing(self, folder: str, keys: Iterable[str]) -> list[str]:
         """See `PictureStore.missing`."""
-        return [key for key in keys if not _has_content(artefact(self._corpus, folder, key))]
+        return [key for key in keys if not self._facts(folder, key)[0]]
 
+    def touched(self, folder: str, keys: Iterable[str]) -> list[str]:
+        """See `PictureStore.touched`; by the time of last change, as `make` does."""
+        written = (self._corpus / MANIFEST).stat().st_mtime_ns
+        return [key for key in keys if self._facts(folder, key)[1] >= written]
 
-def _has_content(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
+    def _facts(self, folder: str, key: str) -> tuple[int, int]:
+        """Size in bytes and time of last change in ns; zeros where there is none."""
+        try:
+            found = artefact(self._corpus, folder, key).stat()
+        except OSError:
+            return 0, 0
+        return found.st_size, found.st_mtime_ns

@@ -18,16 +18,17 @@ from PIL import Image
 from sfe_core.config.model import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
-from sfe_core.corpus.picture_store import PictureStore
+from sfe_core.corpus.picture_store import MEND, PictureStore
+from sfe_core.errors import RunError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 
 Pixels = NDArray[np.uint8]
 Row = dict[str, Any]
 
-# Measure → the picture that it judges, a guidance map or the crop.
+# Measure → the picture that it judges, a guidance map or "inputs", the crop.
 MEASURES: dict[str, str] = {
-    "sharpness": INPUTS,
+    "sharpness": "inputs",
     "mesh_coverage": "mesh",
     "landmarks_on_mesh": "mesh",
     "landmarks_drawn": "landmarks",
@@ -41,12 +42,12 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 def measure_pictures(
     crop: Pixels,
-    landmarks: Pixels,
-    depth: NDArray[np.uint16],
-    mesh: Pixels,
+    landmarks: Pixels | None,
+    depth: NDArray[np.uint16] | None,
+    mesh: Pixels | None,
     points: NDArray[np.floating[Any]],
 ) -> dict[str, float]:
-    """Measure the pictures of one face.
+    """Measure the pictures of one face; what needs a picture that is None is left out.
 
     Args:
         crop: [S, S, 3], the face.
@@ -63,43 +64,63 @@ def measure_pictures(
         landmarks_on_mesh: share of the 51 inner landmarks that lie on the mesh; a mesh beside
             the face has a low one.
         landmarks_drawn: share of the crop that the drawn landmarks fill.
-        depth_relief: 95th less 5th percentile of the stored depth on the mesh, over 65535.
+        depth_relief: 95th less 5th percentile of the stored depth on the mesh (of all depth
+            there is, without a mesh), over 65535.
         depth_clipped: share of the depth map at 65535, the end of its range.
     """
-    on_mesh = mesh.any(axis=2)
-    relief = depth[on_mesh & (depth > 0)]
-    low, high = np.percentile(relief, (5, 95)) if relief.size else (0.0, 0.0)
-    return {
-        "sharpness": _sharpness(crop, points),
-        "mesh_coverage": float(on_mesh.mean()),
-        "landmarks_on_mesh": _share_inside(on_mesh, points[_FIRST_INNER_LANDMARK:]),
-        "landmarks_drawn": float(landmarks.any(axis=2).mean()),
-        "depth_relief": float(high - low) / DEPTH_MAXIMUM,
-        "depth_clipped": float((depth == DEPTH_MAXIMUM).mean()),
-    }
+    measures = {"sharpness": _sharpness(crop, points)}
+    if mesh is not None:
+        on_mesh = mesh.any(axis=2)
+        measures["mesh_coverage"] = float(on_mesh.mean())
+        inner = points[_FIRST_INNER_LANDMARK:]
+        measures["landmarks_on_mesh"] = _share_inside(on_mesh, inner)
+    if landmarks is not None:
+        measures["landmarks_drawn"] = float(landmarks.any(axis=2).mean())
+    if depth is not None:
+        surface = depth > 0 if mesh is None else (depth > 0) & on_mesh
+        low, high = np.percentile(depth[surface], (5, 95)) if surface.any() else (0.0, 0.0)
+        measures["depth_relief"] = float(high - low) / DEPTH_MAXIMUM
+        measures["depth_clipped"] = float((depth == DEPTH_MAXIMUM).mean())
+    return measures
 
 
-def measure_stored(store: PictureStore, row: Mapping[str, Any]) -> dict[str, float]:
-    """The same from the stored pictures of a row of status ok.
+def measure_stored(
+    store: PictureStore, row: Mapping[str, Any], maps: Collection[str] = tuple(MAP_FOLDERS)
+) -> dict[str, float]:
+    """The same from the stored crop and maps of a row of status ok.
 
     Raises:
-        RunError: a picture is missing or torn.
+        RunError: a picture is missing or torn, of another size than the crop, or the depth has
+            not 16 bits.
     """
-
-    def read(folder: str, mode: str | None) -> NDArray[Any]:
-        with Image.open(BytesIO(store.read(folder, row["key"]))) as picture:
-            return np.asarray(picture.convert(mode) if mode else picture)
-
-    crop = read(INPUTS, "RGB")
+    key = row["key"]
+    crop = _stored(store, INPUTS, key)
+    landmarks, depth, mesh = (
+        _stored(store, MAP_FOLDERS[name], key, crop.shape[:2]) if name in maps else None
+        for name in ("landmarks", "depth", "mesh")
+    )
     points = np.asarray(row["landmarks"], float).reshape(68, 2)
     transform = CropTransform(row["crop_x"], row["crop_y"], row["crop_side"])
-    return measure_pictures(
-        crop,
-        read(MAP_FOLDERS["landmarks"], "RGB"),
-        read(MAP_FOLDERS["depth"], None).astype(np.uint16),
-        read(MAP_FOLDERS["mesh"], "RGB"),
-        transform.to_crop(points, crop.shape[0]),
-    )
+    return measure_pictures(crop, landmarks, depth, mesh, transform.to_crop(points, crop.shape[0]))
+
+
+def _stored(
+    store: PictureStore, folder: str, key: str, size: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """A stored picture: uint16 [S, S] if it is depth, else uint8 [S, S, 3]."""
+    is_depth = folder == MAP_FOLDERS["depth"]
+    try:
+        with Image.open(BytesIO(store.read(folder, key))) as picture:
+            mode = picture.mode
+            pixels = np.asarray(picture if is_depth else picture.convert("RGB"))
+    except OSError as error:
+        raise RunError(store.place(folder, key), f"cannot be read ({error})", MEND) from error
+    if is_depth and mode != "I;16":
+        raise RunError(store.place(folder, key), f"is of mode {mode}, not of 16 bits", MEND)
+    if size is not None and pixels.shape[:2] != size:
+        found, wanted = ("x".join(map(str, shape[:2])) for shape in (pixels.shape, size))
+        raise RunError(store.place(folder, key), f"is {found}, its crop {wanted} pixels", MEND)
+    return pixels
 
 
 def _sharpness(crop: Pixels, points: NDArray[np.floating[Any]]) -> float:
@@ -132,7 +153,7 @@ def limits_of(config: QualityConfig) -> dict[str, tuple[float, float]]:
 def faults_of(
     row: Mapping[str, Any],
     config: QualityConfig,
-    pictures: Collection[str] = (INPUTS, *MAP_FOLDERS),
+    pictures: Collection[str] = ("inputs", *MAP_FOLDERS),
 ) -> list[str]:
     """What is out of range in a row, in words; measures that were not taken are passed over.
 

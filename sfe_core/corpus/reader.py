@@ -32,6 +32,7 @@ class Corpus:
 
     Attributes:
         folder: the corpus folder.
+        place: the manifest's file or URL, for errors.
         store: where the pictures are read from.
         all_rows: every row of the manifest, whatever its status.
         rows: the rows of status ok, ordered by key, indexed 0..n-1.
@@ -39,6 +40,7 @@ class Corpus:
 
     def __init__(self, folder: Path, shards: ShardStore | None = None) -> None:
         self.folder = Path(folder)
+        self.place = f"{shards.address if shards else self.folder}/{MANIFEST}"
         self.store: PictureStore = FolderStore(self.folder) if shards is None else shards
         self.all_rows = (
             read_manifest(self.folder / MANIFEST) if shards is None else shards.manifest()
@@ -61,7 +63,7 @@ class Corpus:
         )
         if corpus.rows.empty:
             raise UserError(
-                corpus.folder / MANIFEST,
+                corpus.place,
                 f"none of {len(corpus.all_rows)} photos has status ok",
                 "see the reason column, then run `sfe preprocess` again",
             )
@@ -96,7 +98,7 @@ class Corpus:
             UserError: no such key with status ok.
         """
         if key not in self._place:
-            raise UserError(self.folder / MANIFEST, f"no picture {key!r} of status ok")
+            raise UserError(self.place, f"no picture {key!r} of status ok")
         return self.rows.iloc[self._place[key]]
 
     def image(self, key: str, size: int) -> Tensor:

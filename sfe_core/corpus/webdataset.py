@@ -52,6 +52,7 @@ class ShardStore:
         address: the export's folder, or its URL in any scheme that fsspec knows.
 
     Attributes:
+        address: where it lies, without a slash at the end.
         index: what index.json says.
 
     Raises:
@@ -60,7 +61,7 @@ class ShardStore:
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address.rstrip("/")
+        self.address = address.rstrip("/")
         self._files: Any = None
         self._process = 0
         self._last: tuple[tuple[str, int, int], bytes] | None = None
@@ -80,7 +81,7 @@ class ShardStore:
 
     def manifest(self) -> pd.DataFrame:
         """The rows of what was exported, as `manifest.read_manifest` gives them."""
-        return parse_manifest(self.read_file(MANIFEST), f"{self._address}/{MANIFEST}")
+        return parse_manifest(self.read_file(MANIFEST), f"{self.address}/{MANIFEST}")
 
     def read(self, folder: str, key: str) -> bytes:
         """See `PictureStore.read`."""
@@ -96,11 +97,16 @@ class ShardStore:
     def place(self, folder: str, key: str) -> str:
         """See `PictureStore.place`."""
         shard = self._members.get((folder, key), ("shards",))[0]
-        return f"{self._address}/{shard}: {sample_name(key)}.{picture_suffix(folder)}"
+        return f"{self.address}/{shard}: {sample_name(key)}.{picture_suffix(folder)}"
 
     def missing(self, folder: str, keys: Iterable[str]) -> list[str]:
         """See `PictureStore.missing`."""
         return [key for key in keys if not self._members.get((folder, key), (0, 0, 0))[2]]
+
+    def touched(self, folder: str, keys: Iterable[str]) -> list[str]:
+        """See `PictureStore.touched`: none, an export holds what was checked when it was made."""
+        del folder, keys
+        return []
 
     def read_file(self, name: str, begin: int | None = None, end: int | None = None) -> bytes:
         """Bytes `begin` to `end` of a file of the export; tried again if the network fails.
@@ -109,7 +115,7 @@ class ShardStore:
             UserError: there is no such file.
             RunError: it cannot be read, or is shorter than that.
         """
-        path = f"{self._address}/{name}"
+        path = f"{self.address}/{name}"
         files = self._filesystem()
         for attempt in range(_TRIES):
             try:
@@ -129,14 +135,14 @@ class ShardStore:
         # Connections do not survive a fork: every process opens its own.
         if self._files is None or self._process != os.getpid():
             try:
-                self._files = fsspec.core.url_to_fs(self._address)[0]
+                self._files = fsspec.core.url_to_fs(self.address)[0]
             except (ImportError, ValueError) as error:
-                raise UserError("corpus.shards", f"{self._address}: {error}", "") from error
+                raise UserError("corpus.shards", f"{self.address}: {error}", "") from error
             self._process = os.getpid()
         return self._files
 
     def _read_index(self) -> dict[str, Any]:
-        place = f"{self._address}/{INDEX}"
+        place = f"{self.address}/{INDEX}"
         try:
             index = json.loads(self.read_file(INDEX))
         except json.JSONDecodeError as error:

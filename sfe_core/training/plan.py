@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.gate import require_sound
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
@@ -47,7 +48,9 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
     base = locate(config.model.base)
     unet, bank = check_fit(config, base)
     _check_loss_networks(config)
-    images = len(Corpus.open(workspace).split(TRAIN_SPLIT))
+    corpus = Corpus.open(workspace)
+    images = len(corpus.split(TRAIN_SPLIT))
+    require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
     resume_from = _resume_from(workspace, options, notes)
     trained = sum(p.numel() for m in (unet, bank) for p in m.parameters() if p.requires_grad)
     total = sum(p.numel() for m in (unet, bank) for p in m.parameters())

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from sfe_core.corpus.layout import artefact
+from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import lay_out, plan_training, resolve_devices
@@ -131,6 +133,21 @@ def test_a_prediction_type_without_a_target_is_refused(workspace):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"prediction_type": "sample"}))
     with pytest.raises(UserError, match="'sample'.*epsilon"):
         plan_training(with_settings(workspace, model={"base": str(base)}), ON_CPU)
+
+
+def test_a_corpus_that_cannot_be_learnt_from_is_refused_with_its_rows(workspace):
+    key = Corpus.open(workspace).split("train")["key"][0]
+    picture = artefact(workspace.corpus, "depth", key)
+    content = picture.read_bytes()
+    picture.unlink()
+    with pytest.raises(UserError, match=rf"1 of 18 faces.*{key}: depth is missing"):
+        plan_training(workspace, ON_CPU)
+    plan_training(with_settings(workspace, guidance={"maps": ("landmarks", "mesh")}), ON_CPU)
+    picture.write_bytes(content)
+    plan_training(workspace, ON_CPU)
+    strict = with_settings(workspace, quality={"mesh_coverage": (0.0, 0.5)})
+    with pytest.raises(UserError, match=r"18 of 18 faces.*mesh_coverage 1, allowed 0 to 0\.5"):
+        plan_training(strict, ON_CPU)
 
 
 def test_resuming_nothing(workspace):

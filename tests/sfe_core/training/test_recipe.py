@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,9 +13,12 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 from safetensors.torch import load_file
 
+from sfe_core.corpus.export import export_corpus
+from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.errors import RunError, UserError
 from sfe_core.reporting import Reporter
+from sfe_core.training import data
 from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint, read_meta
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.recipe import train
@@ -209,6 +213,23 @@ def test_a_loss_that_leaves_the_numbers_stops_the_run(workspace, monkeypatch):
     with pytest.raises(RunError, match="update 1: the loss is nan"):
         run(workspace)
     assert list_checkpoints(next(workspace.runs.iterdir())) == []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_shards_train_exactly_as_the_folder_does(workspace, monkeypatch, streamed):
+    if streamed:
+        monkeypatch.setattr(data, "CACHE_BYTES", 0)
+    folder = run(workspace, run="folder")
+    export_corpus(Corpus.open(workspace), workspace.exported, samples_per_shard=5)
+    shutil.rmtree(workspace.corpus)
+    shards = with_settings(workspace, corpus={"shards": "exported"})
+    shards = run(with_settings(shards, train={"loader_workers": 1}), run="shards")
+    ours, theirs = (without_speed(read_metrics(summary.run)) for summary in (folder, shards))
+    assert ours == theirs
+    for name, tensor in weights_of(folder.checkpoint).items():
+        assert torch.equal(tensor, weights_of(shards.checkpoint)[name]), name
+    metas = [read_meta(summary.checkpoint) for summary in (folder, shards)]
+    assert metas[0].corpus_sha256 == metas[1].corpus_sha256
 
 
 def test_resuming_other_encoders_or_another_base_is_refused(workspace, tmp_path):
