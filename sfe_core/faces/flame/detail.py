@@ -1,0 +1,235 @@
+"""Fine geometry: a displacement map over FLAME, as normals and as a dense mesh.
+
+The surface is moved along its coarse normals by the decoded displacement, inside the face mask,
+and by a fixed one everywhere that makes up for what the coarse mesh leaves out (Feng et al. 2021,
+DECA, eq. 5): V'(u) = V(u) + (D(u) + F(u)) N(u).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from sfe_core.errors import UserError
+from sfe_core.faces.flame.files import (
+    DECA_PAGE,
+    DENSE_TEMPLATE,
+    DISPLACEMENT,
+    FACE_EYE_MASK,
+    FlameFile,
+    locate,
+)
+from sfe_core.faces.flame.unpickling import as_array, load_arrays
+from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template
+
+Floats = NDArray[np.floating[Any]]
+
+# Rows and columns at the border of the UV map that belong to no dense face.
+_MARGIN_ROWS, _MARGIN_COLUMNS = 5, 2
+# Summed cross products (m²) below this length are not stretched to unit length. The published
+# weights were trained so: where the UV map is dense the detail's normals are shorter than 1.
+_NORMAL_EPSILON_M2 = 1e-6
+
+
+def mesh_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Vertex normals [B, V, 3], the area-weighted mean of the faces round each.
+
+    Args:
+        vertices: [B, V, 3] metres.
+        faces: [F, 3] counter-clockwise seen from outside.
+    """
+    corners = [vertices[:, faces[:, k]] for k in range(3)]
+    sums = torch.zeros_like(vertices)
+    # From each corner's own edges: one cross product would do, but rounds otherwise.
+    for k in (1, 2, 0):
+        here, after, before = corners[k], corners[(k + 1) % 3], corners[(k + 2) % 3]
+        sums.index_add_(1, faces[:, k], torch.linalg.cross(after - here, before - here))
+    return F.normalize(sums, dim=-1, eps=_NORMAL_EPSILON_M2)
+
+
+def grid_normals(points: Tensor) -> Tensor:
+    """Normals of a surface given as a UV map of its points.
+
+    Each square of four neighbours is two triangles, cut from upper right to lower left; a
+    point's normal is the area-weighted mean over its triangles.
+
+    Args:
+        points: [B, 3, S, S] metres.
+
+    Returns:
+        [B, 3, S, S]; 0 in the border of 5 rows and 2 columns, as nothing is spanned there.
+    """
+    rows = slice(_MARGIN_ROWS, points.shape[2] - _MARGIN_ROWS)
+    columns = slice(_MARGIN_COLUMNS, points.shape[3] - _MARGIN_COLUMNS)
+    inner = points[:, :, rows, columns]
+    sums = torch.zeros_like(points)
+    view = sums[:, :, rows, columns]
+    here, next_one = slice(None, -1), slice(1, None)
+    a, b, c, d = (here, here), (here, next_one), (next_one, here), (next_one, next_one)
+    # From each corner's own edges, as in `mesh_normals`; the squares are small enough for the
+    # rounding of one shared cross product to show.
+    for triangle in ((a, c, b), (b, c, d)):
+        corners = [inner[:, :, place[0], place[1]] for place in triangle]
+        for k, place in enumerate(triangle):
+            after, before = corners[(k + 1) % 3] - corners[k], corners[(k + 2) % 3] - corners[k]
+            view[:, :, place[0], place[1]] += torch.linalg.cross(after, before, dim=1)
+    return F.normalize(sums, dim=1, eps=_NORMAL_EPSILON_M2)
+
+
+class DetailGeometry(nn.Module):
+    """Displacement maps to normals of the displaced surface.
+
+    Args:
+        template: the head's mesh and unwrapping.
+        face_mask: [S, S] in [0, 1], where the decoded displacement counts.
+        fixed_displacement: [S, S] metres along the coarse normals.
+        coarse_outside: outside the mask keep the coarse normals (DECA) instead of those of the
+            fixed displacement (EMOCA).
+    """
+
+    face_mask: Tensor
+    fixed_displacement: Tensor
+    faces: Tensor
+
+    def __init__(
+        self,
+        template: HeadTemplate,
+        face_mask: Floats,
+        fixed_displacement: Floats,
+        coarse_outside: bool = False,
+    ) -> None:
+        super().__init__()
+        self.atlas = UvAtlas(template, size=fixed_displacement.shape[-1])
+        self.coarse_outside = coarse_outside
+        self.register_buffer("face_mask", torch.tensor(face_mask, dtype=torch.float32))
+        displacement = torch.tensor(fixed_displacement, dtype=torch.float32)
+        self.register_buffer("fixed_displacement", displacement)
+        self.register_buffer("faces", torch.tensor(template.faces, dtype=torch.long))
+
+    @classmethod
+    def load(cls, folder: Path, coarse_outside: bool = False) -> DetailGeometry:
+        """From FLAME's folder (see `flame.files`).
+
+        Raises:
+            UserError: a file is missing or has another size.
+        """
+        fixed = load_fixed_displacement(folder)
+        mask = load_uv_mask(folder, FACE_EYE_MASK, fixed.shape[-1])
+        return cls(load_head_template(folder), mask, fixed, coarse_outside)
+
+    def normals(self, vertices: Tensor, displacement: Tensor) -> Tensor:
+        """UV map of the displaced surface's normals.
+
+        Args:
+            vertices: [B, V, 3] metres, posed.
+            displacement: [B, 1, S, S] metres along the coarse normals, as decoded.
+
+        Returns:
+            [B, 3, S, S] of length 1, or less where the map is dense or has no surface; x to image
+            right, y up, z to the viewer.
+        """
+        coarse = self.atlas.to_uv(mesh_normals(vertices, self.faces))
+        # In this order: neighbours lie so close that the rounding of a sum shows in their normals.
+        points = self.atlas.to_uv(vertices) + displacement * self.face_mask * coarse
+        normals = grid_normals(points + self.fixed_displacement * coarse)
+        if self.coarse_outside:
+            normals = normals * self.face_mask + coarse * (1 - self.face_mask)
+        return normals
+
+
+def load_fixed_displacement(folder: Path) -> Floats:
+    """`fixed_displacement_256.npy`: [S, S] metres.
+
+    Raises:
+        UserError: missing, or no square of numbers.
+    """
+    path = locate(folder, DISPLACEMENT)
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(path, f"is no array ({error})", f"download it from {DECA_PAGE}") from error
+    if found.ndim != 2 or found.shape[0] != found.shape[1]:
+        raise UserError(
+            path, f"has shape {found.shape}, not a square", f"download it from {DECA_PAGE}"
+        )
+    return found
+
+
+def load_uv_mask(folder: Path, file: FlameFile, size: int) -> Floats:
+    """The red channel of a UV mask picture as [size, size] in [0, 1], nearest neighbour.
+
+    Raises:
+        UserError: missing, or no picture.
+    """
+    path = locate(folder, file)
+    try:
+        red = np.asarray(Image.open(path).convert("RGB"), np.float32)[:, :, 0] / 255
+    except OSError as error:
+        raise UserError(path, "is no picture", f"download it from {DECA_PAGE}") from error
+    return F.interpolate(torch.tensor(red)[None, None], (size, size))[0, 0].numpy()
+
+
+@dataclass(frozen=True)
+class DenseTemplate:
+    """`texture_data_256.npy`: one vertex per UV pixel inside the face's unwrapping, P in all."""
+
+    faces: NDArray[np.int64]  # [D, 3] of the dense mesh
+    rows: NDArray[np.int64]  # [P] of the UV map
+    columns: NDArray[np.int64]  # [P]
+    corners: NDArray[np.int64]  # [P, 3] FLAME vertices of the face below
+    weights: Floats  # [P, 3] barycentric
+
+    def displace(
+        self, vertices: Floats, normals: Floats, displacement: Floats
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """The detailed mesh.
+
+        Args:
+            vertices: [V, 3] metres.
+            normals: [V, 3] unit.
+            displacement: [256, 256] metres, decoded plus fixed.
+
+        Returns:
+            Vertices [P, 3] and faces [D, 3].
+        """
+        points = np.einsum("pkc,pk->pc", vertices[self.corners], self.weights)
+        along = np.einsum("pkc,pk->pc", normals[self.corners], self.weights)
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        return points + displacement[self.rows, self.columns, None] * along, self.faces
+
+    def colours(self, uv_map: Floats) -> Floats:
+        """Vertex colours [P, C] from a UV picture [256, 256, C]."""
+        return uv_map[self.rows, self.columns]
+
+
+def load_dense_template(folder: Path) -> DenseTemplate:
+    """Read `texture_data_256.npy`.
+
+    Raises:
+        UserError: missing, unsafe to read, or without one of its keys.
+    """
+    path = locate(folder, DENSE_TEMPLATE)
+    stored = load_arrays(path, DECA_PAGE)
+    stored = stored.item() if isinstance(stored, np.ndarray) and stored.ndim == 0 else stored
+    keys = ("f", "y_coords", "x_coords", "valid_pixel_ids", "valid_pixel_3d_faces",
+            "valid_pixel_b_coords")  # fmt: skip
+    missing = [key for key in keys if not isinstance(stored, dict) or key not in stored]
+    if missing:
+        raise UserError(path, f"has no {', '.join(missing)}", f"download it from {DECA_PAGE}")
+    arrays = {key: as_array(stored[key], f"{path}: {key}") for key in keys}
+    chosen = arrays["valid_pixel_ids"].astype(np.int64)
+    return DenseTemplate(
+        faces=arrays["f"].astype(np.int64),
+        rows=arrays["y_coords"][chosen].astype(np.int64),
+        columns=arrays["x_coords"][chosen].astype(np.int64),
+        corners=arrays["valid_pixel_3d_faces"].astype(np.int64),
+        weights=arrays["valid_pixel_b_coords"],
+    )

@@ -1,0 +1,39 @@
+"""What FLAME knows of a head's surface, sampled on the pixels where rays hit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sfe_core.faces.flame.uv import UvAtlas
+from sfe_core.faces.rendering import Raster
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class FlameSurface:
+    """`reconstruction.Surface` for one head; its rasters are cast with the template's faces.
+
+    Normals are sampled bilinearly and not stretched back to unit length, as in the public
+    implementations, so that pictures shaded from them agree.
+    """
+
+    atlas: UvAtlas
+    uv_normals: Tensor  # [3, S, S] camera frame, with the fine detail
+    uv_albedo: Tensor | None = None  # [3, S, S] RGB in [0, 1]
+    light: Floats | None = None  # [9, 3] spherical harmonics (band, RGB)
+
+    def normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] with the fine detail, 0 where no hit."""
+        return self.atlas.sample(self.uv_normals, raster)
+
+    def albedo(self, raster: Raster) -> Floats | None:
+        """[H, W, 3] RGB in [0, 1], 0 where no hit; None without a texture model."""
+        if self.uv_albedo is None:
+            return None
+        return self.atlas.sample(self.uv_albedo, raster).clip(0.0, 1.0)
