@@ -5,7 +5,8 @@ from __future__ import annotations
 from sfe_core.assets.registry import Asset, registry
 from sfe_core.config.model import Config
 
-DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("sfd", "fan-2d")}
+DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
+BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}
 PERCEPTUAL_ASSETS = {
     "st-lpips": ("st-lpips",),
     "lpips-vgg": ("lpips-heads", "vgg16"),
@@ -26,7 +27,7 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     """
     loss = config.loss
     preprocess = (
-        DETECTOR_ASSETS[config.preprocess.detector]
+        _detector_assets(config.preprocess.detector, config.preprocess.box_detector)
         + DEPTH_ASSETS[config.preprocess.depth]
         + RECONSTRUCTION_ASSETS[config.preprocess.reconstruction]
     )
@@ -38,7 +39,7 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     evaluate = (
         config.evaluate.judge,
         *PERCEPTUAL_ASSETS[config.evaluate.perceptual_network],
-        *DETECTOR_ASSETS[config.evaluate.detector],
+        *_detector_assets(config.evaluate.detector),
     )
     steps = {"preprocess": preprocess, "train": train, "evaluate": evaluate}
     known = registry()
@@ -46,3 +47,9 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
         step: [known[name] for name in dict.fromkeys(names) if name in known]
         for step, names in steps.items()
     }
+
+
+def _detector_assets(detector: str, box_detector: str = "sfd") -> tuple[str, ...]:
+    """Names of the assets of a detector; only face-alignment has boxes of its own to choose."""
+    boxes = BOX_ASSETS[box_detector] if detector == "face-alignment" else ()
+    return boxes + DETECTOR_ASSETS[detector]

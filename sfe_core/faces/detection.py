@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,13 +45,21 @@ class Detector(Protocol):
         """Faces in a [H, W, 3] uint8 RGB photo, largest first; empty where there is none."""
         ...
 
+    def detect_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """`detect` for many photos of any sizes; a photo's faces do not depend on its company."""
+        ...
 
-def load_detector(name: str = "dlib", min_face_px: int = 32) -> Detector:
+
+def load_detector(
+    name: str = "dlib", min_face_px: int = 32, box_detector: str = "sfd", device: str | None = None
+) -> Detector:
     """Build a detector.
 
     Args:
         name: one of `DETECTORS`.
         min_face_px: faces down to this size are worth enlarging the photo for, pixels.
+        box_detector: for face-alignment, see `detection_fan.BOX_DETECTORS`.
+        device: torch device for networks; None means CUDA where there is one.
 
     Raises:
         UserError: unknown name, or its library or weights are not installed.
@@ -60,18 +69,31 @@ def load_detector(name: str = "dlib", min_face_px: int = 32) -> Detector:
     if name == "face-alignment":
         from sfe_core.faces.detection_fan import FaceAlignmentDetector
 
-        return FaceAlignmentDetector()
+        return FaceAlignmentDetector(device, box_detector, min_face_px)
     raise UserError("detector", f"{name!r} is unknown", f"choose one of {', '.join(DETECTORS)}")
 
 
-def choose_face(faces: list[Face], choice: str, width: int, height: int) -> Face:
-    """The face that counts in a photo with one or more faces.
+def choose_faces(faces: list[Face], choice: str, width: int, height: int) -> list[Face]:
+    """The faces that count in a photo with one or more faces.
 
     Args:
         faces: at least one.
-        choice: "largest" box, "central" (nearest to the photo's centre) or "best" score.
+        choice: "largest" box, "central" (nearest to the photo's centre), "best" score, or "all".
         width, height: of the photo.
+
+    Returns:
+        One face; for "all" every one, largest first.
+
+    Raises:
+        UserError: unknown choice.
     """
+    if choice == "all":
+        return sorted(faces, key=lambda face: (-face.size, face.box))
+    return [choose_face(faces, choice, width, height)]
+
+
+def choose_face(faces: list[Face], choice: str, width: int, height: int) -> Face:
+    """The face that counts in a photo, see `choose_faces`; "all" names no single one."""
     if choice == "best":
         return max(faces, key=lambda face: face.score)
     if choice == "central":
@@ -82,7 +104,7 @@ def choose_face(faces: list[Face], choice: str, width: int, height: int) -> Face
         )
     if choice == "largest":
         return max(faces, key=lambda face: face.size)
-    raise UserError("preprocess.face_choice", f"{choice!r}", "allowed: largest, central, best")
+    raise UserError("preprocess.face_choice", f"{choice!r}", "allowed: largest, central, best, all")
 
 
 # dlib's HOG detector is trained on 80-pixel windows and finds nothing smaller.
@@ -123,12 +145,19 @@ class DlibDetector:
 
     def detect(self, image: Pixels) -> list[Face]:
         """See `Detector.detect`."""
-        rectangles = _surest(self._boxes(image))
         faces = [
             Face(tuple(box.tolist()), self._landmarks(image, box), score)
-            for box, score in rectangles
+            for box, score in self.boxes(image)
         ]
         return sorted(faces, key=lambda face: (-face.size, face.box))
+
+    def detect_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """See `Detector.detect_many`."""
+        return [self.detect(image) for image in images]
+
+    def boxes(self, image: Pixels) -> list[tuple[Floats, float]]:
+        """Boxes [4] with scores in a [H, W, 3] uint8 photo; doubtful ones only if none is sure."""
+        return _surest(self._boxes(image))
 
     def _boxes(self, image: Pixels) -> list[tuple[Floats, float]]:
         """Boxes [4] with scores from the first search that is sure, else from the last hit."""

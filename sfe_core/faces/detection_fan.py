@@ -1,4 +1,4 @@
-"""The face-alignment backend: S3FD boxes and FAN landmarks, weights from the assets folder only.
+"""The face-alignment backend: boxes and FAN landmarks in batches, weights from the assets folder.
 
 Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D face alignment problem?", ICCV
 2017. The library fetches what it lacks by itself; here its door to the network is shut, and a
@@ -8,10 +8,10 @@ missing file is an error that says where to put it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlparse
 
 import numpy as np
@@ -20,77 +20,188 @@ from PIL import Image
 
 from sfe_core.assets import assets_root, locate
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.detection import Face
+from sfe_core.faces.detection import DlibDetector, Face
+from sfe_core.faces.fan_landmarks import FanLandmarks
+from sfe_core.faces.s3fd_boxes import S3fdBoxes
 
+Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
+
+BOX_DETECTORS: tuple[str, ...] = ("sfd", "blazeface", "dlib")
 
 # Larger photos are searched at this size: S3FD needs about 1 GB of memory per megapixel.
 _SEARCH_PX = 1024
 _FOLDER = "face-alignment"
+# Pictures and faces per forward pass on a GPU. A CPU gains nothing from batches.
+_SEARCH_BATCH, _LANDMARK_BATCH = 8, 32
+
+
+class BoxFinder(Protocol):
+    """Anything that finds face boxes in views of at most `_SEARCH_PX`."""
+
+    def find_many(self, images: Sequence[Pixels]) -> list[Floats]:
+        """Boxes [n, 5] with scores per picture [H, W, 3] uint8 RGB."""
+        ...
 
 
 class FaceAlignmentDetector:
-    """S3FD and 2D-FAN-4, see `detection.Detector`. Enlarges nothing: small faces are found as is.
+    """Boxes and 2D-FAN-4, see `detection.Detector`. Enlarges nothing: small faces stay as found.
 
     Args:
         device: torch device; None means CUDA where there is one.
+        box_detector: one of `BOX_DETECTORS`: S3FD, BlazeFace, or dlib's HOG.
+        min_face_px: for dlib: no enlargement beyond what a face of this size needs.
 
     Raises:
         UserError: the library or a weight file is not there.
         RunError: a weight file does not fit the installed library.
     """
 
-    def __init__(self, device: str | None = None) -> None:
-        try:
-            import face_alignment
-            import torch
-        except ImportError as error:
-            raise UserError(
-                "preprocess.detector: face-alignment",
-                f"the library cannot be imported ({error})",
-                "pip install face-alignment",
-            ) from error
-        boxes = locate("sfd")
-        options: dict[str, Any] = {
-            "device": device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            "face_detector": "sfd",
-            "face_detector_kwargs": {"path_to_detector": str(boxes)},
-            "flip_input": False,
-        }
-        if "compile" in inspect.signature(face_alignment.FaceAlignment).parameters:
-            options["compile"] = False  # the compiler would write a cache to the home folder
-        try:
-            with _from_assets(face_alignment.api):
-                self._net = face_alignment.FaceAlignment(
-                    two_dimensional(face_alignment.LandmarksType), **options
-                )
-        except (RuntimeError, KeyError, TypeError) as error:
-            raise RunError(
-                boxes.parent, f"the weights do not fit face-alignment ({error})", "fetch them again"
-            ) from error
+    def __init__(
+        self, device: str | None = None, box_detector: str = "sfd", min_face_px: int = 32
+    ) -> None:
+        self._device = device or _best_device()
+        net = _load_library(self._device, box_detector)
+        on_gpu = not self._device.startswith("cpu")
+        self._landmarks = FanLandmarks(
+            net.face_alignment_net, self._device, _LANDMARK_BATCH if on_gpu else 1
+        )
+        self._boxes: BoxFinder
+        if box_detector == "dlib":
+            self._boxes = _HogBoxes(min_face_px)
+        elif box_detector == "sfd":
+            network = net.face_detector.face_detector
+            self._boxes = S3fdBoxes(network, self._device, _SEARCH_BATCH if on_gpu else 1)
+        else:
+            self._boxes = _LibraryBoxes(net.face_detector)
 
     def detect(self, image: Pixels) -> list[Face]:
         """See `Detector.detect`."""
-        height, width = image.shape[:2]
-        shrink = min(1.0, _SEARCH_PX / max(height, width))
-        view = image
-        if shrink < 1.0:
-            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-            view = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-        boxes = [np.asarray(box, float) for box in self._net.face_detector.detect_from_image(view)]
-        if not boxes:
-            return []
-        points = self._net.get_landmarks_from_image(view, detected_faces=boxes) or []
-        back = np.array([width / view.shape[1], height / view.shape[0]])
-        faces = [
-            Face(
-                box=tuple((box[:4] * np.tile(back, 2)).tolist()),
-                landmarks=(np.asarray(found)[:, :2] * back).astype(np.float32),
-                score=float(box[4]),
-            )
-            for box, found in zip(boxes, points, strict=True)
+        return self.detect_many([image])[0]
+
+    def detect_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """See `Detector.detect_many`."""
+        boxes = [
+            found * np.array([*scale, *scale, 1.0])
+            for found, scale in self._search([_shrunk(image) for image in images])
         ]
-        return sorted(faces, key=lambda face: (-face.size, face.box))
+        owner = [place for place, found in enumerate(boxes) for _ in found]
+        flat = [tuple(box[:4].tolist()) for found in boxes for box in found]
+        points = self._landmarks.find_many([images[place] for place in owner], flat)
+        faces: list[list[Face]] = [[] for _ in images]
+        scores = (float(box[4]) for found in boxes for box in found)
+        for place, box, landmarks, score in zip(owner, flat, points, scores, strict=True):
+            faces[place].append(Face(box, landmarks, score))
+        return [sorted(found, key=lambda face: (-face.size, face.box)) for found in faces]
+
+    def _search(self, views: list[tuple[Pixels, Floats]]) -> Iterator[tuple[Floats, Floats]]:
+        """Boxes [n, 5] in view pixels, and the factors [2] back to photo pixels."""
+        found = self._boxes.find_many([view for view, _ in views])
+        return zip(found, (back for _, back in views), strict=True)
+
+
+def _shrunk(image: Pixels) -> tuple[Pixels, Floats]:
+    """The picture at most `_SEARCH_PX` long, and the factors [2] (x, y) back to its own pixels."""
+    height, width = image.shape[:2]
+    shrink = min(1.0, _SEARCH_PX / max(height, width))
+    if shrink == 1.0:
+        return image, np.ones(2)
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    view = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    return view, np.array([width / size[0], height / size[1]])
+
+
+class _LibraryBoxes:
+    """One of the library's own box detectors, picture by picture."""
+
+    def __init__(self, detector: Any) -> None:
+        self._detector = detector
+
+    def find_many(self, images: Sequence[Pixels]) -> list[Floats]:
+        """See `BoxFinder.find_many`."""
+        found = (self._detector.detect_from_image(image) for image in images)
+        # It says "nothing" as [], [[]] and empty arrays.
+        return [
+            np.array([box for box in boxes if len(box)], float).reshape(-1, 5) for boxes in found
+        ]
+
+
+class _HogBoxes:
+    """dlib's HOG boxes, as detector dlib finds them."""
+
+    def __init__(self, min_face_px: int) -> None:
+        self._detector = DlibDetector(min_face_px)
+
+    def find_many(self, images: Sequence[Pixels]) -> list[Floats]:
+        """See `BoxFinder.find_many`."""
+        found = (self._detector.boxes(image) for image in images)
+        return [np.array([[*box, score] for box, score in one]).reshape(-1, 5) for one in found]
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _load_library(device: str, box_detector: str) -> Any:
+    """The library's `FaceAlignment` with its networks from the assets folder."""
+    try:
+        import face_alignment
+        import torch
+    except ImportError as error:
+        raise UserError(
+            "preprocess.detector: face-alignment",
+            f"the library cannot be imported ({error})",
+            "pip install face-alignment",
+        ) from error
+    files = _box_files(box_detector)
+    options: dict[str, Any] = {
+        "device": device,
+        # dlib's boxes come from this project's own search: the library then needs none, and of
+        # its detectors `folder` is the one that loads nothing.
+        "face_detector": "folder" if box_detector == "dlib" else box_detector,
+        "face_detector_kwargs": files,
+        "flip_input": False,
+    }
+    if "compile" in inspect.signature(face_alignment.FaceAlignment).parameters:
+        options["compile"] = False  # the compiler would write a cache to the home folder
+    try:
+        with _from_assets(face_alignment.api):
+            net = face_alignment.FaceAlignment(
+                two_dimensional(face_alignment.LandmarksType), **options
+            )
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            assets_root() / _FOLDER,
+            f"the weights do not fit face-alignment ({error})",
+            "fetch them again",
+        ) from error
+    # The library turns on cuDNN's search for the fastest kernel, which may pick another one on
+    # the next run and round differently.
+    torch.backends.cudnn.benchmark = False
+    return net
+
+
+def _box_files(box_detector: str) -> dict[str, str]:
+    """Arguments of the library's box detector that name its weights.
+
+    Raises:
+        UserError: unknown box detector, or its weights are not there.
+    """
+    if box_detector == "sfd":
+        return {"path_to_detector": str(locate("sfd"))}
+    if box_detector == "blazeface":
+        folder = locate("blazeface")
+        return {
+            "path_to_detector": str(folder / "blazeface.pth"),
+            "path_to_anchor": str(folder / "anchors.npy"),
+        }
+    if box_detector == "dlib":
+        return {}
+    raise UserError(
+        "preprocess.box_detector", f"{box_detector!r}", f"allowed: {', '.join(BOX_DETECTORS)}"
+    )
 
 
 def two_dimensional(kinds: Any) -> Any:

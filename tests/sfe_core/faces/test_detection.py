@@ -8,7 +8,7 @@ import skimage.data
 from PIL import Image
 
 from sfe_core.errors import UserError
-from sfe_core.faces.detection import Face, choose_face, load_detector
+from sfe_core.faces.detection import Face, choose_face, choose_faces, load_detector
 
 # The astronaut's landmarks as read by eye off the enlarged photo, to about 2 pixels.
 SEEN = {
@@ -63,7 +63,9 @@ def test_choice_by_place_and_score() -> None:
     assert choose_face(faces, "largest", 200, 200) is large
     assert choose_face(faces, "central", 200, 200) is central
     assert choose_face(faces, "best", 200, 200) is best
-    with pytest.raises(UserError, match="largest, central, best"):
+    assert choose_faces(faces, "best", 200, 200) == [best]
+    assert choose_faces(faces, "all", 200, 200) == [large, best, central]
+    with pytest.raises(UserError, match="largest, central, best, all"):
         choose_face(faces, "nearest", 200, 200)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import types
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import face_alignment
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from face_alignment.api import models_urls
+from face_alignment.detection.blazeface.net_blazeface import BlazeFace
 from face_alignment.detection.sfd.net_s3fd import s3fd
 from face_alignment.models import FAN
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.faces import detection_fan
 from sfe_core.faces.detection import load_detector
 from sfe_core.faces.detection_fan import two_dimensional
 
@@ -33,38 +37,98 @@ def test_both_spellings_of_the_landmark_kind() -> None:
         two_dimensional(types.SimpleNamespace())
 
 
-def test_weights_come_from_the_assets_folder_and_landmarks_are_scaled_back(
-    own_assets_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def random_weights(own_assets_root: Path) -> Path:
+    """The folder of S3FD and FAN files of random values."""
     folder = own_assets_root / "face-alignment"
     folder.mkdir()
     torch.manual_seed(0)
     torch.save(s3fd().state_dict(), folder / "s3fd-619a316812.pth")
+    torch.save(FAN(4).state_dict(), folder / Path(models_urls["2DFAN-4"]).name)
+    return folder
+
+
+def hand_in(monkeypatch: pytest.MonkeyPatch, detector: Any, *boxes: list[list[float]]) -> list:
+    """Let these boxes be found, one list per view; returns the views' shapes, once seen."""
+    seen: list = []
+
+    def find_many(views: list[np.ndarray]) -> list[np.ndarray]:
+        seen.extend(view.shape for view in views)
+        return [np.array(found, float).reshape(-1, 5) for found in boxes]
+
+    monkeypatch.setattr(detector, "_boxes", types.SimpleNamespace(find_many=find_many))
+    return seen
+
+
+def test_a_missing_landmark_file_is_named(random_weights: Path) -> None:
+    (random_weights / Path(models_urls["2DFAN-4"]).name).unlink()
     with pytest.raises(UserError, match="fan-2d"):
         load_detector("face-alignment")
-    torch.save(FAN(4).state_dict(), folder / Path(models_urls["2DFAN-4"]).name)
-    detector = load_detector("face-alignment")
-    # Random networks find nothing by themselves: one box is handed in on the shrunken view.
-    box = np.array([100.0, 120.0, 400.0, 420.0, 0.9])
-    monkeypatch.setattr(detector._net.face_detector, "detect_from_image", lambda view: [box])
-    seen = {}
-    original = detector._net.get_landmarks_from_image
-
-    def spy(view: np.ndarray, detected_faces: list[np.ndarray]) -> list[np.ndarray]:
-        seen["view"], seen["points"] = view.shape, original(view, detected_faces=detected_faces)
-        return seen["points"]
-
-    monkeypatch.setattr(detector._net, "get_landmarks_from_image", spy)
-    (face,) = detector.detect(np.full((1536, 2048, 3), 90, np.uint8))
-    assert seen["view"] == (768, 1024, 3)
-    assert face.box == (200.0, 240.0, 800.0, 840.0) and face.score == pytest.approx(0.9)
-    assert np.allclose(face.landmarks, np.asarray(seen["points"][0]) * 2, atol=1e-3)
 
 
-def test_no_box_is_no_face(own_assets_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sfe_core.faces.detection_fan import FaceAlignmentDetector
+def test_landmarks_are_the_librarys_and_finer(
+    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = load_detector("face-alignment", device="cpu")
+    library = detection_fan._load_library("cpu", "sfd")
+    photo = skimage.data.astronaut()
+    box = [180.0, 60.0, 270.0, 165.0, 0.9]
+    hand_in(monkeypatch, detector, [box])
+    (face,) = detector.detect(photo)
+    (theirs,) = library.get_landmarks_from_image(photo, detected_faces=[np.array(box)])
+    # The library cuts positions down to whole pixels, and so the corner of its window.
+    assert np.abs(face.landmarks - 0.5 - theirs).max() < 1.6
+    assert np.ptp(face.landmarks) > 20 and (face.landmarks % 1 != 0).any()
 
-    detector = FaceAlignmentDetector.__new__(FaceAlignmentDetector)
-    empty = types.SimpleNamespace(detect_from_image=lambda view: [])
-    monkeypatch.setattr(detector, "_net", types.SimpleNamespace(face_detector=empty), raising=False)
-    assert detector.detect(np.zeros((40, 40, 3), np.uint8)) == []
+
+def test_many_photos_are_searched_small_and_scaled_back(
+    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = load_detector("face-alignment", device="cpu")
+    large = np.full((1536, 2048, 3), 90, np.uint8)
+    small = np.full((100, 80, 3), 90, np.uint8)
+    found = [[100, 120, 400, 420, 0.9]], [], [[10, 10, 30, 30, 0.6], [20, 20, 70, 70, 0.8]]
+    views = hand_in(monkeypatch, detector, *found)
+    first, second, third = detector.detect_many([large, small, small])
+    assert views == [(768, 1024, 3), (100, 80, 3), (100, 80, 3)]
+    assert [face.box for face in first] == [(200.0, 240.0, 800.0, 840.0)] and second == []
+    assert [face.score for face in third] == [0.8, 0.6]
+    middle = np.mean([face.landmarks.mean(axis=0) for face in first], axis=0)
+    assert np.abs(middle - (500, 540)).max() < 400
+
+
+def test_dlib_boxes_need_no_box_weights(random_weights: Path) -> None:
+    (random_weights / "s3fd-619a316812.pth").unlink()
+    photo = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+    (face,) = load_detector("face-alignment", box_detector="dlib", device="cpu").detect(photo)
+    (known,) = load_detector("dlib").detect(photo)
+    assert face.box == known.box and face.score == known.score
+
+
+def test_blazeface_boxes_come_through_the_library(
+    random_weights: Path, own_assets_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="blazeface"):
+        load_detector("face-alignment", box_detector="blazeface", device="cpu")
+    folder = own_assets_root / "blazeface"
+    folder.mkdir()
+    torch.manual_seed(1)
+    torch.save(BlazeFace().state_dict(), folder / "blazeface.pth")
+    np.save(folder / "anchors.npy", np.random.default_rng(0).random((896, 4), np.float32))
+    detector = load_detector("face-alignment", box_detector="blazeface", device="cpu")
+    library = detector._boxes._detector
+    assert isinstance(library.face_detector, BlazeFace)
+    # Random weights would keep its suppression from ending; its three ways to say "nothing".
+    answers = iter([[[]], [], np.zeros((0, 5)), np.array([[8.0, 9.0, 40.0, 44.0, 0.7]])])
+    monkeypatch.setattr(library, "detect_from_image", lambda view: next(answers))
+    found = detector.detect_many([np.full((50, 60, 3), 90, np.uint8)] * 4)
+    assert [len(faces) for faces in found] == [0, 0, 0, 1]
+    assert found[3][0].box == (8.0, 9.0, 40.0, 44.0) and found[3][0].score == 0.7
+    with pytest.raises(UserError, match="sfd, blazeface, dlib"):
+        load_detector("face-alignment", box_detector="mtcnn", device="cpu")
+
+
+def test_weights_of_another_network_are_refused(random_weights: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(1)}, random_weights / "s3fd-619a316812.pth")
+    with pytest.raises(RunError, match="do not fit"):
+        load_detector("face-alignment", device="cpu")
