@@ -21,7 +21,7 @@ from sfe_core.errors import UserError
 CONFIG_NAME = "sfe.yaml"
 DEFAULT_PRESET = Config().preset
 # Values that name an asset or a path; a path in them is meant from the workspace.
-PATH_KEYS = ("model.base", "loss.emotion_network", "evaluate.judge")
+PATH_KEYS = ("captions.blip_model", "model.base", "loss.emotion_network", "evaluate.judge")
 
 
 @dataclass(frozen=True)

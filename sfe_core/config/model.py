@@ -78,7 +78,9 @@ class PreprocessConfig(Section):
     save_meshes: bool = Field(False, description="also the heads as .obj")
     save_buffers: bool = Field(False, description="also normals, albedo and Lambertian render")
     caption_template: str = Field(
-        "{emotion}, close-up photo of a face", description="caption where captions.json has none"
+        "{emotion}, close-up photo of a face",
+        description="caption where captions.json has none; may hold {emotion}, {person}, {age}, "
+        "{gender}, {ethnicity}, {action_units}",
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 = one per CPU core")
 
@@ -110,6 +112,17 @@ class CorpusConfig(Section):
     shards: str = Field(
         "", description="folder or URL of `sfe corpus export` to read; empty = corpus/"
     )
+
+
+class CaptionsConfig(Section):
+    """The texts that faces are trained with."""
+
+    sources: tuple[str, ...] = Field(
+        ("file|template",),
+        description="parts of a caption, a|b = the first that has a text, out of: "
+        "file, template, attributes, action_units, blip",
+    )
+    blip_model: str = Field("blip-base", description="asset name, or folder, of BLIP captioning")
 
 
 class SplitConfig(Section):
@@ -248,6 +261,7 @@ class Config(Section):
     preprocess: PreprocessConfig = PreprocessConfig()
     quality: QualityConfig = QualityConfig()
     corpus: CorpusConfig = CorpusConfig()
+    captions: CaptionsConfig = CaptionsConfig()
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     guidance: GuidanceConfig = GuidanceConfig()

@@ -1,10 +1,11 @@
-"""The text that goes with a face: from captions.json, or from a template led by the emotion."""
+"""Texts that people wrote for faces: captions.json, and a template led by the emotion."""
 
 from __future__ import annotations
 
 import json
+import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,15 @@ from sfe_core.files import check_key
 
 # The known caption files of this field come in a variant whose keys end in two more characters.
 _TRAILING_CHARACTERS = 2
+# What a caption template may hold in braces, and what it stands for.
+PLACEHOLDERS: dict[str, str] = {
+    "emotion": "the emotion's word",
+    "person": "age, ethnicity and gender with an article, or a person",
+    "age": "child, teenage, young, middle-aged or old",
+    "gender": "woman or man",
+    "ethnicity": "as labelled",
+    "action_units": "the units in words, the strongest first",
+}
 
 
 @dataclass(frozen=True)
@@ -68,21 +78,30 @@ def check_template(template: str) -> str:
     """Return a caption template, or say what is wrong with it.
 
     Raises:
-        UserError: it has another placeholder than {emotion}, or a stray brace.
+        UserError: it has another placeholder than those of PLACEHOLDERS, or a stray brace.
     """
     where = "sfe.yaml: preprocess.caption_template"
     try:
         names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError as error:
         raise UserError(where, f"{template!r} ({error})", "write {{ for a brace") from error
-    if names - {"emotion"}:
-        found = ", ".join(sorted(f"{{{name}}}" for name in names - {"emotion"}))
-        raise UserError(where, f"unknown placeholder {found}", "allowed: {emotion}")
+    if names - PLACEHOLDERS.keys():
+        found = ", ".join(sorted(f"{{{name}}}" for name in names - PLACEHOLDERS.keys()))
+        allowed = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise UserError(where, f"unknown placeholder {found}", f"allowed: {allowed}")
     return template
 
 
-def template_caption(template: str, emotion: str | None) -> str:
-    """The template with the emotion filled in; without one, what surrounds it, tidied."""
-    if emotion is not None:
-        return template.format(emotion=emotion)
-    return " ".join(template.format(emotion="").strip(" ,.;:-").split())
+def template_caption(template: str, values: Mapping[str, str]) -> str:
+    """A checked template filled in; where a value is missing, what surrounds it is tidied.
+
+    Args:
+        template: as `check_template` returns it.
+        values: text by placeholder; missing or empty where unknown.
+    """
+    known = {name: values.get(name, "") for name in PLACEHOLDERS}
+    text = template.format(**known)
+    if all(known[name] for _, name, _, _ in string.Formatter().parse(template) if name):
+        return text
+    text = re.sub(r"\s+(?=[,.;:])", "", " ".join(text.strip(" ,.;:-").split()))
+    return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)

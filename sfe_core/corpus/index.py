@@ -1,15 +1,25 @@
-"""What the manifest knows beyond the pictures: labels, captions and splits, joined by key."""
+"""What the manifest knows beyond the pictures: labels, captions and splits, joined by key.
+
+An `Index` is opened over all photos, of which it keeps the keys, and then completes their rows one
+by one, so that rows may stream past it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.captions import check_template, read_captions, template_caption
-from sfe_core.corpus.labels import Label, read_labels
+from sfe_core.corpus.blip_captions import BlipCaptions
+from sfe_core.corpus.captioning import Captioner, names_blip, read_sources
+from sfe_core.corpus.captions import check_template, read_captions
+from sfe_core.corpus.labels import Label, Labels, read_labels
 from sfe_core.corpus.manifest import COLUMNS, OK
-from sfe_core.corpus.photo_work import Row
+from sfe_core.corpus.quality import judge_row
 from sfe_core.corpus.splits import SplitItem, assign_splits
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,23 +32,35 @@ class IndexCounts:
     captions_unmatched: int
 
 
-def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], IndexCounts]:
-    """Rows with their labels, captions and splits; those of an earlier run are forgotten.
+@dataclass(frozen=True)
+class Index:
+    """Labels, captions and splits of a workspace's photos.
 
-    Raises:
-        UserError: labels, captions or template are wrong.
+    Attributes:
+        workspace: whose.
+        labels: by key.
+        captioner: makes the captions.
+        blip: what BLIP said of crops; None where captions do without.
+        splits: of the usable faces, by key.
+        counts: how the files met the photos.
     """
-    config = workspace.config
-    keys = [row["key"] for row in rows]
-    labels = read_labels(workspace.photos / config.photos.labels, keys)
-    captions = read_captions(workspace.photos / config.photos.captions, keys)
-    template = check_template(config.preprocess.caption_template)
-    completed = []
-    for row in rows:
-        label = labels.by_key.get(row["key"], Label())
-        text = captions.by_key.get(row["key"])
+
+    workspace: Workspace
+    labels: Labels
+    captioner: Captioner
+    blip: BlipCaptions | None
+    splits: Mapping[str, str]
+    counts: IndexCounts
+
+    def complete(self, row: Mapping[str, Any]) -> Row:
+        """A row with its labels, caption and split; those of an earlier run are forgotten."""
         pictures = {name: value for name, value in row.items() if name in COLUMNS}
-        completed.append(
+        judge_row(pictures, self.workspace.config.quality)
+        label = self.labels.by_key.get(row["key"], Label())
+        blip = self.blip.text(pictures) if self.blip else ""
+        caption, source = self.captioner.caption(row["key"], label, blip)
+        usable = pictures["status"] == OK
+        return (
             pictures
             | label.extra
             | {
@@ -46,32 +68,61 @@ def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], Ind
                 "valence": label.valence,
                 "arousal": label.arousal,
                 "identity": label.identity,
-                "caption": text or template_caption(template, label.emotion),
-                "caption_source": "captions" if text else "template",
-                "split": "",
+                "caption": caption,
+                "caption_source": source,
+                "split": self.splits[row["key"]] if usable else "",
             }
         )
-    _split(workspace, completed)
+
+
+def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Index:
+    """Read labels and captions, and share out the splits.
+
+    Args:
+        workspace: with its labels and captions.
+        items: a row per face, with at least key, status and the measures that `judge_row` looks
+            at; gone through once, of which only the keys are kept.
+
+    Raises:
+        UserError: labels, captions, template or caption sources are wrong; BLIP is asked for and
+            not on this machine.
+    """
+    config = workspace.config
+    template = check_template(config.preprocess.caption_template)
+    parts = read_sources(config.captions.sources)
+    blip = BlipCaptions.open(workspace) if names_blip(config.captions.sources) else None
+    usable: dict[str, bool] = {}
+    for item in items:
+        judged = dict(item)
+        judge_row(judged, config.quality)
+        usable[judged["key"]] = judged["status"] == OK
+    labels = read_labels(workspace.photos / config.photos.labels, usable)
+    captions = read_captions(workspace.photos / config.photos.captions, usable)
     counts = IndexCounts(
         len(labels.by_key), labels.unmatched, len(captions.by_key), captions.unmatched
     )
-    return completed, counts
+    captioner = Captioner(parts, template, captions.by_key)
+    keys = [key for key, is_usable in usable.items() if is_usable]
+    return Index(workspace, labels, captioner, blip, _splits(workspace, labels, keys), counts)
 
 
-def _split(workspace: Workspace, rows: list[Row]) -> None:
-    """Set `split` on the usable rows."""
+def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], IndexCounts]:
+    """Rows with their labels, captions and splits; those of an earlier run are forgotten.
+
+    Raises:
+        UserError: see `open_index`.
+    """
+    index = open_index(workspace, rows)
+    return [index.complete(row) for row in rows], index.counts
+
+
+def _splits(workspace: Workspace, labels: Labels, keys: Iterable[str]) -> dict[str, str]:
+    """The split of every usable face."""
     settings = workspace.config.split
-    items = [
-        SplitItem(row["key"], row["identity"], row["emotion"])
-        for row in rows
-        if row["status"] == OK
-    ]
-    splits = assign_splits(
-        items,
+    found = ((key, labels.by_key.get(key, Label())) for key in keys)
+    return assign_splits(
+        [SplitItem(key, label.identity, label.emotion) for key, label in found],
         settings.validation_name,
         settings.validation_count,
         settings.validation_fraction,
     )
-    for row in rows:
-        if row["status"] == OK:
-            row["split"] = splits[row["key"]]

@@ -11,7 +11,7 @@ import csv
 import math
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from sfe_core.emotions import EMOTIONS
@@ -93,7 +93,7 @@ def read_labels(path: Path, keys: Iterable[str]) -> Labels:
     column = next((name for name in KEY_COLUMNS if name in head), None)
     if column is None:
         return _headerless(path, numbered, matcher)
-    return _headed(path, head, head.index(column), numbered[1:], matcher)
+    return _typed(_headed(path, head, head.index(column), numbered[1:], matcher))
 
 
 def _headerless(path: Path, lines: list[tuple[int, list[str]]], matcher: KeyMatcher) -> Labels:
@@ -148,6 +148,27 @@ def _headed(
     return Labels(by_key, unmatched)
 
 
+def _typed(labels: Labels) -> Labels:
+    """Numbers as floats in further columns that hold nothing else; a column has one type."""
+    extras = [label.extra for label in labels.by_key.values()]
+    texts = {
+        name
+        for extra in extras
+        for name, cell in extra.items()
+        if isinstance(_number(str(cell)), str)
+    }
+    by_key = {
+        key: replace(
+            label,
+            extra={
+                name: cell if name in texts else float(cell) for name, cell in label.extra.items()
+            },
+        )
+        for key, label in labels.by_key.items()
+    }
+    return Labels(by_key, labels.unmatched)
+
+
 def _label(cells: dict[str, str], where: str) -> Label:
     known = {"emotion", "valence", "arousal", "identity"}
     return Label(
@@ -155,7 +176,7 @@ def _label(cells: dict[str, str], where: str) -> Label:
         valence=_parse_affect(cells, "valence", where),
         arousal=_parse_affect(cells, "arousal", where),
         identity=cells.get("identity"),
-        extra={f"label_{name}": _number(c) for name, c in cells.items() if name not in known},
+        extra={f"label_{name}": cell for name, cell in cells.items() if name not in known},
     )
 
 

@@ -34,7 +34,8 @@ COLUMNS: dict[str, str] = {
     "status": "object",
     "reason": "object",
     "photo_sha256": "object",
-    "config_hash": "object",
+    "config_hash": "object",  # of all that shapes pictures, when the row was made
+    "made_with": "object",  # JSON: artefact kind → hash of what shapes it, see artefact_hashes
     "width": "Int64",  # of the photo after its EXIF rotation, pixels
     "height": "Int64",
     "face_count": "Int64",
@@ -69,13 +70,14 @@ COLUMNS: dict[str, str] = {
     "arousal": "float64",
     "identity": "object",
     "caption": "object",
-    "caption_source": "object",  # captions | template
+    "caption_source": "object",  # what made the caption: file, template, blip, … joined by +
     "split": "object",  # train | validation name | ""
 }
 
 # Columns that a manifest may lack; they are read as missing values.
 OPTIONAL = frozenset(
     {
+        "made_with",
         "sharpness",
         "mesh_coverage",
         "landmarks_on_mesh",

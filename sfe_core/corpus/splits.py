@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from sfe_core.files import derive_seed
 
 TRAIN = "train"
+# Keys of the second, third … face in a photo end in #2, #3 …
+_FURTHER_FACE = re.compile(r"#\d+$")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def assign_splits(
     """
     groups: dict[str, list[SplitItem]] = defaultdict(list)
     for item in items:
-        groups[f"identity {item.identity}" if item.identity else f"key {item.key}"].append(item)
+        groups[_group(item)].append(item)
     room = held_out_count(len(items), count, fraction)
     need = _apportion(Counter(item.emotion for item in items), room)
     order = sorted(groups, key=lambda group: (derive_seed("split", name, group), group))
@@ -67,6 +70,13 @@ def assign_splits(
         for group, members in groups.items()
         for item in members
     }
+
+
+def _group(item: SplitItem) -> str:
+    """Faces of one group stand on one side: those of a person, or those found in one photo."""
+    if item.identity:
+        return f"identity {item.identity}"
+    return f"key {_FURTHER_FACE.sub('', item.key)}"
 
 
 def _apportion(present: Counter[str | None], room: int) -> Counter[str | None]:

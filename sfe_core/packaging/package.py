@@ -12,6 +12,7 @@ import torch
 from sfe_core import __version__
 from sfe_core.assets.registry import registry
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.captions import template_caption
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, check_key, write_json, write_text
@@ -155,7 +156,7 @@ def _trial_order(
     config = workspace.config
     resolution = plan.history.resolution(config.model.resolution)
     names = guidance_maps(package) if "guidance_encoder" in plan.folders else ()
-    prompt = config.preprocess.caption_template.replace("{emotion}", "happy")
+    prompt = template_caption(config.preprocess.caption_template, {"emotion": "happy"})
     maps = {name: torch.zeros(3, resolution, resolution) for name in names}
     try:
         corpus = Corpus.open(workspace)

@@ -46,8 +46,8 @@ def test_broken_json_is_refused(tmp_path: Path) -> None:
 
 def test_template_begins_with_the_emotion_or_does_without() -> None:
     template = check_template("{emotion}, close-up photo of a face")
-    assert template_caption(template, "fear") == "fear, close-up photo of a face"
-    assert template_caption(template, None) == "close-up photo of a face"
+    assert template_caption(template, {"emotion": "fear"}) == "fear, close-up photo of a face"
+    assert template_caption(template, {}) == "close-up photo of a face"
 
 
 @pytest.mark.parametrize("template", ["{mood} face", "{} face", "{emotion face"])

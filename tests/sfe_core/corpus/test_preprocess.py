@@ -40,7 +40,7 @@ def test_rows_and_pictures(small_corpus: Workspace) -> None:
     row = rows["a"]
     assert row["fit_error"] < 0.04 and len(row["landmarks"]) == 136 and len(row["actions"]) == 52
     assert row["emotion"] == "happy" and row["label_AU12"] == 4.0 and row["identity"] == "1"
-    assert row["caption"] == "Happy, a woman in orange" and row["caption_source"] == "captions"
+    assert row["caption"] == "Happy, a woman in orange" and row["caption_source"] == "file"
     assert rows["b/grey"]["caption"] == "sad, close-up photo of a face"
     assert rows["c"]["caption"] == "close-up photo of a face" and rows["c"]["emotion"] is None
     assert np.isnan(rows["b/flipped"]["arousal"])
