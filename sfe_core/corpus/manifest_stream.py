@@ -1,0 +1,159 @@
+"""The manifest row by row, so that its size plays no part in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sfe_core.corpus.manifest import COLUMNS
+from sfe_core.errors import RunError
+from sfe_core.files import atomic_path
+
+Row = dict[str, Any]
+_ROWS_AT_ONCE = 256
+# Without these a row says nothing that another run could go on from.
+_NEEDED = frozenset({"key", "photo", "status", "photo_sha256", "made_with"})
+
+_FIXED_TYPES = {"Int64": pa.int64(), "float64": pa.float64()}
+
+
+def stream_manifest(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of a manifest in their order, as plain Python values, missing ones None.
+
+    Args:
+        path: the manifest; no file, a torn one, or one of an older version has no rows.
+        columns: the only ones to read; those it lacks are left out. None means all.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            known = file.schema_arrow.names
+            if not _NEEDED.issubset(known):
+                return
+            chosen = known if columns is None else [name for name in columns if name in known]
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=chosen):
+                for row in batch.to_pylist():
+                    # A missing number is NaN in files of pandas.
+                    yield {name: None if value != value else value for name, value in row.items()}
+    except (OSError, pa.ArrowException):
+        return
+
+
+def stream_groups(path: Path) -> Iterator[tuple[str, list[Row]]]:
+    """(photo, its rows) in the manifest's order, which is that of the photos' paths."""
+    for photo, rows in groupby(stream_manifest(path), key=lambda row: row["photo"]):
+        yield photo, list(rows)
+
+
+class ColumnTypes:
+    """Finds out the type of each column from the rows it is shown."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, set[str]] = {}
+
+    def see(self, row: Row) -> None:
+        """Take note of one row's values."""
+        for name, value in row.items():
+            kinds = self._found.setdefault(name, set())
+            if value is not None and value == value:
+                kinds.add(_kind(value))
+
+    def schema(self) -> pa.Schema:
+        """Every column of `COLUMNS`, then the others by name, with pandas's own metadata.
+
+        A column with values of several kinds is text.
+        """
+        extra = sorted(self._found.keys() - COLUMNS.keys())
+        fields = [pa.field(name, self._type(name)) for name in [*COLUMNS, *extra]]
+        frame = pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in COLUMNS.items()})
+        for name in extra:
+            frame[name] = pd.Series([], dtype=self._type(name).to_pandas_dtype())
+        described = pa.Schema.from_pandas(frame, preserve_index=False).metadata
+        return pa.schema(fields, metadata=described)
+
+    def _type(self, name: str) -> pa.DataType:
+        fixed = _FIXED_TYPES.get(COLUMNS.get(name, ""))
+        if fixed is not None:
+            return fixed
+        kinds = self._found.get(name, set())
+        if kinds == {"numbers"}:
+            return pa.list_(pa.float64())
+        if kinds == {"number"}:
+            return pa.float64()
+        if kinds == {"flag"}:
+            return pa.bool_()
+        return pa.string()
+
+
+class ManifestWriter:
+    """Writes a manifest in pieces; the same rows give the same bytes.
+
+    Args:
+        path: where to.
+        schema: see `ColumnTypes.schema`.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema)
+        self._held: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Append a row; keys that are no column are left out."""
+        self._held.append(row)
+        if len(self._held) == _ROWS_AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held back, and the file's end."""
+        if self._held:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        arrays = [
+            pa.array(
+                [_of_type(row.get(field.name), field.type) for row in self._held],
+                type=field.type,
+                from_pandas=True,
+            )
+            for field in self._schema
+        ]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._held = []
+
+
+def write_rows(path: Path, rows: Iterator[Row], schema: pa.Schema) -> None:
+    """Write a manifest atomically.
+
+    Raises:
+        RunError: the disk is full, or the place cannot be written.
+    """
+    with atomic_path(path) as partial:
+        try:
+            writer = ManifestWriter(partial, schema)
+            for row in rows:
+                writer.add(row)
+            writer.close()
+        except pa.ArrowException as error:
+            raise RunError(path, f"cannot be written ({error})", "report this") from error
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, Number):
+        return "number"
+    return "text" if isinstance(value, str) else "numbers"
+
+
+def _of_type(value: Any, kind: pa.DataType) -> Any:
+    if value is None or value != value:
+        return None
+    return str(value) if pa.types.is_string(kind) else value
