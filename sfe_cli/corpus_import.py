@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 HELP = with_examples(
     "Take a data set into photos/: its images as links, its labels into labels.csv, its captions "
     "into captions.json.\n\n"
-    "Known by their files: AffectNet's lists, `path,emotion` lists, one folder per class, JSON "
-    "captions. What is wrong is counted, listed in imports/, and passed over.",
+    "Known by their files: AffectNet (manual lists, eight-label arrays), `path,emotion` and action "
+    "unit tables, one folder per class (RAF-DB, FER), JSON captions, BP4D and DISFA frames, EMOCA "
+    "output trees. What is wrong is counted, listed in imports/, and passed over.",
     "sfe corpus import training.csv --images Manually_Annotated_Images  # AffectNet",
     "sfe corpus import fer2013/train --classes fer2013 --into fer2013  # a folder per class",
+    "sfe corpus import EmocaProcessed_38k  # inputs/ become photos, geometry_detail/ their meshes",
+    "sfe corpus import ActionUnit_Labels --images DISFA_frames",
     "sfe corpus import captions.json  # about photos that are in photos/ already",
 )
 
@@ -47,7 +50,10 @@ def import_data_set(
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="NAME", help="list, folders, captions.", show_default="by its files"
+            "--format",
+            metavar="NAME",
+            help="list, folders, captions, affectnet-arrays, emoca, units.",
+            show_default="by its files",
         ),
     ] = None,
     classes: Annotated[
@@ -104,6 +110,7 @@ def summary_facts(summary: ImportSummary) -> dict[str, Any]:
         "put into photos/": summary.placed,
         "labelled": summary.labelled,
         "captioned": summary.captioned,
+        "with a render": summary.renders or None,
         "emotions": summary.emotion_counts or None,
         "columns left out": summary.columns_ignored or None,
         "passed over": summary.problem_counts or None,

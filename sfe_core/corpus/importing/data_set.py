@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.given_maps import given_mesh_path
 from sfe_core.corpus.importing.entries import Problem, Problems
 from sfe_core.corpus.importing.formats import Source
 from sfe_core.corpus.importing.lists import ignored_columns
@@ -52,6 +54,7 @@ class ImportSummary:
     placed: int  # written now; the others stood there
     labelled: int
     captioned: int
+    renders: int  # that came with the images
     emotion_counts: dict[str, int]
     problem_counts: dict[str, int]
     problem_list: Path | None
@@ -73,35 +76,48 @@ def plan_import(
         source: the data set.
         images: folder of its images; by default the set's own folder, or for a list the photos
             that are in the workspace already.
-        into: sub-folder of photos/ for its images, so that two sets cannot meet.
+        into: sub-folder of photos/ for its images, so that two sets cannot meet; for a list about
+            photos in the workspace, the sub-folder it is about.
         keep_unlabelled: also take images that the list says show none of the eight emotions.
 
     Raises:
         UserError: the data set is of another form, or none of its images is there.
     """
-    folder = images or (source.path if source.brings_images else workspace.photos)
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise UserError(folder, "is no folder", "name the folder of the images with --images")
-    placing = not folder.resolve().is_relative_to(workspace.photos.resolve())
-    if into:
-        check_key(into, "--into")
-        if not placing:
-            raise UserError("--into", "the images lie in the photos folder already", "leave it out")
-    if not placing:
-        folder = workspace.photos
+    folder, prefix, placing = _image_folder(workspace, source, images, into)
     problems = Problems()
     index = ImageFolder(folder)
-    faces = match(source.read(problems), index, problems, into.strip("/"), keep_unlabelled)
+    entries = source.read(index.by_key.keys(), problems)
+    faces = match(entries, index, problems, prefix, keep_unlabelled)
     if not faces:
         counts = ", ".join(f"{n} × {kind}" for kind, n in problems.counts.items()) or "no entry"
         raise UserError(
             source.path,
-            f"brings nothing ({counts}; {len(index.by_key)} images below {folder})",
+            f"brings nothing ({counts}; {len(index.by_key)} images in {folder})",
             "name the folder of its images with --images",
         )
     ignored = ignored_columns(source.path) if source.form == "list" else []
     return ImportPlan(source, faces, placing, ignored, problems)
+
+
+def _image_folder(
+    workspace: Workspace, source: Source, images: Path | None, into: str
+) -> tuple[Path, str, bool]:
+    """Where the images are, the folder to put before their keys, and whether they must be placed.
+
+    Raises:
+        UserError: no such folder, or `into` leaves the photos folder.
+    """
+    into = check_key(into, "--into").strip("/") if into else ""
+    photos = workspace.photos
+    folder = (images or source.images or photos / into).expanduser().resolve()
+    if not folder.is_dir():
+        raise UserError(folder, "is no folder", "name the folder of the images with --images")
+    if not folder.is_relative_to(photos.resolve()):
+        return folder, into, True
+    within = folder.relative_to(photos.resolve()).as_posix()
+    if into and within != into:
+        raise UserError("--into", "the images lie in the photos folder already", "leave it out")
+    return folder, "" if within == "." else within, False
 
 
 def carry_out(
@@ -123,6 +139,7 @@ def carry_out(
     faces, placed = dict(plan.faces), 0
     if plan.placing:
         faces, placed = _place_all(workspace, plan, way, reporter)
+    renders = _place_meshes(workspace, faces, way)
     config = workspace.config.photos
     labels = {key: face.labels for key, face in faces.items() if face.labels}
     captions = {key: face.caption for key, face in faces.items() if face.caption}
@@ -139,6 +156,7 @@ def carry_out(
         placed=placed,
         labelled=len(labels),
         captioned=len(captions),
+        renders=renders,
         emotion_counts=dict(emotions.most_common()),
         problem_counts=plan.problems.counts,
         problem_list=_write_problems(workspace, plan),
@@ -166,6 +184,19 @@ def _place_all(
             continue
         faces[key] = face
     return faces, placed
+
+
+def _place_meshes(workspace: Workspace, faces: Mapping[str, Face], way: Way) -> int:
+    """Put renders that came with the images where preprocess looks for them; how many there are."""
+    meshes = {key: face.mesh for key, face in faces.items() if face.mesh}
+    for key, mesh in meshes.items():
+        target = given_mesh_path(workspace.corpus, key)
+        try:
+            place(mesh, target, way)
+        except OccupiedError:
+            target.unlink()
+            place(mesh, target, way)
+    return len(meshes)
 
 
 def _write_problems(workspace: Workspace, plan: ImportPlan) -> Path | None:

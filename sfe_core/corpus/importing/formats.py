@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from sfe_core.corpus.importing.affectnet_arrays import (
+    is_affectnet_arrays,
+    read_affectnet_arrays,
+)
 from sfe_core.corpus.importing.caption_json import read_caption_json
 from sfe_core.corpus.importing.class_folders import read_class_folders
 from sfe_core.corpus.importing.classes import check_scheme
+from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.lists import read_list
+from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
+from sfe_core.corpus.layout import INPUTS
 from sfe_core.errors import UserError
 
-Form = Literal["list", "folders", "captions"]
+Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units"]
 
 
 @dataclass(frozen=True)
@@ -26,16 +33,29 @@ class Source:
     scheme: str | None = None
 
     @property
-    def brings_images(self) -> bool:
-        """Whether it is a folder of images, rather than a list about them."""
-        return self.form == "folders"
+    def images(self) -> Path | None:
+        """The folder of the images that it brings; None for lists about images elsewhere."""
+        if self.form == "emoca":
+            return self.path / INPUTS
+        return self.path if self.form in ("folders", "affectnet-arrays") else None
 
-    def read(self, problems: Problems) -> Iterator[Entry]:
-        """Its entries; what cannot be used goes to `problems`."""
+    def read(self, image_keys: Collection[str], problems: Problems) -> Iterator[Entry]:
+        """Its entries; what cannot be used goes to `problems`.
+
+        Args:
+            image_keys: paths of the images without suffix, for forms that name frames instead.
+            problems: takes what cannot be used.
+        """
         if self.form == "list":
             return read_list(self.path, self.scheme or "affectnet", problems)
         if self.form == "captions":
             return read_caption_json(self.path, problems)
+        if self.form == "affectnet-arrays":
+            return read_affectnet_arrays(self.path, problems)
+        if self.form == "emoca":
+            return read_emoca_tree(self.path, problems)
+        if self.form == "units":
+            return read_unit_sequences(self.path, image_keys, problems)
         return read_class_folders(self.path, self.scheme, problems)
 
 
@@ -59,11 +79,24 @@ def find_source(path: Path, form: str | None, scheme: str | None) -> Source:
         return Source(path, _form_of(path), scheme)
     for known in get_args(Form):
         if form == known:
+            _check_kind(path, known)
             return Source(path, known, scheme)
     raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(get_args(Form))}")
 
 
+def _check_kind(path: Path, form: Form) -> None:
+    """Refuse a folder for a form that is a file, and the other way round."""
+    is_file_form = form in ("list", "captions")
+    if path.is_dir() == is_file_form:
+        wanted, found = ("file", "folder") if is_file_form else ("folder", "file")
+        raise UserError(path, f"is a {found}", f"--format {form} reads a {wanted}")
+
+
 def _form_of(path: Path) -> Form:
     if path.is_dir():
-        return "folders"
+        if is_emoca_tree(path):
+            return "emoca"
+        if is_affectnet_arrays(path):
+            return "affectnet-arrays"
+        return "units" if is_unit_sequences(path) else "folders"
     return "captions" if path.suffix.lower() == ".json" else "list"

@@ -179,22 +179,33 @@ def _labels(cells: list[str], columns: _Columns, scheme: str) -> dict[str, str]:
         emotion = read_class(cells[columns.emotion], scheme)
         labels["emotion"] = emotion or ""
     for name, place in columns.numbers.items():
-        value = _number_or_nan(cells[place])
-        if name not in ("valence", "arousal"):
-            if not math.isnan(value) and value >= 0:
+        if name in _BOX_COLUMNS:
+            if _number_or_nan(cells[place]) >= 0:
                 labels[name] = cells[place]
-            continue
-        if cells[place] and math.isnan(value) and cells[place].lower() != "nan":
-            raise WrongLabelError(f"{name} {cells[place]!r} is no number")
-        if math.isnan(value) or value == _NO_AFFECT:
-            continue
-        if not -1.0 <= value <= 1.0:
-            raise WrongLabelError(f"{name} {value:g} is not in -1 to 1")
-        labels[name] = cells[place]
+        else:
+            labels |= read_affect_cell(name, cells[place])
     labels |= {name: cells[place] for name, place in columns.texts.items() if cells[place]}
     for name, place in columns.units.items():
         labels |= read_unit_cell(name, cells[place])
     return labels
+
+
+def read_affect_cell(column: str, text: str) -> dict[str, str]:
+    """The cell of valence or arousal: empty where it is blank, nan or AffectNet's -2.
+
+    Raises:
+        WrongLabelError: no number, or not in -1 to 1.
+    """
+    if not text or text.lower() == "nan":
+        return {}
+    value = _number_or_nan(text)
+    if math.isnan(value):
+        raise WrongLabelError(f"{column} {text!r} is no number")
+    if value == _NO_AFFECT:
+        return {}
+    if not -1.0 <= value <= 1.0:
+        raise WrongLabelError(f"{column} {value:g} is not in -1 to 1")
+    return {column: text}
 
 
 def read_unit_cell(column: str, text: str) -> dict[str, str]:
