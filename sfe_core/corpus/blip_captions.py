@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sfe_core.corpus.captioning import names_blip
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.manifest import OK
 from sfe_core.errors import RunError, UserError
-from sfe_core.files import sha256_file, sha256_json
+from sfe_core.files import sha256_folder
 from sfe_core.reporting import Reporter
 
 FILE = "blip_captions.jsonl"
@@ -144,12 +145,18 @@ class _Describer:
 
 
 def _identify(folder: Path) -> str:
-    """Hash of the model's configuration, and the names and sizes of its files."""
-    config = folder / "config.json"
-    if not config.is_file():
+    """Hash of the model's files; a folder without config.json is no model."""
+    if not (folder / "config.json").is_file():
         raise UserError(folder, "holds no config.json", "name the folder of a BLIP model")
-    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir() if path.is_file())
-    return sha256_json([sha256_file(config), sizes])[:16]
+    stats = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return _hash(folder, tuple((str(path), stat.st_size, stat.st_mtime) for path, stat in stats))
+
+
+@lru_cache(maxsize=4)
+def _hash(folder: Path, stats: tuple[tuple[str, int, float], ...]) -> str:
+    """The hash itself: a gigabyte takes seconds, and is asked for several times in a run."""
+    del stats  # part of the cache's key: changed files are hashed anew
+    return sha256_folder(folder)[:16]
 
 
 def _read(path: Path, model: str) -> Iterator[tuple[str, str]]:
