@@ -31,6 +31,9 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
         + DEPTH_ASSETS[config.preprocess.depth]
         + RECONSTRUCTION_ASSETS[config.preprocess.reconstruction]
     )
+    sources = [name.strip() for part in config.captions.sources for name in part.split("|")]
+    if "blip" in sources:
+        preprocess += (config.captions.blip_model,)
     train: tuple[str, ...] = (config.model.base,)
     if loss.valence or loss.arousal or loss.expression:
         train += (loss.emotion_network,)
