@@ -67,21 +67,22 @@ def grid_normals(points: Tensor) -> Tensor:
     Returns:
         [B, 3, S, S]; 0 in the border of 5 rows and 2 columns, as nothing is spanned there.
     """
-    rows = slice(_MARGIN_ROWS, points.shape[2] - _MARGIN_ROWS)
-    columns = slice(_MARGIN_COLUMNS, points.shape[3] - _MARGIN_COLUMNS)
-    inner = points[:, :, rows, columns]
+    # Vectors last: cross products and lengths are several times as fast so.
+    points = points.permute(0, 2, 3, 1).contiguous()
     sums = torch.zeros_like(points)
-    view = sums[:, :, rows, columns]
+    rows = slice(_MARGIN_ROWS, points.shape[1] - _MARGIN_ROWS)
+    columns = slice(_MARGIN_COLUMNS, points.shape[2] - _MARGIN_COLUMNS)
+    inner, inner_sums = points[:, rows, columns], sums[:, rows, columns]
     here, next_one = slice(None, -1), slice(1, None)
     a, b, c, d = (here, here), (here, next_one), (next_one, here), (next_one, next_one)
     # From each corner's own edges, as in `mesh_normals`; the squares are small enough for the
     # rounding of one shared cross product to show.
     for triangle in ((a, c, b), (b, c, d)):
-        corners = [inner[:, :, place[0], place[1]] for place in triangle]
-        for k, place in enumerate(triangle):
+        corners = [inner[:, row, column] for row, column in triangle]
+        for k, (row, column) in enumerate(triangle):
             after, before = corners[(k + 1) % 3] - corners[k], corners[(k + 2) % 3] - corners[k]
-            view[:, :, place[0], place[1]] += torch.linalg.cross(after, before, dim=1)
-    return F.normalize(sums, dim=1, eps=_NORMAL_EPSILON_M2)
+            inner_sums[:, row, column] += torch.linalg.cross(after, before)
+    return F.normalize(sums, dim=-1, eps=_NORMAL_EPSILON_M2).permute(0, 3, 1, 2)
 
 
 class DetailGeometry(nn.Module):

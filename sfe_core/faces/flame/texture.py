@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class AlbedoModel(nn.Module):
             if names is None:
                 raise UserError(path, f"holds {', '.join(stored.files)}, not MU and PC", remedy)
             mean, basis = stored[names[0]], stored[names[1]]
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, AttributeError, BadZipFile) as error:
             raise UserError(path, f"cannot be read ({error})", remedy) from error
         components = basis.shape[-1]
         side = int((mean.size // 3) ** 0.5)

@@ -100,9 +100,13 @@ class UvAtlas(nn.Module):
 
     def to_uv(self, values: Tensor) -> Tensor:
         """Vertex values [B, V, C] as UV maps [B, C, S, S]; 0 outside the unwrapping."""
-        picked = values[:, self.corners]
-        mixed = (picked * self.weights[..., None].to(values.dtype)).sum(2)
-        return mixed.transpose(1, 2).unflatten(2, (self.size, self.size))
+        weights = self.weights.to(values.dtype)
+        # Corner by corner, without a [B, S², 3, C] array, is several times as fast.
+        a, b, c = (
+            values.index_select(1, self.corners[:, k]) * weights[:, k, None] for k in range(3)
+        )
+        mixed = (a + b + c).transpose(1, 2).contiguous()
+        return mixed.unflatten(2, (self.size, self.size))
 
     def grid(self, raster: Raster) -> Floats:
         """Where each pixel lies in the UV map: [H, W, 2], x right and y down in [-1, 1].

@@ -1,0 +1,152 @@
+"""Displaced surfaces: normals against closed forms and trimesh, dense mesh, masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from sfe_core.errors import UserError
+from sfe_core.faces.flame.detail import (
+    DetailGeometry,
+    grid_normals,
+    load_dense_template,
+    load_fixed_displacement,
+    load_uv_mask,
+    mesh_normals,
+)
+from sfe_core.faces.flame.files import FACE_EYE_MASK, FACE_MASK
+from sfe_core.faces.flame.model import Flame
+from sfe_core.faces.flame.uv import HeadTemplate, load_head_template
+
+
+@pytest.fixture(scope="module")
+def detail(flame_folder: Path) -> DetailGeometry:
+    return DetailGeometry.load(flame_folder)
+
+
+def smooth_displacement(metres: float) -> torch.Tensor:
+    coarse = torch.randn(1, 1, 8, 8, generator=torch.manual_seed(3))
+    size = (256, 256)
+    return metres * torch.nn.functional.interpolate(coarse, size, mode="bicubic")
+
+
+def test_mesh_normals_agree_with_trimesh(flame: Flame) -> None:
+    mesh = trimesh.Trimesh(flame.v_template.numpy(), flame.faces.numpy(), process=False)
+    across = np.cross(*np.moveaxis(mesh.triangles[:, 1:] - mesh.triangles[:, :1], 1, 0))
+    sums = np.zeros_like(mesh.vertices)
+    np.add.at(sums, mesh.faces.ravel(), np.repeat(across, 3, axis=0))
+    exact = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    found = mesh_normals(flame.v_template[None], flame.faces)[0].numpy()
+    assert np.abs(found - exact).max() < 1e-4
+    assert (found * flame.v_template.numpy()).sum(1).mean() > 0.05  # outwards
+
+
+def test_grid_normals_of_a_sphere_are_its_radii() -> None:
+    lines = torch.linspace(-0.07, 0.07, 64)
+    x, y = lines.expand(64, 64), -lines[:, None].expand(64, 64)
+    points = torch.stack([x, y, (0.1**2 - x**2 - y**2).sqrt()])[None]
+    found = grid_normals(points.double())
+    inner = (slice(None), slice(None), slice(6, -6), slice(3, -3))
+    assert (found[inner] - points[inner] / 0.1).abs().max() < 2e-3
+    assert not found[:, :, :5].any() and not found[:, :, :, -2:].any()  # the border
+
+
+def test_grid_normals_agree_with_a_mesh_of_the_same_squares() -> None:
+    points = torch.randn(1, 3, 20, 16, dtype=torch.float64, generator=torch.manual_seed(0))
+    number = np.arange(20 * 16).reshape(20, 16)[5:-5, 2:-2]
+    a, b, c, d = number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]
+    faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))])
+    flat = points[0].reshape(3, -1).T[None]
+    exact = mesh_normals(flat, torch.tensor(faces))[0].T.reshape(3, 20, 16)
+    assert torch.allclose(grid_normals(points)[0], exact, atol=1e-12)
+
+
+def test_without_displacement_the_detail_is_the_coarse_surface(
+    flame_folder: Path, flame: Flame
+) -> None:
+    template = load_head_template(flame_folder)
+    bare = DetailGeometry(template, np.ones((256, 256)), np.zeros((256, 256)))
+    found = bare.normals(flame.v_template[None], torch.zeros(1, 1, 256, 256))[0]
+    coarse = bare.atlas.to_uv(mesh_normals(flame.v_template[None], flame.faces))[0]
+    radius = np.linalg.norm((np.indices((256, 256)) - 127.5) / 128 / 0.92, axis=0)
+    deep = torch.tensor(radius < 0.9)
+    cosine = torch.cosine_similarity(found, coarse, dim=0)[deep]
+    assert cosine.mean() > 0.998 and cosine.min() > 0.9  # facets against smooth normals
+
+
+def test_bumps_tilt_the_normals_as_their_slope_says() -> None:
+    """On a flat patch moved by z = h sin(kx) the normal is (-hk cos kx, 0, 1), made unit."""
+    side, metres, height, waves = 128, 0.1, 0.001, 3
+    corners = np.array([[0, 0, 0], [metres, 0, 0], [metres, metres, 0], [0, metres, 0]])
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    patch = HeadTemplate(corners, faces, uv, faces)
+    flat = np.zeros((side, side))
+    x = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    turns = 2 * torch.pi * waves
+    bump = (height * torch.sin(turns * x)).expand(1, 1, side, side)
+    vertices = torch.tensor(corners[None])
+    found = DetailGeometry(patch, np.ones((side, side)), flat).double().normals(vertices, bump)
+    slope = height * turns / metres * torch.cos(turns * x)
+    exact = torch.stack([-slope, 0 * slope, 1 + 0 * slope]) / (1 + slope**2).sqrt()
+    assert (found[0, :, 64, 8:-8] - exact[:, 8:-8]).abs().max() < 2e-3
+    # A displacement that is masked out tilts nothing, the fixed one does.
+    masked = DetailGeometry(patch, flat, flat).double().normals(vertices, bump)
+    assert (masked[0, 2, 8:-8, 8:-8] - 1).abs().max() < 1e-9
+    fixed = DetailGeometry(patch, flat, bump[0, 0].numpy()).double()
+    assert torch.allclose(fixed.normals(vertices, 0 * bump), found, atol=1e-7)
+
+
+def test_deca_keeps_the_coarse_normals_outside_the_mask(
+    flame_folder: Path, flame: Flame, detail: DetailGeometry
+) -> None:
+    deca = DetailGeometry.load(flame_folder, coarse_outside=True)
+    bump = smooth_displacement(0.002)
+    vertices = flame.v_template[None]
+    ours, theirs = detail.normals(vertices, bump)[0], deca.normals(vertices, bump)[0]
+    inside = detail.face_mask > 0
+    coarse = detail.atlas.to_uv(mesh_normals(vertices, detail.faces))[0]
+    assert torch.equal(ours[:, inside], theirs[:, inside])
+    assert torch.equal(theirs[:, ~inside], coarse[:, ~inside])
+    assert (ours - theirs)[:, ~inside & detail.atlas.inside].abs().max() > 1e-3
+
+
+def test_dense_mesh_lies_on_the_head_moved_along_its_normals(
+    flame_folder: Path, flame: Flame
+) -> None:
+    dense = load_dense_template(flame_folder)
+    vertices = flame.v_template.numpy().astype(float)
+    normals = mesh_normals(flame.v_template[None], flame.faces)[0].numpy().astype(float)
+    still, faces = dense.displace(vertices, normals, np.zeros((256, 256)))
+    moved, _ = dense.displace(vertices, normals, np.full((256, 256), 0.003))
+    assert len(still) == len(dense.rows) > 35_000 and faces.max() < len(still)
+    assert np.allclose(np.linalg.norm(moved - still, axis=1), 0.003, atol=1e-6)
+    coarse = trimesh.Trimesh(vertices, flame.faces.numpy(), process=False)
+    _, distance, _ = trimesh.proximity.closest_point_naive(coarse, still[:40])
+    assert distance.max() < 1e-6
+    marked = np.arange(256 * 256).reshape(256, 256, 1)
+    assert (dense.colours(marked)[:, 0] == dense.rows * 256 + dense.columns).all()
+
+
+def test_masks_are_read_and_fitted_to_the_size(flame_folder: Path) -> None:
+    eye, face = (load_uv_mask(flame_folder, f, 256) for f in (FACE_EYE_MASK, FACE_MASK))
+    assert set(np.unique(eye)) == {0.0, 1.0} and eye.sum() < face.sum()
+    assert (load_uv_mask(flame_folder, FACE_MASK, 128) == face[::2, ::2]).all()
+
+
+def test_bad_files_are_told(tmp_path: Path, flame_folder: Path) -> None:
+    with pytest.raises(UserError, match="fixed_displacement_256"):
+        load_fixed_displacement(tmp_path)
+    np.save(tmp_path / "fixed_displacement_256.npy", np.zeros((256, 3)))
+    with pytest.raises(UserError, match="not a square"):
+        load_fixed_displacement(tmp_path)
+    (tmp_path / "uv_face_eye_mask.png").write_text("no picture")
+    with pytest.raises(UserError, match="is no picture"):
+        load_uv_mask(tmp_path, FACE_EYE_MASK, 256)
+    np.save(tmp_path / "texture_data_256.npy", np.array({"f": 1}, dtype=object))
+    with pytest.raises(UserError, match="valid_pixel_ids"):
+        load_dense_template(tmp_path)
