@@ -3,9 +3,8 @@
 Started N-fold by `launch`, through accelerate or torchrun. OPTIONS is JSON:
 `{"options": {fields of TrainOptions}, "config": {a whole configuration}}`, both may be left out.
 
-It tells of itself in lines on its standard output, which the launcher reads: `EVENT_MARK` and a
-JSON list of the event's name and arguments. Only the first process tells of progress; all tell of
-their errors.
+It tells of itself in events (`worker_events`). Only the first process tells of progress; all tell
+of their errors.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +21,9 @@ from sfe_core.config.loading import load_workspace
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import SfeError
-from sfe_core.reporting import Reporter, Task
+from sfe_core.reporting import Reporter
 from sfe_core.training.options import TrainOptions, TrainSummary
-
-EVENT_MARK = "@sfe "
-
-
-def tell(event: str, *arguments: Any) -> None:
-    """Write an event for the launcher."""
-    sys.stdout.write(f"{EVENT_MARK}{json.dumps([event, *arguments])}\n")
-    sys.stdout.flush()
-
-
-class _ToldTask:
-    def advance(self, count: int = 1, note: str = "") -> None:
-        tell("advance", count, note)
-
-
-class TellingReporter(Reporter):
-    """Passes everything on as events; one task is open at a time."""
-
-    @contextmanager
-    def task(self, title: str, total: int | None = None) -> Iterator[Task]:
-        """See `Reporter.task`."""
-        tell("open", title, total)
-        yield _ToldTask()
-        tell("close")
-
-    def say(self, message: str) -> None:
-        """See `Reporter.say`."""
-        tell("say", message)
-
-    def warn(self, message: str) -> None:
-        """See `Reporter.warn`."""
-        tell("warn", message)
+from sfe_core.worker_events import TellingReporter, tell, tell_error
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
         summary = train(workspace, options, TellingReporter() if first else Reporter())
     except SfeError as error:
-        tell("error", error.exit_code, error.where, error.problem, error.remedy)
+        tell_error(error)
         return error.exit_code
     if first:
         tell("done", summary_to_json(summary))

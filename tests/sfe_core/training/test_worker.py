@@ -7,7 +7,8 @@ import json
 import pytest
 
 from sfe_core.training.runlog import read_metrics
-from sfe_core.training.worker import EVENT_MARK, main, summary_from_json
+from sfe_core.training.worker import main, summary_from_json
+from sfe_core.worker_events import EVENT_MARK
 
 
 def events(text: str) -> list[list]:

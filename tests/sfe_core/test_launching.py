@@ -1,0 +1,181 @@
+"""Workers under a launcher: the command lines, what comes back, and how they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from filelock import FileLock
+
+import sfe_core
+from sfe_core import launching
+from sfe_core.errors import RunError, UserError
+from sfe_core.launching import config_folder, follow, launcher_argv, launcher_env
+from sfe_core.reporting import Reporter
+
+MODULE = "sfe_core.training.worker"
+
+
+class Listener(Reporter):
+    """Keeps the titles of tasks, how far they came, and what was said."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+        self.lines: list[str] = []
+
+    @contextmanager
+    def task(self, title, total=None):
+        self.done[title] = 0
+
+        class Bar:
+            def advance(bar, count=1, note=""):
+                self.done[title] += count
+
+        yield Bar()
+
+    def say(self, message):
+        self.lines.append(message)
+
+
+def test_several_gpus_go_through_accelerate():
+    argv = launcher_argv(MODULE, "cuda", 3, ["work", "{}"])
+    assert argv == [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        f"--config_file={config_folder() / 'multi-gpu.yaml'}",
+        "--num_processes=3",
+        "--module",
+        "sfe_core.training.worker",
+        "work",
+        "{}",
+    ]
+
+
+def test_several_cpu_processes_go_through_torchrun():
+    argv = launcher_argv(MODULE, "cpu", 2, ["work", "{}"])
+    assert argv == [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "-m",
+        "sfe_core.training.worker",
+        "work",
+        "{}",
+    ]
+
+
+def test_accelerate_reads_its_command_line_as_meant():
+    from accelerate.commands.launch import launch_command_parser
+
+    argv = launcher_argv(MODULE, "cuda", 2, ["a folder", '{"options": {}}'])
+    parsed = launch_command_parser().parse_args(argv[3:])
+    assert (parsed.num_processes, parsed.module) == (2, True)
+    assert parsed.training_script == "sfe_core.training.worker"
+    assert parsed.training_script_args == ["a folder", '{"options": {}}']
+
+
+def test_environment_of_workers(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    on_cpu = launcher_env("cpu", 2, {"PYTHONPATH": "/elsewhere", "HOME": "/h"})
+    assert on_cpu["ACCELERATE_USE_CPU"] == "true" and on_cpu["OMP_NUM_THREADS"] == "4"
+    root = str(Path(sfe_core.__file__).parents[1])
+    assert on_cpu["PYTHONPATH"].startswith(root) and on_cpu["PYTHONPATH"].endswith("/elsewhere")
+    assert on_cpu["HOME"] == "/h"
+    assert launcher_env("cpu", 2, {"OMP_NUM_THREADS": "1"})["OMP_NUM_THREADS"] == "1"
+    assert "ACCELERATE_USE_CPU" not in launcher_env("cuda", 2, {})
+
+
+@pytest.mark.parametrize("path", sorted(config_folder().rglob("*.yaml")), ids=lambda p: p.name)
+def test_every_topology_file_is_one_accelerate_accepts(path):
+    config = load_config_from_file(str(path))
+    assert config.num_processes == (2 if path.name == "multi-gpu.yaml" else 1)
+    assert config.use_cpu == (path.name == "single-cpu.yaml")
+
+
+def test_topology_files_are_found_inside_a_wheel_too(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "sfe_core"
+    (package / "accelerate_configs").mkdir(parents=True)
+    monkeypatch.setattr(launching.sfe_core, "__file__", str(package / "__init__.py"))
+    with pytest.raises(RunError, match="accelerate_configs.*install sfe again"):
+        config_folder()
+    (package / "accelerate_configs" / "multi-gpu.yaml").write_text("x: 1\n")
+    assert config_folder() == package / "accelerate_configs"
+
+
+def test_events_and_errors_of_a_worker_come_back():
+    script = (
+        "import sys\n"
+        "from sfe_core.worker_events import tell, TellingReporter\n"
+        "print('noise of a library')\n"
+        "reporter = TellingReporter()\n"
+        "with reporter.task('Training', 2) as task:\n"
+        "    task.advance(2, 'loss 1')\n"
+        "reporter.say('hello')\n"
+        "tell('error', 2, 'here', 'wrong', 'fix it')\n"
+        "sys.exit(2)\n"
+    )
+    listener = Listener()
+    environment = launcher_env("cpu", 1, {})
+    with pytest.raises(UserError, match="here: wrong; fix it"):
+        follow([sys.executable, "-c", script], environment, listener, "worker")
+    assert listener.done == {"Training": 2} and listener.lines == ["hello"]
+
+
+def test_a_worker_that_dies_leaves_its_last_words():
+    script = "import sys; sys.stderr.write('out of memory\\n'); sys.exit(9)"
+    with pytest.raises(RunError, match="code 9: out of memory"):
+        environment = launcher_env("cpu", 1, {})
+        follow([sys.executable, "-c", script], environment, Reporter(), "worker")
+
+
+def test_result_and_progress_without_a_task_of_their_own_come_back():
+    script = (
+        "from sfe_core.worker_events import ToldTask, tell\n"
+        "ToldTask().advance(3)\n"
+        "tell('done', {'rows': 3})\n"
+    )
+    listener = Listener()
+    with listener.task("shards", 3) as task:
+        argv = [sys.executable, "-c", script]
+        result = follow(argv, launcher_env("cpu", 1, {}), listener, "worker", task)
+    assert result == {"rows": 3} and listener.done == {"shards": 3}
+
+
+def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
+    worker = (
+        "import sys, time\n"
+        "from filelock import FileLock\n"
+        "from sfe_core.worker_events import end_with_launcher, tell\n"
+        "lock = FileLock(sys.argv[1])\n"
+        "lock.acquire(timeout=0)\n"
+        "end_with_launcher()\n"
+        "tell('say', 'ready')\n"
+        "time.sleep(60)\n"
+    )
+    parent = (
+        "import os, sys\n"
+        "from sfe_core.launching import follow\n"
+        "from sfe_core.reporting import Reporter\n"
+        "class Killed(Reporter):\n"
+        "    def say(self, message):\n"
+        "        print(message, flush=True)\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "follow([sys.executable, '-c', *sys.argv[1:]], os.environ, Killed(), 'worker')\n"
+    )
+    lock = tmp_path / "held by the worker"
+    process = subprocess.run(
+        [sys.executable, "-c", parent, worker, str(lock)],
+        env=launcher_env("cpu", 1, dict(os.environ)),
+        capture_output=True,
+        timeout=60,
+    )
+    assert process.returncode == -9 and process.stdout == b"ready\n"
+    FileLock(lock).acquire(timeout=20).lock.release()
