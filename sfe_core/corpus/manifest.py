@@ -39,6 +39,8 @@ COLUMNS: dict[str, str] = {
     "width": "Int64",  # of the photo after its EXIF rotation, pixels
     "height": "Int64",
     "face_count": "Int64",
+    "face_scores": "object",  # the detector's score of every face, largest face first
+    "face_number": "Int64",  # 1, or with face_choice all the place among the photo's faces
     "detection_score": "float64",
     "box": "object",  # left, top, right, bottom in photo pixels
     "landmarks": "object",  # 68 × (x, y), photo pixels
@@ -49,8 +51,8 @@ COLUMNS: dict[str, str] = {
     "yaw": "float64",  # of the fitted head, degrees
     "pitch": "float64",
     "roll": "float64",
-    "identity_fit": "object",  # coefficients of the fitted head, standard deviations
-    "actions": "object",  # 52 facial actions in [0, 1]
+    "identity_fit": "object",  # coefficients of Anny's head, standard deviations; else see codes/
+    "actions": "object",  # its 52 facial actions in [0, 1]
     "depth_unit": "object",
     "depth_low": "float64",  # what depth value 0 and 65535 mean, in depth_unit
     "depth_high": "float64",
@@ -59,6 +61,18 @@ COLUMNS: dict[str, str] = {
     "depth_sha256": "object",
     "mesh_sha256": "object",
     "canvas_sha256": "object",
+    # Of artefacts that not every configuration has, see `artefacts.ARTEFACTS`.
+    "geometry_coarse_sha256": "object",
+    "codes_sha256": "object",
+    "full_landmarks_sha256": "object",
+    "full_depth_sha256": "object",
+    "full_mesh_sha256": "object",
+    "full_geometry_coarse_sha256": "object",
+    "overlay_sha256": "object",
+    "meshes_sha256": "object",
+    "normals_sha256": "object",
+    "albedo_sha256": "object",
+    "lambertian_sha256": "object",
     "sharpness": "float64",  # of the pictures, see quality.measure_pictures
     "mesh_coverage": "float64",
     "landmarks_on_mesh": "float64",
@@ -77,6 +91,19 @@ COLUMNS: dict[str, str] = {
 # Columns that a manifest may lack; they are read as missing values.
 OPTIONAL = frozenset(
     {
+        "face_scores",
+        "face_number",
+        "geometry_coarse_sha256",
+        "codes_sha256",
+        "full_landmarks_sha256",
+        "full_depth_sha256",
+        "full_mesh_sha256",
+        "full_geometry_coarse_sha256",
+        "overlay_sha256",
+        "meshes_sha256",
+        "normals_sha256",
+        "albedo_sha256",
+        "lambertian_sha256",
         "made_with",
         "sharpness",
         "mesh_coverage",

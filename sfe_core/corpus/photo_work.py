@@ -1,4 +1,4 @@
-"""One photo into the corpus: what a preprocess worker does, with no shared state.
+"""Photos into the corpus: what a preprocess worker does, with no shared state.
 
 Workers import no torch unless a backend needs it, so that they start fast and stay small.
 """
@@ -6,42 +6,57 @@ Workers import no torch unless a backend needs it, so that they start fast and s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sfe_core.config.model import PreprocessConfig
-from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, artefact
+from sfe_core.corpus.artefact_writing import write_artefact
+from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, has_detail
+from sfe_core.corpus.face_scene import CONTENTS, NEEDS_DEPTH, FaceScene
+from sfe_core.corpus.given_maps import read_given_mesh
 from sfe_core.corpus.manifest import OK
+from sfe_core.corpus.quality import measure_pictures
 from sfe_core.errors import SfeError
-from sfe_core.faces.crop import CropTransform, crop, crop_square, paste
+from sfe_core.faces.crop import crop_square
 from sfe_core.faces.decoding import UndecodableError, decode_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
-from sfe_core.faces.detection import Detector, Face, choose_face, load_detector
-from sfe_core.faces.fitting import HeadFit, fit_heads
-from sfe_core.faces.head import HeadModel
-from sfe_core.faces.landmark_drawing import draw_landmarks
-from sfe_core.faces.rendering import Camera, Raster, raycast, shade_grey
-from sfe_core.files import atomic_path
+from sfe_core.faces.detection import Detector, Face, choose_faces, load_detector
+from sfe_core.faces.reconstruction import Reconstruction, Reconstructor, load_reconstructor
 
 Row = dict[str, Any]
 Pixels = NDArray[np.uint8]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+# Photos held decoded at a time by `work`: at most so many, of at most so many pixels together.
+_BATCH_PHOTOS = 16
+_BATCH_PIXELS = 32_000_000
 
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """A photo to take in."""
+    """A photo to take in.
+
+    Attributes:
+        photo: path below photos/, with extension.
+        key: its key; with face_choice all that of its first face.
+        sha256: of its bytes as last seen; "" where not known.
+        wanted: the artefact kinds to write; None means all of the configuration.
+        known: faces found and chosen before, in order; detection is then skipped.
+    """
 
     path: Path
-    photo: str  # path below photos/, with extension
+    photo: str
     key: str
     sha256: str
+    wanted: frozenset[str] | None = None
+    known: tuple[Face, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +70,23 @@ class WorkOrder:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A face on its way from detection to its pictures; holds the crop, not the photo."""
+class DecodedPhoto:
+    """A photo ready for the models, or why it is not."""
 
     job: PhotoJob
+    sha256: str  # of the bytes that were read; "" where they could not be
+    pixels: Pixels | None  # [H, W, 3] RGB; None where it cannot be used
+    status: str = OK
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A face on its way from detection to its pictures."""
+
+    photo: DecodedPhoto
     row: Row
     face: Face
-    transform: CropTransform
-    crop: Pixels  # [S, S, 3]
 
 
 class _SkippedPhotoError(Exception):
@@ -74,77 +98,187 @@ class _SkippedPhotoError(Exception):
 
 
 @lru_cache(maxsize=2)
-def _tools(config: PreprocessConfig) -> tuple[Detector, DepthBackend]:
+def _tools(config: PreprocessConfig) -> tuple[Detector, Reconstructor, DepthBackend]:
     """The models, loaded once per process."""
-    return load_detector(config.detector, config.min_face_px), load_depth(config.depth)
+    return (
+        load_detector(config.detector, config.min_face_px, config.box_detector),
+        load_reconstructor(config.reconstruction),
+        load_depth(config.depth, config.depth_input),
+    )
+
+
+def decode_job(job: PhotoJob, config: PreprocessConfig) -> DecodedPhoto:
+    """Read and decode one photo; what is wrong with it becomes its status. Safe in threads."""
+    sha256 = ""
+    try:
+        content = job.path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        return DecodedPhoto(job, sha256, decode_photo(content, config.max_megapixels))
+    except OSError as error:
+        return DecodedPhoto(job, sha256, None, "unreadable", str(error.strerror))
+    except UndecodableError as error:
+        return DecodedPhoto(job, sha256, None, error.status, error.reason)
 
 
 def work(order: WorkOrder) -> list[Row]:
-    """Take the photos of an order into the corpus.
+    """Decode the photos of an order and take them in, see `take_in`.
 
-    Memory holds one decoded photo at a time, and the crops of the order.
+    Memory holds a few decoded photos at a time, whatever the order's length.
+    """
+    rows: list[Row] = []
+    batch: list[DecodedPhoto] = []
+    for job in order.jobs:
+        batch.append(decode_job(job, order.config))
+        pixels = sum(photo.pixels.size // 3 for photo in batch if photo.pixels is not None)
+        if len(batch) == _BATCH_PHOTOS or pixels > _BATCH_PIXELS:
+            rows += take_in(batch, order)
+            batch = []
+    return rows + take_in(batch, order)
+
+
+def take_in(photos: Sequence[DecodedPhoto], order: WorkOrder) -> list[Row]:
+    """Take decoded photos of an order into the corpus: detect, reconstruct, draw, write.
+
+    Every model sees all of them together; what becomes of one does not depend on the others.
+
+    Args:
+        photos: as many as may be held in memory.
+        order: theirs.
 
     Returns:
-        One manifest row per photo, in the order of the jobs, without labels, caption and split.
+        Manifest rows in the order of the photos, at least one each and, with face_choice all,
+        one per face (keys `key`, `key#2`, …), without labels, caption and split. Where a job
+        wants only some artefacts, a row has only their columns and those of the face.
 
     Raises:
         SfeError: something that concerns all photos: a missing model, a full disk.
     """
-    _tools(order.config)
-    rows: dict[str, Row] = {}
+    detector, reconstructor, depth = _tools(order.config)
+    rows: dict[str, list[Row]] = {photo.job.photo: [] for photo in photos}
     found: list[_Found] = []
-    for job in order.jobs:
-        result = _guarded(job, order, lambda job=job: _find(job, order))
-        if isinstance(result, _Found):
-            found.append(result)
+    for photo, faces in zip(photos, _detect(photos, detector), strict=True):
+        result = _guarded(lambda photo=photo, faces=faces: _choose(photo, faces, order))
+        if isinstance(result, list):
+            found += result
         else:
-            rows[job.photo] = result
-    if found:
-        fits = fit_heads(np.stack([item.face.landmarks for item in found]))
-        for place, item in enumerate(found):
-            rows[item.job.photo] = _guarded(
-                item.job, order, lambda item=item, place=place: _finish(item, fits, place, order)
-            )
-    return [rows[job.photo] for job in order.jobs]
+            rows[photo.job.photo].append(_base(photo, order) | result)
+    heads = _together(lambda items: _reconstruct(items, reconstructor), found)
+    scenes = [
+        _guarded(lambda item=item, head=head: _scene(item, head, order))
+        for item, head in zip(found, heads, strict=True)
+    ]
+    _fill_depth(found, scenes, depth)
+    for place, item in enumerate(found):
+        result = _guarded(lambda item=item, place=place: _finish(item, scenes[place], depth, order))
+        rows[item.photo.job.photo].append(item.row | result)
+        scenes[place] = None  # pictures as large as the photo are let go of once written
+    return [row for photo in photos for row in rows[photo.job.photo]]
 
 
-def _guarded(job: PhotoJob, order: WorkOrder, step: Any) -> Any:
-    """Run one photo's step; whatever is wrong with that photo becomes its row."""
-    base: Row = {
-        "key": job.key,
-        "photo": job.photo,
-        "photo_sha256": job.sha256,
+def faces_of_rows(rows: Sequence[Row]) -> tuple[Face, ...] | None:
+    """The faces of a photo's rows as they were found, for `PhotoJob.known`; None if it has none.
+
+    Args:
+        rows: all rows of one photo, in any order.
+    """
+    ordered = sorted(rows, key=lambda row: row.get("face_number") or 1)
+    if not ordered or any(row.get("landmarks") is None for row in ordered):
+        return None
+    return tuple(
+        Face(
+            tuple(float(edge) for edge in row["box"]),
+            np.asarray(row["landmarks"], np.float32).reshape(68, 2),
+            float(row["detection_score"]),
+        )
+        for row in ordered
+    )
+
+
+def _base(photo: DecodedPhoto, order: WorkOrder) -> Row:
+    return {
+        "key": photo.job.key,
+        "photo": photo.job.photo,
+        "photo_sha256": photo.sha256,
         "config_hash": order.config_hash,
     }
+
+
+def _guarded(step: Callable[[], Any]) -> Any:
+    """Run one photo's step; whatever is wrong with that photo becomes status and reason."""
     try:
         return step()
     except _SkippedPhotoError as skipped:
-        return base | skipped.row | {"status": skipped.status, "reason": skipped.reason}
+        return skipped.row | {"status": skipped.status, "reason": skipped.reason}
     except SfeError:
         raise
     except Exception as error:  # one odd photo must not end a run over thousands
-        return base | {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+        return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
 
 
-def _decode(job: PhotoJob, config: PreprocessConfig) -> Pixels:
+def _together(
+    step: Callable[[list[Item]], list[Answer]], items: list[Item]
+) -> list[Answer | Exception]:
+    """A model's answers for all items at once; if that fails, one by one, errors as answers."""
+    if not items:
+        return []
     try:
-        content = job.path.read_bytes()
-    except OSError as error:
-        raise _SkippedPhotoError("unreadable", str(error.strerror), {}) from error
-    try:
-        return decode_photo(content, config.max_megapixels)
-    except UndecodableError as error:
-        raise _SkippedPhotoError(error.status, error.reason, {}) from error
+        return list(step(items))
+    except SfeError:
+        raise
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+        return [answer for item in items for answer in _together(step, [item])]
 
 
-def _find(job: PhotoJob, order: WorkOrder) -> _Found:
-    """Decode, detect, choose, crop."""
-    config = order.config
-    image = _decode(job, config)
-    height, width = image.shape[:2]
-    row: Row = {"width": width, "height": height, "face_count": 0}
-    faces = _tools(config)[0].detect(image)
-    row["face_count"] = len(faces)
+def _value(answer: Answer | Exception) -> Answer:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _detect(
+    photos: Sequence[DecodedPhoto], detector: Detector
+) -> Iterator[list[Face] | Exception | None]:
+    """Faces of the photos; None where a photo has no pixels, or its faces are known."""
+    searched = [photo for photo in photos if photo.pixels is not None and photo.job.known is None]
+    answers = iter(_together(lambda some: detector.detect_many([p.pixels for p in some]), searched))
+    for photo in photos:
+        seen = photo.pixels is not None and photo.job.known is None
+        yield next(answers) if seen else None
+
+
+def _choose(
+    photo: DecodedPhoto, answer: list[Face] | Exception | None, order: WorkOrder
+) -> list[_Found]:
+    """The faces of a photo that enter the corpus, with what is known of them so far."""
+    if photo.pixels is None:
+        raise _SkippedPhotoError(photo.status, photo.reason, {})
+    height, width = photo.pixels.shape[:2]
+    row: Row = {"width": width, "height": height}
+    chosen: Sequence[Face] | None = photo.job.known
+    if chosen is None:
+        faces = _value(answer) or []
+        row["face_count"] = len(faces)
+        row["face_scores"] = [face.score for face in faces]
+        chosen = choose_faces(
+            _large_enough(faces, order.config, row), order.config.face_choice, width, height
+        )
+    base = _base(photo, order)
+    found = []
+    for number, face in enumerate(chosen, start=1):
+        own = {
+            "key": base["key"] if number == 1 else f"{base['key']}#{number}",
+            "face_number": number,
+            "detection_score": face.score,
+            "box": [float(value) for value in face.box],
+            "landmarks": face.landmarks.astype(float).ravel().tolist(),
+        }
+        found.append(_Found(photo, base | row | own, face))
+    return found
+
+
+def _large_enough(faces: list[Face], config: PreprocessConfig, row: Row) -> list[Face]:
     if not faces:
         raise _SkippedPhotoError("no_face", f"{config.detector} found no face", row)
     large = [face for face in faces if face.size >= config.min_face_px]
@@ -152,95 +286,100 @@ def _find(job: PhotoJob, order: WorkOrder) -> _Found:
         largest = max(face.size for face in faces)
         reason = f"largest face {largest:.0f} px, min_face_px {config.min_face_px}"
         raise _SkippedPhotoError("face_too_small", reason, row)
-    face = choose_face(large, config.face_choice, width, height)
-    transform = crop_square(face.landmarks, face.box, config.crop_rule, config.crop_scale)
-    row |= {
-        "key": job.key,
-        "photo": job.photo,
-        "photo_sha256": job.sha256,
-        "config_hash": order.config_hash,
-        "detection_score": face.score,
-        "box": [float(value) for value in face.box],
-        "landmarks": face.landmarks.astype(float).ravel().tolist(),
+    return large
+
+
+def _reconstruct(items: list[_Found], reconstructor: Reconstructor) -> list[Reconstruction]:
+    return reconstructor.reconstruct(
+        [item.photo.pixels for item in items],
+        np.stack([item.face.landmarks for item in items]),
+        np.array([item.face.box for item in items]),
+    )
+
+
+def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> FaceScene:
+    """The face in its photo, all its pictures still to be made but for crop and raster."""
+    config = order.config
+    height, width = item.photo.pixels.shape[:2]
+    face = item.face
+    scene = FaceScene(
+        photo=item.photo.pixels,
+        landmarks=face.landmarks,
+        transform=crop_square(face.landmarks, face.box, config.crop_rule, config.crop_scale),
+        size=config.crop_size,
+        head=_value(head),
+        detailed=has_detail(config),
+        given_mesh=read_given_mesh(order.corpus, item.row["key"], width, height),
+    )
+    _ = scene.depth_view  # crop and raster: what cannot be drawn fails here, not in a batch
+    return scene
+
+
+def _wanted(job: PhotoJob, config: PreprocessConfig) -> list[str]:
+    """The artefact kinds to write for a photo's faces."""
+    if job.wanted is None:
+        return [kind.name for kind in artefacts_of(config)]
+    return [name for name in ARTEFACTS if name in job.wanted]
+
+
+def _fill_depth(found: list[_Found], scenes: list[Any], depth: DepthBackend) -> None:
+    """Set the depth of the scenes that have one to be made."""
+    asked = [
+        place
+        for place, item in enumerate(found)
+        if isinstance(scenes[place], FaceScene)
+        and (item.photo.job.wanted is None or NEEDS_DEPTH & item.photo.job.wanted)
+    ]
+    answers = _together(depth.depth_many, [scenes[place].depth_view for place in asked])
+    for place, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, Exception):
+            scenes[place] = _guarded(lambda answer=answer: _value(answer))
+        else:
+            scenes[place].depth = answer
+            scenes[place].depth_of_mesh = depth.of_mesh
+
+
+def _finish(item: _Found, scene: FaceScene | Row, depth: DepthBackend, order: WorkOrder) -> Row:
+    """Write the wanted artefacts of a face; the rest of its row."""
+    if not isinstance(scene, FaceScene):
+        return scene
+    key = item.row["key"]
+    row: Row = {}
+    for name in _wanted(item.photo.job, order.config):
+        kind = ARTEFACTS[name]
+        row[kind.column] = write_artefact(kind.path(order.corpus, key), CONTENTS[name](scene))
+    stored = None if scene.depth is None else scene.depth.crop
+    row |= measure_pictures(scene.crop, scene.drawn_landmarks, stored, scene.mesh, scene.points)
+    if scene.depth is not None:
+        row |= {
+            "depth_unit": depth.code.unit,
+            "depth_low": depth.code.low,
+            "depth_high": depth.code.high,
+        }
+    return row | _head_columns(scene)
+
+
+def _head_columns(scene: FaceScene) -> Row:
+    """What the manifest says of crop and head."""
+    head, transform = scene.head, scene.transform
+    yaw, pitch, roll = head.angles
+    codes = {
+        column: head.codes[name].astype(float).tolist() if name in head.codes else None
+        for column, name in (("identity_fit", "identity"), ("actions", "actions"))
+    }
+    return codes | {
+        "status": OK,
+        "reason": "",
         "crop_x": transform.center_x,
         "crop_y": transform.center_y,
         "crop_side": transform.side,
-    }
-    return _Found(job, row, face, transform, crop(image, transform, config.crop_size))
-
-
-def _finish(found: _Found, fits: HeadFit, place: int, order: WorkOrder) -> Row:
-    """Render the fitted head, write every picture, complete the row."""
-    size = order.config.crop_size
-    depth = _tools(order.config)[1]
-    raster, scale = render_fit(fits, place, found.transform, size)
-    mesh = shade_grey(raster)
-    points = found.transform.to_crop(found.face.landmarks, size)
-    pictures: dict[str, tuple[str, NDArray[Any]]] = {
-        "inputs_sha256": (INPUTS, found.crop),
-        "landmarks_sha256": (MAP_FOLDERS["landmarks"], draw_landmarks(points, size)),
-        "depth_sha256": (MAP_FOLDERS["depth"], depth.depth(found.crop, raster, scale)),
-        "mesh_sha256": (MAP_FOLDERS["mesh"], mesh),
-    }
-    if order.config.canvas:
-        photo = _decode(found.job, order.config)
-        pictures["canvas_sha256"] = (CANVAS, paste(photo, mesh, found.transform, raster.hit))
-    row = dict(found.row)
-    for column, (folder, pixels) in pictures.items():
-        row[column] = _write_picture(artefact(order.corpus, folder, found.job.key), pixels)
-    yaw, pitch, roll = fits.angles[place].tolist()
-    return row | {
-        "status": OK,
-        "reason": "",
-        "fit_error": float(fits.error[place]),
+        "fit_error": head.error,
         "yaw": yaw,
         "pitch": pitch,
         "roll": roll,
-        "identity_fit": fits.identity[place].astype(float).tolist(),
-        "actions": fits.actions[place].astype(float).tolist(),
-        "depth_unit": depth.code.unit,
-        "depth_low": depth.code.low,
-        "depth_high": depth.code.high,
     }
 
 
-def render_fit(
-    fits: HeadFit, place: int, transform: CropTransform, size: int
-) -> tuple[Raster, float]:
-    """The fitted head as seen in its crop.
-
-    Args:
-        fits: heads fitted in photo pixels.
-        place: which of them.
-        transform: the crop's square.
-        size: side of the crop, pixels.
-
-    Returns:
-        The raster, size × size, and the crop's pixels per metre on the head.
-    """
-    head = HeadModel.load()
-    # einsum instead of `head.vertices`: a threaded matrix product rounds differently with the
-    # number of threads, which 16-bit depth would show.
-    vertices = (
-        head.mean
-        + np.einsum("k,kvc->vc", fits.identity[place], head.identity_basis)
-        + np.einsum("k,kvc->vc", fits.actions[place], head.action_deltas)
-    )
-    scale = float(fits.scale[place]) * size / transform.side
-    origin = transform.to_crop(fits.translation[place], size)
-    camera = Camera(fits.rotation[place], scale, origin)
-    return raycast(camera.project(vertices), head.faces, size, size), scale
-
-
-def _write_picture(path: Path, pixels: NDArray[Any]) -> str:
-    """Write a PNG atomically; the SHA-256 of its bytes."""
-    with atomic_path(path) as partial:
-        # Level 4 is three times faster than PIL's default and a few per cent larger.
-        Image.fromarray(np.ascontiguousarray(pixels)).save(partial, compress_level=4)
-        return hashlib.sha256(partial.read_bytes()).hexdigest()
-
-
-def pictures_of(corpus: Path, key: str, with_canvas: bool) -> Sequence[Path]:
-    """Every picture that an ok row has."""
-    folders = [INPUTS, *MAP_FOLDERS.values()] + ([CANVAS] if with_canvas else [])
-    return [artefact(corpus, folder, key) for folder in folders]
+def pictures_of(corpus: Path, key: str, config: PreprocessConfig) -> list[Path]:
+    """Every file that an ok row has."""
+    return [kind.path(corpus, key) for kind in artefacts_of(config)]

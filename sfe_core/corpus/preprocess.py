@@ -114,7 +114,7 @@ def plan_preprocess(workspace: Workspace) -> PreprocessPlan:
         hashes = list(threads.map(_hash_or_empty, (path for path, _, _ in candidates)))
     for (path, photo, key), sha256 in zip(candidates, hashes, strict=True):
         row = before.get(photo)
-        if row is not None and _stands(row, sha256, config_hash, workspace.corpus, config.canvas):
+        if row is not None and _stands(row, sha256, config_hash, workspace.corpus, config):
             kept.append(row)
         else:
             jobs.append(PhotoJob(path, photo, key, sha256))
@@ -219,12 +219,14 @@ def _hash_or_empty(path: Path) -> str:
         return ""  # the worker says why it cannot be read
 
 
-def _stands(row: Row, sha256: str, config_hash: str, corpus: Path, canvas: bool) -> bool:
+def _stands(
+    row: Row, sha256: str, config_hash: str, corpus: Path, config: PreprocessConfig
+) -> bool:
     """Whether a row of the last manifest still holds."""
     if row["photo_sha256"] != sha256 or not sha256 or row["config_hash"] != config_hash:
         return False
     if row["status"] == OK:
-        return all(path.is_file() for path in pictures_of(corpus, row["key"], canvas))
+        return all(path.is_file() for path in pictures_of(corpus, row["key"], config))
     return row["status"] not in ("failed", "duplicate_key")
 
 

@@ -1,15 +1,16 @@
-"""Depth pictures of a face crop in 16 bits, from the fitted mesh or by ZoeDepth."""
+"""Depth of faces in 16 bits: the fixed code, the fitted mesh's depth, and the choice of backend."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import UserError
+from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.rendering import DEPTH_RANGE_M, Raster, depth_map
 
 Floats = NDArray[np.floating[Any]]
@@ -44,100 +45,71 @@ class DepthCode:
         return self.low + (self.high - self.low) * np.asarray(stored, np.float64) / DEPTH_MAXIMUM
 
 
+@dataclass(frozen=True)
+class DepthView:
+    """A face whose depth is wanted: all that any backend looks at."""
+
+    photo: Pixels  # [H, W, 3]
+    crop: Pixels  # [S, S, 3]
+    transform: CropTransform  # the crop's square in the photo
+    raster: Raster  # the fitted mesh as seen in the crop, S × S
+    scale: float  # pixels of the crop per metre on the face
+
+
+@dataclass(frozen=True)
+class DepthMaps:
+    """Depth of one face."""
+
+    crop: Depth16  # [S, S]
+    photo: Depth16 | None = None  # [H, W], where the backend looked at the whole photo
+
+
 class DepthBackend(Protocol):
-    """Anything that gives a crop its depth."""
+    """Anything that gives faces their depth."""
 
     code: DepthCode
+    of_mesh: bool  # depth of the mesh: `mesh_depth` of another raster of it is as good
 
-    def depth(self, image: Pixels, raster: Raster, scale: float) -> Depth16:
-        """Depth of a crop.
-
-        Args:
-            image: [S, S, 3] uint8, the crop.
-            raster: the fitted mesh as seen in it, S × S.
-            scale: pixels of the crop per metre on the face.
-
-        Returns:
-            [S, S] uint16, see `code`.
-        """
+    def depth_many(self, views: Sequence[DepthView]) -> list[DepthMaps]:
+        """Depth of many faces, see `code`; a face's depth does not depend on its company."""
         ...
 
 
-def load_depth(name: str) -> DepthBackend:
+def load_depth(name: str, depth_input: str = "crop", device: str | None = None) -> DepthBackend:
     """Build a depth backend.
+
+    Args:
+        name: one of `DEPTH_BACKENDS`.
+        depth_input: what ZoeDepth looks at, "crop" or "photo".
+        device: torch device for networks; None means CUDA where there is one.
 
     Raises:
         UserError: unknown name, or its model files are not there.
+        RunError: the model files are not what they should be.
     """
     if name == "mesh":
         return MeshDepth()
     if name == "zoedepth":
         from sfe_core.assets import locate
+        from sfe_core.faces.zoedepth import ZoeDepth
 
-        return ZoeDepth(locate("zoedepth"))
+        return ZoeDepth(locate("zoedepth"), depth_input, device)
     raise UserError(
         "preprocess.depth", f"{name!r} is unknown", f"choose one of {', '.join(DEPTH_BACKENDS)}"
     )
+
+
+def mesh_depth(raster: Raster, scale: float) -> Depth16:
+    """Depth [H, W] of a raster in the mesh's code; `scale` are its pixels per metre."""
+    return (depth_map(raster, scale) * DEPTH_MAXIMUM).round().astype(np.uint16)
 
 
 class MeshDepth:
     """Depth of the fitted mesh: metres in front of the eyes' plane, nothing where no mesh is."""
 
     code = DepthCode("m", -DEPTH_RANGE_M, DEPTH_RANGE_M)
+    of_mesh = True
 
-    def depth(self, image: Pixels, raster: Raster, scale: float) -> Depth16:
-        """See `DepthBackend.depth`; the image plays no part."""
-        del image
-        return (depth_map(raster, scale) * DEPTH_MAXIMUM).round().astype(np.uint16)
-
-
-class ZoeDepth:
-    """ZoeDepth's metric estimate (Bhat et al., arXiv:2302.12288), stored as inverse distance.
-
-    Inverse, because the relief of a face is a few centimetres at an arm's length or two, and
-    would drown in a range of ten metres.
-
-    Args:
-        folder: a transformers model folder (config.json, model.safetensors, and
-            preprocessor_config.json if the defaults are not meant).
-
-    Raises:
-        RunError: the folder does not hold such a model.
-    """
-
-    code = DepthCode("1/m", 0.0, 4.0)
-
-    def __init__(self, folder: Path) -> None:
-        from transformers import ZoeDepthForDepthEstimation, ZoeDepthImageProcessor
-
-        try:
-            self._model = ZoeDepthForDepthEstimation.from_pretrained(
-                folder, local_files_only=True
-            ).eval()
-            described = (Path(folder) / "preprocessor_config.json").is_file()
-            self._processor = (
-                ZoeDepthImageProcessor.from_pretrained(folder, local_files_only=True)
-                if described
-                else ZoeDepthImageProcessor()
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise RunError(
-                folder, f"no ZoeDepth model ({error})", "fetch the asset again"
-            ) from error
-
-    def depth(self, image: Pixels, raster: Raster, scale: float) -> Depth16:
-        """See `DepthBackend.depth`; only the image is looked at."""
-        del raster, scale
-        import torch
-
-        # The processor wants channels named: a picture one or three pixels high is ambiguous.
-        inputs = self._processor(
-            images=image, return_tensors="pt", input_data_format="channels_last"
-        )
-        with torch.inference_mode():
-            outputs = self._model(**inputs)
-        sized = self._processor.post_process_depth_estimation(
-            outputs, source_sizes=[image.shape[:2]]
-        )
-        metres = sized[0]["predicted_depth"].float().numpy()
-        return self.code.encode(1.0 / np.maximum(metres, 1e-3))
+    def depth_many(self, views: Sequence[DepthView]) -> list[DepthMaps]:
+        """See `DepthBackend.depth_many`; the pictures play no part."""
+        return [DepthMaps(mesh_depth(view.raster, view.scale)) for view in views]

@@ -1,0 +1,105 @@
+"""Maps in the photo's own frame, aligned to the pixel with the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfe_core.faces.crop import CropTransform, paste
+from sfe_core.faces.landmark_drawing import draw_landmarks
+from sfe_core.faces.reconstruction import Reconstruction
+from sfe_core.faces.rendering import Camera, Raster, raycast
+
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]
+Box = tuple[slice, slice]  # rows and columns of the photo
+
+# Rays are cast for so many pixels at a time: each takes about 100 bytes on its way.
+_TILE_PIXELS = 1 << 20
+# Larger squares get their landmarks drawn at this size and enlarged.
+_DRAWN_PX = 1536
+
+
+def photo_tiles(
+    head: Reconstruction, height: int, width: int
+) -> Iterator[tuple[Box, Raster, float]]:
+    """The head's rasters in the photo's frame, in bands of rows over where it is.
+
+    Args:
+        head: as reconstructed.
+        height, width: of the photo.
+
+    Yields:
+        Where the band lies, its raster, and its pixels per metre.
+    """
+    spread = head.vertices[np.unique(head.faces), :2]
+    x0, y0 = np.floor(spread.min(axis=0)).astype(int).clip(0)
+    x1, y1 = np.ceil(spread.max(axis=0)).astype(int).clip(None, [width, height])
+    if x1 <= x0 or y1 <= y0:
+        return
+    rows = max(1, _TILE_PIXELS // int(x1 - x0))
+    for top in range(int(y0), int(y1), rows):
+        bottom = min(top + rows, int(y1))
+        camera = Camera(
+            head.camera.rotation, head.camera.scale, head.camera.translation - (x0, top)
+        )
+        vertices = camera.project(head.points)
+        raster = raycast(vertices, head.faces, bottom - top, int(x1 - x0))
+        yield (slice(top, bottom), slice(int(x0), int(x1))), raster, head.pixels_per_metre
+
+
+def render_in_photo(
+    head: Reconstruction,
+    height: int,
+    width: int,
+    shade: Callable[[Raster, float], NDArray[Any]],
+    channels: tuple[int, ...] = (3,),
+    kind: type = np.uint8,
+) -> NDArray[Any]:
+    """A picture of the head in the photo's frame, zero where it is not.
+
+    Args:
+        head: as reconstructed.
+        height, width: of the photo.
+        shade: raster [h, w] and its pixels per metre to a picture [h, w, *channels].
+        channels: of the picture; () for one value per pixel.
+        kind: of its values.
+
+    Returns:
+        [height, width, *channels].
+    """
+    picture = np.zeros((height, width, *channels), kind)
+    for box, raster, scale in photo_tiles(head, height, width):
+        picture[box] = shade(raster, scale)
+    return picture
+
+
+def landmarks_in_photo(
+    landmarks: Floats, transform: CropTransform, height: int, width: int
+) -> Pixels:
+    """The drawn landmarks in the photo's frame, lines as wide as the crop's map has them.
+
+    Args:
+        landmarks: [68, 2] photo pixels.
+        transform: the crop's square.
+        height, width: of the photo.
+
+    Returns:
+        [height, width, 3] uint8, black elsewhere.
+    """
+    black = np.zeros((height, width, 3), np.uint8)
+    side = max(1, int(np.ceil(transform.side)))
+    if side > _DRAWN_PX:
+        drawn = draw_landmarks(transform.to_crop(landmarks, _DRAWN_PX), _DRAWN_PX)
+        return paste(black, drawn, transform)
+    # A whole-pixel square: nothing is resampled.
+    corner = np.floor(transform.corner).astype(int)
+    drawn = draw_landmarks(landmarks - corner, side)
+    low, high = np.maximum(corner, 0), np.minimum(corner + side, (width, height))
+    if (high > low).all():
+        inner = drawn[low[1] - corner[1] : high[1] - corner[1], low[0] - corner[0] :]
+        black[low[1] : high[1], low[0] : high[0]] = inner[:, : high[0] - low[0]]
+    return black
