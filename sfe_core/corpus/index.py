@@ -95,7 +95,8 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
     for item in items:
         judged = dict(item)
         judge_row(judged, config.quality)
-        usable[judged["key"]] = judged["status"] == OK
+        # A refused photo bears the key of the one that has its place.
+        usable[judged["key"]] = usable.get(judged["key"], False) or judged["status"] == OK
     labels = read_labels(workspace.photos / config.photos.labels, usable)
     captions = read_captions(workspace.photos / config.photos.captions, usable)
     counts = IndexCounts(
