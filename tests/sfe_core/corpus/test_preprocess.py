@@ -11,9 +11,11 @@ from PIL import Image
 
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus import preprocess as module
+from sfe_core.corpus import plan as plan_module
+from sfe_core.corpus import pool
 from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import read_manifest
+from sfe_core.corpus.photo_work import take_in
 from sfe_core.corpus.preprocess import plan_preprocess, preprocess
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import sha256_file
@@ -25,6 +27,16 @@ def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
     """The small corpus, free to be changed."""
     shutil.copytree(small_corpus.root, tmp_path / "w")
     return make_workspace(tmp_path / "w")
+
+
+def files_of(corpus: Path) -> dict[str, bytes]:
+    """Every file of a corpus but the lock's, which holds nothing."""
+    found = {path.relative_to(corpus).as_posix(): path for path in corpus.rglob("*")}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if path.is_file() and name != ".lock"
+    }
 
 
 def rows_of(workspace: Workspace) -> dict[str, dict]:
@@ -95,7 +107,12 @@ def test_only_what_changed_is_done_again(copied: Workspace, portrait: Image.Imag
 
 def test_other_settings_make_everything_new(copied: Workspace) -> None:
     larger = load_workspace(copied.root, ["preprocess.workers=1", "preprocess.crop_size=72"])
-    assert len(plan_preprocess(larger).jobs) == 5
+    # The landscape has no face at any size of crop.
+    assert {job.key: job.wanted for job in plan_preprocess(larger).jobs} == dict.fromkeys(
+        ("a", "b/flipped", "b/grey", "c"), {"inputs", "landmarks", "depth", "mesh", "canvas"}
+    )
+    closer = load_workspace(copied.root, ["preprocess.min_face_px=40", "preprocess.crop_size=64"])
+    assert [job.wanted for job in plan_preprocess(closer).jobs] == [None] * 5
     reworded = make_workspace(copied.root, "preprocess.caption_template=a {emotion} face")
     assert plan_preprocess(reworded).jobs == []
     preprocess(reworded)
@@ -114,44 +131,34 @@ def test_torn_manifest_is_made_again(copied: Workspace) -> None:
     assert preprocess(copied).done == 5
 
 
-def test_two_processes_write_the_same_bytes_as_one(copied: Workspace, tmp_path: Path) -> None:
+def test_two_processes_write_the_same_bytes_as_one(
+    copied: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "ORDER_SIZE", 2)  # several orders, so that both are needed
     shutil.copytree(copied.photos, tmp_path / "v" / "photos")
     parallel = make_workspace(tmp_path / "v", "preprocess.workers=2")
-    # Two orders, so that both processes are needed.
-    assert plan_preprocess(parallel).workers == 1
-    plan = module.PreprocessPlan(
-        5,
-        plan_preprocess(parallel).jobs,
-        [],
-        [],
-        [],
-        2,
-        module.picture_hash(parallel.config.preprocess),
-    )
-    rows = module._take_in(parallel, plan, module.Reporter())
-    known = rows_of(copied)
-    assert len(rows) == 5
-    for row in rows:
-        assert row["status"] == known[row["key"]]["status"]
-        for column in ("inputs_sha256", "landmarks_sha256", "depth_sha256", "mesh_sha256"):
-            assert row.get(column) == known[row["key"]][column]
+    assert plan_preprocess(parallel).workers == 2
+    assert preprocess(parallel).done == 5
+    assert files_of(parallel.corpus) == files_of(copied.corpus)
 
 
 def test_interrupted_work_is_kept(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = files_of(copied.corpus)
     shutil.rmtree(copied.corpus)
-    whole = module.work
 
-    def stop_at_c(order: module.WorkOrder) -> list[dict]:
-        if any(job.key == "c" for job in order.jobs):
+    def stop_at_c(photos: list, order: object) -> list[dict]:
+        if any(photo.job.key == "c" for photo in photos):
             raise KeyboardInterrupt
-        return whole(order)
+        return take_in(photos, order)
 
-    monkeypatch.setattr(module, "work", stop_at_c)
+    monkeypatch.setattr(pool, "take_in", stop_at_c)
     with pytest.raises(KeyboardInterrupt):
         preprocess(copied)
-    monkeypatch.setattr(module, "work", whole)
+    monkeypatch.undo()
     rest = [job.key for job in plan_preprocess(copied).jobs]
     assert "c" in rest and len(rest) < 5
+    assert preprocess(copied).kept == 5 - len(rest)
+    assert files_of(copied.corpus) == whole
 
 
 def test_full_disk_ends_the_run(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,115 @@
+"""What each artefact of a photo was made with, so that a rerun makes only what would differ.
+
+A photo's row says by artefact kind which settings, models and recipe version made it, as short
+hashes; with the photo's own bytes that decides whether it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sfe_core.assets.needs import (
+    BOX_ASSETS,
+    DEPTH_ASSETS,
+    DETECTOR_ASSETS,
+    RECONSTRUCTION_ASSETS,
+)
+from sfe_core.assets.registry import registry
+from sfe_core.assets.store import missing_files, path_of
+from sfe_core.config.model import PreprocessConfig
+from sfe_core.corpus.artefacts import artefacts_of, face_settings
+from sfe_core.corpus.given_maps import given_mesh_sha256
+from sfe_core.files import sha256_file, sha256_folder, sha256_json
+
+# The stage before all artefacts: detection, landmarks and the choice of face.
+FACE = "face"
+# Kinds that show a render which came with the photo, where one did.
+_SHOW_GIVEN = ("mesh", "canvas", "full_mesh", "overlay")
+# Settings whose value names a part with model files of its own.
+_ASSETS = {
+    "detector": DETECTOR_ASSETS,
+    "box_detector": BOX_ASSETS,
+    "depth": DEPTH_ASSETS,
+    "reconstruction": RECONSTRUCTION_ASSETS,
+}
+
+
+@dataclass(frozen=True)
+class ArtefactHashes:
+    """The hashes of the face stage and of every artefact kind that an ok row must have."""
+
+    by_kind: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """As JSON, for the manifest's column `made_with`."""
+        return json.dumps(self.by_kind, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def whole(self) -> str:
+        """One hash over all, for the column `config_hash`."""
+        return sha256_json(self.by_kind)[:16]
+
+    def of_photo(self, corpus: Path, key: str) -> ArtefactHashes:
+        """The hashes for one photo: a render that came with it shapes some artefacts."""
+        given = given_mesh_sha256(corpus, key)
+        if not given:
+            return self
+        shown = {
+            kind: sha256_json([made, given])[:16]
+            for kind, made in self.by_kind.items()
+            if kind in _SHOW_GIVEN
+        }
+        return ArtefactHashes(self.by_kind | shown)
+
+
+def artefact_hashes(config: PreprocessConfig) -> ArtefactHashes:
+    """The hashes under a configuration; reads the model files that it names, once."""
+    models: dict[str, str] = {}
+    by_kind = {FACE: _hash(face_settings(config), 0, models)}
+    for kind in artefacts_of(config):
+        by_kind[kind.name] = _hash(kind.settings(config), kind.version, models)
+    return ArtefactHashes(by_kind)
+
+
+@lru_cache(maxsize=64)
+def parse_made_with(text: str | None) -> dict[str, str]:
+    """The column `made_with` of a row, by artefact kind; empty where it says nothing."""
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _hash(settings: dict[str, object], version: int, models: dict[str, str]) -> str:
+    """`models` holds the hashes of assets that were read before, and takes up new ones."""
+    shaping = dict(settings)
+    if shaping.get("detector") != "face-alignment":
+        shaping.pop("box_detector", None)  # nobody asks it then
+    if shaping.get("depth") != "zoedepth":
+        shaping.pop("depth_input", None)
+    names = [
+        name
+        for setting, table in _ASSETS.items()
+        if setting in shaping
+        for name in table.get(shaping[setting], ())
+    ]
+    for name in names:
+        if name not in models:
+            models[name] = _model_hash(name)
+    return sha256_json([version, shaping, {name: models[name] for name in names}])[:16]
+
+
+def _model_hash(name: str) -> str:
+    """SHA-256 of an asset's bytes; empty where it is not there, which the run itself reports."""
+    asset = registry().get(name)
+    if asset is None or missing_files(asset):
+        return ""
+    path = path_of(asset)
+    return sha256_folder(path) if path.is_dir() else sha256_file(path)

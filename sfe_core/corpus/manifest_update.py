@@ -1,0 +1,183 @@
+"""The next manifest: the rows that stand, what the journal brings, labels, captions and splits.
+
+Everything is streamed, twice: once to learn the columns and the status of every key, once to
+write. What is held per photo is a few short strings.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.artefact_hashes import ArtefactHashes, parse_made_with
+from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of
+from sfe_core.corpus.index import Index, IndexCounts, open_index
+from sfe_core.corpus.journal import JournalIndex
+from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import COLUMNS, OK, OUT_OF_RANGE
+from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
+from sfe_core.corpus.preview import choose_rows
+
+Row = dict[str, Any]
+_MOST_PROBLEMS = 10
+
+
+@dataclass
+class ManifestCounts:
+    """What a manifest holds."""
+
+    index: IndexCounts
+    status: Counter[str] = field(default_factory=Counter)
+    split: Counter[str] = field(default_factory=Counter)  # of status ok, as the next
+    emotion: Counter[str] = field(default_factory=Counter)
+    fit_error_sum: float = 0.0
+    problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
+    shown: list[Row] = field(default_factory=list)  # whole rows for the preview
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        self.status[row["status"]] += 1
+        if row["status"] == OK:
+            self.split[row["split"]] += 1
+            self.emotion[row["emotion"] or "unlabelled"] += 1
+            self.fit_error_sum += row["fit_error"] or 0.0
+        elif len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(f"{row['photo']}: {row['status']}, {row['reason']}")
+
+
+def update_manifest(
+    workspace: Workspace, journal: Path, refused: list[Row], photos: frozenset[str]
+) -> ManifestCounts:
+    """Write the manifest anew from the last one and the journal; remove pictures without a row.
+
+    Doing it twice changes nothing, so a run that is killed meanwhile loses nothing.
+
+    Args:
+        workspace: whose corpus it is; held by this process.
+        journal: the folder of the notes to take over.
+        refused: rows of photos that have no place.
+        photos: the photos that have one; rows of others are dropped.
+
+    Raises:
+        UserError: labels or captions are wrong.
+        RunError: the disk is full.
+    """
+    manifest = workspace.corpus / MANIFEST
+    notes = JournalIndex(journal)
+
+    def rows(tidy: bool = False) -> Iterator[Row]:
+        return _rows(workspace, notes, refused, photos, tidy)
+
+    types = ColumnTypes()
+    index = open_index(workspace, _seen(rows(tidy=True), types))
+    for label in index.labels.by_key.values():
+        types.see(label.extra)
+    shown = _shown(index)
+    counts = ManifestCounts(index.counts)
+
+    def finished() -> Iterator[Row]:
+        for row in map(index.complete, rows()):
+            counts.add(row)
+            if row["key"] in shown and row["status"] == OK:
+                counts.shown.append(row)
+            yield row
+
+    write_rows(manifest, finished(), types.schema())
+    return counts
+
+
+def _seen(rows: Iterator[Row], types: ColumnTypes) -> Iterator[Row]:
+    """The rows, their columns noted as they go by."""
+    for row in rows:
+        types.see({name: value for name, value in row.items() if name in COLUMNS})
+        yield row
+
+
+def _shown(index: Index) -> set[str]:
+    """Keys of the faces that the preview shows."""
+    labels = index.labels.by_key
+    rows = [
+        {"key": key, "emotion": labels[key].emotion if key in labels else None}
+        for key in index.splits
+    ]
+    return {row["key"] for row in choose_rows(rows)}
+
+
+def remove_pictures(corpus: Path, key: str) -> None:
+    """Remove every artefact of a key."""
+    for kind in ARTEFACTS.values():
+        kind.path(corpus, key).unlink(missing_ok=True)
+
+
+def _rows(
+    workspace: Workspace,
+    notes: JournalIndex,
+    refused: list[Row],
+    photos: frozenset[str],
+    tidy: bool,
+) -> Iterator[Row]:
+    """The rows as they stand now, ordered by photo, without labels, captions and splits.
+
+    `tidy`: also remove the pictures that no row names any more.
+    """
+    corpus = workspace.corpus
+    asked = frozenset(kind.name for kind in artefacts_of(workspace.config.preprocess))
+    sources = heapq.merge(
+        ((photo, 0, False, rows) for photo, rows in stream_groups(corpus / MANIFEST)),
+        ((photo, 1, partial, rows) for photo, partial, rows in notes.groups()),
+        key=lambda source: source[:2],
+    )
+    places = (
+        (photo, _joined(corpus, list(group), notes.unfinished, asked, tidy))
+        for photo, group in groupby(sources, key=lambda source: source[0])
+        if photo in photos
+    )
+    others = ((row["photo"], [row]) for row in sorted(refused, key=lambda row: row["photo"]))
+    for _, rows in heapq.merge(places, others, key=lambda place: place[0]):
+        yield from rows
+
+
+def _joined(
+    corpus: Path,
+    group: list[tuple[str, int, bool, list[Row]]],
+    unfinished: set[str],
+    asked: frozenset[str],
+    tidy: bool,
+) -> list[Row]:
+    """One photo's rows from the last manifest and the journal."""
+    old = next((rows for photo, source, _, rows in group if source == 0), [])
+    old = [] if group[0][0] in unfinished else old
+    new = next(((partial, rows) for _, source, partial, rows in group if source == 1), None)
+    if new is None:
+        return [_without_unasked(corpus, row, asked, tidy) for row in old]
+    partial, rows = new
+    before = {row["key"]: row for row in old}
+    if tidy:
+        keys = {row["key"] for row in rows if row["status"] == OK}
+        for key in {*before, *(row["key"] for row in rows)} - keys:
+            remove_pictures(corpus, key)
+    if partial:
+        rows = [before.get(row["key"], {}) | row for row in rows]
+    return [_without_unasked(corpus, row, asked, tidy) for row in rows]
+
+
+def _without_unasked(corpus: Path, row: Row, asked: frozenset[str], tidy: bool) -> Row:
+    """The row without artefacts that the settings no longer ask for."""
+    if row["status"] not in (OK, OUT_OF_RANGE):
+        return row
+    made_with = parse_made_with(row.get("made_with"))
+    unasked = [name for name in made_with if name in ARTEFACTS and name not in asked]
+    if not unasked:
+        return row
+    if tidy:
+        for name in unasked:
+            ARTEFACTS[name].path(corpus, row["key"]).unlink(missing_ok=True)
+    left = {name: made for name, made in made_with.items() if name not in unasked}
+    cleared = dict.fromkeys((f"{name}_sha256" for name in unasked), None)
+    return row | cleared | {"made_with": ArtefactHashes(left).text}

@@ -1,0 +1,218 @@
+"""What preprocess has to do: which photos are new, which artefacts of the others are wanted."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
+from sfe_core.corpus.artefacts import artefacts_of
+from sfe_core.corpus.captions import check_template
+from sfe_core.corpus.layout import MANIFEST, find_photos
+from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
+from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
+from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
+from sfe_core.errors import UserError
+from sfe_core.files import key_of, sha256_file
+
+ORDER_SIZE = 16
+# With face_choice all, `name#2` is the key of the second face of `name`.
+_FACE_NUMBER = re.compile(r"#\d+$")
+# Rows that are tried again whenever there is a run.
+_RETRIED = ("failed", "duplicate_key")
+
+
+class PhotoFile(NamedTuple):
+    """A photo that can have a place in the corpus."""
+
+    path: Path
+    photo: str  # path below photos/, with extension
+    key: str
+
+
+class _Before(NamedTuple):
+    """What planning must know of a row of the last manifest."""
+
+    key: str
+    status: str
+    sha256: str
+    made_with: str
+
+
+@dataclass(frozen=True)
+class PreprocessPlan:
+    """What `preprocess` would do."""
+
+    photo_count: int
+    jobs: list[PhotoJob]  # to be taken in, ordered by photo
+    kept: list[str]  # photos whose rows and pictures stand
+    refused: list[Row]  # rows of photos that cannot have a place: duplicate keys, odd names
+    stale: list[str]  # keys whose photo is gone
+    workers: int
+    hashes: ArtefactHashes
+
+    @property
+    def photos(self) -> frozenset[str]:
+        """Every photo that has a place, as `PhotoJob.photo`."""
+        return frozenset(self.kept).union(job.photo for job in self.jobs)
+
+
+def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile]]:
+    """Rows of the photos that cannot have a key of their own, and the others.
+
+    Raises:
+        UserError: no photos folder, no photo in it, or a caption template with odd placeholders.
+    """
+    check_template(workspace.config.preprocess.caption_template)
+    photos = find_photos(workspace.photos)
+    if not photos:
+        found = "holds no photo" if workspace.photos.is_dir() else "is no folder"
+        raise UserError(
+            workspace.photos, found, "put photos there (jpg, png, webp, …) or run `sfe synthesize`"
+        )
+    numbered = workspace.config.preprocess.face_choice == "all"
+    return _name(photos, workspace.photos, numbered)
+
+
+def plan_preprocess(workspace: Workspace) -> PreprocessPlan:
+    """Find out what there is to do; writes nothing.
+
+    Raises:
+        UserError: see `find_named`.
+    """
+    config = workspace.config.preprocess
+    refused, files = find_named(workspace)
+    hashes = artefact_hashes(config)
+    before = _rows_before(workspace.corpus / MANIFEST)
+    workers = config.workers or os.cpu_count() or 1
+    kept, jobs = [], []
+    with ThreadPoolExecutor(workers) as threads:
+        # Photos that were never seen are hashed when they are decoded.
+        known = (file.path if file.photo in before else None for file in files)
+        for file, sha256 in zip(files, threads.map(_hash_or_empty, known), strict=True):
+            rows = before.get(file.photo, [])
+            made = hashes.of_photo(workspace.corpus, file.key)
+            wanted = _wanted(rows, sha256, made, workspace.corpus, config)
+            if wanted is not None and not wanted:
+                kept.append(file.photo)
+            else:
+                jobs.append(PhotoJob(file.path, file.photo, file.key, sha256, wanted))
+    present = {file.photo for file in files}
+    gone = {row.key for photo, rows in before.items() if photo not in present for row in rows}
+    stale = sorted(gone - {file.key for file in files})
+    workers = min(workers, max(1, -(-len(jobs) // ORDER_SIZE)))
+    count = len(files) + len(refused)
+    return PreprocessPlan(count, jobs, kept, refused, stale, workers, hashes)
+
+
+def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[PhotoJob]:
+    """The jobs, those that want some artefacts only with the faces found before.
+
+    Args:
+        jobs: ordered by photo.
+        manifest: that of the last run; read alongside, not into memory.
+    """
+    groups: Iterator[tuple[str, list[Row]]] = iter(())
+    at, rows = "", list[Row]()
+    opened = False
+    for job in jobs:
+        if job.wanted is None:
+            yield job
+            continue
+        if not opened:
+            groups, opened = stream_groups(manifest), True
+        while at < job.photo:
+            at, rows = next(groups, ("\U0010ffff", []))
+        known = faces_of_rows(rows) if at == job.photo else None
+        yield replace(job, known=known) if known else replace(job, wanted=None)
+
+
+def order_size(jobs: Sequence[PhotoJob], workers: int) -> int:
+    """Photos per order: small ones at the end of a small set keep all workers busy."""
+    return max(1, min(ORDER_SIZE, len(jobs) // (2 * workers)))
+
+
+def _name(
+    photos: Iterable[Path], folder: Path, numbered: bool
+) -> tuple[list[Row], list[PhotoFile]]:
+    refused: list[Row] = []
+    named: list[PhotoFile] = []
+    holder: dict[str, str] = {}
+
+    def refuse(key: str, photo: str, status: str, reason: str) -> None:
+        refused.append({"key": key, "photo": photo, "status": status, "reason": reason})
+
+    for path in photos:
+        photo, key = path.relative_to(folder).as_posix(), key_of(path, folder)
+        try:
+            photo.encode("utf-8")
+        except UnicodeEncodeError:
+            shown = photo.encode("utf-8", "backslashreplace").decode()
+            refuse(shown, shown, "unreadable", "the file's name is not UTF-8: rename it")
+            continue
+        if numbered and _FACE_NUMBER.search(key):
+            reason = "its name ends like the number of a face (face_choice all): rename it"
+            refuse(key, photo, "duplicate_key", reason)
+        elif key in holder:
+            reason = f"{holder[key]} has the same key: rename one of them"
+            refuse(key, photo, "duplicate_key", reason)
+        else:
+            holder[key] = photo
+            named.append(PhotoFile(path, photo, key))
+    return refused, named
+
+
+def _rows_before(manifest: Path) -> dict[str, list[_Before]]:
+    """What the last manifest says, by photo; nothing where there is none, or a torn one."""
+    columns = ("photo", "key", "status", "photo_sha256", "made_with")
+    before: dict[str, list[_Before]] = {}
+    for row in stream_manifest(manifest, columns):
+        made_with = sys.intern(row["made_with"] or "")  # the same text in nearly all rows
+        before.setdefault(row["photo"], []).append(
+            _Before(row["key"], sys.intern(row["status"]), row["photo_sha256"] or "", made_with)
+        )
+    return before
+
+
+def _hash_or_empty(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""  # the worker says why it cannot be read
+
+
+def _wanted(
+    rows: Sequence[_Before],
+    sha256: str,
+    hashes: ArtefactHashes,
+    corpus: Path,
+    config: PreprocessConfig,
+) -> frozenset[str] | None:
+    """The artefact kinds to make: none where all stands, None where the face is to be found too."""
+    if not rows or not sha256:
+        return None
+    wanted: set[str] = set()
+    for row in rows:
+        made_with = parse_made_with(row.made_with)
+        if row.sha256 != sha256 or row.status in _RETRIED:
+            return None
+        if made_with.get(FACE) != hashes.by_kind[FACE]:
+            return None
+        if row.status in (OK, OUT_OF_RANGE):
+            wanted |= {
+                kind.name
+                for kind in artefacts_of(config)
+                if made_with.get(kind.name) != hashes.by_kind[kind.name]
+                or not kind.path(corpus, row.key).is_file()
+            }
+    return frozenset(wanted)
