@@ -33,7 +33,8 @@ def read_given_mesh(corpus: Path, key: str, width: int, height: int) -> NDArray[
     Args:
         corpus: the corpus folder of the workspace.
         key: of the photo.
-        width, height: of the photo; a render of another size is stretched to it (Lanczos).
+        width, height: of the photo; a render of another size is stretched to it, bilinearly:
+            sharper kernels ring, and the head would seem to reach beyond its rim.
 
     Returns:
         None where there is none.
@@ -52,7 +53,7 @@ def read_given_mesh(corpus: Path, key: str, width: int, height: int) -> NDArray[
             path, f"cannot be read ({error})", "import it again, or remove it"
         ) from error
     if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     return np.array(picture)
 
 

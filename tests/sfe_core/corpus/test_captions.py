@@ -50,7 +50,7 @@ def test_template_begins_with_the_emotion_or_does_without() -> None:
     assert template_caption(template, {}) == "close-up photo of a face"
 
 
-@pytest.mark.parametrize("template", ["{mood} face", "{} face", "{emotion face"])
+@pytest.mark.parametrize("template", ["{mood} face", "{} face", "{emotion face", "{emotion.upper}"])
 def test_bad_templates_name_the_field(template: str) -> None:
     with pytest.raises(UserError, match="caption_template"):
         check_template(template)

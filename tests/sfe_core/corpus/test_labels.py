@@ -106,3 +106,13 @@ def test_other_encodings_are_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes("key,emotion\nfö,happy\n".encode("latin-1"))
     with pytest.raises(UserError, match="UTF-8"):
         read_labels(path, KEYS)
+
+
+def test_a_further_column_has_one_type_and_texts_stay_as_written(tmp_path: Path) -> None:
+    path = write(tmp_path, "key,age,code\na/one,31,007\na/two,unknown,12\ntwo,5,\n")
+    extras = {key: label.extra for key, label in read_labels(path, KEYS).by_key.items()}
+    assert extras == {
+        "a/one": {"label_age": "31", "label_code": 7.0},
+        "a/two": {"label_age": "unknown", "label_code": 12.0},
+        "two": {"label_age": "5"},
+    }

@@ -68,3 +68,15 @@ def test_two_people_suffice_and_one_does_not() -> None:
     assert Counter(assign_splits(faces(2, 8), "val", 300, 0.15).values()) == {"train": 8, "val": 8}
     assert set(assign_splits(faces(1, 8), "val", 300, 0.15).values()) == {"train"}
     assert assign_splits([], "val", 300, 0.15) == {}
+
+
+def test_faces_of_one_photo_stand_on_one_side() -> None:
+    items = [
+        SplitItem(f"{n}{face}", None, EMOTIONS[n % 8])
+        for n in range(60)
+        for face in ("", "#2", "#3")
+    ]
+    splits = assign_splits(items, "val", 300, 0.2)
+    sides = [{splits[f"{n}{face}"] for face in ("", "#2", "#3")} for n in range(60)]
+    assert all(len(side) == 1 for side in sides)
+    assert {"train", "val"} == set().union(*sides)
