@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS, artefact
+from sfe_core.corpus.face_tiles import TILE_NAMES, face_tiles
+from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.decoding import decode_photo
-from sfe_core.faces.depth import DEPTH_MAXIMUM
 from sfe_core.faces.head import ACTION_NAMES
-from sfe_core.faces.landmark_drawing import draw_landmarks
 from sfe_core.files import atomic_path
 
 _TILE = 160
@@ -21,7 +20,7 @@ _GAP = 4
 _TEXT = 190
 _HEADER = 20
 _MOST_ROWS = 16
-_TITLES = ("photo", "crop", "landmarks", "depth", "mesh")
+_TITLES = ("photo", *TILE_NAMES)
 _INK, _PAPER, _FRAME = (30, 30, 30), (255, 255, 255), (255, 60, 60)
 
 
@@ -76,18 +75,8 @@ def _tiles(
     corpus: Path, photos: Path, row: dict[str, Any], max_megapixels: float
 ) -> list[Image.Image]:
     transform = CropTransform(row["crop_x"], row["crop_y"], row["crop_side"])
-    cut = _square(Image.open(artefact(corpus, INPUTS, row["key"])).convert("RGB"))
-    points = np.array(row["landmarks"]).reshape(68, 2)
-    drawn = draw_landmarks(transform.to_crop(points, _TILE), _TILE, np.asarray(cut))
-    stored = np.asarray(Image.open(artefact(corpus, MAP_FOLDERS["depth"], row["key"])), np.float32)
-    grey = Image.fromarray((stored * (255.0 / DEPTH_MAXIMUM)).round().astype(np.uint8))
-    mesh = Image.open(artefact(corpus, MAP_FOLDERS["mesh"], row["key"])).convert("RGB")
     photo = _framed_photo(photos / row["photo"], transform, max_megapixels)
-    return [photo, cut, Image.fromarray(drawn), _square(grey.convert("RGB")), _square(mesh)]
-
-
-def _square(picture: Image.Image) -> Image.Image:
-    return picture.resize((_TILE, _TILE), Image.Resampling.LANCZOS)
+    return [photo, *face_tiles(FolderStore(corpus), row, _TILE)]
 
 
 def _framed_photo(path: Path, transform: CropTransform, max_megapixels: float) -> Image.Image:
@@ -106,7 +95,9 @@ def _framed_photo(path: Path, transform: CropTransform, max_megapixels: float) -
 
 def _lines(row: dict[str, Any]) -> list[str]:
     """The labels beside a row's pictures."""
-    strongest = sorted(zip(row["actions"], ACTION_NAMES, strict=True), reverse=True)[:4]
+    # Only the head fitted to the landmarks has facial actions with names.
+    named = zip(row.get("actions") or (), ACTION_NAMES, strict=False)
+    strongest = sorted(named, reverse=True)[:4]
     affect = [
         f"{name} {row[name]:+.2f}"
         for name in ("valence", "arousal")

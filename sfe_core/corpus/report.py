@@ -1,0 +1,266 @@
+"""The corpus's page: what became of the photos, how they spread, and faces to look at.
+
+One HTML file that asks nothing of the network. Only columns of numbers and the rows that are shown
+are read, so its memory does not grow with the landmarks of a large corpus.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as parquet
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from sfe_core.config.model import QualityConfig
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.contact_sheet import COLUMNS, face_sheet, photo_sheet, spread
+from sfe_core.corpus.distributions import Histogram, histogram
+from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import OK, OUT_OF_RANGE, STATUSES, plain_rows
+from sfe_core.corpus.picture_store import FolderStore
+from sfe_core.corpus.quality import limits_of
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.files import write_text
+
+REPORT = "report.html"
+_UNLABELLED = "unlabelled"
+_JPEG_QUALITY = 82
+_REASONS = 6
+
+# Column → title, unit, whether its axis is logarithmic.
+_NUMBERS: dict[str, tuple[str, str, bool]] = {
+    "face_px": ("Face size in the photo", "px", True),
+    "sharpness": ("Sharpness (less is blurrier)", "grey levels²", True),
+    "yaw": ("Yaw", "°", False),
+    "pitch": ("Pitch", "°", False),
+    "roll": ("Roll", "°", False),
+    "mesh_coverage": ("Crop filled by the mesh", "", False),
+    "landmarks_on_mesh": ("Inner landmarks on the mesh", "", False),
+    "landmarks_drawn": ("Crop filled by drawn landmarks", "", False),
+    "depth_relief": ("Relief of the depth on the face", "", False),
+    "depth_clipped": ("Depth at the end of its range", "", False),
+    "fit_error": ("Landmark error of the fit, in eye distances", "", False),
+    "detection_score": ("Score of the detector", "", False),
+}
+# Faces at both ends of these are shown.
+_EDGES = ("sharpness", "mesh_coverage", "landmarks_on_mesh", "depth_relief", "fit_error", "yaw")
+_COLUMNS = ("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A count with its share of the largest one, and of all."""
+
+    name: str
+    count: int
+    width: float
+    share: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet as a data URI."""
+
+    title: str
+    note: str
+    source: str
+    width: int
+    height: int
+
+
+def write_report(workspace: Workspace) -> Path:
+    """Write corpus/report.html from the manifest and the pictures.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: there is no corpus yet.
+        RunError: the disk is full.
+    """
+    target = workspace.corpus / REPORT
+    table = _read_columns(workspace.corpus / MANIFEST)
+    environment = Environment(
+        loader=PackageLoader("sfe_core.corpus", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure
+    page = environment.get_template("report.html.j2").render(
+        name=workspace.root.resolve().name,
+        photos=table["photo"].nunique(),
+        rows=len(table),
+        usable=int((table["status"] == OK).sum()),
+        statuses=_bars(table["status"], STATUSES),
+        meanings=STATUSES,
+        reasons=_reasons(table),
+        emotions=_emotion_bars(table),
+        splits=_bars(_usable(table)["split"].fillna("")),
+        captions=_bars(_usable(table)["caption_source"].dropna()),
+        histograms=_histograms(table, workspace.config.quality),
+        status_sheets=_status_sheets(workspace, table),
+        emotion_sheets=_emotion_sheets(workspace, table),
+        edge_sheets=_edge_sheets(workspace, table),
+    )
+    write_text(target, page + "\n")
+    return target
+
+
+def figure(value: float) -> str:
+    """A number as people read it: three significant digits, no exponent, no minus zero."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _read_columns(manifest: Path) -> pd.DataFrame:
+    """The manifest without its long columns; numbers it lacks are NaN, `face_px` is added."""
+    if not manifest.is_file():
+        raise UserError(manifest, "no corpus yet", "run `sfe preprocess` in the workspace first")
+    there = parquet.read_schema(manifest).names
+    wanted = [name for name in (*_COLUMNS, *_NUMBERS) if name in there]
+    table = pd.read_parquet(manifest, columns=wanted)
+    boxes = [(np.nan,) * 4 if box is None else tuple(box) for box in table["box"]]
+    left, top, right, bottom = np.array(boxes, float).reshape(-1, 4).T
+    table["face_px"] = np.maximum(right - left, bottom - top)
+    for name in _NUMBERS:
+        if name not in table:
+            table[name] = np.nan
+    return table.drop(columns="box")
+
+
+def _usable(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["status"] == OK]
+
+
+def _bars(values: pd.Series, order: Mapping[str, Any] | None = None) -> list[Bar]:
+    """Counts of values, in the given order, else the most frequent first."""
+    counts = values.value_counts()
+    names = [name for name in order or () if name in counts.index]
+    names += [name for name in counts.index if name not in names]
+    return [
+        Bar(
+            str(name),
+            int(counts[name]),
+            counts[name] / counts.max(),
+            counts[name] / len(values),
+            "",
+        )
+        for name in names
+    ]
+
+
+def _emotion_bars(table: pd.DataFrame) -> list[Bar]:
+    """Usable faces by emotion, all eight of them, with their splits."""
+    usable = _usable(table)
+    emotions = usable["emotion"].fillna(_UNLABELLED)
+    splits = pd.crosstab(emotions, usable["split"].fillna(""))
+    bars = []
+    most = max(1, int(emotions.value_counts().max())) if len(usable) else 1
+    for name in (*EMOTIONS, _UNLABELLED):
+        count = int((emotions == name).sum())
+        if name == _UNLABELLED and not count:
+            continue
+        parts = splits.loc[name] if name in splits.index else {}
+        detail = ", ".join(f"{split or 'none'} {n}" for split, n in parts.items() if n)
+        bars.append(Bar(name, count, count / most, count / max(1, len(usable)), detail))
+    return bars
+
+
+def _reasons(table: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
+    """The commonest reasons of every status but ok; numbers in them are left out to count."""
+    lost = table[table["status"] != OK]
+    plain = lost["reason"].fillna("").str.replace(r"\d+(\.\d+)?", "…", regex=True)
+    return {
+        str(status): list(group.value_counts().head(_REASONS).items())
+        for status, group in plain.groupby(lost["status"])
+    }
+
+
+def _histograms(table: pd.DataFrame, quality: QualityConfig) -> list[Histogram]:
+    """Of faces with pictures, out of range or not, so that limits can be seen at work."""
+    faces = table[table["status"].isin((OK, OUT_OF_RANGE))]
+    limits = limits_of(quality)
+    drawn = [
+        histogram(name, title, unit, faces[name], limits.get(name, (-np.inf, np.inf)), logarithmic)
+        for name, (title, unit, logarithmic) in _NUMBERS.items()
+    ]
+    return [found for found in drawn if found is not None]
+
+
+def _status_sheets(workspace: Workspace, table: pd.DataFrame) -> list[Sheet]:
+    sheets = []
+    for status in STATUSES:
+        group = table[table["status"] == status]
+        if group.empty:
+            continue
+        note = f"{len(group)} of {len(table)}: {STATUSES[status]}"
+        if status in (OK, OUT_OF_RANGE):
+            rows = _rows(workspace, spread(group["key"].tolist()))
+            picture = face_sheet(FolderStore(workspace.corpus), rows)
+        else:
+            limit = workspace.config.preprocess.max_megapixels
+            picture = photo_sheet(workspace.photos, spread(group["photo"].tolist()), limit)
+        sheets.append(_sheet(status, note, picture))
+    return sheets
+
+
+def _emotion_sheets(workspace: Workspace, table: pd.DataFrame) -> list[Sheet]:
+    usable = _usable(table)
+    emotions = usable["emotion"].fillna(_UNLABELLED)
+    sheets = []
+    for name in (*EMOTIONS, _UNLABELLED):
+        keys = usable["key"][emotions == name].tolist()
+        if keys:
+            rows = _rows(workspace, spread(keys))
+            picture = face_sheet(FolderStore(workspace.corpus), rows)
+            sheets.append(_sheet(name, f"{len(keys)} faces", picture))
+    return sheets
+
+
+def _edge_sheets(workspace: Workspace, table: pd.DataFrame) -> list[Sheet]:
+    """The faces with the least and the most of a number."""
+    faces = table[table["status"].isin((OK, OUT_OF_RANGE))]
+    sheets = []
+    for name in _EDGES:
+        known = faces[faces[name].notna()].sort_values([name, "key"])
+        half = COLUMNS // 2
+        chosen = known if len(known) <= COLUMNS else pd.concat([known[:half], known[-half:]])
+        if chosen.empty:
+            continue
+        notes = [figure(value) for value in chosen[name]]
+        rows = _rows(workspace, chosen["key"].tolist())
+        picture = face_sheet(FolderStore(workspace.corpus), rows, notes)
+        title = _NUMBERS[name][0]
+        sheets.append(_sheet(title, "the least on the left, the most on the right", picture))
+    return sheets
+
+
+def _rows(workspace: Workspace, keys: list[str]) -> list[dict[str, Any]]:
+    """Whole rows of these keys, in their order."""
+    filters = [("key", "in", keys), ("status", "in", [OK, OUT_OF_RANGE])]
+    found = plain_rows(pd.read_parquet(workspace.corpus / MANIFEST, filters=filters))
+    by_key = {row["key"]: row for row in found}
+    return [by_key[key] for key in keys]
+
+
+def _sheet(title: str, note: str, picture: Image.Image) -> Sheet:
+    stream = BytesIO()
+    picture.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    source = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return Sheet(title, note, source, *picture.size)
