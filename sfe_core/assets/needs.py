@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sfe_core.assets.registry import Asset, registry
-from sfe_core.config.model import Config
+from sfe_core.config.model import Config, PreprocessConfig
 
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
 BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}
@@ -15,8 +15,8 @@ PERCEPTUAL_ASSETS = {
 DEPTH_ASSETS = {"mesh": (), "zoedepth": ("zoedepth",)}
 RECONSTRUCTION_ASSETS = {
     "anny": ("anny-head",),
-    "emoca": ("flame-2020", "emoca-v2"),
-    "deca": ("flame-2020", "deca"),
+    "emoca": ("deca-data", "emoca-v2"),
+    "deca": ("deca-data", "deca"),
 }
 
 
@@ -29,7 +29,7 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     preprocess = (
         _detector_assets(config.preprocess.detector, config.preprocess.box_detector)
         + DEPTH_ASSETS[config.preprocess.depth]
-        + RECONSTRUCTION_ASSETS[config.preprocess.reconstruction]
+        + _reconstruction_assets(config.preprocess)
     )
     sources = [name.strip() for part in config.captions.sources for name in part.split("|")]
     if "blip" in sources:
@@ -56,3 +56,12 @@ def _detector_assets(detector: str, box_detector: str = "sfd") -> tuple[str, ...
     """Names of the assets of a detector; only face-alignment has boxes of its own to choose."""
     boxes = BOX_ASSETS[box_detector] if detector == "face-alignment" else ()
     return boxes + DETECTOR_ASSETS[detector]
+
+
+def _reconstruction_assets(preprocess: PreprocessConfig) -> tuple[str, ...]:
+    """Names of the assets of a reconstruction, its networks and FLAME where it has some."""
+    name = preprocess.reconstruction
+    if name == "anny":
+        return RECONSTRUCTION_ASSETS[name]
+    data, default = RECONSTRUCTION_ASSETS[name]
+    return preprocess.flame, data, preprocess.reconstruction_model or default

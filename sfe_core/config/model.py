@@ -50,6 +50,13 @@ class PreprocessConfig(Section):
     reconstruction: Literal["anny", "emoca", "deca"] = Field(
         "anny", description="the head: Anny fitted to the landmarks, or EMOCA's, DECA's networks"
     )
+    reconstruction_model: str | None = Field(
+        None,
+        description="networks of emoca or deca: asset name or path; null = emoca-v2, or deca",
+    )
+    flame: str = Field(
+        "flame-2020", description="FLAME below emoca and deca: asset name, its .pkl or a folder"
+    )
     depth: Literal["mesh", "zoedepth"] = Field(
         "mesh", description="depth of the fitted mesh, or ZoeDepth's estimate"
     )

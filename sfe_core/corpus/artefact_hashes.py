@@ -35,6 +35,8 @@ _ASSETS = {
     "depth": DEPTH_ASSETS,
     "reconstruction": RECONSTRUCTION_ASSETS,
 }
+# Settings whose value is a model: an asset's name, or a path.
+_MODEL_SETTINGS = ("reconstruction_model", "flame")
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,16 @@ def _hash(settings: dict[str, object], version: int, models: dict[str, str]) -> 
         shaping.pop("box_detector", None)  # nobody asks it then
     if shaping.get("depth") != "zoedepth":
         shaping.pop("depth_input", None)
+    if shaping.get("reconstruction") == "anny":
+        shaping.pop("reconstruction_model", None)
+        shaping.pop("flame", None)
     names = [
         name
         for setting, table in _ASSETS.items()
         if setting in shaping
         for name in table.get(shaping[setting], ())
     ]
+    names += [shaping[setting] for setting in _MODEL_SETTINGS if shaping.get(setting)]
     for name in names:
         if name not in models:
             models[name] = _model_hash(name)
@@ -107,9 +113,16 @@ def _hash(settings: dict[str, object], version: int, models: dict[str, str]) -> 
 
 
 def _model_hash(name: str) -> str:
-    """SHA-256 of an asset's bytes; empty where it is not there, which the run itself reports."""
+    """SHA-256 of a model's bytes, given as an asset's name or as a path.
+
+    Empty where it is not there, which the run itself reports.
+    """
     asset = registry().get(name)
-    if asset is None or missing_files(asset):
+    if asset is not None and missing_files(asset):
         return ""
-    path = path_of(asset)
+    path = Path(name).expanduser() if asset is None else path_of(asset)
+    if not path.exists():
+        return ""
+    if path.name == "cfg.yaml":  # the one file of EMOCA's archives whose name is known for certain
+        path = path.parent
     return sha256_folder(path) if path.is_dir() else sha256_file(path)

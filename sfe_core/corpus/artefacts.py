@@ -16,8 +16,8 @@ COARSE = "geometry_coarse"
 # What decides which faces a photo has and where their landmarks are.
 FACE_FIELDS = ("detector", "box_detector", "face_choice", "min_face_px", "max_megapixels")
 _CROP = ("crop_rule", "crop_scale", "crop_size")
-_DEPTH = ("depth", "depth_input", "reconstruction")
-_HEAD = ("reconstruction",)
+_HEAD = ("reconstruction", "reconstruction_model", "flame")
+_DEPTH = ("depth", "depth_input", *_HEAD)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,9 @@ def _tools(config: PreprocessConfig) -> tuple[Detector, Reconstructor, DepthBack
     """The models, loaded once per process."""
     return (
         load_detector(config.detector, config.min_face_px, config.box_detector),
-        load_reconstructor(config.reconstruction),
+        load_reconstructor(
+            config.reconstruction, model=config.reconstruction_model, flame=config.flame
+        ),
         load_depth(config.depth, config.depth_input),
     )
 

@@ -119,12 +119,16 @@ class Reconstructor(Protocol):
         ...
 
 
-def load_reconstructor(name: str, device: str | None = None) -> Reconstructor:
+def load_reconstructor(
+    name: str, device: str | None = None, model: str | None = None, flame: str = "flame-2020"
+) -> Reconstructor:
     """Build a backend.
 
     Args:
         name: one of `RECONSTRUCTIONS`.
         device: torch device for the networks; None means CUDA where there is one.
+        model: networks of emoca and deca, asset name or path; None means the backend's default.
+        flame: FLAME below emoca and deca, asset name or path.
 
     Raises:
         UserError: unknown name, or its model files are not there.
@@ -137,7 +141,7 @@ def load_reconstructor(name: str, device: str | None = None) -> Reconstructor:
     if name in ("emoca", "deca"):
         from sfe_core.faces.emoca.reconstruction import load_emoca
 
-        return load_emoca(name, device)
+        return load_emoca(name, device, model, flame)
     raise UserError(
         "preprocess.reconstruction",
         f"{name!r} is unknown",
