@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sfe_core.faces.fitted_surface import FittedSurface
 from sfe_core.faces.fitting import HeadFit, fit_heads
 from sfe_core.faces.head import HeadModel
 from sfe_core.faces.reconstruction import Reconstruction
@@ -18,7 +19,7 @@ Pixels = NDArray[np.uint8]
 
 
 class AnnyReconstructor:
-    """`fitting.fit_heads` behind `reconstruction.Reconstructor`; the photos play no part."""
+    """`fitting.fit_heads` behind `reconstruction.Reconstructor`; photos give colour only."""
 
     def __init__(self) -> None:
         self._head = HeadModel.load()
@@ -27,20 +28,25 @@ class AnnyReconstructor:
         self, photos: Sequence[Pixels], landmarks: Floats, boxes: Floats
     ) -> list[Reconstruction]:
         """See `Reconstructor.reconstruct`."""
-        del photos, boxes
+        del boxes
         fits = fit_heads(np.reshape(landmarks, (-1, 68, 2)), self._head)
-        return [self._one(fits, place) for place in range(len(fits.error))]
+        return [self._one(fits, place, photo) for place, photo in enumerate(photos)]
 
-    def _one(self, fits: HeadFit, place: int) -> Reconstruction:
+    def _one(self, fits: HeadFit, place: int, photo: Pixels) -> Reconstruction:
         yaw, pitch, roll = fits.angles[place].tolist()
+        head = self._head
+        points = self._points(fits.identity[place], fits.actions[place])
+        camera = Camera(fits.rotation[place], float(fits.scale[place]), fits.translation[place])
+        landmarks = fits.landmarks[place]
         return Reconstruction(
-            points=self._points(fits.identity[place], fits.actions[place]),
-            faces=self._head.faces,
-            camera=Camera(fits.rotation[place], float(fits.scale[place]), fits.translation[place]),
+            points=points,
+            faces=head.faces,
+            camera=camera,
             angles=(yaw, pitch, roll),
             error=float(fits.error[place]),
-            landmarks=fits.landmarks[place],
+            landmarks=landmarks,
             codes={"identity": fits.identity[place], "actions": fits.actions[place]},
+            surface=FittedSurface(photo, points, head.faces, head.face_region, camera, landmarks),
         )
 
     def _points(self, identity: Floats, actions: Floats) -> Floats:
