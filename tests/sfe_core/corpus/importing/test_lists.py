@@ -1,0 +1,131 @@
+"""Lists: AffectNet's, two columns, RAF-DB's text file, tables of units; header or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.importing.lists import ignored_columns, read_list
+from sfe_core.errors import UserError
+from tests.sfe_core.corpus.importing.conftest import AFFECTNET_HEAD
+
+
+def entries_of(path: Path, text: str, scheme: str = "affectnet") -> tuple[list[Entry], Problems]:
+    path.write_text(text, encoding="utf-8")
+    problems = Problems()
+    return list(read_list(path, scheme, problems)), problems
+
+
+def labels_of(path: Path, text: str, scheme: str = "affectnet") -> dict[str, dict[str, str]]:
+    entries, problems = entries_of(path, text, scheme)
+    assert problems.listed == []
+    return {entry.image: entry.labels for entry in entries}
+
+
+BOX = {"face_x": "10", "face_y": "11", "face_width": "90", "face_height": "95"}
+LINE = "1/a.jpg,10,11,90,95,1.5;2.5;3,4,0.5,-0.125"
+
+
+def test_affectnet_with_its_header_and_without(tmp_path: Path) -> None:
+    expected = {"1/a.jpg": {"emotion": "fear", "valence": "0.5", "arousal": "-0.125", **BOX}}
+    path = tmp_path / "training.csv"
+    assert labels_of(path, f"{AFFECTNET_HEAD}\n{LINE}\n") == expected
+    assert ignored_columns(path) == ["facial_landmarks"]
+    assert labels_of(path, f"{LINE}\n") == expected
+
+
+def test_affectnets_codes_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    text = f"{AFFECTNET_HEAD}\nx.jpg,NULL,NULL,-1,-1,,10,-2,-2\n"
+    assert labels_of(path, text) == {"x.jpg": {"emotion": ""}}
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "expected"),
+    [
+        ("/data/a/x.jpg,3\nb/y.png,7.0\n", "affectnet", {"/data/a/x.jpg": "surprise",
+                                                         "b/y.png": "contempt"}),
+        ("train_00001.jpg 5\ntest_0002.jpg 7\n", "raf-db", {"train_00001.jpg": "sad",
+                                                            "test_0002.jpg": "neutral"}),
+        ("path;label\nx.jpg;Happiness\ny.jpg;ANGRY\n", "affectnet", {"x.jpg": "happy",
+                                                                   "y.jpg": "anger"}),
+        ("image\temotion\nx.jpg\t0\n", "fer2013", {"x.jpg": "anger"}),
+        ("one,fear\ntwo,joy\n", "affectnet", {"one": "fear", "two": "happy"}),
+        ('emotion,path\nsad,"a, b.jpg"\n', "affectnet", {"a, b.jpg": "sad"}),
+    ],
+    ids=["two columns", "raf-db", "semicolons", "tabs", "names without suffix", "quoted"],
+)  # fmt: skip
+def test_path_and_emotion(tmp_path: Path, text: str, scheme: str, expected: dict[str, str]) -> None:
+    found = labels_of(tmp_path / "list.txt", text, scheme)
+    assert found == {image: {"emotion": emotion} for image, emotion in expected.items()}
+
+
+def test_other_encodings_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("path,emotion\nfö/x.jpg,sad\n".encode("latin-1"))
+    assert [entry.image for entry in read_list(path, "affectnet", Problems())] == ["fö/x.jpg"]
+    path.write_bytes("path,emotion\nfö/x.jpg,sad\n".encode("utf-8-sig"))
+    assert [entry.image for entry in read_list(path, "affectnet", Problems())] == ["fö/x.jpg"]
+
+
+def test_units_are_intensities_unless_all_are_zero_and_one(tmp_path: Path) -> None:
+    path = tmp_path / "units.csv"
+    graded = labels_of(path, "key,AU01,Lip Corner Puller\na,0,3.5\nb,1,9\n")
+    assert graded == {"a": {"AU1": "0", "AU12": "3.5"}, "b": {"AU1": "1"}}
+    present = labels_of(path, "key,AU01,AU12\na,0,1\nb,1,\nc,9,1\n")
+    assert present == {
+        "a": {"AU1_present": "0", "AU12_present": "1"},
+        "b": {"AU1_present": "1"},
+        "c": {"AU12_present": "1"},
+    }
+
+
+def test_openface_columns_say_which_they_are(tmp_path: Path) -> None:
+    found = labels_of(tmp_path / "o.csv", "filename, AU12_r, AU12_c\nx.jpg, 2.31, 1.0\n")
+    assert found == {"x.jpg": {"AU12": "2.31", "AU12_present": "1"}}
+
+
+def test_attributes_and_identity_come_along(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    found = labels_of(path, "file,age,gender,race,service_test\nval/1.jpg,3-9,Male,Black,True\n")
+    assert found == {"val/1.jpg": {"age": "3-9", "gender": "Male", "ethnicity": "Black"}}
+    assert ignored_columns(path) == ["service_test"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("x.jpg,11,0,0,0", "wrong label"),
+        ("x.jpg,joyful!,0,0,0", "wrong label"),
+        ("x.jpg,1,1.01,0,0", "wrong label"),
+        ("x.jpg,1,0,high,0", "wrong label"),
+        ("x.jpg,1,0,0,6", "wrong label"),
+        ("x.jpg,1,0,0,strong", "wrong label"),
+        ("x.jpg,1,0,0", "bad line"),
+        (",1,0,0,0", "bad line"),
+        ("a/../../x.jpg,1,0,0,0", "bad line"),
+    ],
+)
+def test_a_bad_line_is_listed_with_its_number_and_the_others_stand(
+    tmp_path: Path, line: str, kind: str
+) -> None:
+    text = f"path,emotion,valence,arousal,AU12\n{line}\n\ny.jpg,2,0,0,4\n"
+    entries, problems = entries_of(tmp_path / "l.csv", text)
+    assert [entry.image for entry in entries] == ["y.jpg"]
+    assert [(problem.where, problem.kind) for problem in problems.listed] == [("l.csv:2", kind)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.jpg,1,2\n", "3 columns and no header"),
+        ("colour,emotion\nred,1\n", "no column names the image; there are colour, emotion"),
+        ("path,colour\na,red\n", "no column says anything"),
+        ("\n\n", "is empty"),
+    ],
+)
+def test_tables_that_are_no_lists(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        entries_of(tmp_path / "t.csv", text)
