@@ -20,6 +20,7 @@ from sfe_core.corpus.layout import MANIFEST, find_photos
 from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
+from sfe_core.corpus.placement import Placement, place
 from sfe_core.errors import UserError
 from sfe_core.files import key_of, sha256_file
 
@@ -56,6 +57,7 @@ class PreprocessPlan:
     kept: list[str]  # photos whose rows and pictures stand
     refused: list[Row]  # rows of photos that cannot have a place: duplicate keys, odd names
     stale: list[str]  # keys whose photo is gone
+    device: str  # cpu or cuda
     workers: int
     hashes: ArtefactHashes
 
@@ -82,19 +84,23 @@ def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile]]:
     return _name(photos, workspace.photos, numbered)
 
 
-def plan_preprocess(workspace: Workspace) -> PreprocessPlan:
+def plan_preprocess(workspace: Workspace, placement: Placement | None = None) -> PreprocessPlan:
     """Find out what there is to do; writes nothing.
+
+    Args:
+        workspace: whose photos.
+        placement: the devices; None means `place` without a choice of the user's.
 
     Raises:
         UserError: see `find_named`.
     """
     config = workspace.config.preprocess
+    placement = placement or place(config)
     refused, files = find_named(workspace)
     hashes = artefact_hashes(config)
     before = _rows_before(workspace.corpus / MANIFEST)
-    workers = config.workers or os.cpu_count() or 1
     kept, jobs = [], []
-    with ThreadPoolExecutor(workers) as threads:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         # Photos that were never seen are hashed when they are decoded.
         known = (file.path if file.photo in before else None for file in files)
         for file, sha256 in zip(files, threads.map(_hash_or_empty, known), strict=True):
@@ -108,9 +114,9 @@ def plan_preprocess(workspace: Workspace) -> PreprocessPlan:
     present = {file.photo for file in files}
     gone = {row.key for photo, rows in before.items() if photo not in present for row in rows}
     stale = sorted(gone - {file.key for file in files})
-    workers = min(workers, max(1, -(-len(jobs) // ORDER_SIZE)))
+    workers = min(placement.processes, max(1, -(-len(jobs) // ORDER_SIZE)))
     count = len(files) + len(refused)
-    return PreprocessPlan(count, jobs, kept, refused, stale, workers, hashes)
+    return PreprocessPlan(count, jobs, kept, refused, stale, placement.device, workers, hashes)
 
 
 def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[PhotoJob]:

@@ -1,4 +1,7 @@
-"""Work orders over the processes of one machine's CPU."""
+"""The photos over the processes of one machine's CPU, batch by batch, whoever is free.
+
+No launcher here: these processes share nothing, and need not import torch to start.
+"""
 
 from __future__ import annotations
 
@@ -11,67 +14,49 @@ from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
-from sfe_core.corpus.decode_ahead import batches, decode_ahead
+from sfe_core.corpus.journal import Row
 from sfe_core.corpus.lock import worker_lock
-from sfe_core.corpus.photo_work import Row, WorkOrder, take_in
+from sfe_core.corpus.photo_work import PhotoJob
+from sfe_core.corpus.shard import Shard, load_models, take_in_jobs
 from sfe_core.errors import RunError
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# One photo is read and decoded while the one before is looked at.
-_DECODE_THREADS = 1
+HIDDEN_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
+# Processes beside each other use one thread each for their linear algebra.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+Jobs = tuple[PhotoJob, ...]
 _held_lock: object = None  # a worker's lock, for as long as the process lives
 
 
-def take_in_order(order: WorkOrder) -> list[Row]:
-    """Take the photos of an order into the corpus; the rows of all of them."""
-    photos = decode_ahead(order.jobs, order.config, _DECODE_THREADS)
-    return [row for batch in batches(photos) for row in take_in(batch, order)]
-
-
-def load_models(order: WorkOrder) -> None:
-    """Load the models that an order needs into this process, before anything is begun.
-
-    Raises:
-        SfeError: one is missing or torn.
-    """
-    take_in((), order)
-
-
-def rows_of_orders(
-    models: WorkOrder,
-    orders: Iterator[WorkOrder],
+def rows_of_batches(
+    shard: Shard,
+    batches: Iterator[Jobs],
     workers: int,
     journal: Path,
-    begin: Callable[[WorkOrder], None],
-) -> Iterator[tuple[WorkOrder, list[Row]]]:
-    """Each order with its rows, as they come; never more than two orders per worker under way.
+    begin: Callable[[Jobs], None],
+) -> Iterator[tuple[Jobs, list[Row]]]:
+    """Each batch of jobs with its rows, as they come; at most two per worker under way.
 
     Args:
-        models: an order without photos, whose models are loaded before the first one begins.
-        orders: drawn from as workers come free.
-        workers: processes; with one, the work is done in this process.
+        shard: what they are taken in with.
+        batches: drawn from as workers come free.
+        workers: processes.
         journal: the corpus's journal folder.
-        begin: called with each order before anything of it is done.
+        begin: called with each batch before anything of it is done.
 
     Raises:
         SfeError: what concerns all photos: a missing model, a full disk, a worker that died.
     """
-    if workers == 1:
-        load_models(models)
-        for order in orders:
-            begin(order)
-            yield order, take_in_order(order)
-        return
-    with _single_threaded_children():
+    with environment(**_ONE_THREAD, **HIDDEN_GPUS):
         pool = ProcessPoolExecutor(
             workers, get_context("spawn"), initializer=_join_run, initargs=(str(journal),)
         )
-        pending: dict[Future[list[Row]], WorkOrder] = {}
+        pending: dict[Future[list[Row]], Jobs] = {}
         try:
-            pool.submit(load_models, models).result()
-            for order in orders:
-                begin(order)
-                pending[pool.submit(take_in_order, order)] = order
+            pool.submit(load_models, shard).result()
+            for jobs in batches:
+                begin(jobs)
+                pending[pool.submit(take_in_jobs, shard, jobs)] = jobs
                 if len(pending) >= 2 * workers:
                     yield from _finished(pending)
             while pending:
@@ -80,16 +65,16 @@ def rows_of_orders(
             raise RunError(
                 "preprocess",
                 "a worker process died, often for lack of memory",
-                "run it again with fewer: --set preprocess.workers=1",
+                "run it again with fewer: --cpu-processes 1",
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _finished(
-    pending: dict[Future[list[Row]], WorkOrder],
-) -> Iterator[tuple[WorkOrder, list[Row]]]:
-    """Wait for one or more of the orders, and take them off."""
+    pending: dict[Future[list[Row]], Jobs],
+) -> Iterator[tuple[Jobs, list[Row]]]:
+    """Wait for one or more of the batches, and take them off."""
     for future in wait(pending, return_when=FIRST_COMPLETED).done:
         yield pending.pop(future), future.result()
 
@@ -112,10 +97,10 @@ def _end_with(sentinel: int) -> None:
 
 
 @contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Processes started inside use one thread each for their linear algebra."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+def environment(**changes: str) -> Iterator[None]:
+    """The process environment with some changes, as it was again afterwards."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ in the journal at once, so that a killed run loses only what was under way.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,13 +17,12 @@ from pathlib import Path
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefacts import ARTEFACTS
 from sfe_core.corpus.index import open_index
-from sfe_core.corpus.journal import Journal, next_run, shard_name
+from sfe_core.corpus.journal import Journal, JournalIndex, next_run, shard_name
 from sfe_core.corpus.layout import MANIFEST, PREVIEW
 from sfe_core.corpus.lock import close_journal, corpus_lock, sweep_partials
 from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.manifest_update import ManifestCounts, remove_pictures, update_manifest
-from sfe_core.corpus.noting import note_rows
-from sfe_core.corpus.photo_work import PhotoJob, WorkOrder
+from sfe_core.corpus.placement import Placement, place
 from sfe_core.corpus.plan import (
     PreprocessPlan,
     find_named,
@@ -32,10 +30,12 @@ from sfe_core.corpus.plan import (
     plan_preprocess,
     with_known_faces,
 )
-from sfe_core.corpus.pool import rows_of_orders
+from sfe_core.corpus.pool import HIDDEN_GPUS, environment, rows_of_batches
 from sfe_core.corpus.preview import write_preview
+from sfe_core.corpus.shard import Shard, decode_threads, note_rows, work_shard
+from sfe_core.corpus.shard_worker import launch_shards
 from sfe_core.errors import SfeError
-from sfe_core.reporting import Reporter
+from sfe_core.reporting import Reporter, Task
 
 __all__ = ["PreprocessPlan", "PreprocessSummary", "plan_preprocess", "preprocess"]
 
@@ -61,26 +61,38 @@ class PreprocessSummary:
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
 
 
-def preprocess(workspace: Workspace, reporter: Reporter | None = None) -> PreprocessSummary:
+def preprocess(
+    workspace: Workspace,
+    reporter: Reporter | None = None,
+    gpus: int | None = None,
+    cpu_processes: int | None = None,
+) -> PreprocessSummary:
     """Bring the corpus up to date with the photos, labels and captions.
 
     Interrupted, it leaves what is done; the next call goes on from there.
 
+    Args:
+        workspace: whose photos.
+        reporter: shown the progress.
+        gpus, cpu_processes: the devices, see `placement.place`.
+
     Raises:
-        UserError: bad photos folder, labels, captions or template; a model that is not there.
+        UserError: bad photos folder, labels, captions or template; a model or GPU that is not
+            there.
         RunError: another run is at work, a worker died, or the disk is full.
     """
     reporter = reporter or Reporter()
     began = time.monotonic()
-    refused, files = find_named(workspace)
+    placement = place(workspace.config.preprocess, gpus, cpu_processes)
+    _, files = find_named(workspace)
     # What is wrong with labels or captions is told before anything is written.
     open_index(workspace, ({"key": file.key, "status": ""} for file in files))
     with corpus_lock(workspace.corpus) as journal:
         _recover(workspace, journal, reporter)
-        plan = plan_preprocess(workspace)
+        plan = plan_preprocess(workspace, placement)
         for key in plan.stale:
             remove_pictures(workspace.corpus, key)
-        _take_in(workspace, plan, journal, reporter)
+        _take_in(workspace, plan, placement, journal, reporter)
         counts = update_manifest(workspace, journal, plan.refused, plan.photos)
         preview = _preview(workspace, counts)
         close_journal(journal)
@@ -100,46 +112,60 @@ def _recover(workspace: Workspace, journal: Path, reporter: Reporter) -> None:
     reporter.say("the last run was cut short: what it had done is taken over")
 
 
-def _take_in(workspace: Workspace, plan: PreprocessPlan, journal: Path, reporter: Reporter) -> None:
+def _take_in(
+    workspace: Workspace,
+    plan: PreprocessPlan,
+    placement: Placement,
+    journal: Path,
+    reporter: Reporter,
+) -> None:
     """Work the plan's jobs off, into the journal; if that is cut short, into the manifest."""
     if not plan.jobs:
         return
-    notes = Journal(journal, shard_name(next_run(journal), 0))
-    done = 0
     try:
         with reporter.task("preprocess", len(plan.jobs)) as task:
-            usable = 0
-            for order, rows in rows_of_orders(
-                _order(workspace, plan, ()),
-                _orders(workspace, plan),
-                plan.workers,
-                journal,
-                lambda order: notes.begin([job.photo for job in order.jobs]),
-            ):
-                note_rows(notes, plan.hashes, workspace.corpus, order.jobs, rows)
-                done += len(order.jobs)
-                usable += sum(row["status"] == OK for row in rows)
-                task.advance(len(order.jobs), f"{usable} usable")
+            _run(workspace, plan, placement, journal, reporter, task)
     except BaseException:
         # With nothing done, the manifest that stands still holds.
-        if done:
+        if len(JournalIndex(journal)):
             with suppress(SfeError):  # what stopped the work may stop this too; the journal stays
                 update_manifest(workspace, journal, plan.refused, plan.photos)
                 close_journal(journal)
         raise
+
+
+def _run(
+    workspace: Workspace,
+    plan: PreprocessPlan,
+    placement: Placement,
+    journal: Path,
+    reporter: Reporter,
+    task: Task,
+) -> None:
+    """Have the jobs done by a launcher's processes, a pool's, or this one."""
+    config, run = workspace.config.preprocess, next_run(journal)
+    workers = plan.workers
+    shard = Shard(workspace.corpus, config, plan.hashes, decode_threads(workers))
+    if placement.device == "cuda" and workers > 1:
+        launch_shards(shard, plan.jobs, placement, run, journal, reporter, task)
+        return
+    jobs = with_known_faces(plan.jobs, workspace.corpus / MANIFEST)
+    notes = Journal(journal, shard_name(run, 0))
+    try:
+        if workers == 1:
+            with environment(**HIDDEN_GPUS if placement.device == "cpu" else {}):
+                work_shard(shard, jobs, notes, task)
+            return
+        size, usable = order_size(plan.jobs, workers), 0
+        batches = iter(lambda: tuple(islice(jobs, size)), ())
+        for batch, rows in rows_of_batches(
+            shard, batches, workers, journal, lambda some: notes.begin([job.photo for job in some])
+        ):
+            note_rows(shard, batch, rows, notes)
+            usable += sum(row["status"] == OK for row in rows)
+            task.advance(len(batch), f"{usable} usable")
     finally:
         notes.close()
-
-
-def _orders(workspace: Workspace, plan: PreprocessPlan) -> Iterator[WorkOrder]:
-    jobs: Iterator[PhotoJob] = with_known_faces(plan.jobs, workspace.corpus / MANIFEST)
-    size = order_size(plan.jobs, plan.workers)
-    while some := tuple(islice(jobs, size)):
-        yield _order(workspace, plan, some)
-
-
-def _order(workspace: Workspace, plan: PreprocessPlan, jobs: tuple[PhotoJob, ...]) -> WorkOrder:
-    return WorkOrder(jobs, workspace.corpus, workspace.config.preprocess, plan.hashes.whole)
 
 
 def _preview(workspace: Workspace, counts: ManifestCounts) -> Path | None:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus import decode_ahead, shard
 from sfe_core.corpus import plan as plan_module
-from sfe_core.corpus import pool
 from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import read_manifest
 from sfe_core.corpus.photo_work import take_in
@@ -151,7 +151,8 @@ def test_interrupted_work_is_kept(copied: Workspace, monkeypatch: pytest.MonkeyP
             raise KeyboardInterrupt
         return take_in(photos, order)
 
-    monkeypatch.setattr(pool, "take_in", stop_at_c)
+    monkeypatch.setattr(decode_ahead, "_BATCH_PHOTOS", 2)
+    monkeypatch.setattr(shard, "take_in", stop_at_c)
     with pytest.raises(KeyboardInterrupt):
         preprocess(copied)
     monkeypatch.undo()
