@@ -18,6 +18,7 @@ HELP = with_examples(
     "sfe preprocess",
     "sfe preprocess --dry-run  # what would be done",
     "sfe preprocess --set preprocess.crop_size=256",
+    "sfe preprocess --overlay  # see whether the maps lie on the faces",
 )
 
 
@@ -28,12 +29,23 @@ def preprocess(
         int | None,
         typer.Option(min=0, help="Processes; 0 = one per core.", show_default="as in sfe.yaml"),
     ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also blends of photo and maps, in corpus/overlay/.")
+    ] = False,
+    save_meshes: Annotated[
+        bool, typer.Option("--save-meshes", help="Also the heads, as corpus/meshes/<key>.obj.")
+    ] = False,
+    save_buffers: Annotated[
+        bool, typer.Option("--save-buffers", help="Also normals, albedo and Lambertian render.")
+    ] = False,
     changes: options.Set = None,
 ) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
 
     extra = [f"preprocess.workers={workers}"] if workers is not None else []
+    asked = {"overlay": overlay, "save_meshes": save_meshes, "save_buffers": save_buffers}
+    extra += [f"preprocess.{name}=true" for name, wanted in asked.items() if wanted]
     found = load_workspace(workspace, [*(changes or ()), *extra])
 
     from sfe_core.corpus import preprocess as core

@@ -12,6 +12,8 @@ from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS
 FULL_CANVAS = "full_canvas"
 OVERLAY = "overlay"
 COARSE = "geometry_coarse"
+# What DiffusionRig conditions on (Ding et al., CVPR 2023).
+BUFFERS = ("normals", "albedo", "lambertian")
 
 # What decides which faces a photo has and where their landmarks are.
 FACE_FIELDS = ("detector", "box_detector", "face_choice", "min_face_px", "max_megapixels")
@@ -67,7 +69,16 @@ def _kinds() -> tuple[ArtefactKind, ...]:
     landmarks = MAP_FOLDERS["landmarks"]
     buffers = [
         ArtefactKind(name, name, (*_CROP, *_HEAD), wanted=lambda config: config.save_buffers)
-        for name in ("normals", "albedo", "lambertian")
+        for name in BUFFERS
+    ]
+    full_buffers = [
+        ArtefactKind(
+            f"full_{name}",
+            f"{FULL_CANVAS}/{name}",
+            _HEAD,
+            wanted=lambda config: config.full_canvas and config.save_buffers,
+        )
+        for name in BUFFERS
     ]
     return (
         ArtefactKind("inputs", INPUTS, _CROP),
@@ -89,6 +100,7 @@ def _kinds() -> tuple[ArtefactKind, ...]:
         ArtefactKind("overlay", OVERLAY, (*_CROP, *_DEPTH), wanted=lambda config: config.overlay),
         ArtefactKind("meshes", "meshes", _HEAD, ".obj", wanted=lambda config: config.save_meshes),
         *buffers,
+        *full_buffers,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sfe_core.corpus.full_canvas import landmarks_in_photo, render_in_photo
 from sfe_core.corpus.overlay import overlay
+from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform, crop, paste, paste_values
 from sfe_core.faces.depth import DepthMaps, DepthView, mesh_depth
 from sfe_core.faces.landmark_drawing import draw_landmarks
@@ -135,27 +136,34 @@ class FaceScene:
         depth = None if self.depth is None else self.full_depth
         return overlay(self.photo, self.full_mesh, depth, self.full_landmarks)
 
-    @cached_property
-    def normals(self) -> Floats:
-        """Normals [S, S, 3] with all the detail there is; camera frame."""
-        return self._normals(self.raster)
+    def normal_map(self, raster: Raster) -> Pixels:
+        """Normals [H, W, 3] of a raster, with all the detail there is, as colours."""
+        return shade_normals(replace(raster, normals=self._normals(raster)))
 
-    @cached_property
+    @property
     def albedo(self) -> Floats:
         """[S, S, 3] RGB in [0, 1], black where there is no head."""
-        surface = self.head.surface
-        found = surface.albedo(self.raster) if surface else None
-        if found is None:
-            raise ValueError("the reconstruction has no albedo: its texture model is not installed")
-        return found
+        return self._albedo(self.raster)
 
     @property
     def lambertian(self) -> Floats:
         """Albedo under the fitted light [S, S, 3]."""
-        surface = self.head.surface
-        if surface is None or surface.light is None:
-            raise ValueError("the reconstruction has no light")
-        return lambertian(self.normals, self.albedo, surface.light, self.raster.hit)
+        return self._lit(self.raster)
+
+    @property
+    def full_normals(self) -> Pixels:
+        """`normal_map` in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: self.normal_map(raster))
+
+    @property
+    def full_albedo(self) -> Pixels:
+        """The albedo in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: to_pixels(self._albedo(raster)))
+
+    @property
+    def full_lambertian(self) -> Pixels:
+        """The Lambertian render in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: to_pixels(self._lit(raster)))
 
     @property
     def codes(self) -> dict[str, Floats]:
@@ -170,6 +178,28 @@ class FaceScene:
     def _normals(self, raster: Raster) -> Floats:
         surface = self.head.surface
         return surface.normals(raster) if self.detailed and surface else raster.normals
+
+    def _albedo(self, raster: Raster) -> Floats:
+        surface = self.head.surface
+        found = surface.albedo(raster) if surface else None
+        if found is None:
+            raise UserError(
+                "preprocess.save_buffers",
+                "the reconstruction has no texture model",
+                "see `sfe assets list` for it, or leave save_buffers off",
+            )
+        return found
+
+    def _lit(self, raster: Raster) -> Floats:
+        albedo = self._albedo(raster)
+        light = self.head.surface.light
+        if light is None:
+            raise UserError(
+                "preprocess.save_buffers",
+                "the reconstruction has no light",
+                "choose another preprocess.reconstruction, or leave save_buffers off",
+            )
+        return lambertian(self._normals(raster), albedo, light, raster.hit)
 
     def _shade(self, raster: Raster) -> Pixels:
         if not self.detailed:
@@ -189,10 +219,6 @@ class FaceScene:
         return render_in_photo(self.head, height, width, shade, channels, kind)
 
 
-def _normal_map(scene: FaceScene) -> Pixels:
-    return shade_normals(replace(scene.raster, normals=scene.normals))
-
-
 # Artefact kind → its content.
 CONTENTS: dict[str, Callable[[FaceScene], Any]] = {
     "inputs": lambda scene: scene.crop,
@@ -208,9 +234,12 @@ CONTENTS: dict[str, Callable[[FaceScene], Any]] = {
     "full_geometry_coarse": lambda scene: scene.full_coarse,
     "overlay": lambda scene: scene.overlay,
     "meshes": lambda scene: (scene.head.points, scene.head.faces),
-    "normals": _normal_map,
+    "normals": lambda scene: scene.normal_map(scene.raster),
     "albedo": lambda scene: to_pixels(scene.albedo),
     "lambertian": lambda scene: to_pixels(scene.lambertian),
+    "full_normals": lambda scene: scene.full_normals,
+    "full_albedo": lambda scene: scene.full_albedo,
+    "full_lambertian": lambda scene: scene.full_lambertian,
 }
 # Kinds that cannot be made without the depth.
 NEEDS_DEPTH = frozenset({"depth", "full_depth", "overlay"})
