@@ -12,6 +12,8 @@ from sfe_cli.help import with_examples
 if TYPE_CHECKING:
     from sfe_core.training.options import TrainPlan, TrainSummary
 
+_PRECISIONS = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
 HELP = with_examples(
     "Fine-tune the base model and the guidance encoders on the corpus.\n\n"
     "Without --gpus: one GPU if there is one, else one CPU process. Ctrl-C is safe; "
@@ -88,7 +90,7 @@ def show_plan(plan: TrainPlan) -> None:
     per_update = f"{plan.batch_size} x {plan.accumulation} passes x {plan.processes} processes"
     render.facts(
         [
-            ("devices", f"{plan.processes} x {plan.device}"),
+            ("devices", f"{plan.processes} x {plan.device}, {_PRECISIONS[plan.precision]}"),
             ("updates", f"{plan.steps}, from {plan.start_step}"),
             ("images per update", f"{plan.effective_batch} = {per_update}"),
             ("images", f"{plan.split_images}, seen {plan.epochs:.1f} times each"),

@@ -67,7 +67,7 @@ class Session:
     window: Window = field(default_factory=Window)
 
 
-def open_accelerator(config: Config, plan: TrainPlan) -> Accelerator:
+def open_accelerator(plan: TrainPlan) -> Accelerator:
     """An Accelerator for this run, also where an earlier run in this process left its state.
 
     Accumulation is counted by the recipe itself, in images per update, so accelerate's stays 1.
@@ -75,7 +75,7 @@ def open_accelerator(config: Config, plan: TrainPlan) -> Accelerator:
     if not PartialState._shared_state or PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
-    return Accelerator(mixed_precision=config.train.mixed_precision, cpu=plan.device == "cpu")
+    return Accelerator(mixed_precision=plan.precision, cpu=plan.device == "cpu")
 
 
 def open_run(
@@ -147,7 +147,7 @@ def build(
 ) -> Session:
     """Load and connect everything; `workspace` already carries the overrides of `options`."""
     config = workspace.config
-    accelerator = open_accelerator(config, plan)
+    accelerator = open_accelerator(plan)
     device = accelerator.device
     run = open_run(workspace, plan, options, accelerator)
     base = load_base(locate(config.model.base))

@@ -50,6 +50,7 @@ class TrainPlan:
     Attributes:
         device: "cuda" or "cpu".
         processes: one per device.
+        precision: of the forward pass: "no" (float32), "fp16" or "bf16".
         batch_size: images per process and forward pass.
         accumulation: forward passes per update and process.
         effective_batch: their product with `processes`, images per update.
@@ -69,6 +70,7 @@ class TrainPlan:
 
     device: str
     processes: int
+    precision: str
     batch_size: int
     accumulation: int
     effective_batch: int

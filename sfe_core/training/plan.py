@@ -35,10 +35,7 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
     """
     config = options.applied_to(workspace).config
     device, processes, notes = resolve_devices(options, torch.cuda.device_count())
-    if config.train.mixed_precision == "fp16" and device == "cpu":
-        raise UserError(
-            "train.mixed_precision", "fp16 needs a GPU", "on the CPU, choose no or bf16"
-        )
+    precision = resolve_precision(config.train.mixed_precision, device)
     batch, accumulation = lay_out(config.train.batch_size, config.train.effective_batch, processes)
     if batch != config.train.batch_size:
         notes.append(
@@ -59,6 +56,7 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
     return TrainPlan(
         device=device,
         processes=processes,
+        precision=precision,
         batch_size=batch,
         accumulation=accumulation,
         effective_batch=config.train.effective_batch,
@@ -103,6 +101,28 @@ def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int,
     if cuda_devices:
         return "cuda", 1, []
     return "cpu", 1, ["no CUDA device here: one process on the CPU"]
+
+
+def resolve_precision(wanted: str, device: str) -> str:
+    """Precision of the forward pass: "no" (float32), "fp16" or "bf16".
+
+    Args:
+        wanted: one of these, or "auto": bf16 where the device has instructions for it.
+        device: "cpu" or "cuda".
+
+    Raises:
+        UserError: fp16 on the CPU.
+    """
+    if wanted == "fp16" and device == "cpu":
+        raise UserError(
+            "train.mixed_precision", "fp16 needs a GPU", "on the CPU, choose auto, no or bf16"
+        )
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    # Without these instructions bfloat16 works on a CPU, but slower than float32.
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
 def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int, int]:

@@ -13,7 +13,12 @@ from sfe_core.corpus.layout import artefact
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.training.options import TrainOptions
-from sfe_core.training.plan import lay_out, plan_training, resolve_devices
+from sfe_core.training.plan import (
+    lay_out,
+    plan_training,
+    resolve_devices,
+    resolve_precision,
+)
 from tests.sfe_core.training.conftest import with_settings
 
 ON_CPU = TrainOptions(cpu_processes=1)
@@ -85,6 +90,14 @@ def test_options_win_over_the_file(workspace):
 def test_losses_that_are_off_are_listed(workspace):
     plan = plan_training(with_settings(workspace, loss={"valence": 0, "perceptual": 0}), ON_CPU)
     assert plan.losses_off == ("perceptual", "valence")
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "no")])
+def test_automatic_precision_follows_the_device(monkeypatch, has_bf16, precision):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
+    assert [resolve_precision("auto", device) for device in ("cpu", "cuda")] == [precision] * 2
+    assert resolve_precision("no", "cpu") == "no"
 
 
 @pytest.mark.parametrize(
