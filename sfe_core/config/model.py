@@ -186,7 +186,9 @@ class TrainConfig(Section):
     guidance_dropout: Fraction = Field(0.3, description="share of images trained without maps")
     frozen: tuple[str, ...] = Field(("up_blocks.3",), description="UNet modules left as they are")
     balance: Fraction = Field(0.9, description="0 = emotions as frequent as they are, 1 = uniform")
-    mixed_precision: Literal["no", "fp16", "bf16"] = Field("no", description="forward pass in")
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        "no", description="forward pass in; auto = bf16 where the device computes in it, else no"
+    )
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     seed: int = Field(42, description="draws order, noise and timesteps")
     log_every: Count = Field(10, description="updates between lines of metrics.jsonl")
