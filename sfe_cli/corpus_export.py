@@ -61,7 +61,10 @@ def export(
         RichReporter(),
     )
     show_summary(summary)
-    render.next_step(f"`sfe train --set corpus.shards={render.nearby(summary.folder)}`")
+    # A folder in sfe.yaml counts from the workspace.
+    here, root = summary.folder.resolve(), found.root.resolve()
+    named = here.relative_to(root) if here.is_relative_to(root) else here
+    render.next_step(f"`sfe train --set corpus.shards={named}`")
 
 
 export.__doc__ = HELP

@@ -42,7 +42,7 @@ def face_sheet(
     for column, row in enumerate(rows):
         try:
             tiles = face_tiles(store, row, TILE)
-        except (SfeError, OSError):
+        except (SfeError, OSError, SyntaxError):
             tiles = [_blank("no picture")] * len(TILE_NAMES)
         for line, tile in enumerate(tiles):
             sheet.paste(tile, (column * (TILE + _GAP), line * (TILE + _GAP)))

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sfe_core.corpus.face_tiles import TILE_NAMES, face_tiles
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.faces.crop import CropTransform
-from sfe_core.faces.decoding import decode_photo
+from sfe_core.faces.decoding import UndecodableError, decode_photo
 from sfe_core.faces.head import ACTION_NAMES
 from sfe_core.files import atomic_path
 
@@ -80,11 +80,14 @@ def _tiles(
 
 
 def _framed_photo(path: Path, transform: CropTransform, max_megapixels: float) -> Image.Image:
-    """The whole photo fitted into a tile, with the crop's square drawn on it."""
-    photo = Image.fromarray(decode_photo(path.read_bytes(), max_megapixels))
+    """The photo fitted into a tile, with the crop's square drawn on it; grey if it is gone."""
+    tile = Image.new("RGB", (_TILE, _TILE), (225, 225, 225))
+    try:
+        photo = Image.fromarray(decode_photo(path.read_bytes(), max_megapixels))
+    except (OSError, UndecodableError):
+        return tile
     zoom = _TILE / max(photo.size)
     size = tuple(max(1, round(side * zoom)) for side in photo.size)
-    tile = Image.new("RGB", (_TILE, _TILE), (225, 225, 225))
     offset = ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2)
     tile.paste(photo.resize(size, Image.Resampling.LANCZOS), offset)
     left, top = transform.corner * zoom + offset
@@ -108,10 +111,19 @@ def _lines(row: dict[str, Any]) -> list[str]:
         row.get("emotion") or "no emotion label",
         ", ".join(affect) or "no valence, arousal",
         f"split {row.get('split') or '-'}",
-        f"yaw {row['yaw']:+.0f}°, pitch {row['pitch']:+.0f}°",
-        f"fit error {100 * row['fit_error']:.1f} % of eye distance",
+        *_fitted(row),
         *(f"{name} {value:.2f}" for value, name in strongest if value > 0.05),
     ]
+
+
+def _fitted(row: dict[str, Any]) -> list[str]:
+    """Pose and error of the reconstruction, as far as it gives them."""
+    lines = []
+    if row.get("yaw") is not None:
+        lines.append(f"yaw {row['yaw']:+.0f}°, pitch {row['pitch']:+.0f}°")
+    if row.get("fit_error") is not None:
+        lines.append(f"fit error {100 * row['fit_error']:.1f} % of eye distance")
+    return lines
 
 
 def _short(text: str, length: int) -> str:

@@ -113,7 +113,7 @@ def _stored(
         with Image.open(BytesIO(store.read(folder, key))) as picture:
             mode = picture.mode
             pixels = np.asarray(picture if is_depth else picture.convert("RGB"))
-    except OSError as error:
+    except (OSError, SyntaxError) as error:  # PIL raises either for torn files
         raise RunError(store.place(folder, key), f"cannot be read ({error})", MEND) from error
     if is_depth and mode != "I;16":
         raise RunError(store.place(folder, key), f"is of mode {mode}, not of 16 bits", MEND)

@@ -101,6 +101,20 @@ class Corpus:
             raise UserError(self.place, f"no picture {key!r} of status ok")
         return self.rows.iloc[self._place[key]]
 
+    def picture(self, folder: str, key: str) -> Image.Image:
+        """A picture as stored, decoded; its mode depends on the folder.
+
+        Raises:
+            RunError: it is missing or torn.
+        """
+        try:
+            picture = Image.open(BytesIO(self.store.read(folder, key)))
+            picture.load()
+        except (OSError, SyntaxError) as error:  # PIL raises either for torn files
+            place = self.store.place(folder, key)
+            raise RunError(place, f"cannot be read ({error})", MEND) from error
+        return picture
+
     def image(self, key: str, size: int) -> Tensor:
         """The face crop, [3, size, size] float32 RGB in [-1, 1], antialiased when shrunk."""
         return self._rgb(INPUTS, key, size) * 2.0 - 1.0
@@ -130,24 +144,15 @@ class Corpus:
         return torch.from_numpy((points - corner) / float(row["crop_side"])).float()
 
     def _rgb(self, folder: str, key: str, size: int) -> Tensor:
-        picture = self._open(folder, key).convert("RGB")
+        picture = self.picture(folder, key).convert("RGB")
         if picture.size != (size, size):
             picture = picture.resize((size, size), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255.0
 
     def _depth(self, key: str, size: int) -> Tensor:
-        stored = np.array(self._open(MAP_FOLDERS["depth"], key), np.float32) / DEPTH_MAXIMUM
+        stored = np.array(self.picture(MAP_FOLDERS["depth"], key), np.float32) / DEPTH_MAXIMUM
         picture = Image.fromarray(stored)
         if picture.size != (size, size):
             # Bilinear with PIL's antialiasing stays inside [0, 1]; sharper kernels overshoot.
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(picture)).clamp(0, 1).expand(3, size, size).contiguous()
-
-    def _open(self, folder: str, key: str) -> Image.Image:
-        try:
-            picture = Image.open(BytesIO(self.store.read(folder, key)))
-            picture.load()
-        except OSError as error:
-            place = self.store.place(folder, key)
-            raise RunError(place, f"cannot be read ({error})", MEND) from error
-        return picture

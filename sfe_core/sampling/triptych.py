@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import INPUTS, artefact
+from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
 from sfe_core.packaging.listing import newest_package
@@ -56,7 +56,6 @@ class _Job:
     key: str
     caption: str
     emotion: str | None
-    original: Path
     target: Path
     record: dict[str, Any]
 
@@ -82,7 +81,8 @@ def make_triptychs(
     """
     reporter = reporter or Reporter()
     split = split or workspace.config.split.validation_name
-    rows = Corpus.open(workspace).split(split)
+    corpus = Corpus.open(workspace)
+    rows = corpus.split(split)
     package = package or newest_package(workspace)
     fine_tuned = workspace.config.triptych.fine_tuned
     base = draw_series(workspace, split, "base", package, reporter)
@@ -91,14 +91,18 @@ def make_triptychs(
     tile_px = workspace.config.triptych.tile_px
     headings = _HEADINGS[fine_tuned]
     folder = workspace.triptychs / split
-    jobs = [_job(row, workspace, folder, base, tuned, headings) for row in rows.to_dict("records")]
+    absent = set(corpus.store.missing(INPUTS, rows["key"]))
+    jobs = [
+        _job(row, row["key"] not in absent, tile_px, folder, base, tuned, headings)
+        for row in rows.to_dict("records")
+    ]
     stale = [job for job in jobs if read_record(job.target) != job.record]
     for job in reporter.track(stale, "composing triptychs"):
-        _compose(job, base, tuned, headings, tile_px)
+        _compose(job, corpus, base, tuned, headings, tile_px)
     missing = sum(not job.record["original"] for job in jobs)
     if missing:
         reporter.warn(
-            f"{missing} of {len(jobs)} originals are missing from {workspace.corpus / INPUTS}: "
+            f"{missing} of {len(jobs)} originals are missing from the corpus: "
             "their tiles are blank; `sfe preprocess` writes them again"
         )
     gallery = write_gallery(
@@ -122,7 +126,8 @@ def make_triptychs(
 
 def _job(
     row: dict[str, Any],
-    workspace: Workspace,
+    has_original: bool,
+    tile_px: int,
     folder: Path,
     base: Series,
     tuned: Series,
@@ -130,26 +135,23 @@ def _job(
 ) -> _Job:
     key = row["key"]
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
-    original = artefact(workspace.corpus, INPUTS, key)
     record = {
         "layout": LAYOUT_VERSION,
-        "tile_px": workspace.config.triptych.tile_px,
+        "tile_px": tile_px,
         "headings": list(headings),
         "caption": caption,
-        "original": row["inputs_sha256"] if original.is_file() else "",
+        "original": row["inputs_sha256"] if has_original else "",
         "base": read_record(base.picture(key)),
         "fine_tuned": read_record(tuned.picture(key)),
     }
     emotion = None if pd.isna(row["emotion"]) else str(row["emotion"])
-    return _Job(key, caption, emotion, original, folder / f"{key}.png", record)
+    return _Job(key, caption, emotion, folder / f"{key}.png", record)
 
 
 def _compose(
-    job: _Job, base: Series, tuned: Series, headings: tuple[str, ...], tile_px: int
+    job: _Job, corpus: Corpus, base: Series, tuned: Series, headings: tuple[str, ...], tile_px: int
 ) -> None:
-    original = (
-        _open(job.original, "`sfe preprocess` writes it again") if job.record["original"] else None
-    )
+    original = corpus.picture(INPUTS, job.key).convert("RGB") if job.record["original"] else None
     panels = (
         Panel(headings[0], original, absent="original missing"),
         Panel(headings[1], _open(base.picture(job.key))),
@@ -158,9 +160,9 @@ def _compose(
     save_png(compose_triptych(panels, job.caption, tile_px), job.target, job.record)
 
 
-def _open(path: Path, remedy: str = "delete it and run again") -> Image.Image:
+def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")
     except (OSError, SyntaxError) as error:
-        raise RunError(path, f"cannot be read ({error})", remedy) from error
+        raise RunError(path, f"cannot be read ({error})", "delete it and run again") from error

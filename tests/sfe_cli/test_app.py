@@ -23,7 +23,8 @@ COMMANDS = {
 WITH_EXAMPLES = [
     ["demo"], ["init"], ["doctor"], ["preprocess"], ["train"], ["package-checkpoint"], ["triptych"],
     ["evaluate"], ["synthesize"], ["assets", "list"], ["assets", "verify"], ["assets", "fetch"],
-    ["config", "show"], ["corpus", "import"],
+    ["config", "show"], ["corpus", "import"], ["corpus", "check"], ["corpus", "report"],
+    ["corpus", "export"],
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "numpy", "pydantic", "PIL", "matplotlib", "diffusers", "requests")
 

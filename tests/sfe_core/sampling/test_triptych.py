@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
@@ -109,3 +110,13 @@ def test_an_unknown_split_lists_the_known(workspace: Workspace):
     with pytest.raises(UserError, match="'test' holds no picture.*val300"):
         make_triptychs(workspace, split="test")
     assert not workspace.generated.exists()
+
+
+def test_triptychs_of_exported_shards_are_the_same(workspace: Workspace):
+    first = files(make_triptychs(workspace).folder)
+    export_corpus(Corpus.open(workspace), workspace.exported)
+    shutil.rmtree(workspace.corpus)
+    shutil.rmtree(workspace.triptychs)
+    shards = workspace.config.corpus.model_copy(update={"shards": "exported"})
+    config = workspace.config.model_copy(update={"corpus": shards})
+    assert files(make_triptychs(Workspace(workspace.root, config)).folder) == first
