@@ -88,9 +88,12 @@ class FaceScene:
     @cached_property
     def mesh(self) -> Pixels:
         """The geometry's picture [S, S, 3], with all the detail there is."""
-        if self.given_mesh is not None:
-            return crop(self.given_mesh, self.transform, self.size)
-        return self._shade(self.raster)
+        if self.given_mesh is None:
+            return self._shade(self.raster)
+        # Resampling rings: beyond the head's outline it leaves specks that are not black.
+        cover = self.given_mesh.any(axis=2).astype(np.float32)
+        inside = crop(cover, self.transform, self.size) >= 0.5
+        return crop(self.given_mesh, self.transform, self.size) * inside[..., None]
 
     @property
     def coarse(self) -> Pixels:
