@@ -37,21 +37,25 @@ def place(source: Path, target: Path, way: Way) -> bool:
         RunError: the disk is full or read-only.
     """
     if os.path.lexists(target):
-        if target.exists() and filecmp.cmp(source, target, shallow=False):
-            return False
         if target.exists():
+            if _same(source, target):
+                return False
             raise OccupiedError(f"{target} is another picture")
         # A link whose goal is gone is written anew.
-    with open(source, "rb"):
-        pass  # tells a vanished source apart from a target that cannot be written
+    os.stat(source)  # tells a vanished source apart from a target that cannot be written
     with atomic_path(target) as partial:
         if way == "symlink":
-            partial.symlink_to(source.resolve())
+            partial.symlink_to(os.path.abspath(source))
         elif way == "copy":
             shutil.copyfile(source, partial)
         else:
             _hardlink(source, partial)
     return True
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Whether both are one file, or hold the same bytes."""
+    return os.path.samefile(source, target) or filecmp.cmp(source, target, shallow=False)
 
 
 def _hardlink(source: Path, target: Path) -> None:
