@@ -37,7 +37,7 @@ MEASURES: dict[str, str] = {
 }
 # The contour of the face lies on the mesh's rim, where a pixel decides; the 51 others do not.
 _FIRST_INNER_LANDMARK = 17
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def measure_pictures(
@@ -70,18 +70,23 @@ def measure_pictures(
     """
     measures = {"sharpness": _sharpness(crop, points)}
     if mesh is not None:
-        on_mesh = mesh.any(axis=2)
+        on_mesh = _lit(mesh)
         measures["mesh_coverage"] = float(on_mesh.mean())
         inner = points[_FIRST_INNER_LANDMARK:]
         measures["landmarks_on_mesh"] = _share_inside(on_mesh, inner)
     if landmarks is not None:
-        measures["landmarks_drawn"] = float(landmarks.any(axis=2).mean())
+        measures["landmarks_drawn"] = float(_lit(landmarks).mean())
     if depth is not None:
         surface = depth > 0 if mesh is None else (depth > 0) & on_mesh
         low, high = np.percentile(depth[surface], (5, 95)) if surface.any() else (0.0, 0.0)
         measures["depth_relief"] = float(high - low) / DEPTH_MAXIMUM
         measures["depth_clipped"] = float((depth == DEPTH_MAXIMUM).mean())
     return measures
+
+
+def _lit(picture: Pixels) -> NDArray[np.bool_]:
+    """Where a picture is not black, [S, S]; several times faster than `any(axis=2)`."""
+    return (picture[..., 0] | picture[..., 1] | picture[..., 2]) > 0
 
 
 def measure_stored(
@@ -127,7 +132,8 @@ def _sharpness(crop: Pixels, points: NDArray[np.floating[Any]]) -> float:
     side = crop.shape[0]
     low = np.clip(np.floor(points.min(axis=0)), 0, side - 3).astype(int)
     high = np.clip(np.ceil(points.max(axis=0)), low + 3, side).astype(int)
-    grey = crop[low[1] : high[1], low[0] : high[0]] @ _LUMA
+    box = crop[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    grey = _LUMA[0] * box[..., 0] + _LUMA[1] * box[..., 1] + _LUMA[2] * box[..., 2]
     laplacian = (
         grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     )
