@@ -20,7 +20,7 @@ from sfe_core.assets.needs import (
 from sfe_core.assets.registry import registry
 from sfe_core.assets.store import missing_files, path_of
 from sfe_core.config.model import PreprocessConfig
-from sfe_core.corpus.artefacts import artefacts_of, face_settings
+from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, face_settings
 from sfe_core.corpus.given_maps import given_mesh_sha256
 from sfe_core.files import sha256_file, sha256_folder, sha256_json
 
@@ -68,12 +68,16 @@ class ArtefactHashes:
         return ArtefactHashes(self.by_kind | shown)
 
 
-def artefact_hashes(config: PreprocessConfig) -> ArtefactHashes:
-    """The hashes under a configuration; reads the model files that it names, once."""
-    models: dict[str, str] = {}
-    by_kind = {FACE: _hash(face_settings(config), 0, models)}
-    for kind in artefacts_of(config):
-        by_kind[kind.name] = _hash(kind.settings(config), kind.version, models)
+def artefact_hashes(config: PreprocessConfig, of_all: bool = False) -> ArtefactHashes:
+    """The hashes under a configuration; reads the model files that it names.
+
+    Args:
+        config: of preprocess.
+        of_all: also of the kinds that the configuration does not ask for.
+    """
+    by_kind = {FACE: _hash(face_settings(config), 0)}
+    for kind in ARTEFACTS.values() if of_all else artefacts_of(config):
+        by_kind[kind.name] = _hash(kind.settings(config), kind.version)
     return ArtefactHashes(by_kind)
 
 
@@ -89,8 +93,7 @@ def parse_made_with(text: str | None) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _hash(settings: dict[str, object], version: int, models: dict[str, str]) -> str:
-    """`models` holds the hashes of assets that were read before, and takes up new ones."""
+def _hash(settings: dict[str, object], version: int) -> str:
     shaping = dict(settings)
     if shaping.get("detector") != "face-alignment":
         shaping.pop("box_detector", None)  # nobody asks it then
@@ -99,30 +102,28 @@ def _hash(settings: dict[str, object], version: int, models: dict[str, str]) -> 
     if shaping.get("reconstruction") == "anny":
         shaping.pop("reconstruction_model", None)
         shaping.pop("flame", None)
-    names = [
-        name
+    models = {
+        name: _model_hash(name)
         for setting, table in _ASSETS.items()
         if setting in shaping
         for name in table.get(shaping[setting], ())
-    ]
-    names += [shaping[setting] for setting in _MODEL_SETTINGS if shaping.get(setting)]
-    for name in names:
-        if name not in models:
-            models[name] = _model_hash(name)
-    return sha256_json([version, shaping, {name: models[name] for name in names}])[:16]
+    }
+    return sha256_json([version, shaping, models])[:16]
 
 
 def _model_hash(name: str) -> str:
-    """SHA-256 of a model's bytes, given as an asset's name or as a path.
-
-    Empty where it is not there, which the run itself reports.
-    """
+    """SHA-256 of an asset's bytes; empty where it is not there, which the run itself reports."""
     asset = registry().get(name)
-    if asset is not None and missing_files(asset):
+    if asset is None or missing_files(asset):
         return ""
-    path = Path(name).expanduser() if asset is None else path_of(asset)
-    if not path.exists():
-        return ""
-    if path.name == "cfg.yaml":  # the one file of EMOCA's archives whose name is known for certain
-        path = path.parent
+    path = path_of(asset)
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    return _content_hash(path, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+
+
+@lru_cache(maxsize=32)
+def _content_hash(path: Path, stamps: tuple[tuple[int, int], ...]) -> str:
+    """`stamps` make files that were replaced meanwhile be read again."""
+    del stamps
     return sha256_folder(path) if path.is_dir() else sha256_file(path)

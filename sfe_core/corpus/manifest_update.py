@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefact_hashes import ArtefactHashes, parse_made_with
+from sfe_core.corpus.artefact_hashes import (
+    ArtefactHashes,
+    artefact_hashes,
+    parse_made_with,
+)
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of
 from sfe_core.corpus.index import Index, IndexCounts, open_index
 from sfe_core.corpus.journal import JournalIndex
@@ -126,15 +130,15 @@ def _rows(
 
     `tidy`: also remove the pictures that no row names any more.
     """
-    corpus = workspace.corpus
-    asked = frozenset(kind.name for kind in artefacts_of(workspace.config.preprocess))
+    manifest = workspace.corpus / MANIFEST
+    joiner = _Joiner(workspace, notes.unfinished, tidy)
     sources = heapq.merge(
-        ((photo, 0, False, rows) for photo, rows in stream_groups(corpus / MANIFEST)),
+        ((photo, 0, False, rows) for photo, rows in stream_groups(manifest)),
         ((photo, 1, partial, rows) for photo, partial, rows in notes.groups()),
         key=lambda source: source[:2],
     )
     places = (
-        (photo, _joined(corpus, list(group), notes.unfinished, asked, tidy))
+        (photo, joiner.joined(photo, list(group)))
         for photo, group in groupby(sources, key=lambda source: source[0])
         if photo in photos
     )
@@ -143,41 +147,59 @@ def _rows(
         yield from rows
 
 
-def _joined(
-    corpus: Path,
-    group: list[tuple[str, int, bool, list[Row]]],
-    unfinished: set[str],
-    asked: frozenset[str],
-    tidy: bool,
-) -> list[Row]:
-    """One photo's rows from the last manifest and the journal."""
-    old = next((rows for photo, source, _, rows in group if source == 0), [])
-    old = [] if group[0][0] in unfinished else old
-    new = next(((partial, rows) for _, source, partial, rows in group if source == 1), None)
-    if new is None:
-        return [_without_unasked(corpus, row, asked, tidy) for row in old]
-    partial, rows = new
-    before = {row["key"]: row for row in old}
-    if tidy:
-        keys = {row["key"] for row in rows if row["status"] == OK}
-        for key in {*before, *(row["key"] for row in rows)} - keys:
-            remove_pictures(corpus, key)
-    if partial:
-        rows = [before.get(row["key"], {}) | row for row in rows]
-    return [_without_unasked(corpus, row, asked, tidy) for row in rows]
+class _Joiner:
+    """Joins what the last manifest and the journal say of a photo."""
 
+    def __init__(self, workspace: Workspace, unfinished: set[str], tidy: bool) -> None:
+        config = workspace.config.preprocess
+        self._corpus, self._unfinished, self._tidy = workspace.corpus, unfinished, tidy
+        self._asked = frozenset(kind.name for kind in artefacts_of(config))
+        self._current = artefact_hashes(config, of_all=True)
 
-def _without_unasked(corpus: Path, row: Row, asked: frozenset[str], tidy: bool) -> Row:
-    """The row without artefacts that the settings no longer ask for."""
-    if row["status"] not in (OK, OUT_OF_RANGE):
-        return row
-    made_with = parse_made_with(row.get("made_with"))
-    unasked = [name for name in made_with if name in ARTEFACTS and name not in asked]
-    if not unasked:
-        return row
-    if tidy:
-        for name in unasked:
-            ARTEFACTS[name].path(corpus, row["key"]).unlink(missing_ok=True)
-    left = {name: made for name, made in made_with.items() if name not in unasked}
-    cleared = dict.fromkeys((f"{name}_sha256" for name in unasked), None)
-    return row | cleared | {"made_with": ArtefactHashes(left).text}
+    def joined(self, photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:
+        """The rows of one photo; `group` holds (photo, 0 manifest or 1 journal, partial, rows)."""
+        old = next((rows for _, source, _, rows in group if source == 0), [])
+        old = [] if photo in self._unfinished else old
+        new = next(((partial, rows) for _, source, partial, rows in group if source == 1), None)
+        if new is None:
+            return [self._without_outdated(row) for row in old]
+        partial, rows = new
+        before = {row["key"]: row for row in old}
+        usable = {row["key"] for row in rows if row["status"] == OK}
+        for key in {*before, *(row["key"] for row in rows)} - usable:
+            self._remove(key, ARTEFACTS)
+        return [
+            self._without_outdated(self._over(before.get(row["key"]), row, partial)) for row in rows
+        ]
+
+    def _over(self, old: Row | None, new: Row, partial: bool) -> Row:
+        """The new row; artefacts that it did not make are those of the old one, or are gone."""
+        if old is None:
+            return new
+        made_before, made = (parse_made_with(row.get("made_with")) for row in (old, new))
+        others = {name: by for name, by in made_before.items() if name not in made}
+        if not partial:
+            self._remove(new["key"], others)
+            return new
+        return old | new | {"made_with": ArtefactHashes(made | others).text}
+
+    def _without_outdated(self, row: Row) -> Row:
+        """The row without artefacts that nobody asks for any more and that no longer fit."""
+        made_with = parse_made_with(row.get("made_with"))
+        unasked = made_with.keys() & ARTEFACTS.keys() - self._asked
+        if row["status"] not in (OK, OUT_OF_RANGE) or not unasked:
+            return row
+        current = self._current.of_photo(self._corpus, row["key"]).by_kind
+        outdated = {name for name in unasked if made_with[name] != current[name]}
+        if not outdated:
+            return row
+        self._remove(row["key"], outdated)
+        left = {name: by for name, by in made_with.items() if name not in outdated}
+        cleared = dict.fromkeys((ARTEFACTS[name].column for name in outdated), None)
+        return row | cleared | {"made_with": ArtefactHashes(left).text}
+
+    def _remove(self, key: str, kinds: Iterable[str]) -> None:
+        if self._tidy:
+            for name in kinds:
+                if name in ARTEFACTS:
+                    ARTEFACTS[name].path(self._corpus, key).unlink(missing_ok=True)

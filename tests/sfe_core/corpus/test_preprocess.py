@@ -184,3 +184,55 @@ def test_no_photos_is_an_error_that_says_what_to_do(tmp_path: Path, remove: bool
         workspace.photos.rmdir()
     with pytest.raises(UserError, match="photos.*sfe synthesize"):
         preprocess(workspace)
+
+
+def test_extras_asked_for_once_are_kept_while_they_fit(copied: Workspace) -> None:
+    whole = files_of(copied.corpus)
+    once = make_workspace(copied.root, "preprocess.save_meshes=true")
+    plan = plan_preprocess(once)
+    assert {job.wanted for job in plan.jobs} == {frozenset({"meshes"})} and len(plan.jobs) == 4
+    preprocess(once)
+    mesh = copied.corpus / "meshes" / "b" / "grey.obj"
+    content = mesh.read_bytes()
+    assert rows_of(copied)["b/grey"]["meshes_sha256"] == sha256_file(mesh)
+    # A plain run after it leaves them; the other pictures have not been touched.
+    assert preprocess(copied).done == 0
+    made = files_of(copied.corpus)
+    assert made["meshes/b/grey.obj"] == content and len(made) == len(whole) + 4
+    assert {name: made[name] for name in whole if name != MANIFEST} == {
+        name: content for name, content in whole.items() if name != MANIFEST
+    }
+    # Other heads: the meshes that nobody asks for any more would be of the old ones.
+    other = make_workspace(copied.root, "preprocess.min_face_px=31")
+    preprocess(other)
+    assert not mesh.exists() and rows_of(copied)["b/grey"]["meshes_sha256"] is None
+
+
+def test_canvas_is_cleared_away_once_it_no_longer_fits(copied: Workspace) -> None:
+    closer = make_workspace(
+        copied.root, "preprocess.canvas=false", "preprocess.crop_rule=face-alignment"
+    )
+    preprocess(closer)
+    assert not list((copied.corpus / "canvas").rglob("*.png"))
+    row = rows_of(copied)["a"]
+    assert row["canvas_sha256"] is None and "canvas" not in row["made_with"]
+    assert row["landmarks"] is not None and row["yaw"] is not None
+
+
+def test_changed_photo_with_one_picture_wanted_is_taken_anew(
+    copied: Workspace, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefact(copied.corpus, "depth", "c").unlink()
+    real = plan_preprocess
+
+    def plan_then_change(*arguments):
+        plan = real(*arguments)
+        portrait.resize((150, 150)).save(copied.photos / "c.png")
+        return plan
+
+    monkeypatch.setattr("sfe_core.corpus.preprocess.plan_preprocess", plan_then_change)
+    assert "photo changed" in preprocess(copied).problems[0]
+    assert not artefact(copied.corpus, "inputs", "c").exists()
+    monkeypatch.undo()
+    assert preprocess(copied).done == 1
+    assert rows_of(copied)["c"]["width"] == 150 and rows_of(copied)["c"]["status"] == "ok"
