@@ -72,14 +72,14 @@ def _weigh(values: Floats, corners: NDArray[np.int32], weights: Floats) -> Float
 
 def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
     """Unit normals [V, 3], the area-weighted mean of the faces round each vertex [V, 3]."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    a, b, c = (np.take(vertices, corner, axis=0) for corner in np.ascontiguousarray(faces.T))
     across = np.cross(b - a, c - a)
     sums = np.stack(
         [np.bincount(faces.ravel(), np.repeat(across[:, k], 3), len(vertices)) for k in range(3)],
         axis=1,
     )
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return (sums / np.maximum(lengths, 1e-12)).astype(np.float32)
+    lengths = np.sqrt(np.einsum("vc,vc->v", sums, sums))
+    return (sums / np.maximum(lengths, 1e-12)[:, None]).astype(np.float32)
 
 
 def raycast(vertices: Floats, faces: NDArray[np.int32], height: int, width: int) -> Raster:
@@ -90,52 +90,77 @@ def raycast(vertices: Floats, faces: NDArray[np.int32], height: int, width: int)
         faces: [F, 3].
         height, width: raster size in pixels.
     """
-    from embreex import rtcore_scene
-    from embreex.mesh_construction import TriangleMesh
-
     vertices = np.ascontiguousarray(vertices, np.float32)
-    used = vertices[np.unique(faces)]
-    low = np.clip(np.floor(used[:, :2].min(0)).astype(int), 0, [width, height])
-    high = np.clip(np.ceil(used[:, :2].max(0)).astype(int), 0, [width, height])
     face_index = np.full((height, width), -1, np.int32)
     barycentric = np.zeros((height, width, 3), np.float32)
     depth = np.full((height, width), -np.inf, np.float32)
     normals = np.zeros((height, width, 3), np.float32)
+    x, y, z = _used(vertices, faces)
+    limit = [width, height]
+    low = np.clip(np.floor([x.min(), y.min()]).astype(int), 0, limit)
+    high = np.clip(np.ceil([x.max(), y.max()]).astype(int), 0, limit)
     if (high > low).all():
-        box = (slice(low[1], high[1]), slice(low[0], high[0]))
-        columns, rows = np.meshgrid(
-            np.arange(low[0], high[0], dtype=np.float32) + 0.5,
-            np.arange(low[1], high[1], dtype=np.float32) + 0.5,
-        )
-        top = float(used[:, 2].max()) + 1.0
-        origins = np.stack([columns, rows, np.full_like(rows, top)], -1).reshape(-1, 3)
-        directions = np.zeros_like(origins)
-        directions[:, 2] = -1.0
-        scene = rtcore_scene.EmbreeScene()
-        # The scene holds the geometry only as long as the Python object lives.
-        geometry = TriangleMesh(scene, vertices[faces])
-        found = scene.run(origins, directions, output=1)
-        del geometry
-        shape = rows.shape
-        face_index[box] = found["primID"].reshape(shape)
-        second, third = found["u"].reshape(shape), found["v"].reshape(shape)
-        barycentric[box] = np.stack([1.0 - second - third, second, third], -1)
-        depth[box] = np.where(face_index[box] >= 0, top - found["tfar"].reshape(shape), -np.inf)
-        barycentric[face_index < 0] = 0.0
-        normals[face_index >= 0] = _smooth_normals(vertices, faces, face_index, barycentric)
+        top = float(z.max()) + 1.0
+        met, second, third, way = _cast_down(vertices, faces, low, high, top)
+        hits = np.flatnonzero(met >= 0)
+        rows, columns = np.divmod(hits, high[0] - low[0])
+        pixels = (rows + low[1]) * width + columns + low[0]
+        met, second, third = met[hits], second[hits], third[hits]
+        weights = np.stack([1.0 - second - third, second, third], -1)
+        face_index.reshape(-1)[pixels] = met
+        depth.reshape(-1)[pixels] = top - way[hits]
+        barycentric.reshape(-1, 3)[pixels] = weights
+        normals.reshape(-1, 3)[pixels] = _smooth_normals(vertices, faces, met, weights)
     return Raster(face_index, barycentric, depth, normals)
 
 
+def _used(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
+    """Coordinates [3, N] of the vertices that belong to a face."""
+    belongs = np.zeros(len(vertices), bool)
+    belongs[faces.ravel()] = True
+    return vertices.T.compress(belongs, axis=1)
+
+
+def _cast_down(
+    vertices: Floats, faces: NDArray[np.int32], low: Floats, high: Floats, top: float
+) -> tuple[NDArray[np.int32], Floats, Floats, Floats]:
+    """Embree's answer for one ray per pixel of the box from `low` to `high` (x, y), from z = top.
+
+    Returns:
+        Face number (-1: none), weights of the second and third corner, way to the hit; each
+        [h w], row by row.
+    """
+    from embreex import rtcore_scene
+    from embreex.mesh_construction import TriangleMesh
+
+    columns, rows = np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5
+    origins = np.empty((len(rows), len(columns), 3), np.float32)
+    origins[..., 0], origins[..., 1], origins[..., 2] = columns, rows[:, None], top
+    directions = np.zeros_like(origins)
+    directions[..., 2] = -1.0
+    scene = rtcore_scene.EmbreeScene()
+    # The scene holds the geometry only as long as the Python object lives.
+    geometry = TriangleMesh(scene, vertices, faces)
+    found = scene.run(origins.reshape(-1, 3), directions.reshape(-1, 3), output=1)
+    del geometry
+    return found["primID"], found["u"], found["v"], found["tfar"]
+
+
 def _smooth_normals(
-    vertices: Floats, faces: NDArray[np.int32], face_index: NDArray[np.int32], barycentric: Floats
+    vertices: Floats, faces: NDArray[np.int32], met: NDArray[np.int32], weights: Floats
 ) -> Floats:
-    """Interpolated unit normals [hits, 3] in the camera frame, turned towards the viewer."""
+    """Interpolated unit normals [hits, 3] in the camera frame, turned towards the viewer.
+
+    Args:
+        vertices: [V, 3] image space.
+        faces: [F, 3].
+        met: [hits] face numbers.
+        weights: [hits, 3] barycentric.
+    """
     # Image y points down: flipping it gives the camera frame.
     upright = vertices * np.array([1.0, -1.0, 1.0], np.float32)
-    per_vertex = vertex_normals(upright, faces)
-    hit = face_index >= 0
-    result = _weigh(per_vertex, faces[face_index[hit]], barycentric[hit])
-    result /= np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-9)
+    result = _weigh(vertex_normals(upright, faces), faces[met], weights)
+    result /= np.maximum(np.sqrt(np.einsum("pc,pc->p", result, result)), 1e-9)[:, None]
     return np.where(result[:, 2:] < 0, -result, result)
 
 

@@ -52,6 +52,59 @@ def test_sphere_normals_and_area() -> None:
     assert np.abs(normals - exact).max() < 0.05
 
 
+def sphere_errors(subdivisions: int) -> tuple[float, float]:
+    """Largest errors of depth (pixels) and normals inside 0.9 of a sphere of radius 40 pixels."""
+    radius, size = 40.0, 100
+    ball = trimesh.creation.icosphere(subdivisions=subdivisions)
+    vertices = (ball.vertices * radius + [size / 2, size / 2, 7]).astype(np.float32)
+    raster = raycast(vertices, ball.faces.astype(np.int32), size, size)
+    rows, columns = np.mgrid[:size, :size] + 0.5
+    x, y = (columns - size / 2) / radius, (size / 2 - rows) / radius  # camera frame: y up
+    inside = x**2 + y**2 < 0.81
+    assert raster.hit[inside].all() and not raster.hit[x**2 + y**2 > 1].any()
+    z = np.sqrt(1 - x[inside] ** 2 - y[inside] ** 2)
+    exact = np.stack([x[inside], y[inside], z], -1)
+    depth_error = np.abs(raster.depth[inside] - (7 + radius * z)).max()
+    return float(depth_error), float(np.abs(raster.normals[inside] - exact).max())
+
+
+def test_depth_and_normals_of_a_sphere_are_the_closed_form() -> None:
+    """What is left is the mesh's own error: of second order in depth, with edges half as long."""
+    coarse, fine, finest = (sphere_errors(level) for level in (3, 4, 6))
+    assert finest[0] < 0.01 and finest[1] < 0.002
+    assert 3 < coarse[0] / fine[0] < 5
+    assert coarse[1] / fine[1] > 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 60), (60, 30), (64, 64)])
+def test_a_picture_cuts_a_larger_mesh_as_a_window(height: int, width: int) -> None:
+    """Every pixel is the one of the uncut picture, wherever the frame lies."""
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    faces = ball.faces.astype(np.int32)
+    vertices = (ball.vertices * 40 + [50, 45, 0]).astype(np.float32)
+    whole = raycast(vertices, faces, 100, 100)
+    left, top = 20, 10
+    part = raycast(vertices - np.array([left, top, 0], np.float32), faces, height, width)
+    window = (slice(top, top + height), slice(left, left + width))
+    assert (part.face_index == whole.face_index[window]).mean() > 0.995  # edges may tie
+    assert np.allclose(part.depth, whole.depth[window], atol=1e-3)
+    assert np.allclose(part.normals, whole.normals[window], atol=1e-3)
+    rows, columns = np.nonzero(part.hit)
+    points = part.interpolate(vertices, faces)[:, :2] - [left, top]
+    assert np.allclose(points, np.stack([columns, rows], 1) + 0.5, atol=1e-3)
+
+
+def test_vertices_without_a_face_change_nothing() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    faces = ball.faces.astype(np.int32)
+    vertices = (ball.vertices * 20 + [32, 32, 0]).astype(np.float32)
+    strays = np.array([[1e4, -1e4, 1e5]], np.float32)
+    alone, beside = (
+        raycast(points, faces, 64, 64) for points in (vertices, np.concatenate([vertices, strays]))
+    )
+    assert (alone.depth == beside.depth).all() and (alone.normals == beside.normals).all()
+
+
 def test_nearest_surface_wins() -> None:
     far = np.array([[0, 0, 0], [20, 0, 0], [0, 20, 0]], np.float32)
     raster = raycast(
