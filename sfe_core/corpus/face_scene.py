@@ -210,7 +210,9 @@ class FaceScene:
         return to_pixels(shade_geometry(self._normals(raster), raster.hit))
 
     def _shade_coarse(self, raster: Raster) -> Pixels:
-        return to_pixels(shade_geometry(raster.normals, raster.hit))
+        surface = self.head.surface
+        normals = surface.coarse_normals(raster) if surface else raster.normals
+        return to_pixels(shade_geometry(normals, raster.hit))
 
     def _in_photo(
         self,

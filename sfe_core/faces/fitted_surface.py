@@ -66,6 +66,10 @@ class FittedSurface:
         """[H, W, 3] the mesh's own."""
         return raster.normals
 
+    def coarse_normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] the mesh's own."""
+        return raster.normals
+
     def albedo(self, raster: Raster) -> Floats:
         """[H, W, 3] RGB in [0, 1], one colour per part of the head, 0 where no hit."""
         colours = self._fitted[1][self._face_region[raster.face_index]]

@@ -40,6 +40,10 @@ class Surface(Protocol):
         """[H, W, 3] unit normals with the fine detail; x right, y up, z to the viewer."""
         ...
 
+    def coarse_normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] normals of the mesh alone, as its published pictures are shaded from."""
+        ...
+
     def albedo(self, raster: Raster) -> Floats | None:
         """[H, W, 3] RGB in [0, 1], None where the backend has no texture model."""
         ...

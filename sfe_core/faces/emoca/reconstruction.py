@@ -19,6 +19,7 @@ from sfe_core.faces.emoca.detail import detail_condition
 from sfe_core.faces.emoca.encoders import INPUT_PX, FaceCodes
 from sfe_core.faces.emoca.flame_head import FLAME_ASSET, FlameHead, load_flame_head
 from sfe_core.faces.fitting import OUTER_EYE_CORNERS, rotation_angles
+from sfe_core.faces.flame.detail import mesh_normals
 from sfe_core.faces.flame.skinning import rotation_matrices
 from sfe_core.faces.flame.surface import FlameSurface
 from sfe_core.faces.reconstruction import Reconstruction
@@ -40,6 +41,7 @@ class DecodedFaces:
     vertices: Tensor  # [B, V, 3] metres, posed; x to image right, y up, z to the viewer
     landmarks: Tensor  # [B, 68, 3] metres; the jaw line follows the yaw
     displacement: Tensor  # [B, 1, 256, 256] metres along the normals, without the fixed part
+    normals: Tensor  # [B, V, 3] of the mesh
     uv_normals: Tensor  # [B, 3, 256, 256] of the detailed surface
     uv_albedo: Tensor | None  # [B, 3, 256, 256] RGB about [0, 1]
     eye_centre: Tensor  # [B, 3] metres
@@ -102,6 +104,7 @@ class EmocaReconstructor:
             vertices=vertices,
             landmarks=flame.landmarks_2d(vertices, codes.pose),
             displacement=displacement,
+            normals=mesh_normals(vertices, self._head.detail.faces),
             uv_normals=self._head.detail.normals(vertices, displacement),
             uv_albedo=None if self._head.albedo is None else self._head.albedo(codes.tex),
             eye_centre=self._head.eye_centre(vertices),
@@ -130,7 +133,12 @@ class EmocaReconstructor:
             landmarks=landmarks,
             codes=codes,
             surface=FlameSurface(
-                self._head.detail.atlas, decoded.uv_normals[place].cpu(), albedo, codes["light"]
+                self._head.detail.atlas,
+                decoded.uv_normals[place].cpu(),
+                albedo,
+                codes["light"],
+                decoded.normals[place].cpu().numpy(),
+                self._head.template.faces,
             ),
         )
 

@@ -32,8 +32,8 @@ from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template
 
 Floats = NDArray[np.floating[Any]]
 
-# Rows and columns at the border of the UV map that belong to no dense face.
-_MARGIN_ROWS, _MARGIN_COLUMNS = 5, 2
+# Rows and columns at the border of the UV map that DECA leaves out; EMOCA takes all in.
+_DECA_MARGINS = (5, 2)
 # Summed cross products (m²) below this length are not stretched to unit length. The published
 # weights were trained so: where the UV map is dense the detail's normals are shorter than 1.
 _NORMAL_EPSILON_M2 = 1e-6
@@ -55,7 +55,7 @@ def mesh_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     return F.normalize(sums, dim=-1, eps=_NORMAL_EPSILON_M2)
 
 
-def grid_normals(points: Tensor) -> Tensor:
+def grid_normals(points: Tensor, margins: tuple[int, int] = (0, 0)) -> Tensor:
     """Normals of a surface given as a UV map of its points.
 
     Each square of four neighbours is two triangles, cut from upper right to lower left; a
@@ -63,15 +63,16 @@ def grid_normals(points: Tensor) -> Tensor:
 
     Args:
         points: [B, 3, S, S] metres.
+        margins: rows and columns at the border where nothing is spanned.
 
     Returns:
-        [B, 3, S, S]; 0 in the border of 5 rows and 2 columns, as nothing is spanned there.
+        [B, 3, S, S]; 0 in the margins.
     """
     # Vectors last: cross products and lengths are several times as fast so.
     points = points.permute(0, 2, 3, 1).contiguous()
     sums = torch.zeros_like(points)
-    rows = slice(_MARGIN_ROWS, points.shape[1] - _MARGIN_ROWS)
-    columns = slice(_MARGIN_COLUMNS, points.shape[2] - _MARGIN_COLUMNS)
+    rows = slice(margins[0], points.shape[1] - margins[0])
+    columns = slice(margins[1], points.shape[2] - margins[1])
     inner, inner_sums = points[:, rows, columns], sums[:, rows, columns]
     here, next_one = slice(None, -1), slice(1, None)
     a, b, c, d = (here, here), (here, next_one), (next_one, here), (next_one, next_one)
@@ -93,7 +94,7 @@ class DetailGeometry(nn.Module):
         face_mask: [S, S] in [0, 1], where the decoded displacement counts.
         fixed_displacement: [S, S] metres along the coarse normals.
         coarse_outside: outside the mask keep the coarse normals (DECA) instead of those of the
-            fixed displacement (EMOCA).
+            fixed displacement (EMOCA), and leave the border of the map out.
     """
 
     face_mask: Tensor
@@ -140,7 +141,8 @@ class DetailGeometry(nn.Module):
         coarse = self.atlas.to_uv(mesh_normals(vertices, self.faces))
         # In this order: neighbours lie so close that the rounding of a sum shows in their normals.
         points = self.atlas.to_uv(vertices) + displacement * self.face_mask * coarse
-        normals = grid_normals(points + self.fixed_displacement * coarse)
+        margins = _DECA_MARGINS if self.coarse_outside else (0, 0)
+        normals = grid_normals(points + self.fixed_displacement * coarse, margins)
         if self.coarse_outside:
             normals = normals * self.face_mask + coarse * (1 - self.face_mask)
         return normals

@@ -27,10 +27,24 @@ class FlameSurface:
     uv_normals: Tensor  # [3, S, S] camera frame, with the fine detail
     uv_albedo: Tensor | None = None  # [3, S, S] RGB in [0, 1]
     light: Floats | None = None  # [9, 3] spherical harmonics (band, RGB)
+    vertex_normals: Floats | None = None  # [V, 3] camera frame, without the fine detail
+    faces: NDArray[np.int32] | None = None  # [F, 3] the template's, for `vertex_normals`
 
     def normals(self, raster: Raster) -> Floats:
         """[H, W, 3] with the fine detail, 0 where no hit."""
         return self.atlas.sample(self.uv_normals, raster)
+
+    def coarse_normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] of the mesh alone, 0 where no hit.
+
+        Unlike the raster's own they are neither made unit again nor turned towards the viewer at
+        the outline, so that the geometry's picture agrees with the public implementations there.
+        """
+        if self.vertex_normals is None or self.faces is None:
+            return raster.normals
+        normals = np.zeros((*raster.hit.shape, 3), np.float32)
+        normals[raster.hit] = raster.interpolate(self.vertex_normals, self.faces)
+        return normals
 
     def albedo(self, raster: Raster) -> Floats | None:
         """[H, W, 3] RGB in [0, 1], 0 where no hit; None without a texture model."""

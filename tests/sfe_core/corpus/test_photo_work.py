@@ -209,6 +209,9 @@ class DetailedSurface:
     def normals(self, raster: Raster) -> np.ndarray:
         return np.where(raster.hit[..., None], np.array([0.0, 0.0, 1.0]), 0.0)
 
+    def coarse_normals(self, raster: Raster) -> np.ndarray:
+        return raster.normals
+
     def albedo(self, raster: Raster) -> None:
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trimesh
 from numpy.typing import NDArray
 
 from sfe_core.errors import UserError
@@ -146,6 +147,23 @@ def test_the_surface_is_finer_than_the_mesh_but_near_it(found: Reconstruction) -
     assert not albedo[~raster.hit].any()
     assert found.surface.light is not None
     assert found.surface.light.shape == (9, 3)
+
+
+def test_the_bare_mesh_is_shaded_from_its_vertex_normals(found: Reconstruction) -> None:
+    raster, _ = found.raster_in_photo(320, 400)
+    assert found.surface is not None
+    coarse = found.surface.coarse_normals(raster)
+    faces = trimesh.Trimesh(found.points, found.faces, process=False).face_normals
+    sums = np.zeros_like(found.points)
+    areas = trimesh.triangles.area(found.points[found.faces])[:, None]
+    for k in range(3):
+        np.add.at(sums, found.faces[:, k], faces * areas)
+    normals = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    corners = normals[found.faces[raster.face_index[raster.hit]]]
+    expected = (corners * raster.barycentric[raster.hit][..., None]).sum(1)
+    np.testing.assert_allclose(coarse[raster.hit], expected, atol=1e-4)
+    assert not coarse[~raster.hit].any()
+    assert (coarse[..., 2] < 0).any(), "at the outline some look away, and stay so"
 
 
 def test_backends_load_by_name_from_the_assets_folder(

@@ -49,10 +49,11 @@ def test_grid_normals_of_a_sphere_are_its_radii() -> None:
     lines = torch.linspace(-0.07, 0.07, 64)
     x, y = lines.expand(64, 64), -lines[:, None].expand(64, 64)
     points = torch.stack([x, y, (0.1**2 - x**2 - y**2).sqrt()])[None]
-    found = grid_normals(points.double())
+    found = grid_normals(points.double(), margins=(5, 2))
     inner = (slice(None), slice(None), slice(6, -6), slice(3, -3))
     assert (found[inner] - points[inner] / 0.1).abs().max() < 2e-3
     assert not found[:, :, :5].any() and not found[:, :, :, -2:].any()  # the border
+    assert (grid_normals(points.double()).norm(dim=1) > 0.99).all()  # none, unless asked for
 
 
 def test_grid_normals_agree_with_a_mesh_of_the_same_squares() -> None:
@@ -62,7 +63,7 @@ def test_grid_normals_agree_with_a_mesh_of_the_same_squares() -> None:
     faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))])
     flat = points[0].reshape(3, -1).T[None]
     exact = mesh_normals(flat, torch.tensor(faces))[0].T.reshape(3, 20, 16)
-    assert torch.allclose(grid_normals(points)[0], exact, atol=1e-12)
+    assert torch.allclose(grid_normals(points, (5, 2))[0], exact, atol=1e-12)
 
 
 def test_without_displacement_the_detail_is_the_coarse_surface(
