@@ -98,6 +98,7 @@ def plan_facts(plan: ImportPlan) -> dict[str, Any]:
         "images": len(plan.faces),
         "to be put into photos/": plan.placing,
         "emotions": plan.emotion_counts,
+        "numbers mean": plan.source.scheme,
         "columns left out": plan.columns_ignored or None,
         "passed over": plan.problems.counts or None,
     }
@@ -112,6 +113,7 @@ def summary_facts(summary: ImportSummary) -> dict[str, Any]:
         "captioned": summary.captioned,
         "with a render": summary.renders or None,
         "emotions": summary.emotion_counts or None,
+        "numbers mean": summary.scheme if summary.emotion_counts else None,
         "columns left out": summary.columns_ignored or None,
         "passed over": summary.problem_counts or None,
         "listed in": summary.problem_list,

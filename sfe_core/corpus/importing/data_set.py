@@ -59,6 +59,7 @@ class ImportSummary:
     problem_counts: dict[str, int]
     problem_list: Path | None
     columns_ignored: list[str]
+    scheme: str | None  # how numbered classes were meant
     first_problems: list[Problem] = field(default_factory=list)
 
 
@@ -161,6 +162,7 @@ def carry_out(
         problem_counts=plan.problems.counts,
         problem_list=_write_problems(workspace, plan),
         columns_ignored=plan.columns_ignored,
+        scheme=plan.source.scheme,
         first_problems=plan.problems.listed[:10],
     )
 

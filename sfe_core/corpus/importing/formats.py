@@ -24,6 +24,10 @@ from sfe_core.errors import UserError
 Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units"]
 
 
+# The list of RAF-DB's basic set goes by this name, misspelt at its origin.
+_RAF_DB_LIST = "list_patition_label.txt"
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set: where it lies, its form, and what numbered classes mean in it."""
@@ -47,7 +51,7 @@ class Source:
             problems: takes what cannot be used.
         """
         if self.form == "list":
-            return read_list(self.path, self.scheme or "affectnet", problems)
+            return read_list(self.path, self.scheme, problems)
         if self.form == "captions":
             return read_caption_json(self.path, problems)
         if self.form == "affectnet-arrays":
@@ -65,7 +69,7 @@ def find_source(path: Path, form: str | None, scheme: str | None) -> Source:
     Args:
         path: file or folder.
         form: one of Form; None to tell it from the files.
-        scheme: what numbered classes mean, or None.
+        scheme: what numbered classes mean; None for the usual one: AffectNet's in lists.
 
     Raises:
         UserError: no such path, form or scheme.
@@ -75,13 +79,18 @@ def find_source(path: Path, form: str | None, scheme: str | None) -> Source:
         raise UserError(path, "does not exist", "name the list or folder of a data set")
     if scheme is not None:
         check_scheme(scheme)
-    if form is None:
-        return Source(path, _form_of(path), scheme)
     for known in get_args(Form):
-        if form == known:
+        if known == (form or _form_of(path)):
             _check_kind(path, known)
-            return Source(path, known, scheme)
+            return Source(path, known, scheme or _usual_scheme(path, known))
     raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(get_args(Form))}")
+
+
+def _usual_scheme(path: Path, form: Form) -> str | None:
+    """What numbers mean in a list unless the user says otherwise; folders have no usual one."""
+    if form != "list":
+        return None
+    return "raf-db" if path.name == _RAF_DB_LIST else "affectnet"
 
 
 def _check_kind(path: Path, form: Form) -> None:

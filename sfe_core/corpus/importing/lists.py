@@ -60,12 +60,12 @@ def ignored_columns(path: Path) -> list[str]:
     return [name for place, name in enumerate(table.columns) if place not in used]
 
 
-def read_list(path: Path, scheme: str, problems: Problems) -> Iterator[Entry]:
+def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[Entry]:
     """Entries of a list.
 
     Args:
         path: the table.
-        scheme: what numbers in the emotion's column mean, a key of SCHEMES.
+        scheme: what numbers in the emotion's column mean, a key of SCHEMES; None refuses them.
         problems: takes the lines that cannot be used.
 
     Raises:
@@ -172,7 +172,7 @@ def _any_graded(table: Table, places: list[int]) -> bool:
     return False
 
 
-def _labels(cells: list[str], columns: _Columns, scheme: str) -> dict[str, str]:
+def _labels(cells: list[str], columns: _Columns, scheme: str | None) -> dict[str, str]:
     """Cells of labels.csv; what the list leaves open is left out."""
     labels: dict[str, str] = {}
     if columns.emotion is not None:

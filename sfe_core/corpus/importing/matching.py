@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.labels import KeyMatcher
@@ -43,10 +43,16 @@ class ImageFolder:
             listed: path as some list has it, of this machine or another.
             shortened: also try it without its last two characters.
         """
-        key = self._matcher.tail(listed)
+        key = self._matcher.tail(listed) or self._matcher.tail(_aligned(listed))
         if key is None and shortened:
             key = self._matcher.tail(listed[:-_TRAILING_CHARACTERS])
         return key
+
+
+def _aligned(listed: str) -> str:
+    """The name under which RAF-DB hands out the aligned face: its lists have the plain name."""
+    path = PurePosixPath(listed.replace("\\", "/"))
+    return str(path.with_name(f"{path.stem}_aligned")) if path.name else listed
 
 
 def match(

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 from transformers import BlipForConditionalGeneration, BlipProcessor
 
-from sfe_core.config.loading import load_workspace
+from sfe_core.assets.needs import needed_assets
+from sfe_core.config.loading import load_workspace, preset_config
+from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus import blip_captions
 from sfe_core.corpus.blip_captions import FILE, BlipCaptions, caption_new_crops
@@ -113,6 +115,12 @@ def test_without_blip_nothing_is_opened(workspace_folder: Path) -> None:
     plain = load_workspace(workspace_folder)
     assert caption_new_crops(plain, iter([{"key": "a"}])) == 0
     assert not (plain.corpus / FILE).exists()
+
+
+def test_the_doctor_asks_for_the_model_only_where_captions_do() -> None:
+    asked = preset_config("tiny", {"captions.sources": ["file | blip"]})
+    named = [[a.name for a in needed_assets(c)["preprocess"]] for c in (asked, Config())]
+    assert "blip-base" in named[0] and "blip-base" not in named[1]
 
 
 def test_a_missing_model_and_a_missing_crop_are_named(

@@ -225,3 +225,14 @@ def test_into_stays_below_the_photos(
 ) -> None:
     with pytest.raises(UserError, match="--into"):
         plan_of(workspace, *affectnet, into=into)
+
+
+def test_raf_dbs_list_is_known_by_its_name_and_finds_aligned_faces(
+    workspace: Workspace, tmp_path: Path, picture: Picture
+) -> None:
+    picture(tmp_path / "aligned" / "train_00001_aligned.jpg")
+    path = tmp_path / "list_patition_label.txt"
+    path.write_text("train_00001.jpg 5\n", encoding="utf-8")
+    summary = take_in(workspace, path, tmp_path / "aligned")
+    assert summary.scheme == "raf-db"
+    assert labels_of(workspace) == {"train_00001_aligned": Label("sad")}
