@@ -380,8 +380,3 @@ def _head_columns(scene: FaceScene) -> Row:
         "pitch": pitch,
         "roll": roll,
     }
-
-
-def pictures_of(corpus: Path, key: str, config: PreprocessConfig) -> list[Path]:
-    """Every file that an ok row has."""
-    return [kind.path(corpus, key) for kind in artefacts_of(config)]
