@@ -14,7 +14,7 @@ from sfe_core.errors import UserError
 from sfe_core.files import check_key
 
 # The known caption files of this field come in a variant whose keys end in two more characters.
-_TRAILING_CHARACTERS = 2
+TRAILING_CHARACTERS = 2
 # What a caption template may hold in braces, and what it stands for.
 PLACEHOLDERS: dict[str, str] = {
     "emotion": "the emotion's word",
@@ -57,8 +57,12 @@ def read_captions(path: Path, keys: Iterable[str]) -> Captions:
     unmatched = 0
     for name, value in entries.items():
         check_key(name, str(path))
-        text = _first_text(value, f"{path}: {name}")
-        key = matcher.exact(name) or matcher.exact(name[:-_TRAILING_CHARACTERS])
+        text = first_text(value)
+        if text is None:
+            raise UserError(
+                f"{path}: {name}", f"{value!r} is no text", "write a text or a list of texts"
+            )
+        key = matcher.exact(name) or matcher.exact(name[:-TRAILING_CHARACTERS])
         if key is None:
             unmatched += 1
         elif text:
@@ -66,11 +70,18 @@ def read_captions(path: Path, keys: Iterable[str]) -> Captions:
     return Captions(by_key, unmatched)
 
 
-def _first_text(value: object, where: str) -> str:
+def first_text(value: object) -> str | None:
+    """The first text of a caption file's value that is not blank, with single spaces.
+
+    Args:
+        value: a text, or a list of texts.
+
+    Returns:
+        An empty text where all are blank; None where one is no text.
+    """
     texts = value if isinstance(value, list) else [value]
-    for text in texts:
-        if not isinstance(text, str):
-            raise UserError(where, f"{text!r} is no text", "write a text or a list of texts")
+    if not all(isinstance(text, str) for text in texts):
+        return None
     return next((" ".join(text.split()) for text in texts if text.strip()), "")
 
 

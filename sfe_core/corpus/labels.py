@@ -1,8 +1,9 @@
 """What is known of the photos: labels.csv, in the form `synthesize` writes or without a header.
 
 With a header: a `key` column, and any of `emotion`, `valence`, `arousal`, `identity`; every other
-column is kept under `label_<name>`. Without one: `path,emotion` a line, as AffectNet-style lists
-have it, the emotion by number (an integer or a float) or by name.
+column is kept under `label_<name>`; captions know of AU1 … AU46 (intensity 0 to 5), AU1_present …
+(0 or 1), age, gender or sex, ethnicity or race. Without one: `path,emotion` a line, as
+AffectNet-style lists have it, the emotion by number (an integer or a float) or by name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sfe_core.errors import UserError
 from sfe_core.files import check_key
 
 # AffectNet's 8 to 10: none of the eight, uncertain, no face.
-_UNLABELLED_CODES = frozenset({8, 9, 10, -1})
+UNLABELLED_CODES = frozenset({8, 9, 10, -1})
 KEY_COLUMNS = ("key", "path", "file", "image", "photo")
 
 
@@ -195,7 +196,7 @@ def parse_emotion(text: str, where: str) -> str | None:
     if isinstance(number, float) and number.is_integer():
         if 0 <= number < len(EMOTIONS):
             return EMOTIONS[int(number)]
-        if int(number) in _UNLABELLED_CODES:
+        if int(number) in UNLABELLED_CODES:
             return None
     allowed = ", ".join(f"{place} {name}" for place, name in enumerate(EMOTIONS))
     raise UserError(where, f"emotion {text!r} is unknown", f"allowed: {allowed}")

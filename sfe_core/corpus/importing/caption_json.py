@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sfe_core.corpus.captions import first_text
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.errors import UserError
 
@@ -45,12 +46,10 @@ def read_caption_json(path: Path, problems: Problems) -> Iterator[Entry]:
         if ".." in image.replace("\\", "/").split("/") or not image:
             problems.add(where, "bad line", "the key leaves the photos folder")
             continue
-        texts = value if isinstance(value, list) else [value]
-        if not all(isinstance(text, str) for text in texts):
+        caption = first_text(value)
+        if caption is None:
             problems.add(where, "wrong label", f"{str(value)[:60]!r} is no text")
-            continue
-        caption = next((" ".join(text.split()) for text in texts if text.strip()), "")
-        if caption:
+        elif caption:
             yield Entry(where, image, caption=caption)
         else:
             problems.add(where, "unlabelled", "the caption is empty")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sfe_core.corpus.labels import UNLABELLED_CODES
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 
@@ -28,7 +29,7 @@ SCHEMES: dict[str, dict[int, str]] = {
     ),
 }
 # Numbers by which a scheme says that a face shows none of its emotions, or that there is no face.
-UNLABELLED: dict[str, frozenset[int]] = {"affectnet": frozenset({8, 9, 10, -1})}
+UNLABELLED: dict[str, frozenset[int]] = {"affectnet": UNLABELLED_CODES}
 
 _OTHER_NAMES: dict[str, str] = {
     "neutrality": "neutral", "calm": "neutral",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.given_maps import given_mesh_path
-from sfe_core.corpus.importing.entries import Problem, Problems
+from sfe_core.corpus.importing.entries import Problems
 from sfe_core.corpus.importing.formats import Source
 from sfe_core.corpus.importing.lists import ignored_columns
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
@@ -60,7 +60,6 @@ class ImportSummary:
     problem_list: Path | None
     columns_ignored: list[str]
     scheme: str | None  # how numbered classes were meant
-    first_problems: list[Problem] = field(default_factory=list)
 
 
 def plan_import(
@@ -163,7 +162,6 @@ def carry_out(
         problem_list=_write_problems(workspace, plan),
         columns_ignored=plan.columns_ignored,
         scheme=plan.source.scheme,
-        first_problems=plan.problems.listed[:10],
     )
 
 

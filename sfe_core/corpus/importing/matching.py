@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from sfe_core.corpus.captions import TRAILING_CHARACTERS
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.labels import KeyMatcher
 from sfe_core.corpus.layout import find_photos
 from sfe_core.files import key_of
-
-# The known caption files of this field come in a variant whose keys end in two more characters.
-_TRAILING_CHARACTERS = 2
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,11 @@ class ImageFolder:
 
         Args:
             listed: path as some list has it, of this machine or another.
-            shortened: also try it without its last two characters.
+            shortened: also try it without the characters that some caption files append.
         """
         key = self._matcher.tail(listed) or self._matcher.tail(_aligned(listed))
         if key is None and shortened:
-            key = self._matcher.tail(listed[:-_TRAILING_CHARACTERS])
+            key = self._matcher.tail(listed[:-TRAILING_CHARACTERS])
         return key
 
 
