@@ -10,13 +10,20 @@ from sfe_cli import options, render
 from sfe_cli.help import with_examples
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sfe_core.corpus.preprocess import PreprocessPlan, PreprocessSummary
+    from sfe_core.corpus.verify import Verification
+
+_SHOWN = 10
 
 HELP = with_examples(
     "Turn photos/ into corpus/: crops, 68 landmarks, fitted head, depth, captions, splits.\n\n"
     "Photos that cannot be used become rows with a reason. A second call does only what is new.",
     "sfe preprocess",
     "sfe preprocess --dry-run  # what would be done",
+    "sfe preprocess --gpus 2",
+    "sfe preprocess --verify  # is every file as it was written?",
     "sfe preprocess --set preprocess.crop_size=256",
     "sfe preprocess --overlay  # see whether the maps lie on the faces",
 )
@@ -25,10 +32,24 @@ HELP = with_examples(
 def preprocess(
     workspace: options.Workspace = options.HERE,
     dry_run: options.DryRun = False,
-    workers: Annotated[
+    gpus: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes; 0 = one per core.", show_default="as in sfe.yaml"),
+        typer.Option(min=1, help="GPUs, one process each.", show_default="one, if of use"),
     ] = None,
+    cpu_processes: Annotated[
+        int | None,
+        typer.Option(
+            "--cpu-processes",
+            "--workers",
+            min=0,
+            help="Processes on the CPU instead; 0 = one per core.",
+            show_default="as in sfe.yaml",
+        ),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Only check the corpus: every file's hash, and orphans."),
+    ] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also blends of photo and maps, in corpus/overlay/.")
     ] = False,
@@ -43,18 +64,25 @@ def preprocess(
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
 
-    extra = [f"preprocess.workers={workers}"] if workers is not None else []
     asked = {"overlay": overlay, "save_meshes": save_meshes, "save_buffers": save_buffers}
-    extra += [f"preprocess.{name}=true" for name, wanted in asked.items() if wanted]
+    extra = [f"preprocess.{name}=true" for name, wanted in asked.items() if wanted]
     found = load_workspace(workspace, [*(changes or ()), *extra])
 
+    if verify:
+        from sfe_core.corpus.verify import verify_corpus
+
+        show_verification(verify_corpus(found, RichReporter()), found.corpus)
+        return
+
     from sfe_core.corpus import preprocess as core
+    from sfe_core.corpus.placement import place
 
     if dry_run:
-        show_plan(core.plan_preprocess(found))
+        placement = place(found.config.preprocess, gpus, cpu_processes)
+        show_plan(core.plan_preprocess(found, placement))
         return
-    show_summary(core.preprocess(found, RichReporter()))
-    render.next_step("look at corpus/preview.png, then `sfe train`")
+    show_summary(core.preprocess(found, RichReporter(), gpus, cpu_processes))
+    render.next_step("look at corpus/report.html, then `sfe train`")
 
 
 preprocess.__doc__ = HELP
@@ -69,9 +97,28 @@ def show_plan(plan: PreprocessPlan) -> None:
             ("stand as they are", len(plan.kept)),
             ("refused", len(plan.refused) or None),
             ("gone since", len(plan.stale) or None),
-            ("processes", plan.workers),
+            ("of these, in part", sum(job.wanted is not None for job in plan.jobs) or None),
+            ("processes", f"{plan.workers} x {plan.device}"),
         ]
     )
+
+
+def show_verification(found: Verification, corpus: Path) -> None:
+    """What is wrong with the corpus; a corpus at fault is a failure, exit code 1."""
+    render.facts(
+        [
+            ("files", found.files),
+            ("whole", found.whole),
+            ("missing", len(found.missing) or None),
+            ("changed", len(found.changed) or None),
+            ("without a row", len(found.orphans) or None),
+            ("left by a killed run", len(found.leftovers) or None),
+            *(("missing", path) for path in found.missing[:_SHOWN]),
+            *(("changed", path) for path in found.changed[:_SHOWN]),
+            *(("without a row", path) for path in found.orphans[:_SHOWN]),
+        ]
+    )
+    found.check(corpus)
 
 
 def show_summary(summary: PreprocessSummary) -> None:
@@ -81,6 +128,7 @@ def show_summary(summary: PreprocessSummary) -> None:
         [
             ("manifest", summary.manifest),
             ("preview", summary.preview),
+            ("report", summary.report),
             ("photos", summary.status_counts),
             ("taken in now", f"{summary.done}, {summary.kept} stood from before"),
             ("splits", summary.split_counts),

@@ -44,11 +44,7 @@ def corpus_lock(corpus: Path) -> Iterator[Path]:
         lock = FileLock(Path(corpus) / _LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise RunError(
-            corpus,
-            f"another `sfe preprocess` is at work in it{_holder(journal)}",
-            "wait for its end, or stop it first",
-        ) from error
+        raise _held(corpus) from error
     except OSError as error:
         raise RunError(
             corpus, f"cannot be written ({error.strerror})", "check its permissions and space"
@@ -57,6 +53,26 @@ def corpus_lock(corpus: Path) -> Iterator[Path]:
         _await_workers(journal)
         _make(journal)
         yield journal
+    finally:
+        lock.release()
+
+
+@contextmanager
+def no_run_at_work(corpus: Path) -> Iterator[None]:
+    """Keep runs out of a corpus while it is only read; where it cannot be written none can be.
+
+    Raises:
+        RunError: a run is at work.
+    """
+    lock = FileLock(Path(corpus) / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise _held(corpus) from error
+    except OSError:
+        pass
+    try:
+        yield
     finally:
         lock.release()
 
@@ -100,6 +116,14 @@ def _make(journal: Path) -> None:
         raise RunError(
             journal, f"cannot be written ({error.strerror})", "check its permissions and space"
         ) from error
+
+
+def _held(corpus: Path) -> RunError:
+    return RunError(
+        corpus,
+        f"another `sfe preprocess` is at work in it{_holder(corpus / JOURNAL_FOLDER)}",
+        "wait for its end, or stop it first",
+    )
 
 
 def _holder(journal: Path) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sfe_core.corpus.manifest import COLUMNS
-from sfe_core.errors import RunError
+from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 
 Row = dict[str, Any]
@@ -43,6 +43,30 @@ def stream_manifest(path: Path, columns: Sequence[str] | None = None) -> Iterato
                     yield {name: None if value != value else value for name, value in row.items()}
     except (OSError, pa.ArrowException):
         return
+
+
+def require_manifest(path: Path) -> None:
+    """Make sure that a manifest can be streamed.
+
+    Raises:
+        UserError: there is none yet.
+        RunError: it is torn, or of an older version.
+    """
+    if not path.is_file():
+        raise UserError(path, "no corpus yet", "run `sfe preprocess` in the workspace first")
+    try:
+        names = pq.read_schema(path).names
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(
+            path, f"cannot be read ({error})", "run `sfe preprocess` to write it again"
+        ) from error
+    lacking = sorted(_NEEDED.difference(names))
+    if lacking:
+        raise RunError(
+            path,
+            f"lacks the columns {', '.join(lacking)}",
+            "it is of an older version: run `sfe preprocess` to write it again",
+        )
 
 
 def stream_groups(path: Path) -> Iterator[tuple[str, list[Row]]]:

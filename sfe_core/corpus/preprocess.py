@@ -16,11 +16,13 @@ from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefacts import ARTEFACTS
+from sfe_core.corpus.blip_captions import caption_new_crops
 from sfe_core.corpus.index import open_index
 from sfe_core.corpus.journal import Journal, JournalIndex, next_run, shard_name
 from sfe_core.corpus.layout import MANIFEST, PREVIEW
 from sfe_core.corpus.lock import close_journal, corpus_lock, sweep_partials
 from sfe_core.corpus.manifest import OK
+from sfe_core.corpus.manifest_stream import stream_manifest
 from sfe_core.corpus.manifest_update import ManifestCounts, remove_pictures, update_manifest
 from sfe_core.corpus.placement import Placement, place
 from sfe_core.corpus.plan import (
@@ -32,6 +34,7 @@ from sfe_core.corpus.plan import (
 )
 from sfe_core.corpus.pool import HIDDEN_GPUS, environment, rows_of_batches
 from sfe_core.corpus.preview import write_preview
+from sfe_core.corpus.report import write_report
 from sfe_core.corpus.shard import Shard, decode_threads, note_rows, work_shard
 from sfe_core.corpus.shard_worker import launch_shards
 from sfe_core.errors import SfeError
@@ -46,6 +49,7 @@ class PreprocessSummary:
 
     manifest: Path
     preview: Path | None  # None where no photo could be used
+    report: Path
     status_counts: dict[str, int]  # over all rows
     split_counts: dict[str, int]
     emotion_counts: dict[str, int]  # of status ok
@@ -94,9 +98,15 @@ def preprocess(
             remove_pictures(workspace.corpus, key)
         _take_in(workspace, plan, placement, journal, reporter)
         counts = update_manifest(workspace, journal, plan.refused, plan.photos)
+        manifest = workspace.corpus / MANIFEST
+        crops = stream_manifest(manifest, ("key", "status", "inputs_sha256"))
+        if caption_new_crops(workspace, crops, reporter):
+            counts = update_manifest(workspace, journal, plan.refused, plan.photos)
         preview = _preview(workspace, counts)
+        report = write_report(workspace)
         close_journal(journal)
-    return _summary(workspace, plan, counts, preview, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return _summary(workspace, plan, counts, preview, report, seconds)
 
 
 def _recover(workspace: Workspace, journal: Path, reporter: Reporter) -> None:
@@ -182,12 +192,14 @@ def _summary(
     plan: PreprocessPlan,
     counts: ManifestCounts,
     preview: Path | None,
+    report: Path,
     seconds: float,
 ) -> PreprocessSummary:
     usable = counts.status[OK]
     return PreprocessSummary(
         manifest=workspace.corpus / MANIFEST,
         preview=preview,
+        report=report,
         status_counts=dict(counts.status.most_common()),
         split_counts=dict(counts.split.most_common()),
         emotion_counts=dict(counts.emotion),

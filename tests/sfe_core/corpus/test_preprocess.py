@@ -30,12 +30,12 @@ def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
 
 
 def files_of(corpus: Path) -> dict[str, bytes]:
-    """Every file of a corpus but the lock's, which holds nothing."""
+    """Every file of a corpus but the empty lock and the report, which bears the folder's name."""
     found = {path.relative_to(corpus).as_posix(): path for path in corpus.rglob("*")}
     return {
         name: path.read_bytes()
         for name, path in found.items()
-        if path.is_file() and name != ".lock"
+        if path.is_file() and name not in (".lock", "report.html")
     }
 
 
