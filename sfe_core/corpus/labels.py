@@ -52,6 +52,7 @@ class KeyMatcher:
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = {_composed(key): key for key in keys}
+        self._names = {key.rpartition("/")[2] for key in self._keys}
 
     def exact(self, name: str) -> str | None:
         """The key spelt `name`, with or without an extension."""
@@ -62,6 +63,9 @@ class KeyMatcher:
     def tail(self, path: str) -> str | None:
         """The key that is the longest tail of `path`."""
         parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+        name = PurePosixPath(_composed(parts[-1]) if parts else "")
+        if name.name not in self._names and name.stem not in self._names:
+            return None  # most lines of a list that is about more photos than there are
         for first in range(len(parts)):
             key = self.exact("/".join(parts[first:]))
             if key is not None:

@@ -51,6 +51,8 @@ def test_longest_tail_wins_and_unicode_is_composed() -> None:
     assert matcher.tail("/data/b/two.jpg") == "two"
     assert matcher.exact("U\u0308ni\u0308code/ф b.jpeg") == "Ünïcode/ф b"
     assert matcher.exact("a/three") is None
+    assert matcher.tail("/x/U\u0308ni\u0308code/ф b.jpeg") == "Ünïcode/ф b"
+    assert [matcher.tail(path) for path in ("", "/", "b/one.jpg", "a/one.jpg.bak")] == [None] * 4
 
 
 @pytest.mark.parametrize(
