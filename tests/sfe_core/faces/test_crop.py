@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfe_core.faces.crop import CropTransform, crop, crop_around, paste
+from sfe_core.errors import UserError
+from sfe_core.faces.crop import CROP_RULES, CropTransform, crop, crop_around, crop_square, paste
 
 SMOOTH = np.stack(
     np.broadcast_arrays(
@@ -71,3 +72,31 @@ def test_crop_around_holds_all_landmarks(scale: float) -> None:
     if scale >= 1.5:
         inside = transform.to_crop(points, 1)
         assert (inside > 0).all() and (inside < 1).all()
+
+
+# A box 80 wide, 100 high, and landmarks that span the same.
+BOX = (20.0, 40.0, 100.0, 140.0)
+SPANNED = np.array([[20.0, 90.0], [100.0, 40.0], [60.0, 140.0]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "centre", "side"),
+    [
+        ("landmarks", (60.0, 90.0 - 10.0), 150.0),  # 1.5 of the larger extent
+        ("emoca", (60.0, 90.0), 90.0 * 1.1 * 1.25),
+        ("emoca-bbox", (60.0, 90.0 + 0.12 * 90.0), 90.0 * 1.25),
+        ("face-alignment", (60.0, 90.0 - 0.12 * 100.0), 180.0 / 195.0 * 200.0),
+    ],
+)
+def test_rules_of_the_field(rule: str, centre: tuple[float, float], side: float) -> None:
+    square = crop_square(SPANNED, BOX, rule)
+    assert (square.center_x, square.center_y) == pytest.approx(centre)
+    assert square.side == pytest.approx(side)
+    wider = crop_square(SPANNED, BOX, rule, 2 * CROP_RULES[rule].scale)
+    assert wider.side == pytest.approx(2 * side)
+    assert (wider.center_x, wider.center_y) == pytest.approx(centre)
+
+
+def test_unknown_rules_name_the_known() -> None:
+    with pytest.raises(UserError, match="landmarks, emoca, emoca-bbox, face-alignment"):
+        crop_square(SPANNED, BOX, "kpt5")
