@@ -64,4 +64,5 @@ def _reconstruction_assets(preprocess: PreprocessConfig) -> tuple[str, ...]:
     if name == "anny":
         return RECONSTRUCTION_ASSETS[name]
     data, default = RECONSTRUCTION_ASSETS[name]
-    return preprocess.flame, data, preprocess.reconstruction_model or default
+    dense = ("deca-dense-template",) if preprocess.save_detailed_meshes else ()
+    return preprocess.flame, data, preprocess.reconstruction_model or default, *dense

@@ -83,6 +83,9 @@ class PreprocessConfig(Section):
     full_canvas: bool = Field(False, description="also every map in the photo's own frame")
     overlay: bool = Field(False, description="also blends of photo and maps, to look at")
     save_meshes: bool = Field(False, description="also the heads as .obj")
+    save_detailed_meshes: bool = Field(
+        False, description="also EMOCA's and DECA's heads with fine detail as .obj, some MB each"
+    )
     save_buffers: bool = Field(False, description="also normals, albedo and Lambertian render")
     caption_template: str = Field(
         "{emotion}, close-up photo of a face",

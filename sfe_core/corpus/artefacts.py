@@ -99,6 +99,13 @@ def _kinds() -> tuple[ArtefactKind, ...]:
         ),
         ArtefactKind("overlay", OVERLAY, (*_CROP, *_DEPTH), wanted=lambda config: config.overlay),
         ArtefactKind("meshes", "meshes", _HEAD, ".obj", wanted=lambda config: config.save_meshes),
+        ArtefactKind(
+            "detailed_meshes",
+            "detailed_meshes",
+            _HEAD,
+            ".obj",
+            wanted=lambda config: config.save_detailed_meshes and has_detail(config),
+        ),
         *buffers,
         *full_buffers,
     )

@@ -178,6 +178,19 @@ class FaceScene:
             "camera_translation": np.asarray(camera.translation, np.float32),
         }
 
+    @property
+    def detailed_mesh(self) -> tuple[Floats, NDArray[Any]]:
+        """The head with its fine detail: vertices [P, 3] in metres and faces [D, 3]."""
+        surface = self.head.surface
+        found = surface.detailed_mesh() if surface else None
+        if found is None:
+            raise UserError(
+                "preprocess.save_detailed_meshes",
+                "texture_data_256.npy of DECA is not there",
+                "see `sfe assets list` for it, or leave save_detailed_meshes off",
+            )
+        return found
+
     def _normals(self, raster: Raster) -> Floats:
         surface = self.head.surface
         return surface.normals(raster) if self.detailed and surface else raster.normals
@@ -239,6 +252,7 @@ CONTENTS: dict[str, Callable[[FaceScene], Any]] = {
     "full_geometry_coarse": lambda scene: scene.full_coarse,
     "overlay": lambda scene: scene.overlay,
     "meshes": lambda scene: (scene.head.points, scene.head.faces),
+    "detailed_meshes": lambda scene: scene.detailed_mesh,
     "normals": lambda scene: scene.normal_map(scene.raster),
     "albedo": lambda scene: to_pixels(scene.albedo),
     "lambertian": lambda scene: to_pixels(scene.lambertian),

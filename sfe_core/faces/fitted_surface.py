@@ -75,6 +75,9 @@ class FittedSurface:
         colours = self._fitted[1][self._face_region[raster.face_index]]
         return np.where(raster.hit[..., None], colours, 0.0).astype(np.float32)
 
+    def detailed_mesh(self) -> None:
+        """There is no finer mesh than the head's."""
+
     @cached_property
     def _fitted(self) -> tuple[Floats, Floats]:
         """Light [9, 3] and colour of every region [R, 3]."""

@@ -48,6 +48,10 @@ class Surface(Protocol):
         """[H, W, 3] RGB in [0, 1], None where the backend has no texture model."""
         ...
 
+    def detailed_mesh(self) -> tuple[Floats, NDArray[np.integer[Any]]] | None:
+        """Vertices [P, 3] in the frame of `Reconstruction.points`, and faces [D, 3]; None: none."""
+        ...
+
 
 @dataclass(frozen=True)
 class Reconstruction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from sfe_core.assets.store import find_asset, folder_of, locate
 from sfe_core.errors import UserError
 from sfe_core.faces.emoca.settings import EmocaSettings
 from sfe_core.faces.flame import files
+from sfe_core.faces.flame.dense_mesh import DenseTemplate, load_dense_template
 from sfe_core.faces.flame.detail import DetailGeometry, load_fixed_displacement, load_uv_mask
 from sfe_core.faces.flame.landmarks import load_landmark_embedding
 from sfe_core.faces.flame.loading import load_flame
@@ -20,6 +21,7 @@ from sfe_core.faces.flame.texture import AlbedoModel
 from sfe_core.faces.flame.uv import HeadTemplate, load_head_template
 
 FLAME_ASSET, DATA_ASSET, ALBEDO_ASSET = "flame-2020", "deca-data", "flame-albedo"
+DENSE_ASSET = "deca-dense-template"
 
 # Joints of FLAME: the eyeballs.
 _EYES = slice(3, 5)
@@ -33,11 +35,14 @@ class FlameHead:
     template: HeadTemplate
     detail: DetailGeometry
     albedo: AlbedoModel | None  # None: the user has no albedo model
+    dense: DenseTemplate | None = None  # None: the user has no texture_data_256.npy
 
     def to(self, device: torch.device) -> FlameHead:
         """The same head with its buffers on `device`."""
         albedo = None if self.albedo is None else self.albedo.to(device)
-        return FlameHead(self.flame.to(device), self.template, self.detail.to(device), albedo)
+        return replace(
+            self, flame=self.flame.to(device), detail=self.detail.to(device), albedo=albedo
+        )
 
     def eye_centre(self, vertices: Tensor) -> Tensor:
         """Midway between the eyeballs of posed heads [B, V, 3]: [B, 3] metres.
@@ -52,7 +57,7 @@ def load_flame_head(flame: str | Path, settings: EmocaSettings) -> FlameHead:
 
     Args:
         flame: asset name, FLAME's .pkl, or a folder with it (see `flame.files`). What is not in
-            that folder is taken from the assets `deca-data` and `flame-albedo`.
+            that folder is taken from the assets `deca-data`, `flame-albedo`, `deca-dense-template`.
         settings: lengths of the codes, and whether detailed normals are blended.
 
     Raises:
@@ -76,12 +81,14 @@ def load_flame_head(flame: str | Path, settings: EmocaSettings) -> FlameHead:
     fixed = load_fixed_displacement(_place(folder, files.DISPLACEMENT).parent)
     mask_folder = _place(folder, files.FACE_EYE_MASK).parent
     mask = load_uv_mask(mask_folder, files.FACE_EYE_MASK, fixed.shape[-1])
-    albedo = _albedo_file(folder)
+    albedo = _optional(folder, files.ALBEDO, ALBEDO_ASSET)
+    dense = _optional(folder, files.DENSE_TEMPLATE, DENSE_ASSET)
     return FlameHead(
         Flame(parameters, embedding, settings.n_shape, settings.n_exp),
         template,
         DetailGeometry(template, mask, fixed, coarse_outside=settings.blends_detail_normals),
         None if albedo is None else AlbedoModel.load(albedo, settings.n_tex),
+        None if dense is None else load_dense_template(dense),
     )
 
 
@@ -93,6 +100,7 @@ def _place(folder: Path, file: files.FlameFile) -> Path:
     return files.locate(locate(DATA_ASSET), file)
 
 
-def _albedo_file(folder: Path) -> Path | None:
-    found = files.find(folder, files.ALBEDO)
-    return found or files.find(folder_of(find_asset(ALBEDO_ASSET)), files.ALBEDO)
+def _optional(folder: Path, file: files.FlameFile, asset: str) -> Path | None:
+    """A file of the user's folder or of the asset's, None where neither has it."""
+    found = files.find(folder, file)
+    return found or files.find(folder_of(find_asset(asset)), file)

@@ -123,6 +123,7 @@ class EmocaReconstructor:
         right, left = OUTER_EYE_CORNERS
         apart = max(float(np.linalg.norm(seen[right] - seen[left])), 1e-6)
         albedo = None if decoded.uv_albedo is None else decoded.uv_albedo[place].cpu()
+        displacement = decoded.displacement[place, 0] + self._head.detail.fixed_displacement
         yaw, pitch, roll = decoded.angles[place].tolist()
         return Reconstruction(
             points=points,
@@ -139,6 +140,9 @@ class EmocaReconstructor:
                 codes["light"],
                 decoded.normals[place].cpu().numpy(),
                 self._head.template.faces,
+                points,
+                displacement.cpu().numpy(),
+                self._head.dense,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Fine geometry: a displacement map over FLAME, as normals and as a dense mesh.
+"""Fine geometry: a displacement map over FLAME, as normals.
 
 The surface is moved along its coarse normals by the decoded displacement, inside the face mask,
 and by a fixed one everywhere that makes up for what the coarse mesh leaves out (Feng et al. 2021,
@@ -7,7 +7,6 @@ DECA, eq. 5): V'(u) = V(u) + (D(u) + F(u)) N(u).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,11 @@ from torch import Tensor, nn
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import (
     DECA_PAGE,
-    DENSE_TEMPLATE,
     DISPLACEMENT,
     FACE_EYE_MASK,
     FlameFile,
     locate,
 )
-from sfe_core.faces.flame.unpickling import as_array, load_arrays
 from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template
 
 Floats = NDArray[np.floating[Any]]
@@ -148,13 +145,14 @@ class DetailGeometry(nn.Module):
         return normals
 
 
-def load_fixed_displacement(folder: Path) -> Floats:
-    """`fixed_displacement_256.npy`: [S, S] metres.
+def load_fixed_displacement(folder_or_npy: Path) -> Floats:
+    """`fixed_displacement_256.npy`, or the folder that holds it: [S, S] metres.
 
     Raises:
         UserError: missing, or no square of numbers.
     """
-    path = locate(folder, DISPLACEMENT)
+    given = Path(folder_or_npy)
+    path = given if given.suffix == ".npy" else locate(given, DISPLACEMENT)
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -166,73 +164,21 @@ def load_fixed_displacement(folder: Path) -> Floats:
     return found
 
 
-def load_uv_mask(folder: Path, file: FlameFile, size: int) -> Floats:
+def load_uv_mask(folder_or_png: Path, file: FlameFile, size: int) -> Floats:
     """The red channel of a UV mask picture as [size, size] in [0, 1], nearest neighbour.
+
+    Args:
+        folder_or_png: the picture itself, or a folder that holds `file`.
+        file: which mask.
+        size: side of the UV map, pixels.
 
     Raises:
         UserError: missing, or no picture.
     """
-    path = locate(folder, file)
+    given = Path(folder_or_png)
+    path = given if given.suffix == ".png" else locate(given, file)
     try:
         red = np.asarray(Image.open(path).convert("RGB"), np.float32)[:, :, 0] / 255
     except OSError as error:
         raise UserError(path, "is no picture", f"download it from {DECA_PAGE}") from error
     return F.interpolate(torch.tensor(red)[None, None], (size, size))[0, 0].numpy()
-
-
-@dataclass(frozen=True)
-class DenseTemplate:
-    """`texture_data_256.npy`: one vertex per UV pixel inside the face's unwrapping, P in all."""
-
-    faces: NDArray[np.int64]  # [D, 3] of the dense mesh
-    rows: NDArray[np.int64]  # [P] of the UV map
-    columns: NDArray[np.int64]  # [P]
-    corners: NDArray[np.int64]  # [P, 3] FLAME vertices of the face below
-    weights: Floats  # [P, 3] barycentric
-
-    def displace(
-        self, vertices: Floats, normals: Floats, displacement: Floats
-    ) -> tuple[Floats, NDArray[np.int64]]:
-        """The detailed mesh.
-
-        Args:
-            vertices: [V, 3] metres.
-            normals: [V, 3] unit.
-            displacement: [256, 256] metres, decoded plus fixed.
-
-        Returns:
-            Vertices [P, 3] and faces [D, 3].
-        """
-        points = np.einsum("pkc,pk->pc", vertices[self.corners], self.weights)
-        along = np.einsum("pkc,pk->pc", normals[self.corners], self.weights)
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
-        return points + displacement[self.rows, self.columns, None] * along, self.faces
-
-    def colours(self, uv_map: Floats) -> Floats:
-        """Vertex colours [P, C] from a UV picture [256, 256, C]."""
-        return uv_map[self.rows, self.columns]
-
-
-def load_dense_template(folder: Path) -> DenseTemplate:
-    """Read `texture_data_256.npy`.
-
-    Raises:
-        UserError: missing, unsafe to read, or without one of its keys.
-    """
-    path = locate(folder, DENSE_TEMPLATE)
-    stored = load_arrays(path, DECA_PAGE)
-    stored = stored.item() if isinstance(stored, np.ndarray) and stored.ndim == 0 else stored
-    keys = ("f", "y_coords", "x_coords", "valid_pixel_ids", "valid_pixel_3d_faces",
-            "valid_pixel_b_coords")  # fmt: skip
-    missing = [key for key in keys if not isinstance(stored, dict) or key not in stored]
-    if missing:
-        raise UserError(path, f"has no {', '.join(missing)}", f"download it from {DECA_PAGE}")
-    arrays = {key: as_array(stored[key], f"{path}: {key}") for key in keys}
-    chosen = arrays["valid_pixel_ids"].astype(np.int64)
-    return DenseTemplate(
-        faces=arrays["f"].astype(np.int64),
-        rows=arrays["y_coords"][chosen].astype(np.int64),
-        columns=arrays["x_coords"][chosen].astype(np.int64),
-        corners=arrays["valid_pixel_3d_faces"].astype(np.int64),
-        weights=arrays["valid_pixel_b_coords"],
-    )

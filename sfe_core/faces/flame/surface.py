@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sfe_core.faces.flame.dense_mesh import DenseTemplate
 from sfe_core.faces.flame.uv import UvAtlas
 from sfe_core.faces.rendering import Raster
 
@@ -29,6 +30,9 @@ class FlameSurface:
     light: Floats | None = None  # [9, 3] spherical harmonics (band, RGB)
     vertex_normals: Floats | None = None  # [V, 3] camera frame, without the fine detail
     faces: NDArray[np.int32] | None = None  # [F, 3] the template's, for `vertex_normals`
+    points: Floats | None = None  # [V, 3] metres, for `detailed_mesh`
+    displacement: Floats | None = None  # [S, S] metres along the normals, decoded plus fixed
+    dense: DenseTemplate | None = None
 
     def normals(self, raster: Raster) -> Floats:
         """[H, W, 3] with the fine detail, 0 where no hit."""
@@ -51,3 +55,13 @@ class FlameSurface:
         if self.uv_albedo is None:
             return None
         return self.atlas.sample(self.uv_albedo, raster).clip(0.0, 1.0)
+
+    def detailed_mesh(self) -> tuple[Floats, NDArray[np.int64]] | None:
+        """The displaced surface: vertices [P, 3] in the frame of `points`, faces [D, 3].
+
+        None without a dense template.
+        """
+        parts = (self.points, self.vertex_normals, self.displacement)
+        if self.dense is None or any(part is None for part in parts):
+            return None
+        return self.dense.displace(*parts)

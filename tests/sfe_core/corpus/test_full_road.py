@@ -40,7 +40,8 @@ def test_emoca_and_zoedepth_in_crop_and_photo(
         "preprocess.reconstruction=emoca", f"preprocess.reconstruction_model={emoca}",
         f"preprocess.flame={flame}", "preprocess.crop_rule=emoca", "preprocess.depth=zoedepth",
         "preprocess.depth_input=photo", "preprocess.full_canvas=true", "preprocess.overlay=true",
-        "preprocess.save_meshes=true", "quality.mesh_coverage=[0, 1]",
+        "preprocess.save_meshes=true", "preprocess.save_detailed_meshes=true",
+        "quality.mesh_coverage=[0, 1]",
         "quality.landmarks_on_mesh=[0, 1]", "quality.depth_relief=[0, 1]",
     ]  # fmt: skip
     workspace = make_workspace(tmp_path, *settings)

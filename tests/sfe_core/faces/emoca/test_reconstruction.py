@@ -73,6 +73,20 @@ def test_the_mesh_is_the_codes_mesh(found: Reconstruction, head: FlameHead) -> N
     )
 
 
+def test_the_detailed_mesh_lies_on_the_head_within_its_displacement(
+    found: Reconstruction, head: FlameHead
+) -> None:
+    assert found.surface is not None and head.dense is not None
+    mesh = found.surface.detailed_mesh()
+    assert mesh is not None
+    vertices, faces = mesh
+    below = np.einsum("pkc,pk->pc", found.points[head.dense.corners], head.dense.weights)
+    moved = np.linalg.norm(vertices - below, axis=1)
+    most = found.surface.displacement[head.dense.rows, head.dense.columns]
+    np.testing.assert_allclose(moved, np.abs(most), atol=1e-6)
+    assert moved.max() > 1e-5 and faces.max() < len(vertices)
+
+
 def test_company_does_not_change_a_face(
     reconstructor: EmocaReconstructor,
     photo: NDArray[np.uint8],

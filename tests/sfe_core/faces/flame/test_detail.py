@@ -10,10 +10,10 @@ import torch
 import trimesh
 
 from sfe_core.errors import UserError
+from sfe_core.faces.flame.dense_mesh import load_dense_template
 from sfe_core.faces.flame.detail import (
     DetailGeometry,
     grid_normals,
-    load_dense_template,
     load_fixed_displacement,
     load_uv_mask,
     mesh_normals,

@@ -54,4 +54,4 @@ def test_a_surface_without_texture_says_so(flame_folder: Path, flame: Flame) -> 
     detail = DetailGeometry.load(flame_folder)
     surface = FlameSurface(detail.atlas, torch.zeros(3, 256, 256))
     assert surface.albedo(front_view(flame, template.faces, 32)) is None
-    assert surface.light is None
+    assert surface.light is None and surface.detailed_mesh() is None
