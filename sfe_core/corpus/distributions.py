@@ -93,3 +93,12 @@ def histogram(
 
 def _scale(values: np.ndarray, logarithmic: bool) -> np.ndarray:
     return np.log10(np.maximum(values, 1e-3)) if logarithmic else values
+
+
+def figure(value: float) -> str:
+    """A number as people read it: three significant digits, no exponent, no minus zero."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

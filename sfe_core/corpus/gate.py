@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from sfe_core.errors import SfeError, UserError
 from sfe_core.reporting import Reporter
 
 _NAMED = 5
-_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,10 @@ def find_faults(
         present = [key for key in keys if key not in missing]
         for key in present if thorough else corpus.store.touched(folder, present):
             suspects.setdefault(key, []).append(name)
+    # Without the landmarks, which would fill memory as plain values.
+    columns = [*MEASURES, *(f"{name}_sha256" for name in kinds), "key"]
     with (reporter or Reporter()).task("check the corpus", len(rows)) as task:
-        for row in _plain(rows):
+        for row in plain_rows(rows[columns]):
             found = problems[row["key"]]
             for name in suspects.get(row["key"], ()):
                 found += _changed(corpus, kinds[name], row, f"{name}_sha256", name)
@@ -96,12 +97,6 @@ def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: Qual
     )
 
 
-def _plain(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows as plain dicts, some hundreds at a time: lists of floats take room."""
-    for first in range(0, len(rows), _ROWS_AT_ONCE):
-        yield from plain_rows(rows.iloc[first : first + _ROWS_AT_ONCE])
-
-
 def _changed(corpus: Corpus, folder: str, row: dict[str, Any], column: str, name: str) -> list[str]:
     try:
         content = corpus.store.read(folder, row["key"])
@@ -121,7 +116,7 @@ def _out_of_range(
     measures = {name: row[name] for name in MEASURES}
     if thorough or all(value is None for value in measures.values()):
         try:
-            measures = measure_stored(corpus.store, row, pictures)
+            measures = measure_stored(corpus.store, corpus.row(row["key"]), pictures)
         except SfeError as error:
             return [f"{error.where} {error.problem}"]
     return faults_of(measures, quality, pictures)

@@ -6,11 +6,8 @@ are read, so its memory does not grow with the landmarks of a large corpus.
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +15,19 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as parquet
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from sfe_core.config.model import QualityConfig
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.contact_sheet import COLUMNS, face_sheet, photo_sheet, spread
-from sfe_core.corpus.distributions import Histogram, histogram
+from sfe_core.corpus.distributions import Histogram, figure, histogram
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import OK, OUT_OF_RANGE, STATUSES, plain_rows
-from sfe_core.corpus.picture_store import FolderStore
+from sfe_core.corpus.manifest import OK, STATUSES
 from sfe_core.corpus.quality import limits_of
+from sfe_core.corpus.report_sheets import UNLABELLED, WITH_PICTURES, draw_sheets
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import write_text
 
 REPORT = "report.html"
-_UNLABELLED = "unlabelled"
-_JPEG_QUALITY = 82
 _REASONS = 6
 
 # Column → title, unit, whether its axis is logarithmic.
@@ -52,8 +45,6 @@ _NUMBERS: dict[str, tuple[str, str, bool]] = {
     "fit_error": ("Landmark error of the fit, in eye distances", "", False),
     "detection_score": ("Score of the detector", "", False),
 }
-# Faces at both ends of these are shown.
-_EDGES = ("sharpness", "mesh_coverage", "landmarks_on_mesh", "depth_relief", "fit_error", "yaw")
 _COLUMNS = ("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box")
 
 
@@ -66,17 +57,6 @@ class Bar:
     width: float
     share: float
     detail: str
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A contact sheet as a data URI."""
-
-    title: str
-    note: str
-    source: str
-    width: int
-    height: int
 
 
 def write_report(workspace: Workspace) -> Path:
@@ -111,21 +91,10 @@ def write_report(workspace: Workspace) -> Path:
         splits=_bars(_usable(table)["split"].fillna("")),
         captions=_bars(_usable(table)["caption_source"].dropna()),
         histograms=_histograms(table, workspace.config.quality),
-        status_sheets=_status_sheets(workspace, table),
-        emotion_sheets=_emotion_sheets(workspace, table),
-        edge_sheets=_edge_sheets(workspace, table),
+        sheets=draw_sheets(workspace, table),
     )
     write_text(target, page + "\n")
     return target
-
-
-def figure(value: float) -> str:
-    """A number as people read it: three significant digits, no exponent, no minus zero."""
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _read_columns(manifest: Path) -> pd.DataFrame:
@@ -168,13 +137,13 @@ def _bars(values: pd.Series, order: Mapping[str, Any] | None = None) -> list[Bar
 def _emotion_bars(table: pd.DataFrame) -> list[Bar]:
     """Usable faces by emotion, all eight of them, with their splits."""
     usable = _usable(table)
-    emotions = usable["emotion"].fillna(_UNLABELLED)
+    emotions = usable["emotion"].fillna(UNLABELLED)
     splits = pd.crosstab(emotions, usable["split"].fillna(""))
     bars = []
     most = max(1, int(emotions.value_counts().max())) if len(usable) else 1
-    for name in (*EMOTIONS, _UNLABELLED):
+    for name in (*EMOTIONS, UNLABELLED):
         count = int((emotions == name).sum())
-        if name == _UNLABELLED and not count:
+        if name == UNLABELLED and not count:
             continue
         parts = splits.loc[name] if name in splits.index else {}
         detail = ", ".join(f"{split or 'none'} {n}" for split, n in parts.items() if n)
@@ -194,73 +163,10 @@ def _reasons(table: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
 
 def _histograms(table: pd.DataFrame, quality: QualityConfig) -> list[Histogram]:
     """Of faces with pictures, out of range or not, so that limits can be seen at work."""
-    faces = table[table["status"].isin((OK, OUT_OF_RANGE))]
+    faces = table[table["status"].isin(WITH_PICTURES)]
     limits = limits_of(quality)
     drawn = [
         histogram(name, title, unit, faces[name], limits.get(name, (-np.inf, np.inf)), logarithmic)
         for name, (title, unit, logarithmic) in _NUMBERS.items()
     ]
     return [found for found in drawn if found is not None]
-
-
-def _status_sheets(workspace: Workspace, table: pd.DataFrame) -> list[Sheet]:
-    sheets = []
-    for status in STATUSES:
-        group = table[table["status"] == status]
-        if group.empty:
-            continue
-        note = f"{len(group)} of {len(table)}: {STATUSES[status]}"
-        if status in (OK, OUT_OF_RANGE):
-            rows = _rows(workspace, spread(group["key"].tolist()))
-            picture = face_sheet(FolderStore(workspace.corpus), rows)
-        else:
-            limit = workspace.config.preprocess.max_megapixels
-            picture = photo_sheet(workspace.photos, spread(group["photo"].tolist()), limit)
-        sheets.append(_sheet(status, note, picture))
-    return sheets
-
-
-def _emotion_sheets(workspace: Workspace, table: pd.DataFrame) -> list[Sheet]:
-    usable = _usable(table)
-    emotions = usable["emotion"].fillna(_UNLABELLED)
-    sheets = []
-    for name in (*EMOTIONS, _UNLABELLED):
-        keys = usable["key"][emotions == name].tolist()
-        if keys:
-            rows = _rows(workspace, spread(keys))
-            picture = face_sheet(FolderStore(workspace.corpus), rows)
-            sheets.append(_sheet(name, f"{len(keys)} faces", picture))
-    return sheets
-
-
-def _edge_sheets(workspace: Workspace, table: pd.DataFrame) -> list[Sheet]:
-    """The faces with the least and the most of a number."""
-    faces = table[table["status"].isin((OK, OUT_OF_RANGE))]
-    sheets = []
-    for name in _EDGES:
-        known = faces[faces[name].notna()].sort_values([name, "key"])
-        half = COLUMNS // 2
-        chosen = known if len(known) <= COLUMNS else pd.concat([known[:half], known[-half:]])
-        if chosen.empty:
-            continue
-        notes = [figure(value) for value in chosen[name]]
-        rows = _rows(workspace, chosen["key"].tolist())
-        picture = face_sheet(FolderStore(workspace.corpus), rows, notes)
-        title = _NUMBERS[name][0]
-        sheets.append(_sheet(title, "the least on the left, the most on the right", picture))
-    return sheets
-
-
-def _rows(workspace: Workspace, keys: list[str]) -> list[dict[str, Any]]:
-    """Whole rows of these keys, in their order."""
-    filters = [("key", "in", keys), ("status", "in", [OK, OUT_OF_RANGE])]
-    found = plain_rows(pd.read_parquet(workspace.corpus / MANIFEST, filters=filters))
-    by_key = {row["key"]: row for row in found}
-    return [by_key[key] for key in keys]
-
-
-def _sheet(title: str, note: str, picture: Image.Image) -> Sheet:
-    stream = BytesIO()
-    picture.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    source = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-    return Sheet(title, note, source, *picture.size)

@@ -14,11 +14,11 @@ from PIL import Image
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.contact_sheet import TILE, face_sheet, photo_sheet, spread
-from sfe_core.corpus.distributions import BINS, histogram
+from sfe_core.corpus.distributions import BINS, figure, histogram
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import plain_rows, read_manifest, to_frame, write_manifest
 from sfe_core.corpus.picture_store import FolderStore
-from sfe_core.corpus.report import figure, write_report
+from sfe_core.corpus.report import write_report
 from sfe_core.errors import UserError
 from tests.tiny_workspace import write_corpus
 
