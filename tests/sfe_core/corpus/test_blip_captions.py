@@ -64,6 +64,17 @@ def test_texts_are_those_of_transformers_for_each_picture_alone(
     assert any(texts)
 
 
+def test_pictures_in_one_batch_get_the_texts_they_get_alone(
+    workspace: Workspace, model: Path
+) -> None:
+    rows = rows_for(workspace, a="red", b="white", c="navy", d="lime")
+    paths = [artefact(workspace.corpus, INPUTS, row["key"]) for row in rows]
+    describer = blip_captions._Describer(model)
+    alone = [describer.describe([path])[0] for path in paths]
+    assert describer.describe(paths) == alone
+    assert len(set(alone)) > 1
+
+
 def test_only_new_crops_are_described(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
