@@ -103,14 +103,16 @@ def _read_columns(manifest: Path) -> pd.DataFrame:
         raise UserError(manifest, "no corpus yet", "run `sfe preprocess` in the workspace first")
     there = parquet.read_schema(manifest).names
     wanted = [name for name in (*_COLUMNS, *_NUMBERS) if name in there]
-    table = pd.read_parquet(manifest, columns=wanted)
-    boxes = [(np.nan,) * 4 if box is None else tuple(box) for box in table["box"]]
+    columns = parquet.read_table(manifest, columns=wanted)
+    table = columns.drop_columns("box").to_pandas()
+    # By pyarrow: pandas gives a missing list as None or NaN, by what else the column holds.
+    boxes = [box or (np.nan,) * 4 for box in columns["box"].to_pylist()]
     left, top, right, bottom = np.array(boxes, float).reshape(-1, 4).T
     table["face_px"] = np.maximum(right - left, bottom - top)
     for name in _NUMBERS:
         if name not in table:
             table[name] = np.nan
-    return table.drop(columns="box")
+    return table
 
 
 def _usable(table: pd.DataFrame) -> pd.DataFrame:
