@@ -102,21 +102,30 @@ def _hash(settings: dict[str, object], version: int) -> str:
     if shaping.get("reconstruction") == "anny":
         shaping.pop("reconstruction_model", None)
         shaping.pop("flame", None)
-    models = {
-        name: _model_hash(name)
+    names = [
+        name
         for setting, table in _ASSETS.items()
         if setting in shaping
         for name in table.get(shaping[setting], ())
-    }
+    ]
+    names += [str(shaping[setting]) for setting in _MODEL_SETTINGS if shaping.get(setting)]
+    models = {name: _model_hash(name) for name in names}
     return sha256_json([version, shaping, models])[:16]
 
 
 def _model_hash(name: str) -> str:
-    """SHA-256 of an asset's bytes; empty where it is not there, which the run itself reports."""
+    """SHA-256 of a model's bytes, given as an asset's name or as a path.
+
+    Empty where it is not there, which the run itself reports.
+    """
     asset = registry().get(name)
-    if asset is None or missing_files(asset):
+    if asset is not None and missing_files(asset):
         return ""
-    path = path_of(asset)
+    path = Path(name).expanduser() if asset is None else path_of(asset)
+    if not path.exists():
+        return ""
+    if path.name == "cfg.yaml":  # the one file of EMOCA's archives whose name is known for certain
+        path = path.parent
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
     stats = [file.stat() for file in files]
     return _content_hash(path, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
