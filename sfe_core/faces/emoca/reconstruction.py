@@ -19,7 +19,6 @@ from sfe_core.faces.emoca.detail import detail_condition
 from sfe_core.faces.emoca.encoders import INPUT_PX, FaceCodes
 from sfe_core.faces.emoca.flame_head import FLAME_ASSET, FlameHead, load_flame_head
 from sfe_core.faces.fitting import OUTER_EYE_CORNERS, rotation_angles
-from sfe_core.faces.flame.detail import mesh_normals
 from sfe_core.faces.flame.skinning import rotation_matrices
 from sfe_core.faces.flame.surface import FlameSurface
 from sfe_core.faces.reconstruction import Reconstruction
@@ -104,7 +103,7 @@ class EmocaReconstructor:
             vertices=vertices,
             landmarks=flame.landmarks_2d(vertices, codes.pose),
             displacement=displacement,
-            normals=mesh_normals(vertices, self._head.detail.faces),
+            normals=self._head.detail.mesh_normals(vertices),
             uv_normals=self._head.detail.normals(vertices, displacement),
             uv_albedo=None if self._head.albedo is None else self._head.albedo(codes.tex),
             eye_centre=self._head.eye_centre(vertices),

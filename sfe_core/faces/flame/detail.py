@@ -25,62 +25,13 @@ from sfe_core.faces.flame.files import (
     FlameFile,
     locate,
 )
+from sfe_core.faces.flame.normals import MeshNormals, grid_normals
 from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template
 
 Floats = NDArray[np.floating[Any]]
 
 # Rows and columns at the border of the UV map that DECA leaves out; EMOCA takes all in.
 _DECA_MARGINS = (5, 2)
-# Summed cross products (m²) below this length are not stretched to unit length. The published
-# weights were trained so: where the UV map is dense the detail's normals are shorter than 1.
-_NORMAL_EPSILON_M2 = 1e-6
-
-
-def mesh_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Vertex normals [B, V, 3], the area-weighted mean of the faces round each.
-
-    Args:
-        vertices: [B, V, 3] metres.
-        faces: [F, 3] counter-clockwise seen from outside.
-    """
-    corners = [vertices[:, faces[:, k]] for k in range(3)]
-    sums = torch.zeros_like(vertices)
-    # From each corner's own edges: one cross product would do, but rounds otherwise.
-    for k in (1, 2, 0):
-        here, after, before = corners[k], corners[(k + 1) % 3], corners[(k + 2) % 3]
-        sums.index_add_(1, faces[:, k], torch.linalg.cross(after - here, before - here))
-    return F.normalize(sums, dim=-1, eps=_NORMAL_EPSILON_M2)
-
-
-def grid_normals(points: Tensor, margins: tuple[int, int] = (0, 0)) -> Tensor:
-    """Normals of a surface given as a UV map of its points.
-
-    Each square of four neighbours is two triangles, cut from upper right to lower left; a
-    point's normal is the area-weighted mean over its triangles.
-
-    Args:
-        points: [B, 3, S, S] metres.
-        margins: rows and columns at the border where nothing is spanned.
-
-    Returns:
-        [B, 3, S, S]; 0 in the margins.
-    """
-    # Vectors last: cross products and lengths are several times as fast so.
-    points = points.permute(0, 2, 3, 1).contiguous()
-    sums = torch.zeros_like(points)
-    rows = slice(margins[0], points.shape[1] - margins[0])
-    columns = slice(margins[1], points.shape[2] - margins[1])
-    inner, inner_sums = points[:, rows, columns], sums[:, rows, columns]
-    here, next_one = slice(None, -1), slice(1, None)
-    a, b, c, d = (here, here), (here, next_one), (next_one, here), (next_one, next_one)
-    # From each corner's own edges, as in `mesh_normals`; the squares are small enough for the
-    # rounding of one shared cross product to show.
-    for triangle in ((a, c, b), (b, c, d)):
-        corners = [inner[:, row, column] for row, column in triangle]
-        for k, (row, column) in enumerate(triangle):
-            after, before = corners[(k + 1) % 3] - corners[k], corners[(k + 2) % 3] - corners[k]
-            inner_sums[:, row, column] += torch.linalg.cross(after, before)
-    return F.normalize(sums, dim=-1, eps=_NORMAL_EPSILON_M2).permute(0, 3, 1, 2)
 
 
 class DetailGeometry(nn.Module):
@@ -96,7 +47,6 @@ class DetailGeometry(nn.Module):
 
     face_mask: Tensor
     fixed_displacement: Tensor
-    faces: Tensor
 
     def __init__(
         self,
@@ -111,7 +61,7 @@ class DetailGeometry(nn.Module):
         self.register_buffer("face_mask", torch.tensor(face_mask, dtype=torch.float32))
         displacement = torch.tensor(fixed_displacement, dtype=torch.float32)
         self.register_buffer("fixed_displacement", displacement)
-        self.register_buffer("faces", torch.tensor(template.faces, dtype=torch.long))
+        self.mesh_normals = MeshNormals(template.faces, len(template.vertices))
 
     @classmethod
     def load(cls, folder: Path, coarse_outside: bool = False) -> DetailGeometry:
@@ -135,7 +85,7 @@ class DetailGeometry(nn.Module):
             [B, 3, S, S] of length 1, or less where the map is dense or has no surface; x to image
             right, y up, z to the viewer.
         """
-        coarse = self.atlas.to_uv(mesh_normals(vertices, self.faces))
+        coarse = self.atlas.to_uv(self.mesh_normals(vertices))
         # In this order: neighbours lie so close that the rounding of a sum shows in their normals.
         points = self.atlas.to_uv(vertices) + displacement * self.face_mask * coarse
         margins = _DECA_MARGINS if self.coarse_outside else (0, 0)

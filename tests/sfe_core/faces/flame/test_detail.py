@@ -13,13 +13,12 @@ from sfe_core.errors import UserError
 from sfe_core.faces.flame.dense_mesh import load_dense_template
 from sfe_core.faces.flame.detail import (
     DetailGeometry,
-    grid_normals,
     load_fixed_displacement,
     load_uv_mask,
-    mesh_normals,
 )
 from sfe_core.faces.flame.files import FACE_EYE_MASK, FACE_MASK
 from sfe_core.faces.flame.model import Flame
+from sfe_core.faces.flame.normals import MeshNormals
 from sfe_core.faces.flame.uv import HeadTemplate, load_head_template
 
 
@@ -34,45 +33,13 @@ def smooth_displacement(metres: float) -> torch.Tensor:
     return metres * torch.nn.functional.interpolate(coarse, size, mode="bicubic")
 
 
-def test_mesh_normals_agree_with_trimesh(flame: Flame) -> None:
-    mesh = trimesh.Trimesh(flame.v_template.numpy(), flame.faces.numpy(), process=False)
-    across = np.cross(*np.moveaxis(mesh.triangles[:, 1:] - mesh.triangles[:, :1], 1, 0))
-    sums = np.zeros_like(mesh.vertices)
-    np.add.at(sums, mesh.faces.ravel(), np.repeat(across, 3, axis=0))
-    exact = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-    found = mesh_normals(flame.v_template[None], flame.faces)[0].numpy()
-    assert np.abs(found - exact).max() < 1e-4
-    assert (found * flame.v_template.numpy()).sum(1).mean() > 0.05  # outwards
-
-
-def test_grid_normals_of_a_sphere_are_its_radii() -> None:
-    lines = torch.linspace(-0.07, 0.07, 64)
-    x, y = lines.expand(64, 64), -lines[:, None].expand(64, 64)
-    points = torch.stack([x, y, (0.1**2 - x**2 - y**2).sqrt()])[None]
-    found = grid_normals(points.double(), margins=(5, 2))
-    inner = (slice(None), slice(None), slice(6, -6), slice(3, -3))
-    assert (found[inner] - points[inner] / 0.1).abs().max() < 2e-3
-    assert not found[:, :, :5].any() and not found[:, :, :, -2:].any()  # the border
-    assert (grid_normals(points.double()).norm(dim=1) > 0.99).all()  # none, unless asked for
-
-
-def test_grid_normals_agree_with_a_mesh_of_the_same_squares() -> None:
-    points = torch.randn(1, 3, 20, 16, dtype=torch.float64, generator=torch.manual_seed(0))
-    number = np.arange(20 * 16).reshape(20, 16)[5:-5, 2:-2]
-    a, b, c, d = number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]
-    faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))])
-    flat = points[0].reshape(3, -1).T[None]
-    exact = mesh_normals(flat, torch.tensor(faces))[0].T.reshape(3, 20, 16)
-    assert torch.allclose(grid_normals(points, (5, 2))[0], exact, atol=1e-12)
-
-
 def test_without_displacement_the_detail_is_the_coarse_surface(
     flame_folder: Path, flame: Flame
 ) -> None:
     template = load_head_template(flame_folder)
     bare = DetailGeometry(template, np.ones((256, 256)), np.zeros((256, 256)))
     found = bare.normals(flame.v_template[None], torch.zeros(1, 1, 256, 256))[0]
-    coarse = bare.atlas.to_uv(mesh_normals(flame.v_template[None], flame.faces))[0]
+    coarse = bare.atlas.to_uv(bare.mesh_normals(flame.v_template[None]))[0]
     radius = np.linalg.norm((np.indices((256, 256)) - 127.5) / 128 / 0.92, axis=0)
     deep = torch.tensor(radius < 0.9)
     cosine = torch.cosine_similarity(found, coarse, dim=0)[deep]
@@ -110,7 +77,7 @@ def test_deca_keeps_the_coarse_normals_outside_the_mask(
     vertices = flame.v_template[None]
     ours, theirs = detail.normals(vertices, bump)[0], deca.normals(vertices, bump)[0]
     inside = detail.face_mask > 0
-    coarse = detail.atlas.to_uv(mesh_normals(vertices, detail.faces))[0]
+    coarse = detail.atlas.to_uv(detail.mesh_normals(vertices))[0]
     assert torch.equal(ours[:, inside], theirs[:, inside])
     assert torch.equal(theirs[:, ~inside], coarse[:, ~inside])
     assert (ours - theirs)[:, ~inside & detail.atlas.inside].abs().max() > 1e-3
@@ -121,7 +88,9 @@ def test_dense_mesh_lies_on_the_head_moved_along_its_normals(
 ) -> None:
     dense = load_dense_template(flame_folder)
     vertices = flame.v_template.numpy().astype(float)
-    normals = mesh_normals(flame.v_template[None], flame.faces)[0].numpy().astype(float)
+    normals = (
+        MeshNormals(flame.faces.numpy(), 5023)(flame.v_template[None])[0].numpy().astype(float)
+    )
     still, faces = dense.displace(vertices, normals, np.zeros((256, 256)))
     moved, _ = dense.displace(vertices, normals, np.full((256, 256), 0.003))
     assert len(still) == len(dense.rows) > 35_000 and faces.max() < len(still)
