@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sfe_core.assets.registry import Asset, registry
-from sfe_core.config.model import Config, PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.config.model import Config
 
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
 BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}

@@ -19,7 +19,7 @@ from sfe_core.assets.needs import (
 )
 from sfe_core.assets.registry import registry
 from sfe_core.assets.store import missing_files, path_of
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, face_settings
 from sfe_core.corpus.given_maps import given_mesh_sha256
 from sfe_core.files import sha256_file, sha256_folder, sha256_json

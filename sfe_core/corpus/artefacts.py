@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS
 
 FULL_CANVAS = "full_canvas"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sfe_core.config.model import QualityConfig
+from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import plain_rows
 from sfe_core.corpus.quality import MEASURES, faults_of, measure_stored

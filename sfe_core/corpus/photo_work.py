@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefact_writing import write_artefact
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, has_detail
 from sfe_core.corpus.face_scene import CONTENTS, NEEDS_DEPTH, FaceScene

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.errors import UserError
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
 from sfe_core.corpus.artefacts import artefacts_of

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfe_core.config.model import QualityConfig
+from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
 from sfe_core.corpus.picture_store import MEND, PictureStore

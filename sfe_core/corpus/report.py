@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sfe_core.config.model import QualityConfig
+from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.distributions import Histogram, figure, histogram
 from sfe_core.corpus.layout import MANIFEST

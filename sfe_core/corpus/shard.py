@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefact_hashes import ArtefactHashes
 from sfe_core.corpus.decode_ahead import batches, decode_ahead
 from sfe_core.corpus.journal import Journal, Row

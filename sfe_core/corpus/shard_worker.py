@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefact_hashes import ArtefactHashes
 from sfe_core.corpus.journal import Journal, shard_name
 from sfe_core.corpus.layout import MANIFEST

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfe_core.config.model import EvaluateConfig
+from sfe_core.config.picture_sections import EvaluateConfig
 from sfe_core.evaluation.pictures import Picture, PictureSet, RealPictures
 from sfe_core.evaluation.readings import (
     Array,

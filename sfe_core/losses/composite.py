@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sfe_core.config.model import LossConfig
+from sfe_core.config.training_sections import LossConfig
 from sfe_core.losses.emotion import arousal_l1, expression_l1, valence_l1
 
 NOISE, PERCEPTUAL = "noise", "perceptual"

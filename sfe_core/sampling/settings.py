@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from sfe_core.config.model import SamplingConfig
+from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.errors import RunError
 from sfe_core.files import sha256_folder, sha256_json, write_json
 

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from sfe_core.config.model import TrainConfig
+from sfe_core.config.training_sections import TrainConfig
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import UserError
 from sfe_core.training.schedule import learning_rate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefact_hashes import artefact_hashes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfe_core.config.model import QualityConfig
+from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.gate import Fault, find_faults, require_sound

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus import photo_work
 from sfe_core.corpus.artefact_writing import write_artefact
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, face_settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfe_core.config.model import PreprocessConfig
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.placement import Placement, networks, place
 from sfe_core.errors import UserError
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sfe_core.config.model import QualityConfig
+from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.manifest import plain_rows
 from sfe_core.corpus.picture_store import FolderStore

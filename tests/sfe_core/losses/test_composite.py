@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sfe_core.config.model import LossConfig
+from sfe_core.config.training_sections import LossConfig
 from sfe_core.faces.recognisers import EmotionReading
 from sfe_core.losses.composite import TERMS, CompositeLoss
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sfe_core.config.model import SamplingConfig
+from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.errors import RunError
 from sfe_core.sampling import settings as module
 from sfe_core.sampling.settings import DrawSettings, draw_settings, weights_sha256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfe_core.config.model import LossConfig, TrainConfig
+from sfe_core.config.training_sections import LossConfig, TrainConfig
 from sfe_core.training.draws import draw_noise, plan_update, share_of
 
 COUNT = 2000

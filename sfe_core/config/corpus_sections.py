@@ -1,0 +1,122 @@
+"""Sections of sfe.yaml about the corpus. The descriptions become a fresh sfe.yaml's comments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sfe_core.config.sections import Count, Fraction, Range, Section, Weight
+
+
+class PhotosConfig(Section):
+    """Where the photographs and what is known of them lie."""
+
+    folder: str = Field("photos", description="folder of photos, below the workspace")
+    labels: str = Field("labels.csv", description="labels below that folder, if any")
+    captions: str = Field("captions.json", description="captions below that folder, if any")
+
+
+class PreprocessConfig(Section):
+    """From photos to a corpus: crops, landmarks, mesh, depth."""
+
+    detector: Literal["dlib", "face-alignment"] = Field(
+        "dlib", description="finds the face and its 68 landmarks"
+    )
+    box_detector: Literal["sfd", "blazeface", "dlib"] = Field(
+        "sfd", description="finds the boxes for detector face-alignment"
+    )
+    reconstruction: Literal["anny", "emoca", "deca"] = Field(
+        "anny", description="the head: Anny fitted to the landmarks, or EMOCA's, DECA's networks"
+    )
+    reconstruction_model: str | None = Field(
+        None,
+        description="networks of emoca or deca: asset name or path; null = emoca-v2, or deca",
+    )
+    flame: str = Field(
+        "flame-2020", description="FLAME below emoca and deca: asset name, its .pkl or a folder"
+    )
+    depth: Literal["mesh", "zoedepth"] = Field(
+        "mesh", description="depth of the fitted mesh, or ZoeDepth's estimate"
+    )
+    depth_input: Literal["crop", "photo"] = Field(
+        "crop", description="what ZoeDepth looks at: the crop, or the whole photo"
+    )
+    face_choice: Literal["largest", "central", "best", "all"] = Field(
+        "largest", description="which face counts when a photo holds several; all = one row each"
+    )
+    crop_rule: Literal["landmarks", "emoca", "emoca-bbox", "face-alignment"] = Field(
+        "landmarks", description="how the square round the face is found"
+    )
+    crop_size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = Field(
+        512, description="side of the square crop and of its maps, pixels"
+    )
+    crop_scale: Annotated[float, Field(ge=1.0, le=4.0)] | None = Field(
+        None, description="side of the crop over the rule's box; null = the rule's own scale"
+    )
+    min_face_px: Count = Field(32, description="smaller faces are passed over, pixels")
+    max_megapixels: Annotated[float, Field(gt=0)] = Field(
+        100.0, description="larger photos are refused rather than decoded"
+    )
+    canvas: bool = Field(True, description="also paste the mesh render on the full photo")
+    full_canvas: bool = Field(False, description="also every map in the photo's own frame")
+    overlay: bool = Field(False, description="also blends of photo and maps, to look at")
+    save_meshes: bool = Field(False, description="also the heads as .obj")
+    save_detailed_meshes: bool = Field(
+        False, description="also EMOCA's and DECA's heads with fine detail as .obj, some MB each"
+    )
+    save_buffers: bool = Field(False, description="also normals, albedo and Lambertian render")
+    caption_template: str = Field(
+        "{emotion}, close-up photo of a face",
+        description="caption where captions.json has none; may hold {emotion}, {person}, {age}, "
+        "{gender}, {ethnicity}, {action_units}",
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 = one per CPU core")
+
+
+class QualityConfig(Section):
+    """What a usable face's pictures look like; others get status out_of_range. [least, most]."""
+
+    mesh_coverage: Range = Field((0.05, 0.95), description="share of the crop that the mesh fills")
+    landmarks_on_mesh: Range = Field(
+        (0.6, 1.0), description="share of the 51 inner landmarks that lie on the mesh"
+    )
+    landmarks_drawn: Range = Field(
+        (0.0005, 0.5), description="share of the crop that the drawn landmarks fill"
+    )
+    depth_relief: Range = Field(
+        (0.0005, 1.0), description="5th to 95th percentile of depth on the face, share of its range"
+    )
+    depth_clipped: Range = Field(
+        (0.0, 0.05), description="share of the depth map at the end of its range"
+    )
+    least_sharpness: Weight = Field(
+        0.0, description="variance of the Laplacian of the crop, grey levels squared"
+    )
+
+
+class CorpusConfig(Section):
+    """Where the other commands read the faces from."""
+
+    shards: str = Field(
+        "", description="folder or URL of `sfe corpus export` to read; empty = corpus/"
+    )
+
+
+class CaptionsConfig(Section):
+    """The texts that faces are trained with."""
+
+    sources: tuple[str, ...] = Field(
+        ("file|template",),
+        description="parts of a caption, a|b = the first that has a text, out of: "
+        "file, template, attributes, action_units, blip",
+    )
+    blip_model: str = Field("blip-base", description="asset name, or folder, of BLIP captioning")
+
+
+class SplitConfig(Section):
+    """How the corpus is divided; identities never stand on both sides."""
+
+    validation_name: str = Field("val300", description="name of the held-out split")
+    validation_count: Count = Field(300, description="its size ...")
+    validation_fraction: Fraction = Field(0.15, description="... but at most this share of all")

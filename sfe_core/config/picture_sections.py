@@ -1,0 +1,53 @@
+"""Sections of sfe.yaml about drawing and measuring pictures; their descriptions become comments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sfe_core.config.sections import Count, GuidanceMap, Section
+
+
+class SamplingConfig(Section):
+    """How pictures are drawn."""
+
+    scheduler: Literal["ddpm", "ddim", "dpm-solver++", "unipc"] = Field(
+        "dpm-solver++", description="the sampler"
+    )
+    steps: Count = Field(25, description="denoising steps")
+    guidance_scale: Annotated[float, Field(ge=1)] = Field(9.0, description="classifier-free")
+    negative_prompt: str = Field("", description="what not to draw")
+    batch_size: Count = Field(8, description="pictures drawn at once; does not change them")
+    seed: int = Field(42, description="with the key, decides a picture's noise")
+    strengths: dict[GuidanceMap, float] = Field(
+        {"landmarks": 1.0, "depth": 1.0, "mesh": 1.0}, description="strength of each map"
+    )
+
+
+class TriptychConfig(Section):
+    """Original, base and fine-tuned side by side."""
+
+    tile_px: Annotated[int, Field(ge=64, le=2048)] = Field(512, description="side of a picture")
+    fine_tuned: Literal["guided", "text"] = Field(
+        "guided", description="third picture: with the photo's maps, or from the caption alone"
+    )
+
+
+class EvaluateConfig(Section):
+    """The numbers."""
+
+    judge: str = Field(
+        "tiny-emotion-judge", description="emotion recogniser the loss never used: name or folder"
+    )
+    perceptual_network: Literal["st-lpips", "lpips-vgg", "lpips-alex"] = Field(
+        "st-lpips", description="perceptual distance to the photo"
+    )
+    detector: Literal["dlib", "face-alignment"] = Field(
+        "dlib", description="finds the landmarks on the drawn faces"
+    )
+    reference_count: Annotated[int, Field(ge=2)] = Field(
+        10000, description="most training photos that pictures are held against"
+    )
+    bootstrap: Count = Field(1000, description="resamples behind each 95 % interval")
+    batch_size: Count = Field(32, description="images measured at once")

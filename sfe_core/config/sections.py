@@ -1,0 +1,27 @@
+"""What the sections of sfe.yaml are made of: the kinds of values, and the section itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+GuidanceMap = Literal["landmarks", "depth", "mesh"]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{ends[0]} to {ends[1]} is empty: give [least, most]")
+    return ends
+
+
+Range = Annotated[tuple[Fraction, Fraction], AfterValidator(_in_order)]
+
+
+class Section(BaseModel):
+    """A section of sfe.yaml. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

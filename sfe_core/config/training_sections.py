@@ -1,0 +1,87 @@
+"""Sections of sfe.yaml about training. The descriptions become a fresh sfe.yaml's comments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sfe_core.config.sections import Count, Fraction, GuidanceMap, Section, Weight
+
+
+class ModelConfig(Section):
+    """The Stable Diffusion that is fine-tuned."""
+
+    base: str = Field("tiny-sd", description="asset name, or folder of a diffusers pipeline")
+    resolution: Annotated[int, Field(ge=32, le=1024, multiple_of=8)] = Field(
+        64, description="training and sampling side, pixels"
+    )
+
+
+class GuidanceConfig(Section):
+    """The encoders that add face geometry to the UNet."""
+
+    maps: tuple[GuidanceMap, ...] = Field(
+        ("landmarks", "depth", "mesh"), description="maps that guide, in this order"
+    )
+    block_channels: tuple[Count, ...] = Field(
+        (16, 32, 96, 256), description="encoder widths; each after the first halves the map"
+    )
+
+
+class TrainConfig(Section):
+    """The fine-tuning run. A step is one optimiser update."""
+
+    steps: Count = Field(1000, description="optimiser updates")
+    batch_size: Count = Field(4, description="images per device and forward pass")
+    effective_batch: Count = Field(64, description="images per update, over all devices")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="AdamW, peak")
+    guidance_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="for the guidance encoders; null = learning_rate"
+    )
+    schedule: Literal["constant", "linear", "cosine", "polynomial"] = Field(
+        "polynomial", description="learning rate after warm-up"
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="linear warm-up, updates")
+    weight_decay: Weight = Field(0.01, description="AdamW")
+    max_gradient_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="clipped above")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="exponential moving average of the weights; 0 = none"
+    )
+    snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
+        0.8, description="min-SNR weighting; null = none"
+    )
+    caption_dropout: Fraction = Field(0.1, description="share of images trained without caption")
+    guidance_dropout: Fraction = Field(0.3, description="share of images trained without maps")
+    frozen: tuple[str, ...] = Field(("up_blocks.3",), description="UNet modules left as they are")
+    balance: Fraction = Field(0.9, description="0 = emotions as frequent as they are, 1 = uniform")
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        "no", description="forward pass in; auto = bf16 where the device computes in it, else no"
+    )
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    seed: int = Field(42, description="draws order, noise and timesteps")
+    log_every: Count = Field(10, description="updates between lines of metrics.jsonl")
+    checkpoint_every: Count = Field(100, description="updates between checkpoints")
+    keep_checkpoints: Count = Field(3, description="newest checkpoints kept")
+    sample_every: Annotated[int, Field(ge=0)] = Field(0, description="sample grids; 0 = at the end")
+    loader_workers: Annotated[int, Field(ge=0)] = Field(0, description="image-reading processes")
+
+
+class LossConfig(Section):
+    """Weights of the composite loss; a weight of 0 skips that term and its cost."""
+
+    noise: Weight = Field(0.92, description="L1 on the noise prediction")
+    perceptual: Weight = Field(0.08, description="LPIPS on the decoded estimate")
+    valence: Weight = Field(0.03, description="L1 on the recogniser's valence")
+    arousal: Weight = Field(0.03, description="L1 on the recogniser's arousal")
+    expression: Weight = Field(0.02, description="L1 on the recogniser's logits")
+    perceptual_network: Literal["st-lpips", "lpips-vgg", "lpips-alex"] = Field(
+        "st-lpips", description="network of the perceptual term"
+    )
+    emotion_network: str = Field(
+        "tiny-emotion-loss", description="recogniser of the emotion terms: asset name or folder"
+    )
+    pixel_fraction: Fraction = Field(1.0, description="share of a batch that is decoded for them")
+    pixel_max_timestep: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1000, description="decoded only below this timestep"
+    )
