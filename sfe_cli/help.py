@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
+
 
 def with_examples(text: str, *examples: str) -> str:
     """`text` followed by one example a line; each example is `command` or `command  # meaning`."""
@@ -9,6 +11,6 @@ def with_examples(text: str, *examples: str) -> str:
     width = max((len(command) for command, meaning in pairs if meaning), default=0)
     lines = []
     for command, meaning in pairs:
-        tail = f"  [dim]# {meaning}[/dim]" if meaning else ""
-        lines.append(f"  [cyan]{command.ljust(width)}[/cyan]{tail}")
+        tail = f"  [dim]# {escape(meaning)}[/dim]" if meaning else ""
+        lines.append(f"  [cyan]{escape(command.ljust(width))}[/cyan]{tail}")
     return f"{text}\n\n\b\n[bold]Examples[/bold]\n" + "\n".join(lines)
