@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from sfe_core.evaluation.display import display, number
 from sfe_core.evaluation.pictures import PictureSet
 from sfe_core.evaluation.plots import Plot
 from sfe_core.evaluation.summary import (
@@ -20,8 +21,6 @@ from sfe_core.evaluation.summary import (
     EvaluationSummary,
     Metric,
     Score,
-    display,
-    number,
 )
 
 SHOWN = 4

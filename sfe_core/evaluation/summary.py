@@ -1,4 +1,4 @@
-"""The schema of summary.json, and the evaluation's result as the command line shows it."""
+"""What summary.json holds: the numbers of one split, and all that is needed to read them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,44 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "sfe.evaluation/1"
+from sfe_core.evaluation.display import display
+
+SCHEMA = "sfe.evaluation/2"
+# The sets that every evaluation has, by title.
 VARIANTS: dict[str, str] = {
     "base": "base",
     "text": "fine-tuned, text",
     "guided": "fine-tuned, guided",
     "real": "real photos",
 }
+MetricGroup = Literal[
+    "emotion", "affect", "distribution", "perceptual", "identity", "guidance", "text"
+]
+InstrumentKind = Literal[
+    "judge", "recogniser", "detector", "perceptual", "statistics", "identity", "text"
+]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SetInfo(_Record):
+    """One set of pictures: a column of the tables."""
+
+    title: str = Field(description="for people")
+    role: Literal["base", "tuned", "real", "other"]
+    prefix: str = Field(description="of its columns in per_image.csv, before the underscore")
+
+
+class InstrumentInfo(_Record):
+    """A network or detector that measured, and how pictures were brought to its size."""
+
+    backend: str
+    kind: InstrumentKind
+    weights_sha256: str = Field("", description="empty where it keeps its weights to itself")
+    resize: str
+    seen_by_loss: bool = Field(False, description="the fine-tuning optimised against it")
 
 
 class Metric(_Record):
@@ -29,6 +56,10 @@ class Metric(_Record):
     better: Literal["lower", "higher"]
     headline: bool = Field(description="stands in the short table")
     digits: int = Field(description="shown after the point")
+    group: MetricGroup = "emotion"
+    instrument: str = Field("", description="name in `instruments`")
+    description: str = Field("", description="one sentence, for the report")
+    chance: float | None = Field(None, description="value that guessing gives, where known")
 
 
 class Score(_Record):
@@ -60,6 +91,8 @@ class Delta(_Record):
     high: float | None
     n: int
     reason: str = ""
+    p_value: float | None = Field(None, description="two-sided, of the paired test")
+    test: str = Field("", description="name of the paired test")
 
 
 class Reference(_Record):
@@ -68,6 +101,49 @@ class Reference(_Record):
     split: str
     n: int
     reason: str = Field("", description="why there is none")
+    sha256: str = Field("", description="over the reference photos")
+
+
+class ReliabilityBin(_Record):
+    """Pictures that a recogniser is about equally sure of."""
+
+    low: float = Field(description="lower edge of the probability it gives to what it sees first")
+    high: float
+    n: int
+    confidence: float | None = Field(description="mean probability; null where n is 0")
+    accuracy: float | None = Field(description="share in which what it sees first was asked for")
+    accuracy_low: float | None = Field(None, description="lower end of the 95 % interval")
+    accuracy_high: float | None = None
+
+
+class Reliability(_Record):
+    """Whether a recogniser is right as often as it is sure (Guo et al. 2017)."""
+
+    n: int
+    ece: float | None = Field(description="expected calibration error, 0 to 1")
+    bins: list[ReliabilityBin]
+
+
+class RecogniserResult(_Record):
+    """What one emotion recogniser sees in each set; rows and columns follow the eight emotions."""
+
+    confusion: dict[str, list[list[int]]] = Field(description="set: row asked, column seen")
+    as_photo: dict[str, list[list[int]]] = Field(
+        description="set: row seen in the photo of the same key, column seen in the picture"
+    )
+    reliability: dict[str, Reliability]
+
+
+class PublishedScore(_Record):
+    """A number published for StableFaceEmotion, beside the metric here that it is nearest to."""
+
+    metric: str = Field(description="name in `metrics`")
+    title: str
+    base: float
+    tuned: float
+    unit: Literal["", "share", "%"]
+    n: int = Field(description="pictures behind it")
+    differences: list[str] = Field(description="what was measured unlike here; empty: comparable")
 
 
 class Provenance(_Record):
@@ -90,16 +166,27 @@ class EvaluationSummary(BaseModel):
 
     schema_name: str = Field(SCHEMA, description="name and version of this layout")
     split: str
+    keys_sha256: str = Field("", description="over the keys of the split")
     pictures: int = Field(description="keys in the split")
     resolution: int = Field(description="side at which everything was measured, pixels")
     emotions: dict[str, int] = Field(description="how often each was asked for")
     reference: Reference
+    sets: dict[str, SetInfo] = Field({}, description="in the order of the columns")
+    baseline: str = Field("base", description="the set that deltas are against; empty: none")
+    instruments: dict[str, InstrumentInfo] = {}
     metrics: dict[str, Metric]
-    scores: dict[str, dict[str, Score]] = Field(description="variant, then metric")
-    deltas: dict[str, dict[str, Delta]] = Field(description="variant, then metric: minus base")
-    tests: dict[str, PairedTest] = Field(description="variant: Top-1 against the base")
-    confusion: dict[str, list[list[int]]] = Field(description="row asked, column seen")
-    excluded: dict[str, dict[str, int]] = Field(description="variant, then fault: pictures")
+    scores: dict[str, dict[str, Score]] = Field(description="set, then metric")
+    deltas: dict[str, dict[str, Delta]] = Field(description="set, then metric: minus baseline")
+    tests: dict[str, PairedTest] = Field(description="set: Top-1 against the baseline")
+    baselines: dict[str, dict[str, float]] = Field(
+        {}, description="metric, then name: levels to hold a score against"
+    )
+    confusion: dict[str, list[list[int]]] = Field(
+        description="set: what the judge sees, row asked, column seen"
+    )
+    recognitions: dict[str, RecogniserResult] = Field({}, description="instrument: what it sees")
+    published: list[PublishedScore] = []
+    excluded: dict[str, dict[str, int]] = Field(description="set, then fault: pictures")
     notes: list[str] = Field(description="what limits these numbers")
     provenance: Provenance
     folder: Path = Field(exclude=True)
@@ -110,15 +197,33 @@ class EvaluationSummary(BaseModel):
         return self.folder / "report.html"
 
     @property
+    def titles(self) -> dict[str, str]:
+        """Set → title, in the order of the columns."""
+        return {name: self.set_info(name).title for name in self.scores}
+
+    def set_info(self, name: str) -> SetInfo:
+        """What is known of a set; summaries may leave `sets` empty for the usual four."""
+        return self.sets.get(name) or usual_set(name)
+
+    def with_role(self, *roles: str) -> list[str]:
+        """Names of the measured sets that have one of these roles."""
+        return [name for name in self.scores if self.set_info(name).role in roles]
+
+    @property
+    def tuned(self) -> str:
+        """The fine-tuned set to show where there is room for one; empty where there is none."""
+        found = self.with_role("tuned")
+        return "guided" if "guided" in found else (found[-1] if found else "")
+
+    @property
     def table(self) -> list[dict[str, str]]:
-        """The short table as display strings: `metric`, then one column per variant."""
+        """The short table as display strings: `metric`, then one column per set."""
         return [
             {
                 "metric": f"{metric.title} {'↑' if metric.better == 'higher' else '↓'}",
                 **{
                     title: display(self.scores[variant].get(name), metric)
-                    for variant, title in VARIANTS.items()
-                    if variant in self.scores
+                    for variant, title in self.titles.items()
                 },
             }
             for name, metric in self.metrics.items()
@@ -130,21 +235,15 @@ class EvaluationSummary(BaseModel):
         return self.model_dump(mode="json")
 
 
-def display(score: Score | Delta | None, metric: Metric, signed: bool = False) -> str:
-    """A score as `41.7 % [29.2, 54.2]`; `n/a` where there is none."""
-    if score is None or score.value is None:
-        return "n/a"
-    text = number(score.value, metric, signed) + ("" if metric.unit == "" else " %")
-    if score.low is None or score.high is None:
-        return text
-    return f"{text} [{number(score.low, metric, signed)}, {number(score.high, metric, signed)}]"
+def usual_set(name: str) -> SetInfo:
+    """Title, role and column prefix of a set, by its name alone.
 
-
-def number(value: float, metric: Metric, signed: bool = False) -> str:
-    """A value in the metric's unit and digits, with a true minus sign."""
-    scaled = value * 100.0 if metric.unit == "share" else value
-    text = f"{scaled:{'+' if signed else ''}.{metric.digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    Drawn sets and the photos are known; any other name is a folder of pictures made elsewhere. The
+    prefixes are those of StableFaceEmotion's evaluation, whose fine-tuned pictures are guided here.
+    """
+    known = {"base": ("base", "base"), "text": ("tuned", "text"), "guided": ("tuned", "fine")}
+    role, prefix = known.get(name, ("real", "orig") if name == "real" else ("tuned", name))
+    return SetInfo(title=VARIANTS.get(name, name), role=role, prefix=prefix)
 
 
 def summary_schema() -> str:

@@ -10,8 +10,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from sfe_core.evaluation.display import display
 from sfe_core.evaluation.report import lead_sentence, verdict_of
-from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric, display
+from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric
 
 VOID = {"meta", "img", "source", "br"}
 
