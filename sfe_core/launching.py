@@ -1,4 +1,4 @@
-"""Several worker processes on the GPUs or cores of one machine, started, followed and ended."""
+"""Worker processes on the GPUs or cores of one machine or more, started, followed and ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,24 +21,90 @@ from sfe_core.worker_events import EVENT_MARK
 _TAIL_LINES = 12
 
 
-def launcher_argv(module: str, device: str, processes: int, arguments: Sequence[str]) -> list[str]:
-    """The command that starts `processes` times `python -m module arguments`.
+# Name of a strategy to the accelerate configuration that a machine's GPUs are started with.
+STRATEGY_FILES = {
+    "ddp": "multi-gpu.yaml",
+    "fsdp": "fsdp.yaml",
+    "zero2": "zero2.yaml",
+    "zero2-offload": "zero2-offload.yaml",
+}
+DEFAULT_PORT = 29500
+
+
+@dataclass(frozen=True)
+class Topology:
+    """How the processes of a run share its work, and over which machines.
+
+    Attributes:
+        strategy: a name of `STRATEGY_FILES`: whole copies (DDP), sharded weights (FSDP), sharded
+            optimiser state and gradients (DeepSpeed ZeRO-2), the same with that state in main
+            memory.
+        nodes: machines.
+        node_rank: this machine's number, from 0.
+        main_address: host[:port] of machine 0; needed for several machines.
+    """
+
+    strategy: str = "ddp"
+    nodes: int = 1
+    node_rank: int = 0
+    main_address: str = ""
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Where the processes meet."""
+        host, _, port = self.main_address.partition(":")
+        return host, int(port) if port else DEFAULT_PORT
+
+
+ONE_MACHINE = Topology()
+
+
+def launcher_argv(
+    module: str,
+    device: str,
+    processes: int,
+    arguments: Sequence[str],
+    topology: Topology = ONE_MACHINE,
+) -> list[str]:
+    """The command that starts this machine's share of `processes` times `python -m module`.
 
     Args:
         module: of the worker.
         device: "cuda" through accelerate, one GPU a process; "cpu" through torchrun.
-        processes: how many.
+        processes: how many, over all machines.
         arguments: the same for all; each learns its number from RANK.
+        topology: over which machines, and by which strategy.
     """
-    if device == "cpu":
-        # accelerate's MULTI_CPU launcher starts one process where there is no MPI.
-        launcher = ["torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc_per_node={processes}", "-m"]
+    starter = _torchrun if device == "cpu" else _accelerate
+    return [sys.executable, "-m", *starter(processes, topology), module, *arguments]
+
+
+def _torchrun(processes: int, topology: Topology) -> list[str]:
+    # accelerate's MULTI_CPU launcher starts one process where there is no MPI.
+    launcher = ["torch.distributed.run"]
+    if topology.nodes == 1:
+        launcher += ["--standalone"]
     else:
-        topology = config_folder() / "multi-gpu.yaml"
-        launcher = ["accelerate.commands.launch", f"--config_file={topology}"]
-        launcher += [f"--num_processes={processes}", "--module"]
-    return [sys.executable, "-m", *launcher, module, *arguments]
+        host, port = topology.host_and_port
+        launcher += [f"--nnodes={topology.nodes}", f"--node_rank={topology.node_rank}"]
+        launcher += [f"--master_addr={host}", f"--master_port={port}"]
+    return [*launcher, f"--nproc_per_node={processes // topology.nodes}", "-m"]
+
+
+def _accelerate(processes: int, topology: Topology) -> list[str]:
+    # The file says what one machine of that strategy needs; the flags below say over how many.
+    file = config_folder() / STRATEGY_FILES[topology.strategy]
+    launcher = ["accelerate.commands.launch", f"--config_file={file}"]
+    launcher += [f"--num_processes={processes}"]
+    if topology.nodes > 1:
+        host, port = topology.host_and_port
+        launcher += [f"--num_machines={topology.nodes}", f"--machine_rank={topology.node_rank}"]
+        launcher += [f"--main_process_ip={host}", f"--main_process_port={port}"]
+        launcher += ["--same_network"]
+        if topology.strategy.startswith("zero2"):
+            # Every machine starts its own processes, as `sfe train` is called on each: no pdsh.
+            launcher += ["--deepspeed_multinode_launcher=standard"]
+    return [*launcher, "--module"]
 
 
 def launcher_env(device: str, processes: int, environment: Mapping[str, str]) -> dict[str, str]:

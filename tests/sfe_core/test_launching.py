@@ -10,12 +10,20 @@ from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from filelock import FileLock
 
 import sfe_core
 from sfe_core import launching
 from sfe_core.errors import RunError, UserError
-from sfe_core.launching import config_folder, follow, launcher_argv, launcher_env
+from sfe_core.launching import (
+    STRATEGY_FILES,
+    Topology,
+    config_folder,
+    follow,
+    launcher_argv,
+    launcher_env,
+)
 from sfe_core.reporting import Reporter
 
 MODULE = "sfe_core.training.worker"
@@ -73,13 +81,47 @@ def test_several_cpu_processes_go_through_torchrun():
 
 
 def test_accelerate_reads_its_command_line_as_meant():
-    from accelerate.commands.launch import launch_command_parser
-
     argv = launcher_argv(MODULE, "cuda", 2, ["a folder", '{"options": {}}'])
     parsed = launch_command_parser().parse_args(argv[3:])
     assert (parsed.num_processes, parsed.module) == (2, True)
     assert parsed.training_script == "sfe_core.training.worker"
     assert parsed.training_script_args == ["a folder", '{"options": {}}']
+
+
+@pytest.mark.parametrize("strategy", STRATEGY_FILES)
+def test_accelerate_takes_every_strategy_over_one_machine_and_several(strategy):
+    for nodes, address in ((1, ""), (3, "first.example:4321")):
+        topology = Topology(strategy, nodes, nodes - 1, address)
+        argv = launcher_argv(MODULE, "cuda", 4 * nodes, ["work"], topology)
+        parsed, _, _ = _validate_launch_command(launch_command_parser().parse_args(argv[3:]))
+        assert (parsed.num_processes, parsed.num_machines) == (4 * nodes, nodes)
+        assert parsed.training_script_args == ["work"]
+        kind = {"ddp": "multi_gpu", "fsdp": "use_fsdp"}.get(strategy, "use_deepspeed")
+        chosen = [name for name in ("multi_gpu", "use_fsdp", "use_deepspeed") if vars(parsed)[name]]
+        assert chosen == [kind]
+        if nodes > 1:
+            assert (parsed.machine_rank, parsed.same_network) == (2, True)
+            assert (parsed.main_process_ip, parsed.main_process_port) == ("first.example", 4321)
+        if kind == "use_deepspeed":
+            assert parsed.zero_stage == 2
+            offload = "cpu" if strategy == "zero2-offload" else "none"
+            assert parsed.offload_optimizer_device == offload
+            assert nodes == 1 or parsed.deepspeed_multinode_launcher == "standard"
+
+
+def test_torchrun_gives_each_machine_its_share():
+    argv = launcher_argv(MODULE, "cpu", 6, ["work"], Topology("ddp", 3, 1, "first.example"))
+    assert argv[2:] == [
+        "torch.distributed.run",
+        "--nnodes=3",
+        "--node_rank=1",
+        "--master_addr=first.example",
+        "--master_port=29500",
+        "--nproc_per_node=2",
+        "-m",
+        MODULE,
+        "work",
+    ]
 
 
 def test_environment_of_workers(monkeypatch):
@@ -96,7 +138,8 @@ def test_environment_of_workers(monkeypatch):
 @pytest.mark.parametrize("path", sorted(config_folder().rglob("*.yaml")), ids=lambda p: p.name)
 def test_every_topology_file_is_one_accelerate_accepts(path):
     config = load_config_from_file(str(path))
-    assert config.num_processes == (2 if path.name == "multi-gpu.yaml" else 1)
+    processes = {"single-cpu.yaml": 1, "single-gpu.yaml": 1, "multi-node.yaml": 16}
+    assert config.num_processes == processes.get(path.name, 2)
     assert config.use_cpu == (path.name == "single-cpu.yaml")
 
 
