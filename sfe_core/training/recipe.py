@@ -8,24 +8,15 @@ an interruption changes what is learnt. Runs under accelerate or torchrun, and w
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
-
-import torch
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.dataset import FaceDataset
-from sfe_core.errors import RunError, UserError
-from sfe_core.losses.composite import TERMS
+from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build, write_config
 from sfe_core.training.checkpoints import list_checkpoints
-from sfe_core.training.data import Batch
-from sfe_core.training.draws import plan_update, share_of
-from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.options import TrainOptions, TrainSummary
 from sfe_core.training.plan import plan_training
 from sfe_core.training.runlog import Window, read_metrics
@@ -36,7 +27,7 @@ from sfe_core.training.state import (
     load_checkpoint,
     save_checkpoint,
 )
-from sfe_core.training.step import UpdateCounts, batch_loss
+from sfe_core.training.update import update, wanted_batches
 
 SAMPLES = "samples"
 _SAMPLE_FACES = 6
@@ -81,7 +72,7 @@ def loop(session: Session) -> float:
     train, plan = session.config.train, session.plan
     started, first = time.perf_counter(), session.step
     logged_at, logged_step = started, first
-    batches = session.source.batches(_wanted(session))
+    batches = session.source.batches(wanted_batches(session))
     with session.reporter.task("Training", plan.steps) as task:
         task.advance(first)
         while session.step < plan.steps:
@@ -101,56 +92,6 @@ def loop(session: Session) -> float:
             task.advance(1, f"loss {numbers['total']:.4f}")
     done = (session.step - first) * plan.effective_batch
     return done / (time.perf_counter() - started)
-
-
-def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
-    """One optimiser update; returns its numbers, the same in every process.
-
-    Returns:
-        "raw/<term>", "weighted/<term>", "total" (sum of the weighted), "gradient_norm" (before
-        clipping), "lr/<group>".
-    """
-    accelerator, config = session.accelerator, session.config
-    rates = set_learning_rate(session.optimiser, session.step, config.train)
-    slots = _slots(session)
-    counts = UpdateCounts(len(slots), sum(slot.decode for slot in slots))
-    mine = share_of(
-        slots, accelerator.process_index, session.plan.processes, session.plan.batch_size
-    )
-    sums: dict[str, torch.Tensor] = {}
-    for number, share in enumerate(mine):
-        batch = next(batches).to(accelerator.device)
-        last = number == len(mine) - 1
-        with nullcontext() if last else accelerator.no_sync(session.wrapped):
-            with accelerator.autocast():
-                terms = batch_loss(
-                    session.wrapped,
-                    session.base,
-                    session.composite,
-                    batch,
-                    share,
-                    counts,
-                    session.empty_text,
-                    config.train.snr_gamma,
-                )
-            # DDP averages over processes, while the shares of an update must add up.
-            accelerator.backward(terms.total * session.plan.processes)
-        for kind, values in (("raw", terms.raw), ("weighted", terms.weighted)):
-            for name, value in values.items():
-                sums[f"{kind}/{name}"] = sums.get(f"{kind}/{name}", 0.0) + value
-    norm = accelerator.clip_grad_norm_(session.wrapped.parameters(), config.train.max_gradient_norm)
-    session.optimiser.step()
-    session.optimiser.zero_grad(set_to_none=True)
-    if session.ema is not None:
-        session.ema.update(session.step)
-    numbers = _shared_numbers(session, sums, counts)
-    if not math.isfinite(numbers["total"]):
-        raise RunError(
-            f"update {session.step + 1}",
-            f"the loss is {numbers['total']}",
-            "lower train.learning_rate or loss.pixel_max_timestep, then --resume auto",
-        )
-    return numbers | {"gradient_norm": float(norm)} | {f"lr/{k}": v for k, v in rates.items()}
 
 
 def write_line(session: Session, images_per_s: float) -> None:
@@ -215,48 +156,3 @@ def finish(session: Session, images_per_s: float) -> TrainSummary:
 
 def _grid_path(session: Session) -> Path:
     return session.run / SAMPLES / f"step-{session.step:06d}.png"
-
-
-def _places(session: Session, step: int) -> list[int]:
-    """The images of an update, places in the data set."""
-    images = session.plan.effective_batch
-    return session.sampler.take(step * images, images)
-
-
-def _slots(session: Session) -> list:
-    """This update's images and what is drawn for each."""
-    places = _places(session, session.step)
-    return plan_update(
-        places,
-        [session.dataset.keys[place] for place in places],
-        session.step,
-        session.config.train,
-        session.config.loss,
-        session.base.scheduler.config.num_train_timesteps,
-        session.composite.needs_pixels,
-    )
-
-
-def _wanted(session: Session) -> Iterator[list[int]]:
-    """This process's batches from the session's step on, as places in the data set."""
-    plan = session.plan
-    index = session.accelerator.process_index
-    for step in range(session.step, plan.steps):
-        yield from share_of(_places(session, step), index, plan.processes, plan.batch_size)
-
-
-def _shared_numbers(
-    session: Session, sums: dict[str, torch.Tensor], counts: UpdateCounts
-) -> dict[str, float]:
-    """Add every process's shares up; terms that no image of the update had are left out."""
-    active = session.composite.active
-    present = [name for name in TERMS if name in active and (name == "noise" or counts.decoded)]
-    names = [f"{kind}/{name}" for kind in ("raw", "weighted") for name in present]
-    device = session.accelerator.device
-    shares = torch.stack(
-        [torch.as_tensor(sums.get(name, 0.0), dtype=torch.float64, device=device) for name in names]
-    )
-    totals = session.accelerator.reduce(shares, reduction="sum")
-    numbers = dict(zip(names, totals.tolist(), strict=True))
-    total = sum(value for name, value in numbers.items() if name.startswith("weighted/"))
-    return numbers | {"total": total}

@@ -15,7 +15,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
-from sfe_core.training.recipe import _wanted, update
+from sfe_core.training.update import update, wanted_batches
 from tests.benchmarks.measure import compare
 
 pytestmark = pytest.mark.benchmark
@@ -61,11 +61,11 @@ def test_images(corpus: Workspace, tmp_path: Path):
     session = open_session(corpus, tmp_path)
     size = session.plan.effective_batch
     device = session.accelerator.device
-    batch = next(session.source.batches(_wanted(session))).to(device)
+    batch = next(session.source.batches(wanted_batches(session))).to(device)
     optimiser = torch.optim.AdamW(session.model.parameters(), lr=1e-6)
 
     def ours() -> int:
-        batches = session.source.batches(_wanted(session))
+        batches = session.source.batches(wanted_batches(session))
         for _ in range(UPDATES):
             update(session, batches)
         return UPDATES * size
