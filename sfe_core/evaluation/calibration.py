@@ -1,4 +1,4 @@
-"""How far an emotion recogniser can be trusted: its confusions, and whether it knows when it errs."""
+"""How far an emotion recogniser can be trusted: what it confuses, and whether it knows."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def reliability(logits: Array, asked: NDArray[np.intp], bins: int = BINS) -> Rel
     """Confidence against accuracy in bins of equal width, and the expected calibration error.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), equations 2, 3 and 5: confidence
-    is the largest softmax probability, ECE the mean gap to accuracy, weighted by pictures. It has an
-    upward bias where bins hold few pictures; each bin's accuracy has its Wilson 95 % interval.
+    is the largest softmax probability, ECE the mean gap to accuracy, weighted by pictures. It is
+    biased upwards where bins hold few pictures; each bin's accuracy has its Wilson 95 % interval.
 
     Args:
         logits: [N, 8], all finite.
