@@ -26,3 +26,21 @@ class UserError(SfeError):
 
 class RunError(SfeError):
     """The work itself could not be done: a full disk, a lost worker, a torn file. Exit code 1."""
+
+
+# The code HTCondor's manual uses for "saved my state, start me again" (checkpoint_exit_code).
+REQUEUE_EXIT_CODE = 85
+
+
+class Stopped(SfeError):
+    """A signal ended the work early; all is saved, and it can go on. Exit code 85."""
+
+    exit_code = REQUEUE_EXIT_CODE
+
+
+def error_of(exit_code: int, where: str, problem: str, remedy: str) -> SfeError:
+    """The error that a process with this exit code told of."""
+    for kind in (UserError, Stopped):
+        if exit_code == kind.exit_code:
+            return kind(where, problem, remedy)
+    return RunError(where, problem, remedy)
