@@ -27,7 +27,7 @@ def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> T
         RunError: a worker died; the end of what it wrote is in the message.
     """
     plan = plan_training(workspace, options)
-    if plan.processes == 1:
+    if plan.processes == 1 and plan.topology.strategy == "ddp":
         return train(workspace, options, reporter)
     if plan.resume_from is not None:
         options = dataclasses.replace(options, resume=str(plan.resume_from))
@@ -40,8 +40,9 @@ def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> T
         "config": workspace.config.model_dump(mode="json"),
     }
     arguments = [str(workspace.root), json.dumps(request)]
-    argv = launcher_argv(WORKER, plan.device, plan.processes, arguments)
-    environment = launcher_env(plan.device, plan.processes, os.environ)
+    argv = launcher_argv(WORKER, plan.device, plan.processes, arguments, plan.topology)
+    local = plan.processes // plan.topology.nodes
+    environment = launcher_env(plan.device, local, os.environ)
     result = follow(argv, environment, reporter, "training worker")
     if result is None:
         raise RunError("training worker", "ended without a result", "report this")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.launching import ONE_MACHINE, Topology
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,11 @@ class TrainOptions:
     """Choices of one `sfe train`, beside sfe.yaml.
 
     Attributes:
-        gpus: this many GPUs; None: one if there is one, else one CPU process.
-        cpu_processes: this many CPU processes instead.
-        resume: "auto" (the newest checkpoint, if any), or the path of a run or checkpoint.
+        gpus: this many GPUs of each machine; None: one if there is one, else one CPU process.
+        cpu_processes: this many CPU processes on each machine instead.
+        strategy, nodes, node_rank, main_address: see `sfe_core.launching.Topology`.
+        resume: "auto" (the newest checkpoint, if any; of `run`, where that is given), or the path
+            of a run or checkpoint.
         run: name of the run folder; None: the time, as YYYYmmdd-HHMMSS.
         batch_size, effective_batch, steps: instead of sfe.yaml's.
         dry_run: plan only.
@@ -23,6 +26,10 @@ class TrainOptions:
 
     gpus: int | None = None
     cpu_processes: int | None = None
+    strategy: str = "ddp"
+    nodes: int = 1
+    node_rank: int = 0
+    main_address: str = ""
     resume: str | None = None
     run: str | None = None
     batch_size: int | None = None
@@ -49,7 +56,8 @@ class TrainPlan:
 
     Attributes:
         device: "cuda" or "cpu".
-        processes: one per device.
+        processes: one per device, over all machines.
+        topology: how they share the work, and over which machines.
         precision: of the forward pass: "no" (float32), "fp16" or "bf16".
         batch_size: images per process and forward pass.
         accumulation: forward passes per update and process.
@@ -62,8 +70,9 @@ class TrainPlan:
         losses: weight of every active term.
         losses_off: terms of weight 0.
         parameters: trained + frozen parameters of UNet and guidance encoders.
-        state_bytes: weights, gradients, AdamW moments and moving average on each device. What the
-            activations take comes on top, and depends on the batch.
+        state_bytes: weights, gradients, AdamW moments and moving average on each device, as the
+            strategy deals them out. What the activations take comes on top, and depends on the
+            batch.
         resume_from: checkpoint to go on from, or None.
         notes: lines worth telling: fallbacks taken, sizes adapted.
     """
@@ -85,6 +94,7 @@ class TrainPlan:
     parameters: int
     state_bytes: int
     resume_from: Path | None = None
+    topology: Topology = ONE_MACHINE
     notes: tuple[str, ...] = field(default=())
 
     @property

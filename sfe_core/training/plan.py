@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,15 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
 from sfe_core.errors import UserError
+from sfe_core.launching import STRATEGY_FILES, Topology
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
 from sfe_core.losses.perceptual import require_perceptual
-from sfe_core.training.checkpoints import find_newest, read_meta, resolve_checkpoint
+from sfe_core.training.checkpoints import (
+    find_newest,
+    list_checkpoints,
+    read_meta,
+    resolve_checkpoint,
+)
 from sfe_core.training.optimiser import freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 
@@ -35,7 +42,9 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
     """
     config = options.applied_to(workspace).config
     device, processes, notes = resolve_devices(options, torch.cuda.device_count())
+    topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
+    check_strategy(topology.strategy, precision)
     batch, accumulation = lay_out(config.train.batch_size, config.train.effective_batch, processes)
     if batch != config.train.batch_size:
         notes.append(
@@ -69,14 +78,15 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
         losses={name: weight for name, weight in weights.items() if weight > 0},
         losses_off=tuple(name for name, weight in weights.items() if weight == 0),
         parameters=total,
-        state_bytes=_FLOAT_BYTES * (copies * total + 3 * trained),
+        state_bytes=state_bytes(topology.strategy, processes, copies * total, trained),
         resume_from=resume_from,
+        topology=topology,
         notes=tuple(notes),
     )
 
 
 def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int, list[str]]:
-    """Device kind, number of processes, and what to tell about the choice.
+    """Device kind, number of processes over all machines, and what to tell about the choice.
 
     Raises:
         UserError: more GPUs asked for than there are, or both kinds at once.
@@ -88,7 +98,7 @@ def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int,
     if gpus is not None and cpus is not None:
         raise UserError("--gpus, --cpu-processes", "both are given", "give one of them")
     if cpus is not None:
-        return "cpu", cpus, []
+        return "cpu", cpus * options.nodes, []
     if gpus is not None:
         if gpus > cuda_devices:
             fewer = f"use --gpus {cuda_devices}, or " if cuda_devices else ""
@@ -97,10 +107,69 @@ def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int,
                 f"this machine has {cuda_devices} CUDA device(s)",
                 f"{fewer}train on the CPU with --cpu-processes {gpus}",
             )
-        return "cuda", gpus, []
+        return "cuda", gpus * options.nodes, []
+    if options.nodes > 1:
+        raise UserError("--nodes", "devices per machine not given", "add --gpus or --cpu-processes")
     if cuda_devices:
         return "cuda", 1, []
     return "cpu", 1, ["no CUDA device here: one process on the CPU"]
+
+
+def resolve_topology(options: TrainOptions, device: str) -> Topology:
+    """Strategy and machines of a run.
+
+    Raises:
+        UserError: an unknown strategy, one that this device or installation does not have, or
+            machines that could not find each other.
+    """
+    strategy, nodes, rank = options.strategy, options.nodes, options.node_rank
+    if strategy not in STRATEGY_FILES:
+        raise UserError("--strategy", f"{strategy!r}", f"allowed: {', '.join(STRATEGY_FILES)}")
+    if strategy.startswith("zero2"):
+        if device == "cpu":
+            raise UserError(
+                f"--strategy {strategy}", "needs GPUs", "on the CPU, choose ddp or fsdp"
+            )
+        if importlib.util.find_spec("deepspeed") is None:
+            raise UserError(
+                f"--strategy {strategy}", "DeepSpeed is not installed", "pip install deepspeed"
+            )
+    if nodes < 1 or not 0 <= rank < nodes:
+        raise UserError("--nodes, --node-rank", f"{nodes}, {rank}", "give 0 <= node-rank < nodes")
+    host, _, port = options.main_address.partition(":")
+    if nodes > 1 and not host:
+        raise UserError("--nodes", "no --main-address", "give host[:port] of machine 0 on each")
+    if port and not (port.isdigit() and 0 < int(port) < 65536):
+        raise UserError("--main-address", f"{port!r} is no port", "give host:1 to host:65535")
+    return Topology(strategy, nodes, rank, options.main_address)
+
+
+def check_strategy(strategy: str, precision: str) -> None:
+    """Check that a strategy computes in a precision.
+
+    Raises:
+        UserError: float16 with shards, whose gradients accelerate does not scale.
+    """
+    if strategy != "ddp" and precision == "fp16":
+        raise UserError("train.mixed_precision", f"fp16 with --strategy {strategy}", "choose bf16")
+
+
+def state_bytes(strategy: str, processes: int, weights: int, trained: int) -> int:
+    """Bytes on each device without activations.
+
+    Args:
+        strategy: what it deals out among `processes`.
+        weights: parameters held, the moving average's included.
+        trained: parameters with a gradient and two moments.
+    """
+    state = 3 * trained
+    if strategy == "fsdp":
+        weights, state = weights // processes, state // processes
+    elif strategy == "zero2":
+        state //= processes
+    elif strategy == "zero2-offload":
+        state = 0  # in main memory; buckets of gradients pass through the device
+    return _FLOAT_BYTES * (weights + state)
 
 
 def resolve_precision(wanted: str, device: str) -> str:
@@ -211,7 +280,11 @@ def _resume_from(workspace: Workspace, options: TrainOptions, notes: list[str]) 
         return None
     if options.resume != "auto":
         return resolve_checkpoint(options.resume, workspace.runs)
-    newest = find_newest(workspace.runs)
+    if options.run is not None:
+        # A job of a cluster is started again with the same words, first time or not.
+        newest = (list_checkpoints(workspace.runs / options.run) or [None])[-1]
+    else:
+        newest = find_newest(workspace.runs)
     if newest is None:
         notes.append("--resume auto: no checkpoint yet, starting a new run")
     return newest
