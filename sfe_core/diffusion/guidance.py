@@ -45,11 +45,12 @@ class GuidanceEncoder(nn.Module):
         self.blocks, self.attentions = nn.ModuleList(), nn.ModuleList()
         for narrow, wide in zip(block_channels, block_channels[1:], strict=False):
             self.blocks.append(nn.Conv2d(narrow, narrow, 3, padding=1))
-            self.attentions.append(_attention(narrow))
+            self.attentions.append(_attention(narrow, groups=1))
             self.blocks.append(nn.Conv2d(narrow, wide, 3, padding=1, stride=2))
-            self.attentions.append(_attention(wide))
-        self.guidance_attention = _attention(block_channels[-1])
-        self.conv_out = nn.Conv2d(block_channels[-1], out_channels, 3, padding=1)
+            self.attentions.append(_attention(wide, groups=_groups(wide)))
+        last = block_channels[-1]
+        self.guidance_attention = _attention(last, groups=_groups(last))
+        self.conv_out = nn.Conv2d(last, out_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
         for unused in (*self.attentions[:-1], self.guidance_attention):
@@ -64,12 +65,16 @@ class GuidanceEncoder(nn.Module):
         return self.conv_out(features)
 
 
-def _attention(channels: int) -> Transformer2DModel:
+def _groups(channels: int) -> int:
+    return 1 if channels % _GROUPS else _GROUPS
+
+
+def _attention(channels: int, groups: int) -> Transformer2DModel:
     return Transformer2DModel(
         num_attention_heads=_HEADS,
         attention_head_dim=channels // _HEADS,
         in_channels=channels,
-        norm_num_groups=1 if channels % _GROUPS else _GROUPS,
+        norm_num_groups=groups,
         cross_attention_dim=None,
     )
 

@@ -11,10 +11,10 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from sfe_core.diffusion.champ_guidance import load_bank
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
+from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER
 from sfe_core.errors import UserError
-
-GUIDANCE_FOLDER = "guidance_encoder"
 
 
 class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
@@ -64,7 +64,7 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
             bank = None
             if bank_folder.is_dir():
                 dtype = options.get("torch_dtype", torch.float32)
-                bank = GuidanceBank.from_pretrained(bank_folder, torch_dtype=dtype).eval()
+                bank = load_bank(bank_folder, dtype)
             options[GUIDANCE_FOLDER] = bank
         options.setdefault("safety_checker", None)
         options.setdefault("requires_safety_checker", False)

@@ -32,10 +32,10 @@ from sfe_core.evaluation.summary import (
     Reference,
 )
 from sfe_core.files import derive_seed
-from sfe_core.packaging.listing import newest_package
+from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_series
-from sfe_core.sampling.settings import GUIDANCE_PART, Variant
+from sfe_core.sampling.settings import Variant
 
 REFERENCE_SPLIT = "train"
 SMALL_SET = 100
@@ -114,8 +114,7 @@ def labels_of(rows: pd.DataFrame) -> Labels:
 
 def _drawable(package: Path) -> tuple[Variant, ...]:
     """All drawn variants; without guidance encoders the package draws from text alone."""
-    guided = (package / GUIDANCE_PART / "config.json").is_file()
-    return ("base", "text", "guided") if guided else ("base", "text")
+    return ("base", "text", "guided") if guidance_maps(package) else ("base", "text")
 
 
 def _catalogue(workspace: Workspace) -> dict[str, tuple[Metric, str]]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, bank_maps
 from sfe_core.errors import RunError, UserError
 
 PROVENANCE = "provenance.json"
@@ -42,10 +43,10 @@ def guidance_maps(package: Path) -> tuple[str, ...]:
     Raises:
         RunError: the encoders' config.json is torn.
     """
-    path = package / "guidance_encoder" / "config.json"
-    if not path.parent.is_dir():
-        return ()
+    folder = package / GUIDANCE_FOLDER
     try:
-        return tuple(json.loads(path.read_text(encoding="utf-8"))["maps"])
+        return bank_maps(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(path, f"cannot be read ({error})", "package the checkpoint again") from error
+        raise RunError(
+            folder, f"config.json cannot be read ({error})", "package the checkpoint again"
+        ) from error

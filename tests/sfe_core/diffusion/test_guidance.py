@@ -53,16 +53,11 @@ def test_names_and_shapes_are_those_of_the_published_encoders():
     assert state["conv_out.weight"].shape == (320, 256, 3, 3)
 
 
-def test_groups_follow_the_width():
+def test_groups_are_those_of_the_published_encoders():
     encoder = GuidanceEncoder((16, 32, 96, 256), 320)
-    assert [attention.norm.num_groups for attention in encoder.attentions] == [
-        1,
-        32,
-        32,
-        32,
-        32,
-        32,
-    ]
+    groups = [attention.norm.num_groups for attention in encoder.attentions]
+    assert groups == [1, 32, 1, 32, 1, 32]
+    assert encoder.guidance_attention.norm.num_groups == 32
 
 
 def test_only_the_last_attention_runs_and_trains():
