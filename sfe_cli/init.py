@@ -13,7 +13,8 @@ HELP = with_examples(
     "Write a commented sfe.yaml and make the photos folder.\n\n"
     "Presets: [bold]tiny[/bold] (everything offline, minutes on two CPU cores), "
     "[bold]stableface[/bold] (the published recipe, needs GPUs and fetched models), "
-    "[bold]stableface-24gb[/bold] (the same on one 24 GB card).",
+    "[bold]stableface-24gb[/bold] (the same on one 24 GB card), "
+    "[bold]stableface-11gb[/bold] (LoRA, on 11 GB).",
     "sfe init  # the tiny preset, here",
     "sfe init --preset stableface -w my-work",
 )
@@ -22,7 +23,8 @@ HELP = with_examples(
 def init(
     workspace: options.Workspace = options.HERE,
     preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="tiny, stableface or stableface-24gb.")
+        str,
+        typer.Option("--preset", metavar="NAME", help="tiny, stableface, -24gb or -11gb."),
     ] = "tiny",
     force: Annotated[bool, typer.Option("--force", help="Replace a sfe.yaml.")] = False,
 ) -> None:

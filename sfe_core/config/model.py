@@ -14,7 +14,13 @@ from sfe_core.config.corpus_sections import (
 )
 from sfe_core.config.picture_sections import EvaluateConfig, SamplingConfig, TriptychConfig
 from sfe_core.config.sections import Section
-from sfe_core.config.training_sections import GuidanceConfig, LossConfig, ModelConfig, TrainConfig
+from sfe_core.config.training_sections import (
+    DataConfig,
+    GuidanceConfig,
+    LossConfig,
+    ModelConfig,
+    TrainConfig,
+)
 
 
 class Config(Section):
@@ -30,6 +36,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     guidance: GuidanceConfig = GuidanceConfig()
     train: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
     sampling: SamplingConfig = SamplingConfig()
     triptych: TriptychConfig = TriptychConfig()

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from sfe_core.emotions import EMOTIONS
+
 GuidanceMap = Literal["landmarks", "depth", "mesh"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -19,6 +21,16 @@ def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Fraction, Fraction], AfterValidator(_in_order)]
+Span = Annotated[tuple[float, float], AfterValidator(_in_order)]
+
+
+def _known(emotion: str) -> str:
+    if emotion not in EMOTIONS:
+        raise ValueError(f"{emotion!r} is no emotion; allowed: {', '.join(EMOTIONS)}")
+    return emotion
+
+
+Emotion = Annotated[str, AfterValidator(_known)]
 
 
 class Section(BaseModel):

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfe_core.config.sections import Count, Fraction, GuidanceMap, Section, Weight
+from sfe_core.config.sections import (
+    Count,
+    Emotion,
+    Fraction,
+    GuidanceMap,
+    Section,
+    Span,
+    Weight,
+)
 
 
 class ModelConfig(Section):
@@ -59,12 +67,45 @@ class TrainConfig(Section):
         "no", description="forward pass in; auto = bf16 where the device computes in it, else no"
     )
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    channels_last: bool = Field(False, description="memory order that GPUs' half precision prefers")
+    compile: bool = Field(False, description="torch.compile the UNet; slow start, faster updates")
+    optimiser: Literal["adamw", "adamw-8bit"] = Field(
+        "adamw", description="adamw-8bit: a quarter of the moments' memory, on GPUs"
+    )
+    ema_device: Literal["model", "cpu"] = Field(
+        "model", description="where the average is kept: beside the model, or in the CPU's memory"
+    )
+    lora_rank: Annotated[int, Field(ge=0)] = Field(
+        0, description="rank of LoRA on the UNet's attention; 0 = train the UNet whole"
+    )
     seed: int = Field(42, description="draws order, noise and timesteps")
     log_every: Count = Field(10, description="updates between lines of metrics.jsonl")
     checkpoint_every: Count = Field(100, description="updates between checkpoints")
     keep_checkpoints: Count = Field(3, description="newest checkpoints kept")
     sample_every: Annotated[int, Field(ge=0)] = Field(0, description="sample grids; 0 = at the end")
     loader_workers: Annotated[int, Field(ge=0)] = Field(0, description="image-reading processes")
+
+
+class DataConfig(Section):
+    """Which faces are learnt from, how they are varied, and where they are kept meanwhile."""
+
+    emotions: tuple[Emotion, ...] = Field(
+        (), description="only faces with one of these labels; empty = all, labelled or not"
+    )
+    ranges: dict[str, Span] = Field(
+        {},
+        description="only faces whose number of that name is in [least, most]: valence, yaw, ...",
+    )
+    flip: Fraction = Field(0.0, description="share of images mirrored, left and right with them")
+    crop_least: Annotated[float, Field(ge=0.5, le=1.0)] = Field(
+        1.0, description="side of the smallest random crop, share of the whole; 1 = no crops"
+    )
+    crop_count: Count = Field(4, description="random crops per face, if there are any")
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto",
+        description="where latents and text embeddings are kept; auto = memory if they fit, "
+        "else disk",
+    )
 
 
 class LossConfig(Section):

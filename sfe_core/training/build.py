@@ -29,6 +29,7 @@ from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, CompositeLoss
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.reporting import Reporter
 from sfe_core.training.data import BatchSource, open_source
+from sfe_core.training.lora import add_lora
 from sfe_core.training.optimiser import MovingAverage, build_optimiser, freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
@@ -123,8 +124,10 @@ def build_model(config: Config, base: BaseModels) -> GuidedUNet:
         bank = GuidanceBank(
             config.guidance.maps, config.guidance.block_channels, base.unet.conv_in.out_channels
         )
+        freeze(base.unet, config.train.frozen)
+        if config.train.lora_rank:
+            add_lora(base.unet, config.train.lora_rank, config.train.frozen)
     base.unet.train()
-    freeze(base.unet, config.train.frozen)
     if config.train.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
         base.vae.enable_gradient_checkpointing()

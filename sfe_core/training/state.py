@@ -10,18 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import yaml
-from diffusers import UNet2DConditionModel
 
 from sfe_core.diffusion.guidance import GuidanceBank
-from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
 from sfe_core.training.build import CONFIG, Session
 from sfe_core.training.checkpoints import META, CheckpointMeta, prune, read_meta
+from sfe_core.training.networks import GUIDANCE, load_networks, save_networks
 from sfe_core.training.runlog import Window
 
-UNET, UNET_EMA = "unet", "unet_ema"
-GUIDANCE, GUIDANCE_EMA = "guidance_encoder", "guidance_encoder_ema"
 STATE = "state"
 
 
@@ -36,9 +33,9 @@ def save_checkpoint(session: Session) -> Path:
     shared = session.run / f"{TEMPORARY_MARK}{target.name}"
     accelerator.save_state(str(shared / STATE))
     if accelerator.is_main_process:
-        _save_networks(shared, session.model, "")
+        save_networks(shared, session.model, "")
         if session.ema is not None:
-            _save_networks(shared, session.ema.model, "_ema")
+            save_networks(shared, session.ema.model, "_ema")
         write_json(shared / META, _meta(session).to_json())
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -67,9 +64,9 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     meta = read_meta(checkpoint)
     _check_same_model(session, checkpoint, meta)
     try:
-        _load_networks(checkpoint, session.model, "")
+        load_networks(checkpoint, session.model, "")
         if session.ema is not None:
-            _load_networks(checkpoint, session.ema.model, "_ema" if meta.has_ema else "")
+            load_networks(checkpoint, session.ema.model, "_ema" if meta.has_ema else "")
         session.accelerator.load_state(str(checkpoint / STATE))
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
@@ -93,7 +90,7 @@ def changed_fields(session: Session) -> list[str]:
     now = session.config.model_dump(mode="json")
     return [
         f"{section}.{name}: {value}, was {before[section][name]}"
-        for section in ("model", "guidance", "train", "loss")
+        for section in ("model", "guidance", "train", "data", "loss")
         for name, value in now[section].items()
         if name in before.get(section, {}) and before[section][name] != value
     ]
@@ -110,18 +107,6 @@ def _meta(session: Session) -> CheckpointMeta:
         has_ema=session.ema is not None,
         window=session.window.state(),
     )
-
-
-def _save_networks(folder: Path, model: GuidedUNet, suffix: str) -> None:
-    model.unet.save_pretrained(folder / f"{UNET}{suffix}")
-    model.bank.save_pretrained(folder / f"{GUIDANCE}{suffix}")
-
-
-def _load_networks(checkpoint: Path, model: GuidedUNet, suffix: str) -> None:
-    unet = UNet2DConditionModel.from_pretrained(checkpoint / f"{UNET}{suffix}")
-    bank = GuidanceBank.from_pretrained(checkpoint / f"{GUIDANCE}{suffix}")
-    model.unet.load_state_dict(unet.state_dict())
-    model.bank.load_state_dict(bank.state_dict())
 
 
 def _check_same_model(session: Session, checkpoint: Path, meta: CheckpointMeta) -> None:

@@ -1,0 +1,122 @@
+"""Low-rank adapters on the UNet's attention, in place of training the UNet whole.
+
+LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685): W + B A, of which only B and A train. The
+layers are peft's, so that the adapter is one that diffusers reads and writes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
+
+from sfe_core.errors import RunError, UserError
+
+ADAPTER = "default"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def add_lora(unet: UNet2DConditionModel, rank: int, frozen: Sequence[str]) -> None:
+    """Freeze the UNet and put trainable adapters on its attentions' four projections.
+
+    An adapter starts at zero (B = 0), so the UNet draws as before. Its scale is 1 (alpha = rank).
+
+    Args:
+        unet: changed in place.
+        rank: of the adapters.
+        frozen: modules that get none (`train.frozen`).
+
+    Raises:
+        UserError: every attention is in a frozen module.
+    """
+    targets = [
+        name
+        for name, _ in unet.named_modules()
+        if name.endswith(_TARGETS)
+        and not any(name == kept or name.startswith(f"{kept}.") for kept in frozen)
+    ]
+    if not targets:
+        raise UserError(
+            "train.frozen", f"{list(frozen)} leaves no attention for LoRA", "name fewer modules"
+        )
+    unet.requires_grad_(False)
+    unet.add_adapter(
+        LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=targets),
+        adapter_name=ADAPTER,
+    )
+
+
+def has_lora(unet: torch.nn.Module) -> bool:
+    """Whether adapters were added."""
+    return any(isinstance(module, LoraLayer) for module in unet.modules())
+
+
+@torch.no_grad()
+def merged(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A plain UNet on the CPU that computes what base and adapter do together.
+
+    The given one is left as it is, to the bit.
+    """
+    layers = {name: m for name, m in unet.named_modules() if isinstance(m, LoraLayer)}
+    state = {}
+    for name, tensor in unet.state_dict().items():
+        module, _, leaf = name.rpartition(".")
+        owner = module.removesuffix(".base_layer")
+        if ".lora_" in name:
+            continue
+        if owner in layers and leaf == "weight":
+            tensor = tensor.float() + layers[owner].get_delta_weight(ADAPTER).float()
+        state[f"{owner}.{leaf}"] = tensor.detach().cpu().clone()
+    with torch.device("meta"):
+        plain = UNet2DConditionModel.from_config(_without_adapter(unet))
+    plain.load_state_dict(state, assign=True)
+    return plain
+
+
+def _without_adapter(unet: UNet2DConditionModel) -> dict:
+    return {name: value for name, value in copy.copy(dict(unet.config)).items() if name[0] != "_"}
+
+
+def save_lora(unet: UNet2DConditionModel, folder: Path) -> None:
+    """Write the adapter as diffusers' `load_lora_weights` reads it, in float32."""
+    state = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
+    StableDiffusionPipeline.save_lora_weights(
+        folder, unet_lora_layers=state, weight_name=LORA_FILE, safe_serialization=True
+    )
+
+
+def load_lora(unet: UNet2DConditionModel, folder: Path) -> None:
+    """Read what `save_lora` wrote into the adapters of `unet`, bit for bit.
+
+    Raises:
+        RunError: the file is missing, torn, or of adapters with another rank or other places.
+    """
+    path = Path(folder) / LORA_FILE
+    try:
+        state = load_file(path)
+    except Exception as error:  # safetensors raises a type of its own that derives from Exception
+        raise RunError(
+            path, f"cannot be read ({error})", "choose another checkpoint of the run"
+        ) from error
+    state = {name.removeprefix("unet."): tensor for name, tensor in state.items()}
+    now = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
+    unlike = [
+        name
+        for name in sorted(now.keys() | state.keys())
+        if name not in now or name not in state or now[name].shape != state[name].shape
+    ]
+    if unlike:
+        raise RunError(
+            path,
+            f"is not of these adapters ({unlike[0]} and {len(unlike) - 1} more differ)",
+            "restore train.lora_rank and train.frozen, or start a new run without --resume",
+        )
+    set_peft_model_state_dict(unet, state, adapter_name=ADAPTER)
