@@ -40,17 +40,27 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
         train += (loss.emotion_network,)
     if loss.perceptual:
         train += PERCEPTUAL_ASSETS[loss.perceptual_network]
-    evaluate = (
-        config.evaluate.judge,
-        *PERCEPTUAL_ASSETS[config.evaluate.perceptual_network],
-        *_detector_assets(config.evaluate.detector),
-    )
-    steps = {"preprocess": preprocess, "train": train, "evaluate": evaluate}
+    steps = {"preprocess": preprocess, "train": train, "evaluate": _evaluate_assets(config)}
     known = registry()
     return {
         step: [known[name] for name in dict.fromkeys(names) if name in known]
         for step, names in steps.items()
     }
+
+
+def _evaluate_assets(config: Config) -> tuple[str, ...]:
+    settings = config.evaluate
+    loss = config.loss.emotion_network
+    return (
+        settings.judge,
+        *(loss if name == "loss" else name for name in settings.recognisers),
+        *(("inception",) if settings.features == "inception" else ()),
+        *PERCEPTUAL_ASSETS[settings.perceptual_network],
+        *(("dists", "vgg16") if settings.dists else ()),
+        *(("dlib-face-recognition",) if settings.identity == "dlib" else ()),
+        *((settings.clip,) if settings.clip else ()),
+        *_detector_assets(settings.detector),
+    )
 
 
 def _detector_assets(detector: str, box_detector: str = "sfd") -> tuple[str, ...]:

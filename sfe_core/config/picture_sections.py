@@ -40,9 +40,23 @@ class EvaluateConfig(Section):
     judge: str = Field(
         "tiny-emotion-judge", description="emotion recogniser the loss never used: name or folder"
     )
+    recognisers: tuple[str, ...] = Field(
+        ("loss",), description="read beside the judge; loss = the one that fine-tuning uses"
+    )
+    features: Literal["judge", "inception"] = Field(
+        "judge", description="what distances to the training photos are of; inception: FID, KID"
+    )
+    fid_resize: Literal["torch-fidelity", "pytorch-fid"] = Field(
+        "torch-fidelity", description="whose rule brings pictures to Inception's size"
+    )
     perceptual_network: Literal["st-lpips", "lpips-vgg", "lpips-alex"] = Field(
         "st-lpips", description="perceptual distance to the photo"
     )
+    dists: bool = Field(False, description="DISTS to the photo as well")
+    identity: Literal["none", "dlib"] = Field(
+        "none", description="whose vectors tell whether a face is still the photo's"
+    )
+    clip: str = Field("", description="CLIP that holds pictures against captions; empty = none")
     detector: Literal["dlib", "face-alignment"] = Field(
         "dlib", description="finds the landmarks on the drawn faces"
     )
