@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.files import TEMPORARY_MARK
+from sfe_core.training.checksums import compare_checksums
 
 META = "meta.json"
+# Numbers by which a checkpoint can be the best, and whether more is better.
+HIGHER_IS_BETTER = {"top1": True, "guidance_error": False, "loss": False}
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -28,6 +32,8 @@ class CheckpointMeta:
         corpus_sha256: hash of the corpus trained on.
         has_ema: whether the averaged weights are there.
         window: state of the running means of metrics.jsonl.
+        skipped: updates left out so far because they left the numbers.
+        metrics: what was measured at this step, by the names of `HIGHER_IS_BETTER`.
     """
 
     step: int
@@ -38,6 +44,8 @@ class CheckpointMeta:
     corpus_sha256: str
     has_ema: bool
     window: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a plain dict."""
@@ -88,9 +96,46 @@ def find_newest(runs: Path) -> Path | None:
     if Path(runs).is_dir():
         for run in Path(runs).iterdir():
             checkpoints = list_checkpoints(run)
+            saved = [meta.saved_at for meta in map(_meta_if_whole, checkpoints) if meta]
             if checkpoints:
-                last.append((read_meta(checkpoints[-1]).saved_at, run.name, checkpoints[-1]))
+                # A run whose every meta.json is torn comes last, yet is not passed over in silence.
+                last.append((max(saved, default=""), run.name, checkpoints[-1]))
     return max(last)[2] if last else None
+
+
+def verify_checkpoint(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in words that name the file; None if it is as written."""
+    problem = compare_checksums(checkpoint)
+    if problem is None and _meta_if_whole(checkpoint) is None:
+        problem = f"{META} is of another layout"
+    return problem
+
+
+def newest_sound(run: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint of a run that is as written, and a line about each newer one."""
+    complaints = []
+    for folder in reversed(list_checkpoints(run)):
+        problem = verify_checkpoint(folder)
+        if problem is None:
+            return folder, complaints
+        complaints.append(f"{folder}: {problem}")
+    return None, complaints
+
+
+def best_checkpoint(run: Path, metric: str) -> Path | None:
+    """The checkpoint of a run with the best value of a metric, the later of equals; or None.
+
+    Args:
+        run: the run's folder.
+        metric: one of `HIGHER_IS_BETTER`.
+    """
+    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+    measured = []
+    for folder in list_checkpoints(run):
+        meta = _meta_if_whole(folder)
+        if meta is not None and metric in meta.metrics:
+            measured.append((sign * meta.metrics[metric], meta.step, folder))
+    return max(measured)[2] if measured else None
 
 
 def resolve_checkpoint(where: str, runs: Path) -> Path:
@@ -113,9 +158,32 @@ def resolve_checkpoint(where: str, runs: Path) -> Path:
     )
 
 
-def prune(run: Path, keep: int) -> None:
-    """Delete all but the `keep` newest checkpoints of a run."""
+def prune(run: Path, keep: int, metric: str | None = None) -> None:
+    """Delete all checkpoints of a run but the `keep` newest, and the best by `metric`, if any."""
+    best = best_checkpoint(run, metric) if metric else None
     for folder in list_checkpoints(run)[:-keep]:
-        # Without meta.json a half-deleted folder is no checkpoint.
-        (folder / META).unlink()
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder != best:
+            delete_checkpoint(folder)
+
+
+def delete_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint; killed halfway, what is left of it passes for nothing."""
+    retired = folder.with_name(f"{TEMPORARY_MARK}old-{folder.name}")
+    folder.rename(retired)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def clear_remains(run: Path) -> None:
+    """Delete what a killed process left half written or half deleted in a run's folder."""
+    for path in Path(run).glob(f"{TEMPORARY_MARK}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _meta_if_whole(checkpoint: Path) -> CheckpointMeta | None:
+    try:
+        return read_meta(checkpoint)
+    except RunError:
+        return None

@@ -11,19 +11,27 @@ from sfe_core.files import write_json
 from sfe_core.training.checkpoints import (
     META,
     CheckpointMeta,
+    best_checkpoint,
+    clear_remains,
     find_newest,
     list_checkpoints,
     newest_checkpoint,
+    newest_sound,
     prune,
     read_meta,
     resolve_checkpoint,
+    verify_checkpoint,
 )
+from sfe_core.training.checksums import write_checksums
 
 
-def make(run: Path, step: int, saved_at: str = "2026-01-01T00:00:00+00:00") -> Path:
+def make(
+    run: Path, step: int, saved_at: str = "2026-01-01T00:00:00+00:00", **metrics: float
+) -> Path:
     folder = run / f"checkpoint-{step}"
-    meta = CheckpointMeta(step, 8 * step, saved_at, "base", "b", "c", True)
+    meta = CheckpointMeta(step, 8 * step, saved_at, "base", "b", "c", True, metrics=metrics)
     write_json(folder / META, meta.to_json())
+    write_checksums(folder)
     return folder
 
 
@@ -69,6 +77,39 @@ def test_pruning_keeps_the_newest(tmp_path):
         make(tmp_path, step)
     prune(tmp_path, 2)
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["checkpoint-3", "checkpoint-4"]
+
+
+def test_pruning_keeps_the_best_too(tmp_path):
+    for step, top1, error in ((1, 0.5, 3.0), (2, 0.75, 9.0), (3, 0.75, 4.0), (4, 0.25, 8.0)):
+        make(tmp_path, step, top1=top1, guidance_error=error)
+    make(tmp_path, 5)
+    assert best_checkpoint(tmp_path, "top1").name == "checkpoint-3"
+    assert best_checkpoint(tmp_path, "guidance_error").name == "checkpoint-1"
+    assert best_checkpoint(tmp_path, "loss") is None
+    prune(tmp_path, 1, "guidance_error")
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-5"]
+
+
+def test_the_newest_sound_one_and_what_is_wrong_with_newer_ones(tmp_path):
+    run = tmp_path / "run"
+    sound, bare, torn = (make(run, step) for step in (1, 2, 3))
+    (bare / "checksums.sha256").unlink()
+    (torn / META).write_text("{")
+    found, complaints = newest_sound(run)
+    assert found == sound and verify_checkpoint(sound) is None
+    assert len(complaints) == 2
+    assert "checkpoint-3: meta.json is not what was written" in complaints[0]
+    assert "checkpoint-2: checksums.sha256 is missing" in complaints[1]
+    assert find_newest(tmp_path) == torn
+    assert newest_sound(tmp_path / "none") == (None, [])
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    whole = make(tmp_path, 1)
+    (tmp_path / ".sfe-partial-checkpoint-2" / "state").mkdir(parents=True)
+    (tmp_path / ".sfe-partial-a.png").touch()
+    clear_remains(tmp_path)
+    assert list(tmp_path.iterdir()) == [whole]
 
 
 def test_torn_meta_is_named(tmp_path):
