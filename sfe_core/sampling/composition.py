@@ -1,21 +1,19 @@
-"""Three pictures side by side with headings, and the caption wrapped below: pure PIL."""
+"""Three pictures side by side with headings, and the caption wrapped below."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageOps
 
-LAYOUT_VERSION = 1  # counted up when the drawing below changes, so that old files are redrawn
+from sfe_core.sampling.lettering import draw_line, reads_right_to_left, wrap
+
+LAYOUT_VERSION = 2  # counted up when the drawing below changes, so that old files are redrawn
 
 _PAPER = (255, 255, 255)
 _INK = (24, 24, 27)
 _FAINT_INK = (113, 113, 122)
 _BLANK = (228, 228, 231)
-_MAX_CAPTION_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -27,73 +25,34 @@ class Panel:
     absent: str = ""
 
 
-@cache
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    # DejaVu Sans comes with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew on any machine.
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), size_px, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _break_word(word: str, font: ImageFont.FreeTypeFont, width_px: float) -> list[str]:
-    """Pieces of a word, each within the width (or a single character)."""
-    pieces, piece = [], ""
-    for character in word:
-        if piece and font.getlength(piece + character) > width_px:
-            pieces.append(piece)
-            piece = ""
-        piece += character
-    return [*pieces, piece]
-
-
-def wrap(text: str, font: ImageFont.FreeTypeFont, width_px: float) -> list[str]:
-    """Lines of `text`, none wider than `width_px` pixels; at most 8, the rest an ellipsis.
-
-    Words are kept whole unless one alone is wider than a line.
-    """
-    lines: list[str] = []
-    line = ""
-    for word in text.split():
-        joined = f"{line} {word}" if line else word
-        if font.getlength(joined) <= width_px:
-            line = joined
-            continue
-        if line:
-            lines.append(line)
-        *whole, line = _break_word(word, font, width_px)
-        lines.extend(whole)
-    if line:
-        lines.append(line)
-    if len(lines) > _MAX_CAPTION_LINES:
-        lines = lines[:_MAX_CAPTION_LINES]
-        last = lines[-1]
-        while last and font.getlength(last + " …") > width_px:
-            last = last[:-1]
-        lines[-1] = last.rstrip() + " …"
-    return lines
-
-
 def blank_tile(size_px: int, label: str) -> Image.Image:
     """A grey square that says what is missing, in the place of a picture."""
     tile = Image.new("RGB", (size_px, size_px), _BLANK)
-    font = _font(max(9, round(size_px * 0.045)))
-    lines = wrap(label, font, size_px * 0.85)
-    ImageDraw.Draw(tile).multiline_text(
-        (size_px / 2, size_px / 2),
-        "\n".join(lines),
-        fill=_FAINT_INK,
-        font=font,
-        anchor="mm",
-        align="center",
-    )
+    type_px = _heading_px(size_px)
+    lines = wrap(label, type_px, size_px * 0.85)
+    for number, line in enumerate(lines):
+        middle = size_px / 2 + (number - (len(lines) - 1) / 2) * 1.4 * type_px
+        draw_line(tile, (size_px / 2, middle), line, type_px, _FAINT_INK, "center")
     return tile
 
 
+def _heading_px(tile_px: int) -> int:
+    return max(9, round(tile_px * 0.045))
+
+
+def _heading_height(tile_px: int) -> int:
+    return round(_heading_px(tile_px) * 1.7)
+
+
 def as_tile(picture: Image.Image, size_px: int) -> Image.Image:
-    """The picture as an RGB square of `size_px` pixels, resampled with Lanczos where it differs."""
+    """The picture as an RGB square of `size_px` pixels, resampled with Lanczos where it differs.
+
+    One that is not square is shown whole, between grey margins.
+    """
     picture = picture.convert("RGB")
     if picture.size == (size_px, size_px):
         return picture
-    return picture.resize((size_px, size_px), Image.Resampling.LANCZOS)
+    return ImageOps.pad(picture, (size_px, size_px), Image.Resampling.LANCZOS, color=_BLANK)
 
 
 def compose_triptych(panels: tuple[Panel, ...], caption: str, tile_px: int) -> Image.Image:
@@ -109,33 +68,29 @@ def compose_triptych(panels: tuple[Panel, ...], caption: str, tile_px: int) -> I
     """
     gap = max(2, tile_px // 64)
     margin = 2 * gap
-    heading_font = _font(max(9, round(tile_px * 0.045)))
-    caption_font = _font(max(9, round(tile_px * 0.042)))
-    heading_height = round(heading_font.size * 1.7)
-    line_height = round(caption_font.size * 1.4)
+    heading_px, caption_px = _heading_px(tile_px), max(9, round(tile_px * 0.042))
+    heading_height = _heading_height(tile_px)
+    line_height = round(caption_px * 1.5)  # Khmer and Myanmar stack signs
     width = 2 * margin + len(panels) * tile_px + (len(panels) - 1) * gap
-    lines = wrap(caption, caption_font, width - 2 * margin)
+    lines = wrap(caption, caption_px, width - 2 * margin)
     top = margin + heading_height
     caption_top = top + tile_px + 2 * gap
     height = caption_top + len(lines) * line_height + margin
 
     canvas = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(canvas)
     for index, panel in enumerate(panels):
         left = margin + index * (tile_px + gap)
-        draw.text(
-            (left, margin + heading_height / 2 - gap / 2),
-            panel.heading,
-            fill=_FAINT_INK,
-            font=heading_font,
-            anchor="lm",
-        )
+        middle = margin + heading_height / 2 - gap / 2
+        draw_line(canvas, (left, middle), panel.heading, heading_px, _FAINT_INK)
         if panel.picture is None:
             canvas.paste(blank_tile(tile_px, panel.absent or "missing"), (left, top))
         else:
             canvas.paste(as_tile(panel.picture, tile_px), (left, top))
+    align = "right" if reads_right_to_left(caption) else "left"
+    edge = width - margin if align == "right" else margin
     for number, line in enumerate(lines):
-        draw.text((margin, caption_top + number * line_height), line, fill=_INK, font=caption_font)
+        middle = caption_top + (number + 0.5) * line_height
+        draw_line(canvas, (edge, middle), line, caption_px, _INK, align)
     return canvas
 
 
@@ -143,5 +98,5 @@ def tile_box(index: int, tile_px: int) -> tuple[int, int, int, int]:
     """Where the picture of panel `index` lies in a composed triptych: left, top, right, bottom."""
     gap = max(2, tile_px // 64)
     left = 2 * gap + index * (tile_px + gap)
-    top = 2 * gap + round(_font(max(9, round(tile_px * 0.045))).size * 1.7)
+    top = 2 * gap + _heading_height(tile_px)
     return left, top, left + tile_px, top + tile_px

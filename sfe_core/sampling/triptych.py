@@ -17,6 +17,7 @@ from sfe_core.packaging.listing import newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
 from sfe_core.sampling.gallery import GalleryItem, write_gallery
+from sfe_core.sampling.lettering import missing_glyphs
 from sfe_core.sampling.pictures import Series, draw_series
 from sfe_core.sampling.pngs import read_record, save_png
 
@@ -96,6 +97,7 @@ def make_triptychs(
         _job(row, row["key"] not in absent, tile_px, folder, base, tuned, headings)
         for row in rows.to_dict("records")
     ]
+    _warn_of_missing_glyphs([job.caption for job in jobs], reporter)
     stale = [job for job in jobs if read_record(job.target) != job.record]
     for job in reporter.track(stale, "composing triptychs"):
         _compose(job, corpus, base, tuned, headings, tile_px)
@@ -158,6 +160,16 @@ def _compose(
         Panel(headings[2], _open(tuned.picture(job.key))),
     )
     save_png(compose_triptych(panels, job.caption, tile_px), job.target, job.record)
+
+
+def _warn_of_missing_glyphs(captions: list[str], reporter: Reporter) -> None:
+    missing = missing_glyphs(captions)
+    if missing:
+        shown = " ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
+        reporter.warn(
+            f"no font on this machine has {len(missing)} characters of the captions ({shown}): "
+            "they are drawn as boxes; `pip install 'sfe[fonts]'` brings Noto Sans for most scripts"
+        )
 
 
 def _open(path: Path) -> Image.Image:

@@ -4,11 +4,9 @@ from PIL import Image
 
 from sfe_core.sampling.composition import (
     Panel,
-    _font,
     as_tile,
     compose_triptych,
     tile_box,
-    wrap,
 )
 
 RED, GREEN = Image.new("RGB", (512, 512), (255, 0, 0)), Image.new("L", (64, 64), 200)
@@ -44,28 +42,17 @@ def test_a_longer_caption_makes_a_taller_picture_and_nothing_else():
     assert np.array_equal(np.asarray(short.crop(box)), np.asarray(long.crop(box)))
 
 
-def test_lines_keep_words_whole_and_stay_within_the_width():
-    font = _font(20)
-    text = "surprise, close-up photo of a man with a hat, Дмитрий, " * 3
-    lines = wrap(text, font, 400)
-    assert " ".join(lines) == " ".join(text.split())
-    assert len(lines) > 2
-    assert all(font.getlength(line) <= 400 for line in lines)
+def test_a_picture_that_is_not_square_is_shown_whole():
+    wide = np.asarray(as_tile(Image.new("RGB", (200, 100), (255, 0, 0)), 64))
+    assert (wide[32] == (255, 0, 0)).all()
+    assert (wide[0] == wide[0, 0]).all() and (wide[0, 0] != (255, 0, 0)).any()
 
 
-def test_a_word_wider_than_a_line_is_broken_and_nothing_of_it_lost():
-    font = _font(20)
-    lines = wrap("x" * 100, font, 200)
-    assert "".join(lines) == "x" * 100
-    assert all(font.getlength(line) <= 200 for line in lines)
+def test_a_caption_that_reads_from_right_to_left_starts_at_the_right():
+    def ink_columns(caption: str) -> np.ndarray:
+        triptych = np.asarray(compose(caption, 64).convert("L"))
+        return np.flatnonzero((triptych[tile_box(0, 64)[3] + 1 :] < 128).any(axis=0))
 
-
-def test_an_endless_caption_ends_in_an_ellipsis():
-    lines = wrap("word " * 500, _font(20), 200)
-    assert len(lines) == 8
-    assert lines[-1].endswith("…")
-    assert _font(20).getlength(lines[-1]) <= 200
-
-
-def test_no_caption_is_no_line():
-    assert wrap("  ", _font(20), 200) == []
+    latin, arabic = ink_columns("happy"), ink_columns("سعيدة")
+    width = compose("", 64).width
+    assert latin.max() < width / 2 < arabic.min()

@@ -120,3 +120,18 @@ def test_triptychs_of_exported_shards_are_the_same(workspace: Workspace):
     shards = workspace.config.corpus.model_copy(update={"shards": "exported"})
     config = workspace.config.model_copy(update={"corpus": shards})
     assert files(make_triptychs(Workspace(workspace.root, config)).folder) == first
+
+
+def test_captions_in_other_scripts_are_drawn_and_lost_characters_are_told(
+    workspace: Workspace, listener
+):
+    one, two, *_ = keys(workspace)
+    write_corpus(workspace, keys(workspace), captions={one: "幸せ、顔", two: "happy \U000f0000"})
+    folder = make_triptychs(workspace, reporter=listener).folder
+    caption = Image.open(folder / f"{one}.png").convert("L")
+    below = np.asarray(caption)[tile_box(0, TILE_PX)[3] + 1 :]
+    assert (below < 128).any()
+    assert [told for told in listener.warnings if "no font" in told] == [
+        "no font on this machine has 1 characters of the captions (\U000f0000): they are drawn as "
+        "boxes; `pip install 'sfe[fonts]'` brings Noto Sans for most scripts"
+    ]
