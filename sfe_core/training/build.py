@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
@@ -28,14 +27,15 @@ from sfe_core.files import derive_seed, sha256_file, sha256_json, write_text
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, CompositeLoss
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.reporting import Reporter
+from sfe_core.training.checkpoints import clear_remains, list_checkpoints
 from sfe_core.training.data import BatchSource, open_source
+from sfe_core.training.devices import open_accelerator
 from sfe_core.training.lora import add_lora
 from sfe_core.training.optimiser import MovingAverage, build_optimiser, freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
+from sfe_core.training.resuming import CONFIG
 from sfe_core.training.runlog import RunLog, Window
-
-CONFIG = "config.yaml"
 
 
 @dataclass
@@ -65,18 +65,8 @@ class Session:
     hashes: dict[str, str]
     log: RunLog | None  # main process only
     step: int = 0
+    skipped: int = 0
     window: Window = field(default_factory=Window)
-
-
-def open_accelerator(plan: TrainPlan) -> Accelerator:
-    """An Accelerator for this run, also where an earlier run in this process left its state.
-
-    Accumulation is counted by the recipe itself, in images per update, so accelerate's stays 1.
-    """
-    if not PartialState._shared_state or PartialState().num_processes == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
-    return Accelerator(mixed_precision=plan.precision, cpu=plan.device == "cpu")
 
 
 def open_run(
@@ -88,15 +78,19 @@ def open_run(
         UserError: `options.run` names a folder that exists.
     """
     if plan.resume_from is not None:
+        if accelerator.is_main_process:
+            clear_remains(plan.resume_from.parent)
         return plan.resume_from.parent
     run = workspace.runs / (options.run or new_run_name(workspace.runs))
     run = Path(broadcast_object_list([str(run)])[0])
     if accelerator.is_main_process:
-        if (run / CONFIG).exists():
+        # Killed before its first checkpoint, a job of a cluster starts again with the same words.
+        if (run / CONFIG).exists() and (options.resume != "auto" or list_checkpoints(run)):
             raise UserError(
                 f"run {run.name}", "exists already", "choose another name, or --resume it"
             )
         run.mkdir(parents=True, exist_ok=True)
+        clear_remains(run)
     accelerator.wait_for_everyone()
     return run
 
@@ -150,7 +144,7 @@ def build(
 ) -> Session:
     """Load and connect everything; `workspace` already carries the overrides of `options`."""
     config = workspace.config
-    accelerator = open_accelerator(plan)
+    accelerator = open_accelerator(plan, config.train.max_gradient_norm)
     device = accelerator.device
     run = open_run(workspace, plan, options, accelerator)
     base = load_base(locate(config.model.base))

@@ -1,0 +1,88 @@
+"""The Accelerator of a run, whatever the strategy, and how a pass counts into an update under it.
+
+The strategy itself (DDP, FSDP, DeepSpeed ZeRO-2) comes through the environment that accelerate's
+launcher sets from a file of accelerate_configs/; here it meets the recipe's own settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import (
+    DeepSpeedPlugin,
+    DistributedDataParallelKwargs,
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+)
+from torch import nn
+
+from sfe_core.training.options import TrainPlan
+
+
+def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Accelerator:
+    """An Accelerator for this run, also where an earlier run in this process left its state.
+
+    Accumulation is counted by the recipe itself, in images per update, so accelerate's stays 1.
+
+    Args:
+        plan: gives device, precision and strategy.
+        max_gradient_norm: DeepSpeed clips by itself, above this.
+    """
+    if not PartialState._shared_state or PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+    strategy = plan.topology.strategy
+    if strategy.startswith("zero2"):
+        plugin = _deepspeed_plugin(plan, max_gradient_norm)
+        # Precision is DeepSpeed's business (torch_autocast below); weights stay float32.
+        return Accelerator(mixed_precision="no", deepspeed_plugins=plugin)
+    # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
+    buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    accelerator = Accelerator(
+        mixed_precision=plan.precision, cpu=plan.device == "cpu", kwargs_handlers=[buckets]
+    )
+    if strategy == "fsdp" and accelerator.distributed_type == DistributedType.MULTI_CPU:
+        # accelerate shards on accelerators only; torch does so on the CPU as well, over gloo.
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = _fsdp_plugin()
+    return accelerator
+
+
+def _deepspeed_plugin(plan: TrainPlan, max_gradient_norm: float) -> DeepSpeedPlugin:
+    plugin = DeepSpeedPlugin()  # stage and offloading come from the launcher's environment
+    plugin.deepspeed_config |= {
+        "train_micro_batch_size_per_gpu": plan.batch_size,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": max_gradient_norm,
+        "zero_allow_untested_optimizer": True,
+    }
+    if plan.precision == "bf16":
+        plugin.deepspeed_config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return plugin
+
+
+def _fsdp_plugin() -> FullyShardedDataParallelPlugin:
+    """As fsdp.yaml asks for, where no launcher has read it."""
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="TRANSFORMER_BASED_WRAP",
+        transformer_cls_names_to_wrap=["BasicTransformerBlock", "ResnetBlock2D"],
+        reshard_after_forward=True,
+        cpu_ram_efficient_loading=False,
+        state_dict_type="SHARDED_STATE_DICT",
+    )
+
+
+@contextmanager
+def accumulate(accelerator: Accelerator, wrapped: nn.Module, last: bool) -> Iterator[None]:
+    """Around one forward and backward pass of an update; only the `last` one exchanges gradients.
+
+    Under DeepSpeed, the last backward pass also clips, steps and zeroes.
+    """
+    # DeepSpeed reads from it whether a pass ends the update, and optimisers whether to step.
+    accelerator.gradient_state._set_sync_gradients(last)
+    with nullcontext() if last else accelerator.no_sync(wrapped):
+        yield
