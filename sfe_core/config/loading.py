@@ -14,6 +14,7 @@ from sfe_core.config.layers import Layer, flatten, merge, nest, read_layer
 from sfe_core.config.model import Config
 from sfe_core.config.presets import preset_layers
 from sfe_core.config.problems import check_keys, explain
+from sfe_core.config.sampling_presets import spread_sampling_preset
 from sfe_core.config.workspace import Workspace
 from sfe_core.config.yaml_reading import parse_yaml
 from sfe_core.errors import UserError
@@ -80,6 +81,7 @@ def resolve(layers: list[Layer]) -> tuple[Config, dict[str, str]]:
             preset, source = layer.values["preset"], layer.source
     stack = [Layer("default", Config().model_dump(mode="json"))]
     stack += [*preset_layers(preset, source), *layers]
+    stack = [spread for layer in stack for spread in spread_sampling_preset(layer)]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in stack:

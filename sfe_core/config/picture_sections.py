@@ -12,12 +12,24 @@ from sfe_core.config.sections import Count, GuidanceMap, Section
 class SamplingConfig(Section):
     """How pictures are drawn."""
 
+    preset: Literal["own", "original", "fast"] = Field(
+        "own",
+        description="original: DDPM, 300 steps, scale 9, seed 42, negative prompt; fast: 25 steps",
+    )
     scheduler: Literal["ddpm", "ddim", "dpm-solver++", "unipc"] = Field(
         "dpm-solver++", description="the sampler"
     )
     steps: Count = Field(25, description="denoising steps")
     guidance_scale: Annotated[float, Field(ge=1)] = Field(9.0, description="classifier-free")
-    negative_prompt: str = Field("", description="what not to draw")
+    negative_prompt: str = Field(
+        "", description="what not to draw: a text, or stableface-1 or stableface-2 for theirs"
+    )
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="of the networks; auto: float16 on a GPU, else float32"
+    )
+    safety_checker: bool = Field(
+        False, description="black out what the pipeline's own safety checker objects to"
+    )
     batch_size: Count = Field(8, description="pictures drawn at once; does not change them")
     seed: int = Field(42, description="with the key, decides a picture's noise")
     strengths: dict[GuidanceMap, float] = Field(
