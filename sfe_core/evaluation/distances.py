@@ -1,7 +1,7 @@
 """How far one set of pictures lies from another, in the features of a network.
 
-Both distances are named after their features elsewhere: on the features of Inception they would be
-FID and KID, on any other network's they are not, and must not be compared with published ones.
+On the features of Inception they are FID and KID; on any other network's they are not, go by that
+network's name, and must not be compared with published ones.
 """
 
 from __future__ import annotations
@@ -42,25 +42,46 @@ class FrechetReference:
         self.root = _symmetric_root(covariance)
         self.trace = float(np.trace(covariance))
 
-    def distance(self, features: Array) -> float:
-        """Fréchet distance of `features` [N, D] (N >= 2) to the reference.
+    @classmethod
+    def from_statistics(cls, mean: Array, root: Array, trace: float) -> FrechetReference:
+        """From what an earlier one held: mean [D], and root [D, D] and trace of its covariance."""
+        found = cls.__new__(cls)
+        found.mean, found.root, found.trace = mean, root, trace
+        return found
 
-        The eigenvalues are those of the smaller of the two Gram matrices of X C^1/2, which share
-        all that are not zero: N x N for few pictures, D x D for many.
-        """
+    def distance(self, features: Array) -> float:
+        """Fréchet distance of `features` [N, D] (N >= 2) to the reference."""
         features = _checked(features, "evaluated")
-        mean = features.mean(axis=0)
-        centred = (features - mean) / np.sqrt(len(features) - 1)
-        product = centred @ self.root
-        few = product.shape[0] < product.shape[1]
-        cross = np.linalg.eigvalsh(product @ product.T if few else product.T @ product)
-        return _assemble(mean, self.mean, float((centred**2).sum()), self.trace, cross)
+        return float(self.resampled(features, [np.arange(len(features))])[0])
 
     def resampled(self, features: Array, resamples: Sequence[Indices]) -> Array:
-        """[R] distances of the sets `features[resamples[r]]`; nan for fewer than two pictures."""
-        return np.array(
-            [self.distance(features[row]) if len(row) > 1 else np.nan for row in resamples]
-        )
+        """[R] distances of the sets `features[resamples[r]]`; nan for fewer than two pictures.
+
+        The eigenvalues are those of the smaller of the two Gram matrices of X C^1/2, which share
+        all that are not zero: N x N for few pictures, D x D for many. Of few pictures the products
+        are computed once, and a resample only weighs and centres them anew.
+        """
+        features = _checked(features, "evaluated")
+        projected = features @ self.root
+        few = len(features) <= projected.shape[1]
+        gram = projected @ projected.T if few else None
+        distances = np.full(len(resamples), np.nan)
+        for place, row in enumerate(resamples):
+            if len(row) < 2:
+                continue
+            weights = np.bincount(row, minlength=len(features)).astype(np.float64)
+            drawn = np.flatnonzero(weights)
+            share = weights[drawn] / (len(row) - 1.0)
+            mean = weights[drawn] @ features[drawn] / len(row)
+            spread = float(share @ ((features[drawn] - mean) ** 2).sum(axis=1))
+            if gram is None:
+                centred = projected[drawn] - weights[drawn] @ projected[drawn] / len(row)
+                centred *= np.sqrt(share)[:, None]
+                cross = np.linalg.eigvalsh(centred.T @ centred)
+            else:
+                cross = np.linalg.eigvalsh(_centred(gram, weights, drawn, len(row)))
+            distances[place] = _assemble(mean, self.mean, spread, self.trace, cross)
+        return distances
 
 
 class KernelReference:
@@ -71,10 +92,10 @@ class KernelReference:
     and it can be slightly negative.
     """
 
-    def __init__(self, features: Array) -> None:
-        """`features`: [M, D], M >= 2."""
+    def __init__(self, features: Array, within: float | None = None) -> None:
+        """`features`: [M, D], M >= 2; `within`: their mean kernel if known from before."""
         self.features = _checked(features, "reference")
-        self.within = _mean_off_diagonal(self.features)
+        self.within = _mean_off_diagonal(self.features) if within is None else within
 
     def distance(self, features: Array) -> float:
         """Kernel distance of `features` [N, D] (N >= 2) to the reference."""
@@ -122,6 +143,16 @@ def _symmetric_root(matrix: Array) -> Array:
     """Square root of a symmetric positive semi-definite matrix; rounding below zero is cut."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+
+
+def _centred(gram: Array, weights: Array, drawn: Indices, count: int) -> Array:
+    """The Gram matrix of a resample's centred rows over count - 1, one row per picture drawn."""
+    share = weights[drawn]
+    part = gram[np.ix_(drawn, drawn)]
+    to_mean = part @ share / count
+    part = part - to_mean[:, None] - to_mean + float(share @ to_mean) / count
+    scale = np.sqrt(share / (count - 1.0))
+    return part * scale[:, None] * scale
 
 
 def _assemble(mean_a: Array, mean_b: Array, trace_a: float, trace_b: float, cross: Array) -> float:

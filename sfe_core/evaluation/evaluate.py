@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-import sfe_core
-from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.evaluation.distances import FrechetReference, KernelReference
 from sfe_core.evaluation.intervals import draw_resamples
-from sfe_core.evaluation.measuring import Meter, read_cached, read_features_cached
-from sfe_core.evaluation.metrics import Labels, References, catalogue, measurables
+from sfe_core.evaluation.limits import notes_on
+from sfe_core.evaluation.measuring import Meter, read_cached
+from sfe_core.evaluation.metrics import Labels, Yardstick
+from sfe_core.evaluation.origin import loss_networks, provenance
 from sfe_core.evaluation.outputs import write_outputs
-from sfe_core.evaluation.pictures import DrawnPictures, PictureSet, RealPictures
+from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet, RealPictures
 from sfe_core.evaluation.readings import Readings
-from sfe_core.evaluation.scoring import Scoreboard, score_all
+from sfe_core.evaluation.references import References, reference_statistics
+from sfe_core.evaluation.scoring import REAL, score_all
 from sfe_core.evaluation.summary import (
-    VARIANTS,
     EvaluationSummary,
-    Metric,
-    Provenance,
+    InstrumentInfo,
     Reference,
+    usual_set,
 )
-from sfe_core.files import derive_seed
+from sfe_core.files import derive_seed, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_series
-from sfe_core.sampling.settings import Variant
+from sfe_core.sampling.settings import VARIANTS, Variant
 
 REFERENCE_SPLIT = "train"
-SMALL_SET = 100
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """The sets of pictures by name, the photos last, and where they come from."""
+
+    pictures: dict[str, PictureSet]
+    folder: Path
+    package: Path | None = None
+    series: dict[str, Series] = field(default_factory=dict)
 
 
 def evaluate(
@@ -46,59 +53,71 @@ def evaluate(
     split: str | None = None,
     package: Path | None = None,
     reporter: Reporter | None = None,
+    images: Mapping[str, Path] | None = None,
 ) -> EvaluationSummary:
     """Measure base, fine-tuned (text, guided) and real photos of a split, and write the report.
 
     Pictures that are not drawn yet are drawn first. Everything lands in evaluation/<split>/:
-    summary.json, per_image.csv, plots/*.png and report.html, each written whole or not at all.
-    What limits the numbers (few pictures, missing labels, blank ones) stands in `notes`.
+    summary.json, per_image.csv, plots/ and report.html, each written whole or not at all. What
+    limits the numbers (few pictures, missing labels, blank ones) stands in `notes`.
 
     Args:
-        workspace: with a corpus and at least one packaged model.
+        workspace: with a corpus and, unless `images` are given, at least one packaged model.
         split: name of a split of the corpus; None = the validation split of sfe.yaml.
         package: folder of a packaged model; None = the newest.
         reporter: told of progress.
+        images: name → folder of pictures made elsewhere, found by key; they are measured instead of
+            the packaged model's, and everything lands in evaluation/<split>-<names>/.
 
     Raises:
-        UserError: no such split, no packaged model, or an asset is missing.
+        UserError: no such split, no packaged model, a folder without a picture of the split, or an
+            asset is missing.
     """
     reporter = reporter or Reporter()
-    config = workspace.config
-    split = split or config.split.validation_name
+    split = split or workspace.config.split.validation_name
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
-    package = Path(package) if package else newest_package(workspace)
-    meter = Meter(config.evaluate, config.model.resolution)
-    series = {
-        variant: draw_series(workspace, split, variant, package, reporter)
-        for variant in _drawable(package)
-    }
-    sets: dict[str, PictureSet] = {
-        variant: DrawnPictures(drawn.folder) for variant, drawn in series.items()
-    }
-    sets["real"] = RealPictures(corpus)
-    cache = workspace.evaluation / ".readings"
     keys = rows["key"].tolist()
+    sets = (
+        _given(workspace, split, keys, images, corpus)
+        if images
+        else _drawn(workspace, split, package or newest_package(workspace), corpus)
+    )
+    # Before hours of drawing: a missing asset is told now.
+    meter = Meter(workspace.config)
+    if sets.package is not None:
+        _draw(sets, workspace, split, reporter)
+    cache, photos = workspace.evaluation / ".readings", RealPictures(corpus)
     readings = {
-        variant: read_cached(meter, pictures, keys, RealPictures(corpus), cache, variant, reporter)
-        for variant, pictures in sets.items()
+        name: read_cached(meter, pictures, keys, photos, cache, name, reporter)
+        for name, pictures in sets.pictures.items()
     }
-    references, reference = _references(corpus, meter, split, config, cache, reporter)
-    board, labels = _score(workspace, split, rows, meter, readings, references)
+    references, reference = _references(workspace, corpus, meter, split, cache, reporter)
+    labels = labels_of(rows)
+    yardstick = _yardstick(meter, labels, references, readings[REAL])
+    board = score_all(
+        readings,
+        yardstick,
+        meter.instruments,
+        _resamples(workspace, split, len(keys)),
+        rows["identity"].to_numpy(dtype=object),
+    )
     summary = EvaluationSummary(
         split=split,
+        keys_sha256=sha256_json(keys),
         pictures=len(keys),
         resolution=meter.resolution,
         emotions=labels.counts(),
         reference=reference,
-        metrics={name: metric for name, (metric, _) in _catalogue(workspace).items()},
+        sets={name: usual_set(name) for name in sets.pictures},
+        instruments=_instruments(meter, loss_networks(workspace.config, sets.package)),
         **vars(board),
-        excluded={variant: read.faulty() for variant, read in readings.items()},
-        notes=_notes(labels, readings, reference),
-        provenance=_provenance(workspace, corpus, package, series),
-        folder=workspace.evaluation / split,
+        excluded={name: read.faulty() for name, read in readings.items()},
+        notes=notes_on(yardstick, readings, reference, sets.pictures),
+        provenance=provenance(workspace, corpus, sets.package, sets.series, images or {}),
+        folder=sets.folder,
     )
-    write_outputs(summary, rows, labels, readings, sets, reporter)
+    write_outputs(summary, rows, labels, readings, sets.pictures, reporter)
     return summary
 
 
@@ -114,36 +133,83 @@ def labels_of(rows: pd.DataFrame) -> Labels:
 
 def _drawable(package: Path) -> tuple[Variant, ...]:
     """All drawn variants; without guidance encoders the package draws from text alone."""
-    return ("base", "text", "guided") if guidance_maps(package) else ("base", "text")
+    return VARIANTS if guidance_maps(package) else ("base", "text")
 
 
-def _catalogue(workspace: Workspace) -> dict[str, tuple[Metric, str]]:
-    settings = workspace.config.evaluate
-    return catalogue(Path(settings.judge).name, settings.perceptual_network)
+def _drawn(workspace: Workspace, split: str, package: Path, corpus: Corpus) -> _Sets:
+    """The sets that the packaged model and its base are to draw; `_draw` fills in their folders."""
+    pictures: dict[str, PictureSet] = {
+        variant: DrawnPictures(workspace.generated) for variant in _drawable(package)
+    }
+    pictures[REAL] = RealPictures(corpus)
+    return _Sets(pictures, workspace.evaluation / split, package)
 
 
-def _score(
+def _draw(sets: _Sets, workspace: Workspace, split: str, reporter: Reporter) -> None:
+    for variant in _drawable(sets.package):
+        series = draw_series(workspace, split, variant, sets.package, reporter)
+        sets.series[variant] = series
+        sets.pictures[variant] = DrawnPictures(series.folder)
+
+
+def _given(
     workspace: Workspace,
     split: str,
-    rows: pd.DataFrame,
-    meter: Meter,
-    readings: Mapping[str, Readings],
-    references: References,
-) -> tuple[Scoreboard, Labels]:
-    config, labels = workspace.config, labels_of(rows)
-    judge, network = Path(config.evaluate.judge).name, config.evaluate.perceptual_network
-    seed = derive_seed(config.sampling.seed, split, "bootstrap")
-    resamples = draw_resamples(len(rows), config.evaluate.bootstrap, seed)
-    sets = {
-        variant: measurables(read, labels, references, judge, network)
-        for variant, read in readings.items()
+    keys: list[str],
+    images: Mapping[str, Path],
+    corpus: Corpus,
+) -> _Sets:
+    """Folders of pictures made elsewhere.
+
+    Raises:
+        UserError: a name that cannot be one, or a folder without a picture of the split.
+    """
+    prefixes: dict[str, str] = {}
+    for name in images:
+        if not name.replace("-", "").replace("_", "").isalnum() or name == REAL:
+            raise UserError(
+                f"--images {name}=",
+                f"{name!r} cannot name a set",
+                "use letters, digits, - and _; real is the corpus's own photos",
+            )
+        other = prefixes.setdefault(usual_set(name).prefix, name)
+        if other != name:
+            raise UserError(
+                f"--images {name}=", f"has the same columns as {other}", "give one of them"
+            )
+    pictures: dict[str, PictureSet] = {
+        name: GivenPictures(folder, keys) for name, folder in images.items()
     }
-    board = score_all(sets, readings, labels, _catalogue(workspace), meter.instruments, resamples)
-    return board, labels
+    pictures[REAL] = RealPictures(corpus)
+    return _Sets(pictures, workspace.evaluation / f"{split}-{'+'.join(images)}")
+
+
+def _resamples(workspace: Workspace, split: str, count: int) -> np.ndarray:
+    config = workspace.config
+    seed = derive_seed(config.sampling.seed, split, "bootstrap")
+    return draw_resamples(count, config.evaluate.bootstrap, seed)
+
+
+def _yardstick(meter: Meter, labels: Labels, references: References, photos: Readings) -> Yardstick:
+    return Yardstick(
+        labels, references, photos, meter.statistics, meter.perceptual, frozenset(meter.instruments)
+    )
+
+
+def _instruments(meter: Meter, seen: tuple[str, ...]) -> dict[str, InstrumentInfo]:
+    return {
+        name: InstrumentInfo(**vars(instrument), seen_by_loss=instrument.backend in seen)
+        for name, instrument in meter.instruments.items()
+    }
 
 
 def _references(
-    corpus: Corpus, meter: Meter, split: str, config: Config, cache: Path, reporter: Reporter
+    workspace: Workspace,
+    corpus: Corpus,
+    meter: Meter,
+    split: str,
+    cache: Path,
+    reporter: Reporter,
 ) -> tuple[References, Reference]:
     """Statistics of the training photos: never the evaluated ones, so that real has a score too."""
     name = REFERENCE_SPLIT
@@ -158,54 +224,17 @@ def _references(
         if len(keys) < 2:
             reason = f"the {name} split has fewer than two photos"
     if reason:
-        return References(None, None, reason), Reference(split=name, n=0, reason=reason)
-    if len(keys) > config.evaluate.reference_count:
-        keys = sorted(keys, key=lambda key: derive_seed("reference", key))
-        keys = sorted(keys[: config.evaluate.reference_count])
-    features = read_features_cached(meter, RealPictures(corpus), keys, cache, name, reporter)
-    found = References(FrechetReference(features), KernelReference(features))
-    return found, Reference(split=name, n=len(keys))
-
-
-def _notes(labels: Labels, readings: Mapping[str, Readings], reference: Reference) -> list[str]:
-    notes = []
-    count = len(labels.emotion)
-    unlabelled = int((labels.emotion < 0).sum())
-    if unlabelled:
-        notes.append(f"{unlabelled} of {count} photos have no emotion label: left out of Top-k")
-    if "guided" not in readings:
-        notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
-    if count < SMALL_SET:
-        notes.append(
-            f"{count} pictures are few: a Fréchet distance grows as pictures get fewer, so compare "
-            "it only with the other rows here; the kernel distance has no such bias"
-        )
-    if reference.reason:
-        notes.append(f"no Fréchet and kernel distance: {reference.reason}")
-    for variant, read in readings.items():
-        faults = ", ".join(f"{number} {fault}" for fault, number in read.faulty().items())
-        if faults:
-            notes.append(f"{VARIANTS[variant]}: {faults}, left out of every number")
-    return notes
-
-
-def _provenance(
-    workspace: Workspace, corpus: Corpus, package: Path, series: Mapping[str, Series]
-) -> Provenance:
-    config = workspace.config
-    used = ("model", "guidance", "sampling", "evaluate")
-    losses = [config.loss.emotion_network, config.loss.perceptual_network]
-    try:
-        released = version("sfe")
-    except PackageNotFoundError:
-        released = sfe_core.__version__
-    return Provenance(
-        sfe=released,
-        torch=torch.__version__,
-        base=Path(config.model.base).name,
-        package=package.name,
-        weights_sha256={name: drawn.settings.weights_sha256 for name, drawn in series.items()},
-        corpus_sha256=corpus.sha256,
-        loss_networks=losses,
-        settings=config.model_dump(mode="json", include=set(used)),
+        return References.missing(reason), Reference(split=name, n=0, reason=reason)
+    most = workspace.config.evaluate.reference_count
+    if len(keys) > most:
+        keys = sorted(sorted(keys, key=lambda key: derive_seed("reference", key))[:most])
+    photos = RealPictures(corpus)
+    read = read_cached(
+        meter, photos, keys, photos, cache, f"{name} photos", reporter, meter.statistics
+    )
+    features = read.columns[meter.statistics]["features"]
+    digest = sha256_json([[key, photos.fingerprint(key)] for key in keys])
+    return (
+        reference_statistics(features, cache),
+        Reference(split=name, n=len(keys), sha256=digest),
     )

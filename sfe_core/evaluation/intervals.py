@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import wilcoxon
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -114,3 +115,21 @@ def mcnemar_exact(first: Array, second: Array) -> McNemar:
     # Integers on both sides of the division: 2.0 ** changed would overflow beyond 1023.
     p_value = min(1.0, 2 * tail / 2**changed) if changed else 1.0
     return McNemar(gained, lost, p_value)
+
+
+def wilcoxon_signed_rank(first: Array, second: Array) -> float | None:
+    """Two-sided p-value that paired numbers do not differ (Wilcoxon 1945), by scipy.
+
+    Exact for few pairs without ties, else by the normal approximation; pairs that are equal take
+    their ranks along (Pratt 1959). None where no pair has two numbers.
+
+    Args:
+        first, second: [N]; pairs with a nan are left out.
+    """
+    known = np.isfinite(first) & np.isfinite(second)
+    change = second[known] - first[known]
+    if len(change) == 0:
+        return None
+    if not change.any():
+        return 1.0
+    return float(wilcoxon(change, zero_method="pratt").pvalue)

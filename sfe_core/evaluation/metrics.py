@@ -1,30 +1,23 @@
-"""Which numbers are computed: each metric's name, meaning and statistic, over a set's readings."""
+"""Which numbers are computed: each metric's name and meaning, and how it is had from readings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation import agreement, recognition
-from sfe_core.evaluation.distances import FrechetReference, KernelReference
-from sfe_core.evaluation.intervals import (
-    Estimate,
-    Indices,
-    estimate,
-    resample,
-    unanimous_interval,
-    without_resampling_bias,
-)
+from sfe_core.evaluation.measurables import Measurable, OfTheReference, OfTheSet, PerPicture
 from sfe_core.evaluation.readings import Array, Readings
+from sfe_core.evaluation.references import References
 from sfe_core.evaluation.summary import Metric
 
-# A Fréchet distance costs an eigenvalue problem per resample; this many give a steady interval.
-SET_RESAMPLES = 200
+NO_FACE = "no face was found on any picture"
+PHOTOS_THEMSELVES = "these are the photos themselves"
+CHANCE = {1: 1 / 8, 2: 2 / 8, 3: 3 / 8}
 
 
 @dataclass(frozen=True)
@@ -45,164 +38,341 @@ class Labels:
         return {name: int((self.emotion == place).sum()) for place, name in enumerate(EMOTIONS)}
 
 
-class Measurable(Protocol):
-    """A number that can be had from any subset and resample of the pictures."""
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """[N], pictures that count."""
-        ...
-
-    def estimate(self, keep: NDArray[np.bool_], resamples: Indices) -> tuple[Estimate, Array]:
-        """The number over the pictures kept, and its resamples (for differences)."""
-        ...
-
-
 @dataclass(frozen=True)
-class PerPicture:
-    """A statistic of columns that have one entry per picture, nan where it has none.
+class Yardstick:
+    """What every set is held against.
 
-    `absent` says why no picture counts, should that be so; `share`: entries are 0 or 1.
+    Attributes:
+        labels: what was asked for.
+        references: of the real photos of another split.
+        photos: readings of the photos of the same keys.
+        statistics, perceptual: name of the instruments of distances and of LPIPS.
+        further: other instruments that measured: dists, clip, identity.
     """
 
-    statistic: Callable[..., Array]
-    columns: tuple[Array, ...]
-    absent: str
-    share: bool = False
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """See `Measurable`."""
-        return ~np.any([np.isnan(column) for column in self.columns], axis=0)
-
-    def estimate(self, keep: NDArray[np.bool_], resamples: Indices) -> tuple[Estimate, Array]:
-        """See `Measurable`."""
-        count = int((keep & self.usable).sum())
-        if count == 0:
-            return Estimate(None, reason=self.absent), np.full(len(resamples), np.nan)
-        columns = tuple(np.where(keep, column, np.nan) for column in self.columns)
-        values = resample(self.statistic, columns, resamples)
-        found = estimate(float(self.statistic(*columns)), values, count)
-        if self.share and found.value in (0.0, 1.0) and count > 1:
-            low, high = unanimous_interval(found.value, count)
-            found = replace(found, low=low, high=high)
-        return found, values
+    labels: Labels
+    references: References
+    photos: Readings
+    statistics: str
+    perceptual: str
+    further: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class OfTheSet:
-    """A distance of the whole set of features to a reference.
+class Definition:
+    """A metric, and how it is had from the readings of a set; `photos`: these are the photos'."""
 
-    `absent` says why there is no reference; `never_negative` is true of the Fréchet distance, not
-    of the unbiased kernel distance.
-    """
-
-    reference: FrechetReference | KernelReference | None
-    features: Array
-    absent: str
-    never_negative: bool = False
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """See `Measurable`."""
-        return np.isfinite(self.features).all(axis=1)
-
-    def estimate(self, keep: NDArray[np.bool_], resamples: Indices) -> tuple[Estimate, Array]:
-        """See `Measurable`."""
-        resamples = resamples[:SET_RESAMPLES]
-        nothing = np.full(len(resamples), np.nan)
-        rows = np.flatnonzero(keep & self.usable)
-        if self.reference is None:
-            return Estimate(None, n=len(rows), reason=self.absent), nothing
-        if len(rows) < 2:
-            return Estimate(None, n=len(rows), reason="needs at least two pictures"), nothing
-        place = np.full(len(keep), -1)
-        place[rows] = np.arange(len(rows))
-        drawn = [row[row >= 0] for row in place[resamples]]
-        features = self.features[rows]
-        value = self.reference.distance(features)
-        values = without_resampling_bias(value, self.reference.resampled(features, drawn))
-        found = estimate(value, values, len(rows))
-        if self.never_negative and found.low is not None:
-            found = replace(found, low=max(0.0, found.low))
-        return found, values
+    metric: Metric
+    make: Callable[[Readings, bool], Measurable]
 
 
-@dataclass(frozen=True)
-class References:
-    """The reference set's statistics, or why there are none."""
-
-    frechet: FrechetReference | None
-    kernel: KernelReference | None
-    reason: str = ""
-
-
-def catalogue(judge: str, perceptual: str) -> dict[str, tuple[Metric, str]]:
-    """Every metric by name, with the instrument that measures it, in the order of the tables."""
-
-    def metric(title: str, unit: str, better: str, digits: int, headline: bool = True) -> Metric:
-        return Metric(title=title, unit=unit, better=better, headline=headline, digits=digits)
-
-    found: dict[str, tuple[Metric, str]] = {}
-    for k in (1, 2, 3):
-        found[f"top{k}"] = (metric(f"Emotion Top-{k}", "share", "higher", 1), "judge")
-    for name in ("valence", "arousal"):
-        title = name.capitalize()
-        found[f"{name}_ccc"] = (metric(f"{title} CCC", "", "higher", 3), "judge")
-        found[f"{name}_rmse"] = (metric(f"{title} RMSE", "", "lower", 3), "judge")
-        found[f"{name}_pcc"] = (metric(f"{title} PCC", "", "higher", 3, False), "judge")
-        found[f"{name}_sagr"] = (metric(f"{title} SAGR", "share", "higher", 1, False), "judge")
-    found["landmark_error"] = (metric("Landmarks off", "%", "lower", 2), "detector")
-    found["face_found"] = (metric("Face found", "share", "higher", 1), "detector")
-    found[f"frechet_{judge}"] = (metric(f"Fréchet ({judge})", "", "lower", 2), "judge")
-    found[f"kernel_{judge}"] = (metric(f"Kernel distance ({judge})", "", "lower", 3), "judge")
-    found[f"perceptual_{perceptual}"] = (
-        metric(f"Perceptual ({perceptual})", "", "lower", 3),
-        "perceptual",
-    )
-    for emotion in EMOTIONS:
-        title = f"Recall, {emotion}"
-        found[f"recall_{emotion}"] = (metric(title, "share", "higher", 1, False), "judge")
+def definitions(yardstick: Yardstick) -> dict[str, Definition]:
+    """Every metric by name, in the order of the tables."""
+    recognisers = yardstick.photos.recognisers
+    found: dict[str, Definition] = {}
+    for place, name in enumerate(recognisers):
+        suffix = f"_{name}" if place else ""
+        found |= {k + suffix: d for k, d in _of_emotion(name, yardstick.labels, place == 0)}
+    found |= dict(_as_photo(recognisers[0], yardstick.photos))
+    for place, name in enumerate(recognisers):
+        suffix = f"_{name}" if place else ""
+        found |= {k + suffix: d for k, d in _of_affect(name, yardstick.labels, place == 0)}
+    found |= dict(_of_guidance())
+    found |= dict(_of_distribution(yardstick.statistics, yardstick.references))
+    found |= dict(_against_the_photo(yardstick))
+    for place, name in enumerate(recognisers):
+        suffix = f"_{name}" if place else ""
+        found |= {k + suffix: d for k, d in _recalls(name, yardstick.labels)}
     return found
 
 
 def measurables(
-    readings: Readings, labels: Labels, references: References, judge: str, perceptual: str
+    readings: Readings, defined: Mapping[str, Definition], photos: bool
 ) -> dict[str, Measurable]:
-    """The metrics of `catalogue` over one set of pictures, by the same names."""
-    valid = readings.valid
-    ranks = np.full(len(valid), np.nan)
-    ranks[valid] = recognition.asked_rank(readings.logits[valid], labels.emotion[valid])
-    unlabelled = "no picture of the split has an emotion label"
-    found: dict[str, Measurable] = {
-        f"top{k}": PerPicture(agreement.mean, (recognition.within(ranks, k),), unlabelled, True)
-        for k in (1, 2, 3)
-    }
-    for name in ("valence", "arousal"):
-        pair = (getattr(readings, name), getattr(labels, name))
-        absent = f"no picture of the split has a label for {name}"
-        for suffix, statistic in (
-            ("ccc", agreement.concordance),
-            ("rmse", agreement.root_mean_square),
-            ("pcc", agreement.pearson),
-            ("sagr", agreement.sign_agreement),
-        ):
-            found[f"{name}_{suffix}"] = PerPicture(statistic, pair, absent)
-    found["landmark_error"] = PerPicture(
-        agreement.mean, (readings.landmark_error,), "no face was found on any picture"
-    )
-    found["face_found"] = PerPicture(
-        agreement.mean, (readings.detected,), "no picture measured", True
-    )
-    features, reason = readings.features, references.reason
-    found[f"frechet_{judge}"] = OfTheSet(references.frechet, features, reason, True)
-    found[f"kernel_{judge}"] = OfTheSet(references.kernel, features, reason)
-    found[f"perceptual_{perceptual}"] = PerPicture(
-        agreement.mean, (readings.perceptual,), "these are the photos themselves"
-    )
-    for index, emotion in enumerate(EMOTIONS):
-        hits = recognition.of_emotion(recognition.within(ranks, 1), labels.emotion, index)
-        found[f"recall_{emotion}"] = PerPicture(
-            agreement.mean, (hits,), f"no picture of the split asks for {emotion}", True
+    """The metrics of `definitions` over one set; `photos`: the set is the photos themselves."""
+    return {name: definition.make(readings, photos) for name, definition in defined.items()}
+
+
+def ranks_of(readings: Readings, recogniser: str, labels: Labels) -> Array:
+    """Rank [N] of the asked emotion in each reading, nan where there is no picture or label."""
+    ranks, valid = np.full(len(readings.keys), np.nan), readings.valid
+    logits = readings.recognition(recogniser).logits
+    ranks[valid] = recognition.asked_rank(logits[valid], labels.emotion[valid])
+    return ranks
+
+
+def _of_emotion(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
+    for k in (1, 2, 3):
+        metric = Metric(
+            title=f"Emotion Top-{k}" + ("" if judge else f" ({recogniser})"),
+            unit="share",
+            better="higher",
+            headline=judge or k == 1,
+            digits=1,
+            group="emotion",
+            instrument=recogniser,
+            description=f"Share of pictures whose asked emotion is among the first {k} seen.",
+            chance=CHANCE[k],
         )
-    return found
+
+        def make(readings: Readings, _: bool, k: int = k) -> Measurable:
+            hits = recognition.within(ranks_of(readings, recogniser, labels), k)
+            absent = "no picture of the split has an emotion label"
+            return PerPicture(agreement.mean, (hits,), absent, True)
+
+        yield f"top{k}", Definition(metric, make)
+
+
+def _as_photo(judge: str, photos: Readings) -> Iterator[tuple[str, Definition]]:
+    for k in (1, 3):
+        metric = Metric(
+            title=f"Same Top-{k} as the photo",
+            unit="share",
+            better="higher",
+            headline=False,
+            digits=1,
+            group="emotion",
+            instrument=judge,
+            description="Share of pictures in which the judge sees the photo's first emotion."
+            if k == 1
+            else "Share in which the judge's first three are the photo's, in any order.",
+        )
+
+        def make(readings: Readings, of_photos: bool, k: int = k) -> Measurable:
+            same = recognition.same_first(readings.logits, photos.logits, k)
+            if of_photos:
+                same = np.full_like(same, np.nan)
+            return PerPicture(agreement.mean, (same,), PHOTOS_THEMSELVES, True)
+
+        yield f"same_top{k}", Definition(metric, make)
+
+
+def _of_affect(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
+    statistics = (
+        ("ccc", agreement.concordance, "", "higher", 3, "Lin's concordance with the label."),
+        ("rmse", agreement.root_mean_square, "", "lower", 3, "Root mean square off the label."),
+        ("pcc", agreement.pearson, "", "higher", 3, "Pearson's correlation with the label."),
+        ("sagr", agreement.sign_agreement, "share", "higher", 1, "Share on the label's side of 0."),
+    )
+    for name in ("valence", "arousal"):
+        for suffix, statistic, unit, better, digits, description in statistics:
+            metric = Metric(
+                title=f"{name.capitalize()} {suffix.upper()}"
+                + ("" if judge else f" ({recogniser})"),
+                unit=unit,
+                better=better,
+                headline=judge and suffix in ("ccc", "rmse"),
+                digits=digits,
+                group="affect",
+                instrument=recogniser,
+                description=description,
+            )
+
+            def make(
+                readings: Readings, _: bool, name: str = name, statistic=statistic
+            ) -> Measurable:
+                read = getattr(readings.recognition(recogniser), name)
+                absent = f"no picture of the split has a label for {name}"
+                if not np.isfinite(read).any():
+                    absent = f"{recogniser} does not read {name}"
+                return PerPicture(statistic, (read, getattr(labels, name)), absent)
+
+            yield f"{name}_{suffix}", Definition(metric, make)
+
+
+def _of_guidance() -> Iterator[tuple[str, Definition]]:
+    rows = (
+        (
+            "landmark_error",
+            "Landmarks off",
+            ("%", "lower", 2),
+            "Mean distance of the 68 landmarks to those asked for, over the outer eye corners'.",
+        ),
+        (
+            "pose_error",
+            "Head pose off, degrees",
+            ("", "lower", 2),
+            "Angle between the heads fitted to the found and to the asked landmarks.",
+        ),
+        (
+            "depth_order",
+            "Order in depth",
+            ("share", "higher", 1),
+            "Share of landmark pairs that the fitted head has in the depth map's order.",
+        ),
+        ("face_found", "Face found", ("share", "higher", 1), "Share with a face to be found."),
+    )
+    for name, title, (unit, better, digits), description in rows:
+        metric = Metric(
+            title=title,
+            unit=unit,
+            better=better,
+            headline=name in ("landmark_error", "face_found"),
+            digits=digits,
+            group="guidance",
+            instrument="detector",
+            description=description,
+        )
+
+        def make(readings: Readings, _: bool, name: str = name) -> Measurable:
+            found = name == "face_found"
+            values = readings.column("detector", "detected" if found else name)
+            absent = "no picture measured" if found else NO_FACE
+            return PerPicture(agreement.mean, (values,), absent, found)
+
+        yield name, Definition(metric, make)
+
+
+def _of_distribution(statistics: str, references: References) -> Iterator[tuple[str, Definition]]:
+    inception = statistics == "inception"
+    suffix, brackets = ("", "") if inception else (f"_{statistics}", f" ({statistics})")
+    rows = (
+        ("fid" if inception else "frechet", "FID" if inception else "Fréchet", "lower", 2),
+        ("kid" if inception else "kernel", "KID" if inception else "Kernel distance", "lower", 3),
+        ("precision", "Precision", "higher", 1),
+        ("recall", "Recall", "higher", 1),
+    )
+    texts = (
+        "Distance of the features' Gaussian to the reference photos'; grows with fewer pictures.",
+        "Squared MMD to the reference photos: unbiased, whatever the number of pictures.",
+        "Share of pictures that lie where the reference photos do (third-neighbour balls).",
+        "Share of reference photos that lie where the pictures do (third-neighbour balls).",
+    )
+    for (name, title, better, digits), description in zip(rows, texts, strict=True):
+        share = name in ("precision", "recall")
+        metric = Metric(
+            title=title + brackets,
+            unit="share" if share else "",
+            better=better,
+            headline=inception or not share,
+            digits=digits,
+            group="distribution",
+            instrument=statistics,
+            description=description,
+        )
+
+        def make(readings: Readings, _: bool, name: str = name) -> Measurable:
+            return _distribution(name, readings.columns[statistics]["features"], references)
+
+        yield name + suffix, Definition(metric, make)
+
+
+def _distribution(name: str, features: Array, references: References) -> Measurable:
+    features = np.asarray(features, dtype=np.float64)
+    reason, manifold = references.reason, references.manifold
+    few = reason or "the reference has too few photos"
+    if name in ("fid", "frechet"):
+        return OfTheSet(references.frechet, features, reason, True)
+    if name in ("kid", "kernel"):
+        return OfTheSet(references.kernel, features, reason)
+    if name == "recall":
+        return OfTheReference(manifold, features, few)
+    held = np.full(len(features), np.nan)
+    there = np.isfinite(features).all(axis=1)
+    if manifold is not None and there.any():
+        held[there] = manifold.holds(features[there])
+    return PerPicture(agreement.mean, (held,), few, True)
+
+
+def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]:
+    def column(instrument: str, name: str, absent: str):
+        return lambda readings, _: PerPicture(
+            agreement.mean, (readings.column(instrument, name),), absent
+        )
+
+    def identity(readings: Readings, of_photos: bool) -> Measurable:
+        similarity = cosine(
+            readings.column("detector", "embedding"),
+            yardstick.photos.column("detector", "embedding"),
+        )
+        if of_photos:
+            similarity = np.full_like(similarity, np.nan)
+        return PerPicture(
+            agreement.mean, (similarity,), PHOTOS_THEMSELVES if of_photos else NO_FACE
+        )
+
+    def metric(title: str, better: str, group: str, instrument: str, description: str) -> Metric:
+        return Metric(
+            title=title,
+            unit="",
+            better=better,
+            headline=True,
+            digits=3,
+            group=group,
+            instrument=instrument,
+            description=description,
+        )
+
+    name = yardstick.perceptual
+    text = "Distance to the photo of the same key."
+    yield (
+        f"perceptual_{name}",
+        Definition(
+            metric(f"Perceptual ({name})", "lower", "perceptual", name, text),
+            column(name, "distance", PHOTOS_THEMSELVES),
+        ),
+    )
+    if "dists" in yardstick.further:
+        yield (
+            "dists",
+            Definition(
+                metric("DISTS", "lower", "perceptual", "dists", text),
+                column("dists", "distance", PHOTOS_THEMSELVES),
+            ),
+        )
+    for embedder in sorted(name for name in yardstick.further if name.startswith("identity")):
+        text = "Cosine between the face's identity vector and the photo's."
+        yield (
+            embedder,
+            Definition(
+                metric(
+                    f"Identity ({embedder.partition('_')[2]})", "higher", "identity", embedder, text
+                ),
+                identity,
+            ),
+        )
+    if "clip" in yardstick.further:
+        text = "Cosine of picture and caption in CLIP's space."
+        yield (
+            "clip",
+            Definition(
+                metric("Caption (CLIP)", "higher", "text", "clip", text),
+                column("clip", "similarity", "no picture of the split has a caption"),
+            ),
+        )
+
+
+def _recalls(recogniser: str, labels: Labels) -> Iterator[tuple[str, Definition]]:
+    for index, emotion in enumerate(EMOTIONS):
+        metric = Metric(
+            title=f"Recall, {emotion}",
+            unit="share",
+            better="higher",
+            headline=False,
+            digits=1,
+            group="emotion",
+            instrument=recogniser,
+            description=f"Share of pictures asked to look {emotion} that are seen so.",
+            chance=CHANCE[1],
+        )
+
+        def make(
+            readings: Readings, _: bool, index: int = index, emotion: str = emotion
+        ) -> Measurable:
+            hits = recognition.within(ranks_of(readings, recogniser, labels), 1)
+            hits = recognition.of_emotion(hits, labels.emotion, index)
+            absent = f"no picture of the split asks for {emotion}"
+            return PerPicture(agreement.mean, (hits,), absent, True)
+
+        yield f"recall_{emotion}", Definition(metric, make)
+
+
+def cosine(first: Array, second: Array) -> Array:
+    """Cosine [N] of rows [N, D]; nan where either row has one."""
+    if first.ndim != 2 or second.ndim != 2:
+        return np.full(len(first), np.nan)
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    usable = np.isfinite(lengths) & (lengths > 0)
+    products = np.einsum("nd,nd->n", first, second)
+    return np.where(usable, products / np.where(usable, lengths, 1.0), np.nan)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation import recognition
-from sfe_core.evaluation.metrics import Labels
+from sfe_core.evaluation.metrics import Labels, cosine
+from sfe_core.evaluation.original_table import original_table
 from sfe_core.evaluation.pictures import PictureSet
 from sfe_core.evaluation.plots import draw_plots
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.report import render_report
-from sfe_core.evaluation.summary import EvaluationSummary
+from sfe_core.evaluation.scoring import REAL
+from sfe_core.evaluation.summary import EvaluationSummary, usual_set
 from sfe_core.files import atomic_path, write_json, write_text
 from sfe_core.reporting import Reporter
-
-# The column prefixes of StableFaceEmotion's evaluation, so that its plots can be drawn from ours;
-# its fine-tuned pictures are drawn with guidance here.
-PREFIXES = {"real": "orig", "base": "base", "guided": "fine", "text": "text"}
 
 
 def write_outputs(
@@ -33,14 +32,21 @@ def write_outputs(
 ) -> None:
     """Write summary.json, per_image.csv, plots/*.png and report.html, the report last."""
     table = per_image_table(rows, labels, readings)
-    with atomic_path(summary.folder / "per_image.csv") as partial:
-        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    _write_table(summary.folder / "per_image.csv", table)
+    original = original_table(rows, labels, readings)
+    if original is not None:
+        _write_table(summary.folder / "emotion_results.csv", original)
     write_json(summary.folder / "summary.json", summary.as_json())
     with reporter.task("Writing the report", 2) as task:
-        plots = draw_plots(summary, labels, readings, summary.folder / "plots")
+        plots = draw_plots(summary, table, summary.folder / "plots")
         task.advance()
         write_text(summary.report, render_report(summary, table, sets, plots))
         task.advance()
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def per_image_table(
@@ -48,11 +54,11 @@ def per_image_table(
 ) -> pd.DataFrame:
     """One row per key: what was asked for, and what was read off each of its pictures.
 
-    `<set>_top1..3` are the emotions the judge sees first, second and third, `<set>_rank` is the
-    place of the asked emotion (1 to 8), `<set>_asked` the probability the judge gives it; the sets
-    are orig (the photo), base, text and fine (fine-tuned, guided). `same_top1` and `same_top3` say
-    whether the judge sees in `fine` what it sees in the photo: the first, or the first three in
-    any order.
+    The sets go by their prefix (`summary.usual_set`): orig is the photo, base, text, and fine is
+    fine-tuned, guided. `<set>_top1..3` are the emotions the judge sees first, second and third,
+    `<set>_rank` is the place of the asked emotion (1 to 8), `<set>_asked` the probability the judge
+    gives it. `same_top1` and `same_top3` say whether the judge sees in `fine` what it sees in the
+    photo: the first, or the first three in any order.
     """
     table = pd.DataFrame(
         {
@@ -63,21 +69,23 @@ def per_image_table(
             "arousal": labels.arousal,
         }
     )
-    for variant, prefix in PREFIXES.items():
-        if variant in readings:
-            for name, values in _columns(readings[variant], labels).items():
-                table[f"{prefix}_{name}"] = values
-    if {"real", "guided"} <= readings.keys():
-        first, second = _order(readings["real"]), _order(readings["guided"])
-        seen = readings["guided"].valid
-        table["same_top1"] = _where(seen, first[:, 0] == second[:, 0])
-        same_three = (np.sort(first[:, :3]) == np.sort(second[:, :3])).all(axis=1)
-        table["same_top3"] = _where(seen, same_three)
-    return table
+    columns = {}
+    # The photos first, as in the table that this one grew from.
+    for name in sorted(readings, key=lambda name: name != REAL):
+        prefix = usual_set(name).prefix
+        for column, values in _columns(readings[name], labels, readings[REAL]).items():
+            columns[f"{prefix}_{column}"] = values
+    tuned = "guided" if "guided" in readings else "fine"
+    if tuned in readings:
+        photos = readings[REAL].logits
+        for k in (1, 3):
+            same = recognition.same_first(readings[tuned].logits, photos, k)
+            columns[f"same_top{k}"] = _where(~np.isnan(same), same == 1.0)
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
 
 
-def _columns(readings: Readings, labels: Labels) -> dict[str, object]:
-    order, valid = _order(readings), readings.valid
+def _columns(readings: Readings, labels: Labels, photos: Readings) -> dict[str, object]:
+    order, valid = recognition.order(readings.logits), readings.valid
     names = np.array(EMOTIONS, dtype=object)
     columns: dict[str, object] = {
         f"top{k + 1}": np.where(valid, names[order[:, k]], None) for k in range(3)
@@ -91,16 +99,21 @@ def _columns(readings: Readings, labels: Labels) -> dict[str, object]:
     columns["asked"] = np.where(unknown, np.nan, asked)
     columns["valence"] = readings.valence
     columns["arousal"] = readings.arousal
-    columns["perceptual"] = readings.perceptual
-    columns["face_found"] = pd.array(readings.detected, dtype="Float64").astype("Int64")
-    columns["landmark_error"] = readings.landmark_error
+    for instrument, measured in readings.columns.items():
+        if "distance" in measured:
+            columns["dists" if instrument == "dists" else "perceptual"] = measured["distance"]
+        if "similarity" in measured:
+            columns[instrument] = measured["similarity"]
+    columns.setdefault("perceptual", np.full(len(valid), np.nan))
+    found = pd.array(readings.column("detector", "detected"), dtype="Float64").astype("Int64")
+    columns["face_found"] = found
+    for name in ("landmark_error", "pose_error", "depth_order"):
+        columns[name] = readings.column("detector", name)
+    if "embedding" in readings.columns.get("detector", {}) and readings is not photos:
+        pair = [read.column("detector", "embedding") for read in (readings, photos)]
+        columns["identity"] = cosine(*pair)
     columns["fault"] = readings.faults
     return columns
-
-
-def _order(readings: Readings) -> np.ndarray:
-    """[N, 8] indices of emotions, from the judge's first to its last."""
-    return np.argsort(-np.nan_to_num(readings.logits), axis=1, kind="stable")
 
 
 def _where(known: np.ndarray, values: np.ndarray) -> object:

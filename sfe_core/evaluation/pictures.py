@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from sfe_core.corpus.layout import PHOTO_SUFFIXES
 from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import UserError
 from sfe_core.files import sha256_file
+
+Item = TypeVar("Item")
 
 # Below half a grey level of spread a picture is one colour: a safety checker's black, a failure.
 BLANK_SPREAD = 0.5 / 127.5
@@ -52,16 +58,16 @@ class DrawnPictures:
         return self.folder / f"{key}.png"
 
     def picture(self, key: str, size: int) -> Picture:
-        """The picture of `key`, shrunk or enlarged (Lanczos) where it is not `size` pixels."""
+        """The picture of `key`; its central square, shrunk or enlarged (Lanczos), if not `size`."""
         try:
             with Image.open(self.path(key)) as opened:
-                picture = opened.convert("RGB")
+                picture = ImageOps.exif_transpose(opened).convert("RGB")
         except FileNotFoundError:
             return Picture(None, "missing")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return Picture(None, "unreadable")
         if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.LANCZOS)
+            picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
         image = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1.0
         if float(image.std()) < BLANK_SPREAD:
             return Picture(None, "blank")
@@ -71,6 +77,58 @@ class DrawnPictures:
         """SHA-256 of the file's bytes, or "missing"."""
         path = self.path(key)
         return sha256_file(path) if path.is_file() else "missing"
+
+
+class GivenPictures(DrawnPictures):
+    """A folder of pictures made elsewhere, found by the keys of a split.
+
+    A picture is that of a key if its path below the folder, without extension, is the key, or the
+    key with `_` for each `/`, or (where no two keys or files share it) the key's last part.
+
+    Attributes:
+        matched: how many of the keys have a picture.
+        unused: files that are no key's.
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[str]) -> None:
+        """Raises: UserError: no such folder, or none of its pictures goes by a key."""
+        super().__init__(folder)
+        if not self.folder.is_dir():
+            raise UserError(f"--images {folder}", "is no folder", "give a folder of pictures")
+        files = sorted(
+            path for path in self.folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES
+        )
+        named: dict[str, Path] = {}
+        for path in files:
+            named.setdefault(path.relative_to(self.folder).with_suffix("").as_posix(), path)
+        last = _unique(files, lambda path: path.stem)
+        alone = _unique(keys, lambda key: key.rsplit("/", 1)[-1])
+        self._paths: dict[str, Path] = {}
+        for key in keys:
+            end = key.rsplit("/", 1)[-1]
+            by_end = last.get(end) if alone.get(end) == key else None
+            found = named.get(key) or named.get(key.replace("/", "_")) or by_end
+            if found is not None:
+                self._paths[key] = found
+        self.matched = len(self._paths)
+        self.unused = len(files) - len(set(self._paths.values()))
+        if not self._paths:
+            example = f"{keys[0]}.png" if len(keys) else "<key>.png"
+            raise UserError(
+                f"--images {folder}",
+                f"none of its {len(files)} pictures goes by a key of the split",
+                f"name them by key, such as {example}",
+            )
+
+    def path(self, key: str) -> Path:
+        """Where the picture of `key` lies, or would lie."""
+        return self._paths.get(key, self.folder / f"{key}.png")
+
+
+def _unique(items: Sequence[Item], name: Callable[[Item], str]) -> dict[str, Item]:
+    """Items by name, without those that share theirs."""
+    counts = Counter(map(name, items))
+    return {name(item): item for item in items if counts[name(item)] == 1}
 
 
 class RealPictures:

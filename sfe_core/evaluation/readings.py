@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +16,36 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Recognition:
+    """What one emotion recogniser reads off N pictures; nan rows where one was not measured.
+
+    Attributes:
+        logits: [N, 8], in the order of `EMOTIONS`.
+        valence, arousal: [N], in [-1, 1].
+        features: [N, D], the vector its head reads from.
+    """
+
+    logits: Array
+    valence: Array
+    arousal: Array
+    features: Array
+
+
+@dataclass(frozen=True)
 class Readings:
     """One row per key, in the order of `keys`; a picture that could not be measured is all nan.
 
     Attributes:
         keys: N names.
         faults: N texts, "" where the picture was measured, else why not.
-        features: [N, D] of the judge.
-        logits: [N, 8] of the judge, in the order of `EMOTIONS`.
-        valence, arousal: [N] as the judge reads them, in [-1, 1].
-        perceptual: [N] distance to the photo of the same key; nan for the photos themselves.
-        detected: [N], 1.0 where the detector found a face, 0.0 where not.
-        landmark_error: [N], mean distance to the landmarks asked for, % of the inter-ocular
-            distance; nan where no face was found.
+        columns: instrument → column → [N] or [N, D], as the probes name them.
+        recognisers: the emotion recognisers among the instruments, the judge first.
     """
 
     keys: NDArray[np.str_]
     faults: NDArray[np.str_]
-    features: Array
-    logits: Array
-    valence: Array
-    arousal: Array
-    perceptual: Array
-    detected: Array
-    landmark_error: Array
+    columns: Mapping[str, Mapping[str, Array]]
+    recognisers: tuple[str, ...]
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -51,39 +57,64 @@ class Readings:
         names, counts = np.unique(self.faults[~self.valid], return_counts=True)
         return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
+    def recognition(self, recogniser: str) -> Recognition:
+        """What one of `recognisers` read."""
+        return Recognition(**self.columns[recogniser])
 
-def load_readings(path: Path, keys: Sequence[str]) -> Readings | None:
-    """Readings saved before, or None where there are none, or the file is torn or of other keys."""
-    stored = _load(path, [field.name for field in fields(Readings)])
-    if stored is None or stored["keys"].tolist() != list(keys):
+    def column(self, instrument: str, name: str) -> Array:
+        """A column of an instrument; all nan where this set was not measured by it."""
+        found = self.columns.get(instrument, {}).get(name)
+        return np.full(len(self.keys), np.nan) if found is None else found
+
+    @property
+    def logits(self) -> Array:
+        """[N, 8] of the judge."""
+        return self.columns[self.recognisers[0]]["logits"]
+
+    @property
+    def valence(self) -> Array:
+        """[N] as the judge reads it."""
+        return self.columns[self.recognisers[0]]["valence"]
+
+    @property
+    def arousal(self) -> Array:
+        """[N] as the judge reads it."""
+        return self.columns[self.recognisers[0]]["arousal"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One instrument's columns, and the faults that were met on the way."""
+
+    faults: NDArray[np.str_]
+    columns: dict[str, Array]
+
+
+def load_measured(path: Path, keys: Sequence[str]) -> Measured | None:
+    """What was saved before; None where there is nothing, the file is torn or of other keys."""
+    stored = load_arrays(path)
+    if stored is None or "keys" not in stored or stored.pop("keys").tolist() != list(keys):
         return None
-    return Readings(**stored)
+    faults = stored.pop("faults", None)
+    return None if faults is None else Measured(faults, stored)
 
 
-def save_readings(path: Path, readings: Readings) -> None:
-    """Write readings as .npz, atomically."""
-    _save(path, {field.name: getattr(readings, field.name) for field in fields(Readings)})
+def save_measured(path: Path, keys: Sequence[str], measured: Measured) -> None:
+    """Write one instrument's columns as .npz, atomically."""
+    named = {"keys": np.array(keys, dtype=np.str_), "faults": measured.faults}
+    save_arrays(path, named | measured.columns)
 
 
-def load_array(path: Path) -> Array | None:
-    """One array saved by `save_array`, or None where there is none or the file is torn."""
-    stored = _load(path, ["values"])
-    return None if stored is None else stored["values"]
-
-
-def save_array(path: Path, values: Array) -> None:
-    """Write one array as .npz, atomically."""
-    _save(path, {"values": values})
-
-
-def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray] | None:
+def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Arrays saved by `save_arrays`, or None where there are none or the file is torn."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
+            return {name: stored[name] for name in stored.files}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as .npz, atomically."""
     with atomic_path(path) as partial, open(partial, "wb") as stream:
-        np.savez_compressed(stream, **arrays)
+        np.savez(stream, **arrays)

@@ -33,6 +33,26 @@ def within(ranks: Array, k: int) -> Array:
     return np.where(np.isnan(ranks), np.nan, (ranks <= k).astype(np.float64))
 
 
+def order(logits: Array) -> NDArray[np.intp]:
+    """[N, 8] indices of emotions, from what the recogniser sees first to what it sees last."""
+    return np.argsort(-np.nan_to_num(logits), axis=1, kind="stable")
+
+
+def same_first(logits: Array, others: Array, k: int) -> Array:
+    """1.0 where the first `k` emotions of two readings are the same, in any order, else 0.0.
+
+    Args:
+        logits, others: [N, 8] of the same keys.
+
+    Returns:
+        [N]; nan where either picture was not measured.
+    """
+    first, second = order(logits)[:, :k], order(others)[:, :k]
+    same = (np.sort(first) == np.sort(second)).all(axis=1).astype(np.float64)
+    unknown = np.isnan(logits).any(axis=1) | np.isnan(others).any(axis=1)
+    return np.where(unknown, np.nan, same)
+
+
 def of_emotion(hits: Array, asked: NDArray[np.intp], emotion: int) -> Array:
     """`hits` [N] where `emotion` was asked, nan elsewhere: their mean is that emotion's recall."""
     return np.where(asked == emotion, hits, np.nan)

@@ -1,4 +1,4 @@
-"""From readings to scores: every metric of every set, and each fine-tuned set against the base."""
+"""From readings to scores: every metric of every set, and each set against the baseline."""
 
 from __future__ import annotations
 
@@ -7,64 +7,113 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfe_core.evaluation import recognition
+from sfe_core.evaluation.calibration import recognition_result
+from sfe_core.evaluation.identity_levels import identity_levels
 from sfe_core.evaluation.intervals import Indices, estimate, mcnemar_exact
-from sfe_core.evaluation.measuring import Instrument
-from sfe_core.evaluation.metrics import Labels, Measurable, PerPicture
+from sfe_core.evaluation.measurables import Measurable, PerPicture
+from sfe_core.evaluation.metrics import Definition, Yardstick, definitions, measurables
+from sfe_core.evaluation.probes import Instrument
 from sfe_core.evaluation.readings import Readings
-from sfe_core.evaluation.summary import Delta, Metric, PairedTest, Score
+from sfe_core.evaluation.summary import (
+    Delta,
+    Metric,
+    PairedTest,
+    RecogniserResult,
+    Score,
+)
+
+REAL = "real"
+PREFERRED_BASELINE = "base"
 
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """All numbers: variant → metric → score; deltas and tests are against the base."""
+    """All numbers, by the names that summary.json gives them; deltas are against `baseline`."""
 
+    metrics: dict[str, Metric]
     scores: dict[str, dict[str, Score]]
+    baseline: str
     deltas: dict[str, dict[str, Delta]]
     tests: dict[str, PairedTest]
+    baselines: dict[str, dict[str, float]]
     confusion: dict[str, list[list[int]]]
+    recognitions: dict[str, RecogniserResult]
 
 
 def score_all(
-    sets: Mapping[str, Mapping[str, Measurable]],
     readings: Mapping[str, Readings],
-    labels: Labels,
-    metrics: Mapping[str, tuple[Metric, str]],
+    yardstick: Yardstick,
     instruments: Mapping[str, Instrument],
     resamples: Indices,
+    people: np.ndarray | None = None,
 ) -> Scoreboard:
-    """Score every variant of `sets` (variant → metric → what to measure).
+    """Score every set of `readings` (set → what was read off it).
 
-    All variants share the resamples, so that a difference is resampled picture by picture.
+    All sets share the resamples, so that a difference is resampled picture by picture.
+
+    Args:
+        yardstick: what they are held against; its photos are those of set real.
+        resamples: [R, N], see `draw_resamples`.
+        people: [N] names of who is on the photo, None where that is not known.
     """
-    scores, deltas, tests = {}, {}, {}
-    for variant, measured in sets.items():
-        everything = np.ones(len(readings[variant].keys), dtype=bool)
-        scores[variant] = {
-            name: _score(measured[name], everything, resamples, instruments[instrument])
-            for name, (_, instrument) in metrics.items()
-        }
-    for variant in sets:
-        if variant in ("base", "real") or "base" not in sets:
-            continue
-        deltas[variant] = {
-            name: _delta(sets["base"][name], sets[variant][name], resamples) for name in metrics
-        }
-        test = _top1_test(sets["base"]["top1"], sets[variant]["top1"])
-        if test is not None:
-            tests[variant] = test
-    confusion = {
-        variant: recognition.confusion(read.logits[read.valid], labels.emotion[read.valid]).tolist()
-        for variant, read in readings.items()
+    defined = definitions(yardstick)
+    sets = {name: measurables(read, defined, name == REAL) for name, read in readings.items()}
+    baseline = _baseline(list(sets))
+    compared = [name for name in sets if baseline and name not in (baseline, REAL)]
+    tests = {name: _top1_test(sets[baseline]["top1"], sets[name]["top1"]) for name in compared}
+    recognitions = {
+        recogniser: recognition_result(
+            {name: read.recognition(recogniser) for name, read in readings.items()},
+            yardstick.labels,
+        )
+        for recogniser in yardstick.photos.recognisers
     }
-    return Scoreboard(scores, deltas, tests, confusion)
+    return Scoreboard(
+        metrics={name: definition.metric for name, definition in defined.items()},
+        scores={
+            name: _scores(defined, measured, resamples, instruments)
+            for name, measured in sets.items()
+        },
+        baseline=baseline,
+        deltas={name: _deltas(sets[baseline], sets[name], resamples) for name in compared},
+        tests={name: test for name, test in tests.items() if test is not None},
+        baselines=identity_levels(yardstick, people),
+        confusion=recognitions[yardstick.photos.recognisers[0]].confusion,
+        recognitions=recognitions,
+    )
 
 
-def _score(
-    measurable: Measurable, keep: np.ndarray, resamples: Indices, instrument: Instrument
-) -> Score:
-    found, _ = measurable.estimate(keep, resamples)
-    return Score(**vars(found), **vars(instrument))
+def _baseline(names: list[str]) -> str:
+    """The set that the others are held against: base, else the first that is not the photos."""
+    drawn = [name for name in names if name != REAL]
+    if PREFERRED_BASELINE in drawn:
+        return PREFERRED_BASELINE
+    return drawn[0] if len(drawn) > 1 else ""
+
+
+def _scores(
+    defined: Mapping[str, Definition],
+    measured: Mapping[str, Measurable],
+    resamples: Indices,
+    instruments: Mapping[str, Instrument],
+) -> dict[str, Score]:
+    scores = {}
+    for name, definition in defined.items():
+        measurable, tool = measured[name], instruments[definition.metric.instrument]
+        found, _ = measurable.estimate(np.ones(len(measurable.usable), dtype=bool), resamples)
+        scores[name] = Score(
+            **vars(found),
+            backend=tool.backend,
+            weights_sha256=tool.weights_sha256,
+            resize=tool.resize,
+        )
+    return scores
+
+
+def _deltas(
+    base: Mapping[str, Measurable], other: Mapping[str, Measurable], resamples: Indices
+) -> dict[str, Delta]:
+    return {name: _delta(base[name], other[name], resamples) for name in base}
 
 
 def _delta(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
@@ -76,7 +125,8 @@ def _delta(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
         reason = first.reason or second.reason
         return Delta(value=None, low=None, high=None, n=second.n, reason=reason)
     found = estimate(second.value - first.value, second_values - first_values, second.n)
-    return Delta(**vars(found))
+    p_value, test = base.paired(other)
+    return Delta(**vars(found), p_value=p_value, test=test)
 
 
 def _top1_test(base: Measurable, other: Measurable) -> PairedTest | None:

@@ -1,0 +1,58 @@
+"""What limits the numbers of an evaluation, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sfe_core.evaluation.metrics import Yardstick
+from sfe_core.evaluation.pictures import GivenPictures, PictureSet
+from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.summary import VARIANTS, Reference
+
+SMALL_SET = 100
+# A covariance of Inception's 2048 features has full rank only beyond as many pictures.
+FULL_RANK = 2048
+
+
+def notes_on(
+    yardstick: Yardstick,
+    readings: Mapping[str, Readings],
+    reference: Reference,
+    sets: Mapping[str, PictureSet],
+) -> list[str]:
+    """Everything a reader must know before quoting a number; empty where all is well."""
+    labels = yardstick.labels
+    notes, count = [], len(labels.emotion)
+    unlabelled = int((labels.emotion < 0).sum())
+    if unlabelled:
+        notes.append(f"{unlabelled} of {count} photos have no emotion label: left out of Top-k")
+    if "text" in readings and "guided" not in readings:
+        notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
+    notes += _of_sample_size(yardstick, count, reference)
+    for name, read in readings.items():
+        faults = ", ".join(f"{number} {fault}" for fault, number in read.faulty().items())
+        if faults:
+            notes.append(f"{VARIANTS.get(name, name)}: {faults}, left out of every number")
+    for name, pictures in sets.items():
+        if isinstance(pictures, GivenPictures) and pictures.unused:
+            notes.append(f"{name}: {pictures.unused} files go by no key of the split")
+    if any(isinstance(pictures, GivenPictures) for pictures in sets.values()):
+        notes.append("of pictures made elsewhere it is not known what their model's loss has seen")
+    return notes
+
+
+def _of_sample_size(yardstick: Yardstick, count: int, reference: Reference) -> list[str]:
+    inception = yardstick.statistics == "inception"
+    name, unbiased = ("FID", "KID") if inception else ("Fréchet distance", "the kernel distance")
+    if reference.reason:
+        return [f"no distance to real photos: {reference.reason}"]
+    fewest = min(count, reference.n)
+    if not inception and fewest >= SMALL_SET:
+        return []
+    if inception and fewest >= FULL_RANK:
+        return []
+    which = f"{count} pictures" if count == fewest else f"{reference.n} reference photos"
+    return [
+        f"{which} are few: a {name} grows as pictures get fewer, so compare it only at this very "
+        f"number; {unbiased} has no such bias"
+    ]

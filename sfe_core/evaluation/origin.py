@@ -1,0 +1,71 @@
+"""Where the measured pictures come from: models, settings, and what their loss has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+import yaml
+
+import sfe_core
+from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.reader import Corpus
+from sfe_core.evaluation.summary import Provenance
+from sfe_core.sampling.pictures import Series
+
+RUN_CONFIG = "train_config.yaml"  # of a package: the run's configuration
+_SECTIONS = {"model", "guidance", "sampling", "evaluate"}
+
+
+def provenance(
+    workspace: Workspace,
+    corpus: Corpus,
+    package: Path | None,
+    series: Mapping[str, Series],
+    images: Mapping[str, Path],
+) -> Provenance:
+    """What was measured; of pictures made elsewhere only the names of their folders are known."""
+    config = workspace.config
+    try:
+        released = version("sfe")
+    except PackageNotFoundError:
+        released = sfe_core.__version__
+    return Provenance(
+        sfe=released,
+        torch=torch.__version__,
+        base="" if package is None else Path(config.model.base).name,
+        package=", ".join(images) if package is None else package.name,
+        weights_sha256={name: drawn.settings.weights_sha256 for name, drawn in series.items()},
+        corpus_sha256=corpus.sha256,
+        loss_networks=list(loss_networks(config, package)),
+        settings=config.model_dump(mode="json", include=_SECTIONS),
+    )
+
+
+def loss_networks(config: Config, package: Path | None) -> tuple[str, ...]:
+    """The networks that a package's fine-tuning optimised against; () where that is not known.
+
+    The package's own record of its run counts; only where it has none, the workspace's settings do.
+    """
+    if package is None:
+        return ()
+    loss = _recorded_loss(package) or config.loss.model_dump(mode="json")
+    emotion = ("valence", "arousal", "expression", "features")
+    used = []
+    if any(loss.get(name) for name in emotion):
+        used.append(Path(str(loss.get("emotion_network", ""))).name)
+    if loss.get("perceptual"):
+        used.append(str(loss.get("perceptual_network", "")))
+    return tuple(name for name in used if name)
+
+
+def _recorded_loss(package: Path) -> dict[str, object]:
+    try:
+        recorded = yaml.safe_load((package / RUN_CONFIG).read_text(encoding="utf-8"))
+        loss = recorded["loss"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return {}
+    return loss if isinstance(loss, dict) else {}

@@ -1,0 +1,94 @@
+"""Who is it: a vector per face, near for photos of one person and far for others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfe_core.assets import locate
+from sfe_core.errors import UserError
+from sfe_core.faces.detection import Face
+from sfe_core.files import sha256_file
+
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]
+
+EMBEDDERS: tuple[str, ...] = ("dlib",)
+
+
+class IdentityEmbedder(Protocol):
+    """Anything that turns faces into vectors of identity.
+
+    Attributes:
+        name: as in `EMBEDDERS`.
+        weights_sha256: of its file.
+        width: D, of a vector.
+        crop: how a face is cut out before, in words.
+    """
+
+    name: str
+    weights_sha256: str
+    width: int
+    crop: str
+
+    def embed(self, images: Sequence[Pixels], faces: Sequence[Face]) -> Floats:
+        """[N, D] for N pictures [H, W, 3] uint8 RGB and one face in each; not normalised."""
+        ...
+
+
+class DlibEmbedder:
+    """dlib's ResNet-29 (King 2017), 128 numbers; trained with a metric loss on three million faces.
+
+    Its author calls two photos one person where the Euclidean distance is below 0.6, which finds
+    99.38 % of LFW's pairs right (http://dlib.net/face_recognition.py.html).
+    """
+
+    name = "dlib"
+    width = 128
+    crop = "aligned by its 68 landmarks to 150 px"
+
+    def __init__(self) -> None:
+        """Raises: UserError: dlib or its weights are not installed."""
+        path = locate("dlib-face-recognition")
+        try:
+            import dlib
+        except ImportError as error:
+            raise UserError(
+                "evaluate.identity: dlib", "dlib is not installed", "pip install 'sfe[offline]'"
+            ) from error
+        self._dlib = dlib
+        self._network = dlib.face_recognition_model_v1(str(path))
+        self.weights_sha256 = sha256_file(path)
+
+    def embed(self, images: Sequence[Pixels], faces: Sequence[Face]) -> Floats:
+        """See `IdentityEmbedder.embed`."""
+        if not images:
+            return np.zeros((0, self.width))
+        return np.array(
+            [
+                # One by one: the library gives the interpreter away during a face, and batches
+                # bring nothing on processors.
+                self._network.compute_face_descriptor(image, self._marked(face))
+                for image, face in zip(images, faces, strict=True)
+            ],
+            dtype=np.float64,
+        )
+
+    def _marked(self, face: Face) -> Any:
+        box = self._dlib.rectangle(*(round(float(edge)) for edge in face.box))
+        points = [self._dlib.point(round(float(x)), round(float(y))) for x, y in face.landmarks]
+        return self._dlib.full_object_detection(box, points)
+
+
+def load_embedder(name: str) -> IdentityEmbedder:
+    """The embedder of that name.
+
+    Raises:
+        UserError: unknown, or its library or weights are not installed.
+    """
+    if name == "dlib":
+        return DlibEmbedder()
+    raise UserError("evaluate.identity", f"{name!r} is unknown", f"known: {', '.join(EMBEDDERS)}")
