@@ -28,9 +28,11 @@ from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, CompositeLoss
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.reporting import Reporter
 from sfe_core.training.checkpoints import clear_remains, list_checkpoints
+from sfe_core.training.compute import compile_blocks, to_channels_last
 from sfe_core.training.data import BatchSource, open_source
 from sfe_core.training.devices import open_accelerator
 from sfe_core.training.lora import add_lora
+from sfe_core.training.nonfinite import SkipCount
 from sfe_core.training.optimiser import MovingAverage, build_optimiser, freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
@@ -65,7 +67,7 @@ class Session:
     hashes: dict[str, str]
     log: RunLog | None  # main process only
     step: int = 0
-    skipped: int = 0
+    skips: SkipCount = field(default_factory=lambda: SkipCount(1))
     window: Window = field(default_factory=Window)
 
 
@@ -157,7 +159,12 @@ def build(
         dataset, base, config.train.loader_workers, reporter if main else Reporter()
     )
     model = build_model(config, base).to(device)
-    ema = MovingAverage(model, config.train.ema_decay) if config.train.ema_decay else None
+    if config.train.channels_last:
+        to_channels_last(model, base.vae)
+    train = config.train
+    ema = MovingAverage(model, train.ema_decay, train.ema_device) if train.ema_decay else None
+    if train.compile:
+        compile_blocks(model.unet)
     wrapped, optimiser = accelerator.prepare(model, build_optimiser(model, config.train))
     weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
     hashes = {"base": hash_base(base.folder), "corpus": corpus.sha256} if main else {}
@@ -182,6 +189,7 @@ def build(
         sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
         hashes=hashes,
         log=RunLog(run, plan.start_step) if main else None,
+        skips=SkipCount(config.train.max_skipped_updates),
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -37,10 +41,15 @@ def freeze(unet: nn.Module, names: tuple[str, ...]) -> None:
         raise UserError("train.frozen", f"{list(names)} leaves nothing to train", "name fewer")
 
 
-def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.AdamW:
+def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with two groups.
 
     Each group carries its `peak_lr`, from which `set_learning_rate` derives the rate of an update.
+    `adamw-8bit` keeps both moments in 8 bits, quantised by blocks (Dettmers et al. 2022,
+    https://arxiv.org/abs/2110.02861); tensors of less than 4096 numbers stay in 32 bits.
+
+    Raises:
+        UserError: `train.optimiser` needs a package that is not installed.
     """
     rates = {"unet": train.learning_rate, "guidance": train.guidance_learning_rate}
     groups = []
@@ -49,7 +58,31 @@ def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.AdamW:
         parameters = [p for p in module.parameters() if p.requires_grad]
         if parameters:
             groups.append({"params": parameters, "lr": rate, "peak_lr": rate, "name": name})
+    if train.optimiser == "adamw-8bit":
+        return _bitsandbytes().optim.AdamW8bit(groups, weight_decay=train.weight_decay)
     return torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=True)
+
+
+def require_optimiser(train: TrainConfig) -> None:
+    """Raise a UserError if the optimiser's package is not installed; loads nothing."""
+    if train.optimiser == "adamw-8bit" and find_spec("bitsandbytes") is None:
+        raise UserError(
+            "train.optimiser: adamw-8bit",
+            "needs bitsandbytes, which is not installed",
+            "pip install 'sfe[8bit]', or choose adamw",
+        )
+
+
+def _bitsandbytes() -> ModuleType:
+    try:
+        import bitsandbytes  # slow to import, and looks for a GPU
+    except (ImportError, OSError, RuntimeError) as error:  # or a CUDA library that does not load
+        raise UserError(
+            "train.optimiser: adamw-8bit",
+            f"bitsandbytes cannot be used ({error})",
+            "pip install 'sfe[8bit]', or choose adamw",
+        ) from error
+    return bitsandbytes
 
 
 def set_learning_rate(
@@ -69,22 +102,66 @@ class MovingAverage:
     The decay grows from 0.1 to its full value as (1 + n) / (10 + n), n being the update, so that
     the random start of a short run is soon forgotten.
 
+    Args:
+        model: the live model.
+        decay: in [0, 1).
+        device: "model" keeps the averages beside the live weights, "cpu" in the CPU's memory.
+
     Attributes:
-        model: a copy of the model holding the averages; frozen weights are the model's own.
+        model: a copy of the model holding the averages, to save and to load; frozen weights are
+            the live model's own. Draw within `applied`: with averages on the CPU, the copy lies on
+            two devices.
     """
 
-    def __init__(self, model: GuidedUNet, decay: float) -> None:
+    def __init__(self, model: GuidedUNet, decay: float, device: str = "model") -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._pairs = [
-            (average, current)
-            for average, current in zip(self.model.parameters(), model.parameters(), strict=True)
-            if current.requires_grad
+        self._live, self._beside = model, device == "model"
+        shared = {id(p): p for p in model.parameters() if not p.requires_grad}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        averages = [
+            nn.Parameter(_copy(p.detach(), p.device if self._beside else "cpu"), False)
+            for p in trained
         ]
+        memo = shared | {id(p): a for p, a in zip(trained, averages, strict=True)}
+        self.model = copy.deepcopy(model, memo).eval()
+        self._pairs = list(zip(averages, trained, strict=True))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the model's weights after update `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages, currents = (list(side) for side in zip(*self._pairs, strict=True))
-        torch._foreach_lerp_(averages, currents, 1.0 - decay)
+        if self._beside:
+            averages, currents = (list(side) for side in zip(*self._pairs, strict=True))
+            torch._foreach_lerp_(averages, currents, 1.0 - decay)
+            return
+        for average, current in self._pairs:
+            average.lerp_(current.to(average.device), 1.0 - decay)
+
+    @contextmanager
+    @torch.no_grad()
+    def applied(self) -> Iterator[GuidedUNet]:
+        """Within the block, the live model draws with the averages; takes no memory of its GPU.
+
+        Its own weights come back afterwards, bit for bit.
+        """
+        kept = []
+        for average, current in self._pairs:
+            if self._beside:
+                average.data, current.data = current.data, average.data
+            else:
+                kept.append(_copy(current.detach(), average.device))
+                current.copy_(average)
+        training = self._live.training
+        try:
+            yield self._live.eval()
+        finally:
+            self._live.train(training)
+            for place, (average, current) in enumerate(self._pairs):
+                if kept:
+                    current.copy_(kept[place])
+                else:
+                    average.data, current.data = current.data, average.data
+
+
+def _copy(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    return tensor.to(device, copy=True)

@@ -84,3 +84,76 @@ def test_frozen_weights_are_not_averaged(model):
     before = ema.model.unet.conv_in.weight.clone()
     ema.update(5)
     assert torch.equal(ema.model.unet.conv_in.weight, before)
+
+
+def test_the_copy_shares_what_does_not_train(model):
+    freeze(model.unet, ("conv_in",))
+    ema = MovingAverage(model, decay=0.5)
+    assert ema.model.unet.conv_in.weight is model.unet.conv_in.weight
+    ours, theirs = ema.model.unet.conv_out.weight, model.unet.conv_out.weight
+    assert ours.data_ptr() != theirs.data_ptr() and not ours.requires_grad
+
+
+def test_averages_on_another_device_are_the_same(model):
+    beside, apart = MovingAverage(model, 0.9), MovingAverage(model, 0.9, device="cpu")
+    assert all(p.device.type == "cpu" for p in apart.model.parameters())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    for ema in (beside, apart):
+        ema.update(3)
+    for one, other in zip(beside.model.parameters(), apart.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("device", ["model", "cpu"])
+def test_applied_draws_with_the_averages_and_gives_the_weights_back(model, device):
+    ema = MovingAverage(model, decay=0.5, device=device)
+    with torch.no_grad():
+        model.unet.conv_in.weight.fill_(1.0)
+    ema.update(1000)
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    averages = {name: tensor.clone() for name, tensor in ema.model.state_dict().items()}
+    model.train()
+    with ema.applied() as live:
+        assert live is model and not model.training
+        assert all(torch.equal(averages[name], t) for name, t in model.state_dict().items())
+    assert model.training
+    assert all(torch.equal(own[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(averages[name], t) for name, t in ema.model.state_dict().items())
+
+
+def test_eight_bit_moments_take_a_quarter_of_the_memory_and_learn_alike(model):
+    def moments(optimiser) -> int:
+        return sum(
+            tensor.nbytes
+            for state in optimiser.state.values()
+            for tensor in state.values()
+            if torch.is_tensor(tensor) and tensor.ndim  # but for the counter
+        )
+
+    pytest.importorskip("bitsandbytes")
+    layer = torch.nn.Linear(64, 256, bias=False)
+    start, target = layer.weight.detach().clone(), torch.zeros(256, 64)
+    sizes, ends = {}, {}
+    for name in ("adamw", "adamw-8bit"):
+        layer.weight.data.copy_(start)
+        holder = GuidedUNet(layer, torch.nn.Identity())
+        optimiser = build_optimiser(holder, TrainConfig(learning_rate=1e-2, optimiser=name))
+        for _ in range(5):
+            (layer.weight - target).square().sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+        sizes[name], ends[name] = moments(optimiser), layer.weight.detach().clone()
+    assert sizes["adamw-8bit"] < 0.35 * sizes["adamw"]
+    moved = (ends["adamw"] - start).abs().mean()
+    assert (ends["adamw-8bit"] - ends["adamw"]).abs().mean() < 0.1 * moved
+
+
+def test_a_missing_package_is_told_before_anything_is_loaded(monkeypatch):
+    from sfe_core.training import optimiser
+
+    monkeypatch.setattr(optimiser, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"adamw-8bit: needs bitsandbytes.*sfe\[8bit\]"):
+        optimiser.require_optimiser(TrainConfig(optimiser="adamw-8bit"))
+    optimiser.require_optimiser(TrainConfig())
