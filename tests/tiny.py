@@ -81,6 +81,7 @@ def make_tiny_workspace(root: Path, base: Path, images: int = 24, **sections: di
             "frozen": (),
             "log_every": 1,
             "checkpoint_every": 2,
+            "sample_every": 0,
         },
         "loss": {"emotion_network": str(recogniser), "pixel_fraction": 0.5},
     }

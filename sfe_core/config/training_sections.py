@@ -24,6 +24,12 @@ class ModelConfig(Section):
     resolution: Annotated[int, Field(ge=32, le=1024, multiple_of=8)] = Field(
         64, description="training and sampling side, pixels"
     )
+    prediction: Literal["base", "epsilon", "v_prediction"] = Field(
+        "base", description="what the UNet predicts; base = as the base model does"
+    )
+    zero_terminal_snr: bool = Field(
+        False, description="last timestep all noise; needs v_prediction, and train.snr_gamma null"
+    )
 
 
 class GuidanceConfig(Section):
@@ -59,6 +65,12 @@ class TrainConfig(Section):
     snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         0.8, description="min-SNR weighting; null = none"
     )
+    noise_offset: Weight = Field(
+        0.0, description="strength of one more noise per channel; 0.05 frees brightness"
+    )
+    input_perturbation: Weight = Field(
+        0.0, description="extra noise that the UNet sees and need not predict; 0.1 in the original"
+    )
     caption_dropout: Fraction = Field(0.1, description="share of images trained without caption")
     guidance_dropout: Fraction = Field(0.3, description="share of images trained without maps")
     frozen: tuple[str, ...] = Field(("up_blocks.3",), description="UNet modules left as they are")
@@ -81,8 +93,20 @@ class TrainConfig(Section):
     seed: int = Field(42, description="draws order, noise and timesteps")
     log_every: Count = Field(10, description="updates between lines of metrics.jsonl")
     checkpoint_every: Count = Field(100, description="updates between checkpoints")
-    keep_checkpoints: Count = Field(3, description="newest checkpoints kept")
-    sample_every: Annotated[int, Field(ge=0)] = Field(0, description="sample grids; 0 = at the end")
+    keep_checkpoints: Count = Field(3, description="newest checkpoints kept; the best is, too")
+    best_metric: Literal["top1", "guidance_error", "loss"] = Field(
+        "top1", description="makes a checkpoint the best; the first two are read off its samples"
+    )
+    sample_every: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="updates between sample grids; null = each checkpoint, 0 = at the end"
+    )
+    samples_per_emotion: Count = Field(1, description="faces of each emotion in a sample grid")
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        ("tensorboard",), description="where the curves go, beside metrics.jsonl"
+    )
+    max_skipped_updates: Count = Field(
+        10, description="stop after so many NaN or infinite updates in a row"
+    )
     loader_workers: Annotated[int, Field(ge=0)] = Field(0, description="image-reading processes")
 
 
@@ -111,11 +135,22 @@ class DataConfig(Section):
 class LossConfig(Section):
     """Weights of the composite loss; a weight of 0 skips that term and its cost."""
 
-    noise: Weight = Field(0.92, description="L1 on the noise prediction")
+    noise: Weight = Field(0.92, description="noise prediction, by noise_loss")
     perceptual: Weight = Field(0.08, description="LPIPS on the decoded estimate")
     valence: Weight = Field(0.03, description="L1 on the recogniser's valence")
     arousal: Weight = Field(0.03, description="L1 on the recogniser's arousal")
-    expression: Weight = Field(0.02, description="L1 on the recogniser's logits")
+    expression: Weight = Field(0.02, description="the recogniser's emotions, by expression_loss")
+    features: Weight = Field(0.0, description="L1 on the recogniser's features, as in EMOCA")
+    noise_loss: Literal["l1", "l2", "huber"] = Field("l1", description="distance of the noise term")
+    huber_delta: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="noise_loss huber: errors above it count linearly"
+    )
+    expression_loss: Literal["l1", "kl", "cross-entropy"] = Field(
+        "l1", description="l1 (logits) or kl to the photo's reading, cross-entropy to its label"
+    )
+    emotion_target: Literal["photo", "label"] = Field(
+        "photo", description="valence and arousal aim at the photo's reading, or at its label"
+    )
     perceptual_network: Literal["st-lpips", "lpips-vgg", "lpips-alex"] = Field(
         "st-lpips", description="network of the perceptual term"
     )
@@ -123,6 +158,21 @@ class LossConfig(Section):
         "tiny-emotion-loss", description="recogniser of the emotion terms: asset name or folder"
     )
     pixel_fraction: Fraction = Field(1.0, description="share of a batch that is decoded for them")
+    pixel_min_timestep: Annotated[int, Field(ge=0, le=999)] = Field(
+        0, description="decoded only from this timestep on"
+    )
     pixel_max_timestep: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1000, description="decoded only below this timestep"
+        1000, description="decoded only below this timestep; 1000 = all, as in the original"
+    )
+    pixel_min_snr: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="decoded only where the signal-to-noise ratio is above; null = anywhere"
+    )
+    pixel_ramp: Annotated[int, Field(ge=0, le=1000)] = Field(
+        100, description="timesteps over which those limits fade in and out; 0 = sharp"
+    )
+    pixel_decoder: str = Field(
+        "vae", description="vae, or a small AutoencoderTiny: taesd, or a folder"
+    )
+    decode_chunk: Count | None = Field(
+        None, description="images decoded at once, for less memory; null = all of a batch"
     )

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from sfe_core.errors import Stopped
+
 # SIGTERM: clusters and `kill`; SIGINT: Ctrl-C; SIGUSR1: Slurm's --signal, some time before the end.
 STOPPING_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
@@ -19,8 +21,9 @@ STOPPING_SIGNALS = tuple(
 class Interruption:
     """Keeps in mind that one of `STOPPING_SIGNALS` came, for the length of a `with` block.
 
-    A second Ctrl-C interrupts at once, as everywhere. Python runs handlers in the main thread
-    alone, so that elsewhere nothing is installed and nothing noticed.
+    Before `wait_for_update` there is nothing to save, and a signal raises `Stopped` at once. A
+    second Ctrl-C interrupts at once, as everywhere. Python runs handlers in the main thread alone,
+    so that elsewhere nothing is installed and nothing noticed.
 
     Attributes:
         name: of the signal that came, e.g. "SIGTERM"; empty before.
@@ -28,6 +31,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.name = ""
+        self._patient = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -44,6 +48,16 @@ class Interruption:
     def __bool__(self) -> bool:
         return bool(self.name)
 
+    def wait_for_update(self) -> None:
+        """From now on a signal is only noted, for an update to be finished and saved first.
+
+        Raises:
+            Stopped: a signal came already.
+        """
+        self._patient = True
+        if self.name:
+            self._stop()
+
     def agreed(self, accelerator: Accelerator) -> bool:
         """Whether the signal came to any process; all must ask at the same point."""
         if accelerator.num_processes == 1:
@@ -59,3 +73,10 @@ class Interruption:
         if self.name and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.name = signal.Signals(number).name
+        if not self._patient:
+            self._stop()
+
+    def _stop(self) -> None:
+        raise Stopped(
+            self.name, "came before the first update, nothing was lost", "start it again to go on"
+        )

@@ -22,6 +22,8 @@ class TrainOptions:
         run: name of the run folder; None: the time, as YYYYmmdd-HHMMSS.
         batch_size, effective_batch, steps: instead of sfe.yaml's.
         dry_run: plan only.
+        accept_changes: go on though sfe.yaml or the corpus differ from the checkpoint's.
+        checked: the checksums of `resume`, a checkpoint, were compared already.
     """
 
     gpus: int | None = None
@@ -36,6 +38,8 @@ class TrainOptions:
     effective_batch: int | None = None
     steps: int | None = None
     dry_run: bool = False
+    accept_changes: bool = False
+    checked: bool = False
 
     def applied_to(self, workspace: Workspace) -> Workspace:
         """The workspace with these overrides in its configuration."""
@@ -75,6 +79,7 @@ class TrainPlan:
             batch.
         resume_from: checkpoint to go on from, or None.
         notes: lines worth telling: fallbacks taken, sizes adapted.
+        warnings: torn checkpoints passed over, changes accepted.
     """
 
     device: str
@@ -96,6 +101,7 @@ class TrainPlan:
     resume_from: Path | None = None
     topology: Topology = ONE_MACHINE
     notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = field(default=())
 
     @property
     def epochs(self) -> float:
@@ -115,6 +121,8 @@ class TrainSummary:
         images_per_s: of this call, over all devices, without setting up.
         losses: weighted terms of the last line of metrics.jsonl, and their "total".
         samples: the newest sample grid, or None.
+        skipped: updates left out because their loss or gradient was NaN or infinite.
+        best: the best checkpoint by `train.best_metric`, None where it was never measured.
     """
 
     run: Path
@@ -124,3 +132,5 @@ class TrainSummary:
     images_per_s: float
     losses: dict[str, float]
     samples: Path | None = None
+    skipped: int = 0
+    best: Path | None = None

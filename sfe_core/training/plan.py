@@ -21,27 +21,31 @@ from sfe_core.errors import UserError
 from sfe_core.launching import STRATEGY_FILES, Topology
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
 from sfe_core.losses.perceptual import require_perceptual
-from sfe_core.training.checkpoints import (
-    find_newest,
-    list_checkpoints,
-    read_meta,
-    resolve_checkpoint,
-)
+from sfe_core.training.checkpoints import read_meta
 from sfe_core.training.optimiser import freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
+from sfe_core.training.resuming import changes_since, choose_checkpoint, require_unchanged
 
 TRAIN_SPLIT = "train"
 _FLOAT_BYTES = 4
 
 
-def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
+def plan_training(
+    workspace: Workspace, options: TrainOptions, cuda_devices: int | None = None
+) -> TrainPlan:
     """Work out a run; the same checks a real run starts with.
+
+    Args:
+        workspace, options: of the run.
+        cuda_devices: GPUs of each machine it will run on; None: of this one.
 
     Raises:
         UserError: a device, a file or a number of sfe.yaml does not allow the run.
     """
     config = options.applied_to(workspace).config
-    device, processes, notes = resolve_devices(options, torch.cuda.device_count())
+    if cuda_devices is None:
+        cuda_devices = torch.cuda.device_count()
+    device, processes, notes = resolve_devices(options, cuda_devices)
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
     check_strategy(topology.strategy, precision)
@@ -57,7 +61,15 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
     corpus = Corpus.open(workspace)
     images = len(corpus.split(TRAIN_SPLIT))
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
-    resume_from = _resume_from(workspace, options, notes)
+    resume_from, warnings = choose_checkpoint(
+        workspace.runs, options.resume, options.run, options.checked
+    )
+    if resume_from is not None:
+        harmless, accepted = _changes(resume_from, config, corpus, options.accept_changes)
+        notes += harmless
+        warnings += accepted
+    elif options.resume is not None:
+        notes.append("--resume auto: no checkpoint yet, starting a new run")
     trained = sum(p.numel() for m in (unet, bank) for p in m.parameters() if p.requires_grad)
     total = sum(p.numel() for m in (unet, bank) for p in m.parameters())
     copies = 2 if config.train.ema_decay else 1
@@ -82,6 +94,7 @@ def plan_training(workspace: Workspace, options: TrainOptions) -> TrainPlan:
         resume_from=resume_from,
         topology=topology,
         notes=tuple(notes),
+        warnings=tuple(warnings),
     )
 
 
@@ -275,16 +288,16 @@ def _check_loss_networks(config: Config) -> None:
         locate(config.loss.emotion_network)
 
 
-def _resume_from(workspace: Workspace, options: TrainOptions, notes: list[str]) -> Path | None:
-    if options.resume is None:
-        return None
-    if options.resume != "auto":
-        return resolve_checkpoint(options.resume, workspace.runs)
-    if options.run is not None:
-        # A job of a cluster is started again with the same words, first time or not.
-        newest = (list_checkpoints(workspace.runs / options.run) or [None])[-1]
-    else:
-        newest = find_newest(workspace.runs)
-    if newest is None:
-        notes.append("--resume auto: no checkpoint yet, starting a new run")
-    return newest
+def _changes(
+    checkpoint: Path, config: Config, corpus: Corpus, accept: bool
+) -> tuple[list[str], list[str]]:
+    """Notes and warnings about what has changed since a checkpoint."""
+    changes = changes_since(checkpoint, config, corpus.sha256)
+    if not accept:
+        require_unchanged(checkpoint, changes)
+    told = (
+        [f"resuming {checkpoint.parent.name} with {change}" for change in kind]
+        for kind in (changes.harmless, changes.learning)
+    )
+    notes, warnings = told
+    return notes, warnings

@@ -8,112 +8,187 @@ an interruption changes what is learnt. Runs under accelerate or torchrun, and w
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from typing import Any
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.dataset import FaceDataset
-from sfe_core.errors import UserError
+from sfe_core.errors import Stopped, UserError
+from sfe_core.files import sha256_file
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build, write_config
-from sfe_core.training.checkpoints import list_checkpoints
-from sfe_core.training.options import TrainOptions, TrainSummary
+from sfe_core.training.checkpoints import HIGHER_IS_BETTER, best_checkpoint, list_checkpoints
+from sfe_core.training.checksums import CHECKSUMS
+from sfe_core.training.interruption import Interruption
+from sfe_core.training.optimiser import set_learning_rate
+from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.plan import plan_training
-from sfe_core.training.runlog import Window, read_metrics
+from sfe_core.training.runlog import Pace, Window, peak_memory_bytes, read_metrics
 from sfe_core.training.samples import draw_grid, save_grid
-from sfe_core.training.state import (
-    changed_fields,
-    leave_weights_out,
-    load_checkpoint,
-    save_checkpoint,
-)
+from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
 
 SAMPLES = "samples"
 _SAMPLE_FACES = 6
 
 
-def train(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> TrainSummary:
+def train(
+    workspace: Workspace,
+    options: TrainOptions,
+    reporter: Reporter,
+    plan: TrainPlan | None = None,
+) -> TrainSummary:
     """Train in this process (one of several, under a launcher), to the last step.
 
     Writes runs/<run>/: config.yaml, metrics.jsonl, tensorboard/, checkpoint-<step>/, samples/.
 
+    Args:
+        workspace: with photos turned into a corpus.
+        options: of this call.
+        reporter: is told of progress.
+        plan: what `plan_training` made of these two, if it was asked already.
+
     Raises:
         UserError: the plan does not hold (see `plan_training`).
-        RunError: the loss left the numbers, or a file could not be written.
+        Stopped: a signal came; the run is saved up to the update it came in.
+        RunError: the loss left the numbers for good, or a file could not be written.
     """
-    plan = plan_training(workspace, options)
-    for note in plan.notes:
-        reporter.say(note)
-    session = build(options.applied_to(workspace), plan, options, reporter)
-    leave_weights_out(session)
-    if plan.resume_from is not None:
-        resume(session, plan.resume_from)
-    images_per_s = loop(session)
-    return finish(session, images_per_s)
+    with Interruption() as interruption:
+        plan = plan or plan_training(workspace, options)
+        for note in plan.notes:
+            reporter.say(note)
+        for warning in plan.warnings:
+            reporter.warn(warning)
+        session = build(options.applied_to(workspace), plan, options, reporter)
+        leave_weights_out(session)
+        if plan.resume_from is not None:
+            resume(session, plan.resume_from)
+        try:
+            images_per_s = loop(session, interruption)
+        finally:
+            if session.log is not None:
+                session.log.close()
+        return finish(session, images_per_s)
 
 
 def resume(session: Session, checkpoint: Path) -> None:
-    """Go on from a checkpoint, and tell what changed in sfe.yaml since."""
-    for change in changed_fields(session):
-        session.reporter.warn(f"resuming {session.run.name} with {change}")
+    """Go on from a checkpoint, and say from which state."""
     load_checkpoint(session, checkpoint)
+    run, step, steps = session.run.name, session.step, session.plan.steps
     if session.accelerator.is_main_process:
         write_config(session.run, session.config)
-    if session.step >= session.plan.steps:
+    if step >= steps:
         session.reporter.say(
-            f"{session.run.name} has done its {session.plan.steps} updates: nothing left to do; "
-            "raise train.steps, or start a new run without --resume"
+            f"{run} has done its {steps} updates: nothing left to do; raise train.steps (with "
+            "--accept-changes), or start a new run without --resume"
+        )
+    else:
+        rates = set_learning_rate(session.optimiser, step, session.config.train)
+        told = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
+        averages = "averages too" if session.ema is not None else "no averages"
+        state = sha256_file(checkpoint / CHECKSUMS)[:12]
+        session.reporter.say(
+            f"{run} goes on from update {step} of {steps}: {averages}, learning rate {told}, "
+            f"state {state}"
         )
 
 
-def loop(session: Session) -> float:
-    """Every update from the session's step to the last; returns images per second."""
-    train, plan = session.config.train, session.plan
-    started, first = time.perf_counter(), session.step
-    logged_at, logged_step = started, first
+def loop(session: Session, interruption: Interruption) -> float:
+    """Every update from the session's step to the last; returns images per second.
+
+    Raises:
+        Stopped: a signal came to this or another process.
+    """
+    steps = session.plan.steps
+    pace = Pace(session.plan.effective_batch)
+    interruption.wait_for_update()
     batches = session.source.batches(wanted_batches(session))
-    with session.reporter.task("Training", plan.steps) as task:
-        task.advance(first)
-        while session.step < plan.steps:
-            numbers = update(session, batches)
-            session.window.add(numbers)
+    with session.reporter.task("Training", steps) as task:
+        task.advance(session.step)
+        while session.step < steps:
+            with pace:
+                numbers = update(session, batches)
             session.step += 1
-            last = session.step == plan.steps
-            if last or session.step % train.log_every == 0:
-                now = time.perf_counter()
-                rate = (session.step - logged_step) * plan.effective_batch / (now - logged_at)
-                write_line(session, rate)
-                logged_at, logged_step = now, session.step
-            if last or session.step % train.checkpoint_every == 0:
-                save_checkpoint(session)
-            if last or (train.sample_every and session.step % train.sample_every == 0):
-                sample(session)
-            task.advance(1, f"loss {numbers['total']:.4f}")
-    done = (session.step - first) * plan.effective_batch
-    return done / (time.perf_counter() - started)
+            count(session, numbers)
+            if interruption.agreed(session.accelerator) and session.step < steps:
+                stop(session, interruption.name)
+            write_out(session, pace, interruption)
+            task.advance(1, f"loss {numbers['total']:.4f}" if numbers else "skipped")
+    return pace.overall
 
 
-def write_line(session: Session, images_per_s: float) -> None:
+def count(session: Session, numbers: dict[str, float]) -> None:
+    """Take an update's numbers into the running means, or count it as skipped."""
+    if numbers:
+        session.skips.learnt()
+        session.window.add(numbers)
+    else:
+        scaler = session.accelerator.scaler
+        rescaled = scaler is not None and session.accelerator.optimizer_step_was_skipped
+        rescaled = rescaled and scaler.get_scale() >= 1.0
+        session.reporter.warn(session.skips.skipped(session.run, session.step, rescaled))
+
+
+def write_out(session: Session, pace: Pace, interruption: Interruption) -> None:
+    """Draw samples, write a line of numbers and save, whatever of it is due at this step."""
+    train, step = session.config.train, session.step
+    last = step == session.plan.steps
+    saves = last or step % train.checkpoint_every == 0
+    if train.sample_every is None:
+        samples = saves
+    else:
+        samples = last or bool(train.sample_every and step % train.sample_every == 0)
+    loss = session.window.means().get("total")
+    measured = sample(session, interruption) if samples else {}
+    if last or samples or step % train.log_every == 0:
+        write_line(session, pace, measured)
+    if saves:
+        metrics = measured if loss is None else measured | {"loss": loss}
+        save_checkpoint(session, {k: v for k, v in metrics.items() if k in HIGHER_IS_BETTER})
+
+
+def stop(session: Session, signal: str) -> None:
+    """Save, and end.
+
+    Raises:
+        Stopped: always.
+    """
+    checkpoint = save_checkpoint(session)
+    raise Stopped(
+        f"run {session.run.name}",
+        f"stopped by {signal} after update {session.step} of {session.plan.steps}, all of it in "
+        f"{checkpoint.name}",
+        "go on with `sfe train --resume auto`",
+    )
+
+
+def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None:
     """Close the window of running means as a line of metrics.jsonl."""
     means = session.window.means()
     session.window = Window()
-    line = {
+    line: dict[str, Any] = {
         "step": session.step,
         "images_seen": session.step * session.plan.effective_batch,
-        "images_per_s": round(images_per_s, 3),
-        "total": means.pop("total"),
-        "gradient_norm": means.pop("gradient_norm"),
+        "images_per_s": round(pace.lately, 3),
+        "memory_bytes": peak_memory_bytes(session.accelerator.device),
+        "skipped": session.skips.total,
     }
+    pace.next_line()
     for name, value in means.items():
-        group, inner = name.split("/")
-        line.setdefault(group, {})[inner] = value
+        group, _, inner = name.partition("/")
+        if inner:
+            line.setdefault(group, {})[inner] = value
+        else:
+            line[name] = value
+    if measured:
+        line["samples"] = measured
     if session.log is not None:
         session.log.write(line)
 
 
-def sample(session: Session) -> None:
+def sample(session: Session, interruption: Interruption) -> dict[str, float]:
     """Draw a grid of validation faces with the averaged weights; the main process alone does."""
+    del interruption
     if session.log is not None:
         config = session.config
         try:
@@ -133,14 +208,13 @@ def sample(session: Session) -> None:
             save_grid(grid, _grid_path(session))
             session.log.picture("samples", grid, session.step)
     session.accelerator.wait_for_everyone()
+    return {}
 
 
 def finish(session: Session, images_per_s: float) -> TrainSummary:
-    """Close what is open and say what was done."""
-    if session.log is not None:
-        session.log.close()
-    lines = read_metrics(session.run)
-    losses = dict(lines[-1].get("weighted", {}), total=lines[-1]["total"]) if lines else {}
+    """Free what is held and say what was done."""
+    lines = [line for line in read_metrics(session.run) if "total" in line]
+    losses = dict(lines[-1]["weighted"], total=lines[-1]["total"]) if lines else {}
     session.accelerator.free_memory()
     grid = _grid_path(session)
     return TrainSummary(
@@ -151,6 +225,8 @@ def finish(session: Session, images_per_s: float) -> TrainSummary:
         images_per_s=images_per_s,
         losses=losses,
         samples=grid if grid.exists() else None,
+        skipped=session.skips.total,
+        best=best_checkpoint(session.run, session.config.train.best_metric),
     )
 
 

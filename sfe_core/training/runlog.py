@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sfe_core.files import write_text
 
@@ -67,6 +72,54 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return parsed
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory held so far: allocated on a GPU, or resident of this process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+class Pace:
+    """Images per second of the updates alone, without samples and checkpoints.
+
+    Args:
+        images: per update.
+    """
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+        self._whole = [0, 0.0]  # updates, seconds
+        self._line = [0, 0.0]
+
+    def __enter__(self) -> Pace:
+        self._begin = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        seconds = time.perf_counter() - self._begin
+        for count in (self._whole, self._line):
+            count[0] += 1
+            count[1] += seconds
+
+    @property
+    def overall(self) -> float:
+        """Since the start."""
+        return self._rate(self._whole)
+
+    @property
+    def lately(self) -> float:
+        """Since `next_line`."""
+        return self._rate(self._line)
+
+    def next_line(self) -> None:
+        """Begin to count for the next line of metrics.jsonl."""
+        self._line = [0, 0.0]
+
+    def _rate(self, count: list) -> float:
+        return count[0] * self._images / count[1] if count[1] else 0.0
 
 
 class Window:

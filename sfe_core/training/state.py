@@ -9,26 +9,38 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-import yaml
-
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
-from sfe_core.training.build import CONFIG, Session
+from sfe_core.training.build import Session, write_config
 from sfe_core.training.checkpoints import META, CheckpointMeta, prune, read_meta
+from sfe_core.training.checksums import write_checksums
 from sfe_core.training.networks import GUIDANCE, load_networks, save_networks
+from sfe_core.training.room import make_room, needed_bytes
 from sfe_core.training.runlog import Window
 
 STATE = "state"
 
 
-def save_checkpoint(session: Session) -> Path:
+def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -> Path:
     """Write `checkpoint-<step>/` atomically, then delete those beyond `train.keep_checkpoints`.
 
     Every process must call it: each has a random state of its own to save.
+
+    Args:
+        session: at the step to save.
+        metrics: what was measured at this step; by `train.best_metric` the best one is kept.
+
+    Raises:
+        RunError: the disk is full; what was saved before is still there.
     """
     target = session.run / f"checkpoint-{session.step}"
-    accelerator = session.accelerator
+    accelerator, metric = session.accelerator, session.config.train.best_metric
+    if accelerator.is_main_process:
+        averaged = session.ema is not None
+        needed = needed_bytes(session.run, session.plan.parameters, averaged)
+        make_room(session.run, needed, metric)
+    accelerator.wait_for_everyone()
     # All processes write below one temporary name; the main one makes it final.
     shared = session.run / f"{TEMPORARY_MARK}{target.name}"
     accelerator.save_state(str(shared / STATE))
@@ -36,12 +48,14 @@ def save_checkpoint(session: Session) -> Path:
         save_networks(shared, session.model, "")
         if session.ema is not None:
             save_networks(shared, session.ema.model, "_ema")
-        write_json(shared / META, _meta(session).to_json())
+        write_config(shared, session.config)
+        write_json(shared / META, _meta(session, metrics or {}).to_json())
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        write_checksums(shared)
         with atomic_path(target) as partial:
             shared.rename(partial)
-        prune(session.run, session.config.train.keep_checkpoints)
+        prune(session.run, session.config.train.keep_checkpoints, metric)
     accelerator.wait_for_everyone()
     return target
 
@@ -72,31 +86,12 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
         raise RunError(
             checkpoint, f"cannot be resumed ({error})", "choose an older checkpoint of the run"
         ) from error
-    if session.hashes and meta.corpus_sha256 != session.hashes["corpus"]:
-        session.reporter.warn(f"the corpus has changed since {checkpoint.name} was saved")
     session.step = meta.step
+    session.skips.total = meta.skipped
     session.window = Window(meta.window)
 
 
-def changed_fields(session: Session) -> list[str]:
-    """Where sfe.yaml now differs from the run's config.yaml, as `section.field: now, was before`.
-
-    Only the sections that bear on learning are compared. The present values hold.
-    """
-    path = session.run / CONFIG
-    if not path.is_file():
-        return []
-    before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    now = session.config.model_dump(mode="json")
-    return [
-        f"{section}.{name}: {value}, was {before[section][name]}"
-        for section in ("model", "guidance", "train", "data", "loss")
-        for name, value in now[section].items()
-        if name in before.get(section, {}) and before[section][name] != value
-    ]
-
-
-def _meta(session: Session) -> CheckpointMeta:
+def _meta(session: Session, metrics: dict[str, float]) -> CheckpointMeta:
     return CheckpointMeta(
         step=session.step,
         images_seen=session.step * session.plan.effective_batch,
@@ -106,6 +101,8 @@ def _meta(session: Session) -> CheckpointMeta:
         corpus_sha256=session.hashes["corpus"],
         has_ema=session.ema is not None,
         window=session.window.state(),
+        skipped=session.skips.total,
+        metrics=metrics,
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import torch
 
-from sfe_core.errors import RunError
 from sfe_core.losses.composite import TERMS
 from sfe_core.training.build import Session
 from sfe_core.training.data import Batch
+from sfe_core.training.devices import accumulate
 from sfe_core.training.draws import plan_update, share_of
 from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.step import UpdateCounts, batch_loss
@@ -20,9 +19,11 @@ from sfe_core.training.step import UpdateCounts, batch_loss
 def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
     """One optimiser update; returns its numbers, the same in every process.
 
+    An update whose loss or gradient is NaN or infinite changes no weight, average or moment.
+
     Returns:
         "raw/<term>", "weighted/<term>", "total" (sum of the weighted), "gradient_norm" (before
-        clipping), "lr/<group>".
+        clipping), "lr/<group>"; nothing of a skipped update.
     """
     accelerator, config = session.accelerator, session.config
     rates = set_learning_rate(session.optimiser, session.step, config.train)
@@ -32,39 +33,43 @@ def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
         slots, accelerator.process_index, session.plan.processes, session.plan.batch_size
     )
     sums: dict[str, torch.Tensor] = {}
+    numbers: dict[str, float] = {}
     for number, share in enumerate(mine):
         batch = next(batches).to(accelerator.device)
         last = number == len(mine) - 1
-        with nullcontext() if last else accelerator.no_sync(session.wrapped):
+        with accumulate(accelerator, session.wrapped, last):
             with accelerator.autocast():
-                terms = batch_loss(
-                    session.wrapped,
-                    session.base,
-                    session.composite,
-                    batch,
-                    share,
-                    counts,
-                    session.empty_text,
-                    config.train.snr_gamma,
-                )
+                terms = batch_loss(session.wrapped, session.objective, batch, share, counts)
+            for kind, values in (("raw", terms.raw), ("weighted", terms.weighted)):
+                for name, value in values.items():
+                    sums[f"{kind}/{name}"] = sums.get(f"{kind}/{name}", 0.0) + value
+            if last:
+                # Before the last backward, in which DeepSpeed already changes the weights.
+                numbers = _shared_numbers(session, sums, counts)
+                if not math.isfinite(numbers["total"]):
+                    session.optimiser.zero_grad(set_to_none=True)
+                    return {}
             # DDP averages over processes, while the shares of an update must add up.
             accelerator.backward(terms.total * session.plan.processes)
-        for kind, values in (("raw", terms.raw), ("weighted", terms.weighted)):
-            for name, value in values.items():
-                sums[f"{kind}/{name}"] = sums.get(f"{kind}/{name}", 0.0) + value
     norm = accelerator.clip_grad_norm_(session.wrapped.parameters(), config.train.max_gradient_norm)
-    session.optimiser.step()
-    session.optimiser.zero_grad(set_to_none=True)
-    if session.ema is not None:
-        session.ema.update(session.step)
-    numbers = _shared_numbers(session, sums, counts)
-    if not math.isfinite(numbers["total"]):
-        raise RunError(
-            f"update {session.step + 1}",
-            f"the loss is {numbers['total']}",
-            "lower train.learning_rate or loss.pixel_max_timestep, then --resume auto",
-        )
+    if not take_step(session, float(norm)):
+        return {}
     return numbers | {"gradient_norm": float(norm)} | {f"lr/{k}": v for k, v in rates.items()}
+
+
+def take_step(session: Session, gradient_norm: float) -> bool:
+    """Change weights and averages by the gradient, unless that is NaN or infinite.
+
+    With float16 the optimiser must be asked even then: it finds the overflow by itself, leaves
+    the weights alone, and accelerate's scaler halves its scale.
+    """
+    finite = math.isfinite(gradient_norm)
+    if finite or session.accelerator.scaler is not None:
+        session.optimiser.step()
+    session.optimiser.zero_grad(set_to_none=True)
+    if finite and session.ema is not None:
+        session.ema.update(session.step)
+    return finite
 
 
 def _places(session: Session, step: int) -> list[int]:
@@ -82,8 +87,8 @@ def _slots(session: Session) -> list:
         session.step,
         session.config.train,
         session.config.loss,
-        session.base.scheduler.config.num_train_timesteps,
-        session.composite.needs_pixels,
+        session.objective.timesteps,
+        session.objective.window,
     )
 
 
@@ -99,7 +104,7 @@ def _shared_numbers(
     session: Session, sums: dict[str, torch.Tensor], counts: UpdateCounts
 ) -> dict[str, float]:
     """Add every process's shares up; terms that no image of the update had are left out."""
-    active = session.composite.active
+    active = session.objective.composite.active
     present = [name for name in TERMS if name in active and (name == "noise" or counts.decoded)]
     names = [f"{kind}/{name}" for kind in ("raw", "weighted") for name in present]
     device = session.accelerator.device

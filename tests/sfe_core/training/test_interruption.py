@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from sfe_core.errors import Stopped
 from sfe_core.training.interruption import STOPPING_SIGNALS, Interruption
 
 
@@ -14,6 +15,7 @@ from sfe_core.training.interruption import STOPPING_SIGNALS, Interruption
 def test_a_signal_is_noted_and_handlers_are_restored(number):
     before = signal.getsignal(number)
     with Interruption() as interruption:
+        interruption.wait_for_update()
         assert not interruption
         signal.raise_signal(number)
         assert interruption and interruption.name == signal.Signals(number).name
@@ -22,10 +24,19 @@ def test_a_signal_is_noted_and_handlers_are_restored(number):
 
 def test_a_second_ctrl_c_interrupts_at_once():
     with Interruption() as interruption:
+        interruption.wait_for_update()
         signal.raise_signal(signal.SIGTERM)
         assert interruption
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_before_the_first_update_a_signal_ends_at_once():
+    with Interruption() as interruption, pytest.raises(Stopped, match="nothing was lost"):
+        signal.raise_signal(signal.SIGUSR1)
+    # Also where a library has caught and dropped what the handler raised.
+    with pytest.raises(Stopped):
+        interruption.wait_for_update()
 
 
 def test_outside_the_main_thread_nothing_is_installed():
