@@ -23,6 +23,7 @@ HELP = with_examples(
     "sfe train --cpu-processes 2",
     "sfe train --resume auto",
     "sfe train --steps 50 --set train.learning_rate=1e-4",
+    "sfe train --gpus 8 --cluster slurm --dry-run  # the job, as it would be handed in",
     "sfe train --dry-run  # devices, batches, memory, steps",
 )
 
@@ -35,6 +36,21 @@ def train(
     cpu_processes: Annotated[
         int | None, typer.Option(min=1, help="Processes on the CPU instead.", show_default=False)
     ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="ddp|fsdp|zero2|zero2-offload",
+            help="How several devices share the model: whole copies, shards (FSDP), or sharded "
+            "optimiser state (DeepSpeed), also in main memory.",
+        ),
+    ] = "ddp",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, each called with this.")] = 1,
+    node_rank: Annotated[
+        int, typer.Option(min=0, help="Number of this machine.", show_default=False)
+    ] = 0,
+    main_address: Annotated[
+        str, typer.Option(metavar="HOST[:PORT]", help="Machine 0 of several.", show_default=False)
+    ] = "",
     effective_batch: Annotated[
         int | None, typer.Option(min=1, help="Images per update, over all devices.")
     ] = None,
@@ -50,6 +66,15 @@ def train(
     ] = None,
     name: Annotated[
         str | None, typer.Option("--run", metavar="NAME", help="Name of the run's folder.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="condor|slurm",
+            help="Hand the run in as a job, with what `cluster` in sfe.yaml asks for; "
+            "with --dry-run, print the job.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: options.DryRun = False,
     changes: options.Set = None,
@@ -67,6 +92,10 @@ def train(
     chosen = TrainOptions(
         gpus=gpus,
         cpu_processes=cpu_processes,
+        strategy=strategy,
+        nodes=nodes,
+        node_rank=node_rank,
+        main_address=main_address,
         resume=resume,
         run=name,
         batch_size=batch_size,
@@ -74,6 +103,11 @@ def train(
         steps=steps,
         dry_run=dry_run,
     )
+    if cluster is not None:
+        from sfe_cli.cluster import hand_in
+
+        hand_in(cluster, found, chosen, changes or ())
+        return
     if dry_run:
         show_plan(plan_training(found, chosen))
         return
@@ -91,6 +125,8 @@ def show_plan(plan: TrainPlan) -> None:
     render.facts(
         [
             ("devices", f"{plan.processes} x {plan.device}, {_PRECISIONS[plan.precision]}"),
+            ("strategy", plan.topology.strategy if plan.processes > 1 else None),
+            ("machines", plan.topology.nodes if plan.topology.nodes > 1 else None),
             ("updates", f"{plan.steps}, from {plan.start_step}"),
             ("images per update", f"{plan.effective_batch} = {per_update}"),
             ("images", f"{plan.split_images}, seen {plan.epochs:.1f} times each"),

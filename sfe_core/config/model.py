@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from sfe_core.config.cluster_sections import ClusterConfig
 from sfe_core.config.corpus_sections import (
     CaptionsConfig,
     CorpusConfig,
@@ -38,6 +39,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
+    cluster: ClusterConfig = ClusterConfig()
     sampling: SamplingConfig = SamplingConfig()
     triptych: TriptychConfig = TriptychConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
