@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import sfe_core
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import RunError, SfeError, error_of
 from sfe_core.reporting import Reporter, Task
+from sfe_core.stopping_signals import Forwarding
 from sfe_core.worker_events import EVENT_MARK
 
 _TAIL_LINES = 12
@@ -138,10 +139,13 @@ def config_folder() -> Path:
 class _Relay:
     """Hands the workers' events to a reporter."""
 
-    def __init__(self, reporter: Reporter, tasks: ExitStack, task: Task | None) -> None:
+    def __init__(
+        self, reporter: Reporter, tasks: ExitStack, task: Task | None, forwarding: Forwarding
+    ) -> None:
         self._reporter, self._tasks, self._task = reporter, tasks, task
+        self._forwarding = forwarding
         self.result: dict[str, Any] | None = None
-        self.error: UserError | RunError | None = None
+        self.error: SfeError | None = None
 
     def take(self, event: str, *arguments: Any) -> None:
         """Act on one event."""
@@ -155,11 +159,14 @@ class _Relay:
             self._reporter.say(*arguments)
         elif event == "warn":
             self._reporter.warn(*arguments)
+        elif event == "show":
+            self._reporter.show(*arguments)
+        elif event == "pid":
+            self._forwarding.add(*arguments)
         elif event == "done":
             self.result = arguments[0]
         elif event == "error" and self.error is None:
-            code, *words = arguments
-            self.error = (UserError if code == UserError.exit_code else RunError)(*words)
+            self.error = error_of(*arguments)
 
 
 def follow(
@@ -171,6 +178,8 @@ def follow(
 ) -> dict[str, Any] | None:
     """Run a launcher to its end, passing on what its workers tell.
 
+    Signals that ask us to end (`STOPPING_SIGNALS`) go to those workers that told their `pid`.
+
     Args:
         argv, environment: of the launcher.
         reporter: takes what the workers say, and the tasks that they open.
@@ -181,7 +190,8 @@ def follow(
         What a worker told with `done`, if any did.
 
     Raises:
-        UserError, RunError: a worker told it, or one died; then the end of what it wrote is in it.
+        SfeError: a worker told it.
+        RunError: one died; then the end of what it wrote is in it.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
@@ -191,15 +201,17 @@ def follow(
             stdout=subprocess.PIPE,
             stderr=complaints,
             text=True,
+            # A terminal's Ctrl-C is for us alone: launchers give workers no time to save.
+            start_new_session=True,
         )
         assert process.stdout is not None
         try:
-            with ExitStack() as tasks:
-                relay = _Relay(reporter, tasks, task)
+            with Forwarding() as forwarding, ExitStack() as tasks:
+                relay = _Relay(reporter, tasks, task, forwarding)
                 for line in process.stdout:
                     if line.startswith(EVENT_MARK):
                         relay.take(*json.loads(line.removeprefix(EVENT_MARK)))
-            code = process.wait()
+                code = process.wait()
         except BaseException:
             process.terminate()
             process.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -46,3 +46,7 @@ class Reporter:
     def warn(self, message: str) -> None:
         """Something is off, and the work goes on."""
         del message
+
+    def show(self, figures: Mapping[str, str]) -> None:
+        """The latest figures of the work under way, by name; they take the earlier ones' place."""
+        del figures

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,16 +57,25 @@ class TellingReporter(Reporter):
         """See `Reporter.warn`."""
         tell("warn", message)
 
+    def show(self, figures: Mapping[str, str]) -> None:
+        """See `Reporter.show`."""
+        tell("show", dict(figures))
 
-def end_with_launcher() -> None:
+
+def end_with_launcher(end: Callable[[], None] | None = None) -> None:
     """End this process as soon as its launcher is gone, even if that was killed.
 
     `launching.follow` holds the other end of the workers' standard input for as long as it lives.
+
+    Args:
+        end: called in a thread of its own when the launcher is gone; None: exit at once.
     """
 
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os._exit(1)
+        if end is None:
+            os._exit(1)
+        end()
 
     threading.Thread(target=wait, daemon=True).start()

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import signal
-import threading
 from types import FrameType
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from sfe_core.errors import Stopped
-
-# SIGTERM: clusters and `kill`; SIGINT: Ctrl-C; SIGUSR1: Slurm's --signal, some time before the end.
-STOPPING_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
-)
+from sfe_core.stopping_signals import SignalHandlers
 
 
 class Interruption:
     """Keeps in mind that one of `STOPPING_SIGNALS` came, for the length of a `with` block.
 
     Before `wait_for_update` there is nothing to save, and a signal raises `Stopped` at once. A
-    second Ctrl-C interrupts at once, as everywhere. Python runs handlers in the main thread alone,
-    so that elsewhere nothing is installed and nothing noticed.
+    second Ctrl-C interrupts at once, as everywhere. Outside the main thread nothing is noticed.
 
     Attributes:
         name: of the signal that came, e.g. "SIGTERM"; empty before.
@@ -32,18 +25,14 @@ class Interruption:
     def __init__(self) -> None:
         self.name = ""
         self._patient = False
-        self._before: dict[int, Any] = {}
+        self._handlers = SignalHandlers(self._note)
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
-            for number in STOPPING_SIGNALS:
-                self._before[number] = signal.signal(number, self._note)
+        self._handlers.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        self._before.clear()
+        self._handlers.__exit__(*error)
 
     def __bool__(self) -> bool:
         return bool(self.name)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import SfeError
 from sfe_core.reporting import Reporter
 from sfe_core.training.options import TrainOptions, TrainSummary
-from sfe_core.worker_events import TellingReporter, tell, tell_error
+from sfe_core.worker_events import TellingReporter, end_with_launcher, tell, tell_error
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     else:
         workspace = load_workspace(root)
     first = int(os.environ.get("RANK", "0")) == 0
+    # Signals come to the launcher, which passes them on.
+    tell("pid", os.getpid())
     try:
         # Imported late, so that a bad request fails at once and in words.
         from sfe_core.training.recipe import train
@@ -65,4 +69,6 @@ def summary_from_json(plain: dict[str, Any]) -> TrainSummary:
 
 
 if __name__ == "__main__":
+    # Without its launcher this process saves and ends, as on any other signal to do so.
+    end_with_launcher(partial(os.kill, os.getpid(), signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from filelock import FileLock
 
 import sfe_core
 from sfe_core import launching
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import RunError, Stopped, UserError
 from sfe_core.launching import (
     STRATEGY_FILES,
     Topology,
@@ -222,3 +223,28 @@ def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
     )
     assert process.returncode == -9 and process.stdout == b"ready\n"
     FileLock(lock).acquire(timeout=20).lock.release()
+
+
+def test_a_signal_goes_to_the_workers_that_told_their_number(tmp_path):
+    worker = (
+        "import os, signal, sys, time\n"
+        "from sfe_core.worker_events import tell, tell_error\n"
+        "from sfe_core.errors import Stopped\n"
+        "def saved(number, frame):\n"
+        "    tell_error(Stopped('run x', f'stopped by {signal.Signals(number).name}'))\n"
+        "    sys.exit(Stopped.exit_code)\n"
+        "signal.signal(signal.SIGUSR1, saved)\n"
+        "tell('pid', os.getpid())\n"
+        "tell('say', 'ready')\n"
+        "time.sleep(60)\n"
+    )
+
+    class Signalled(Reporter):
+        def say(self, message):
+            signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(Stopped, match="run x: stopped by SIGUSR1") as stopped:
+        follow([sys.executable, "-c", worker], launcher_env("cpu", 1, {}), Signalled(), "worker")
+    assert stopped.value.exit_code == 85
+    assert signal.getsignal(signal.SIGUSR1) is before

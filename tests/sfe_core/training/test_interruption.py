@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from sfe_core.errors import Stopped
-from sfe_core.training.interruption import STOPPING_SIGNALS, Interruption
+from sfe_core.stopping_signals import STOPPING_SIGNALS
+from sfe_core.training.interruption import Interruption
 
 
 @pytest.mark.parametrize("number", STOPPING_SIGNALS)
