@@ -6,13 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sfe_core.config.training_sections import DataConfig
+from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.layout import MAP_FOLDERS
 from sfe_core.corpus.reader import Corpus
+from sfe_core.corpus.views import WHOLE, Variation, View
 from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
 
 NO_EMOTION = -1
 
@@ -49,10 +54,15 @@ class FaceDataset(Dataset[FaceItem]):
         split: name of the split.
         maps: names of the guidance maps to read; none read where empty.
         resolution: side R of pictures and maps, pixels.
+        data: which faces of the split, and how they vary; None: all of them, as they are.
+
+    An item is asked for by its place, or by a `View` of it.
 
     Attributes:
+        variation: the views that a face has.
         keys: the keys, in order.
         emotions: [N] int64, the place in EMOTIONS of each, -1 where unknown.
+        valence, arousal: [N] float32 in [-1, 1], nan where unknown.
     """
 
     def __init__(
@@ -61,28 +71,59 @@ class FaceDataset(Dataset[FaceItem]):
         split: str,
         maps: Sequence[str] = tuple(MAP_FOLDERS),
         resolution: int = 512,
+        data: DataConfig | None = None,
     ) -> None:
         self.corpus, self.maps, self.resolution = corpus, tuple(maps), resolution
         rows = corpus.split(split)
+        if data is not None:
+            rows = choose_faces(rows, data).rows
+            if data.flip > 0 and "landmarks" in self.maps:
+                require_mirrorable(corpus, rows)
+        self.variation = Variation() if data is None else Variation.of(data)
         self.keys: list[str] = rows["key"].tolist()
         self._captions: list[str] = [caption or "" for caption in rows["caption"]]
-        self._valence: list[float] = rows["valence"].astype(float).tolist()
-        self._arousal: list[float] = rows["arousal"].astype(float).tolist()
+        self.valence = torch.tensor(rows["valence"].astype(float).tolist())
+        self.arousal = torch.tensor(rows["arousal"].astype(float).tolist())
         self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, index: int) -> FaceItem:
+    def __getitem__(self, view: int | View) -> FaceItem:
+        index = view if isinstance(view, int) else view.place
         key = self.keys[index]
+        frame = WHOLE if isinstance(view, int) else self.variation.frame(key, view)
         return FaceItem(
             key=key,
-            image=self.corpus.image(key, self.resolution),
-            maps=self.corpus.maps(key, self.resolution, self.maps),
+            image=self.corpus.image(key, self.resolution, frame),
+            maps=self.corpus.maps(key, self.resolution, self.maps, frame),
             caption=self._captions[index],
             emotion=int(self.emotions[index]),
-            valence=self._valence[index],
-            arousal=self._arousal[index],
+            valence=float(self.valence[index]),
+            arousal=float(self.arousal[index]),
+        )
+
+
+def require_mirrorable(corpus: Corpus, rows: pd.DataFrame) -> None:
+    """Refuse to mirror faces whose map of landmarks cannot be drawn anew.
+
+    Raises:
+        UserError: landmarks are missing in the manifest, or the first face's map was drawn in
+            another way, so that a mirrored one would look like no other.
+    """
+    remedy = "run `sfe preprocess` again, or set it to 0"
+    without = rows.loc[rows["landmarks"].isna(), "key"]
+    if len(without):
+        raise UserError(
+            "data.flip",
+            f"{len(without)} faces have no landmarks in the manifest ({without.iloc[0]})",
+            remedy,
+        )
+    key = rows["key"].iloc[0]
+    stored = corpus.picture(MAP_FOLDERS["landmarks"], key).convert("RGB")
+    if corpus.landmarks_map(key, stored.width).tobytes() != stored.tobytes():
+        raise UserError(
+            "data.flip", f"the map of landmarks of {key} is not as this version draws it", remedy
         )
 
 

@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS
 from sfe_core.corpus.manifest import OK, read_manifest
 from sfe_core.corpus.picture_store import MEND, FolderStore, PictureStore
+from sfe_core.corpus.views import WHOLE, Frame
 from sfe_core.corpus.webdataset import ShardStore, shard_address
 from sfe_core.errors import RunError, UserError
+from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.depth import DEPTH_MAXIMUM
+from sfe_core.faces.landmark_drawing import MIRROR, draw_landmarks
 from sfe_core.files import sha256_json
 
 
@@ -115,24 +120,30 @@ class Corpus:
             raise RunError(place, f"cannot be read ({error})", MEND) from error
         return picture
 
-    def image(self, key: str, size: int) -> Tensor:
+    def image(self, key: str, size: int, frame: Frame = WHOLE) -> Tensor:
         """The face crop, [3, size, size] float32 RGB in [-1, 1], antialiased when shrunk."""
-        return self._rgb(INPUTS, key, size) * 2.0 - 1.0
+        return self._rgb(self.picture(INPUTS, key), size, frame) * 2.0 - 1.0
 
     def maps(
-        self, key: str, size: int, names: Sequence[str] = tuple(MAP_FOLDERS)
+        self,
+        key: str,
+        size: int,
+        names: Sequence[str] = tuple(MAP_FOLDERS),
+        frame: Frame = WHOLE,
     ) -> dict[str, Tensor]:
         """Guidance maps by name, each [3, size, size] float32 in [0, 1].
 
-        The depth map is its stored 16-bit value over 65535, the same in all three channels.
+        The depth map is its stored 16-bit value over 65535, the same in all three channels. In a
+        mirrored frame the landmarks are those of the mirrored face: its left eye has the colour of
+        a left eye.
         """
         unknown = [name for name in names if name not in MAP_FOLDERS]
         if unknown:
             raise UserError("maps", f"{unknown[0]!r} is no map", f"known: {', '.join(MAP_FOLDERS)}")
         return {
-            name: self._depth(key, size)
+            name: self._depth(key, size, frame)
             if name == "depth"
-            else self._rgb(MAP_FOLDERS[name], key, size)
+            else self._rgb(self._map(name, key, frame.mirrored), size, frame)
             for name in names
         }
 
@@ -143,16 +154,42 @@ class Corpus:
         corner = np.array([row["crop_x"], row["crop_y"]], float) - float(row["crop_side"]) / 2
         return torch.from_numpy((points - corner) / float(row["crop_side"])).float()
 
-    def _rgb(self, folder: str, key: str, size: int) -> Tensor:
-        picture = self.picture(folder, key).convert("RGB")
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255.0
+    def landmarks_map(self, key: str, size: int, mirrored: bool = False) -> Image.Image:
+        """The map of landmarks drawn anew at `size`, as preprocess draws it; needs no picture.
 
-    def _depth(self, key: str, size: int) -> Tensor:
+        `mirrored` gives that of the mirrored photo: every mark where its mirror image was.
+        """
+        row = self.row(key)
+        transform = CropTransform(*(float(row[f"crop_{name}"]) for name in ("x", "y", "side")))
+        points = np.asarray(row["landmarks"], np.float64).reshape(68, 2)
+        points = transform.to_crop(points, size)
+        if mirrored:
+            points = points[MIRROR] * (-1, 1) + (size, 0)
+        return Image.fromarray(draw_landmarks(points, size))
+
+    def _map(self, name: str, key: str, mirrored: bool) -> Image.Image:
+        """A map as stored; of a mirrored face's landmarks, its own turned back, to be cut alike."""
+        stored = self.picture(MAP_FOLDERS[name], key)
+        if name == "landmarks" and mirrored:
+            return ImageOps.mirror(self.landmarks_map(key, stored.width, mirrored=True))
+        return stored
+
+    def _rgb(self, picture: Image.Image, size: int, frame: Frame) -> Tensor:
+        seen = _look(picture.convert("RGB"), size, frame, Image.Resampling.LANCZOS)
+        return torch.from_numpy(seen).permute(2, 0, 1).float() / 255.0
+
+    def _depth(self, key: str, size: int, frame: Frame) -> Tensor:
         stored = np.array(self.picture(MAP_FOLDERS["depth"], key), np.float32) / DEPTH_MAXIMUM
-        picture = Image.fromarray(stored)
-        if picture.size != (size, size):
-            # Bilinear with PIL's antialiasing stays inside [0, 1]; sharper kernels overshoot.
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(picture)).clamp(0, 1).expand(3, size, size).contiguous()
+        # Bilinear with PIL's antialiasing stays inside [0, 1]; sharper kernels overshoot.
+        seen = _look(Image.fromarray(stored), size, frame, Image.Resampling.BILINEAR)
+        return torch.from_numpy(seen).clamp(0, 1).expand(3, size, size).contiguous()
+
+
+def _look(picture: Image.Image, size: int, frame: Frame, kernel: Image.Resampling) -> NDArray[Any]:
+    """A frame of a picture, resampled to `size`, as an array [size, size, ...]."""
+    if picture.size != (size, size) or frame.side < 1:
+        left, top = frame.left * picture.width, frame.top * picture.height
+        box = (left, top, left + frame.side * picture.width, top + frame.side * picture.height)
+        picture = picture.resize((size, size), kernel, box=box)
+    seen = np.array(picture)
+    return np.ascontiguousarray(seen[:, ::-1]) if frame.mirrored else seen

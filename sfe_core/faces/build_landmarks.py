@@ -13,6 +13,7 @@ import numpy as np
 
 from sfe_core.faces.detection import predictor_path
 from sfe_core.faces.head import ACTION_NAMES, REGION, Floats, HeadModel
+from sfe_core.faces.landmark_drawing import MIRROR
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
 
 ORIGIN = (
@@ -24,12 +25,6 @@ SIZE = 320
 HEADS = 160
 UPPER_LIP = (49, 50, 51, 52, 53, 61, 62, 63)
 LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
-# Index of each landmark's mirror image.
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
-     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)  # fmt: skip
 
 
 def plain_portrait(head: HeadModel, vertices: Floats, camera: Camera) -> tuple[Any, Raster]:
