@@ -8,30 +8,30 @@ a corpus made anew redraws just what it changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
+import torch
+from transformers import CLIPTokenizer
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.files import check_key, derive_seed, write_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.drawing import Order, Recipe, draw_all
-from sfe_core.sampling.pipelines import (
-    load_pipeline,
-    pipeline_folder,
-    sampling_device,
-    sampling_precision,
-)
-from sfe_core.sampling.pngs import read_record, save_png
+from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
+from sfe_core.sampling.placement import place_drawing
+from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.prompts import clean_prompt
+from sfe_core.sampling.series_lock import series_lock
 from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings
+from sfe_core.sampling.share import Record, Share, draw_share
+from sfe_core.sampling.share_worker import launch_shares
 
 _TITLES = {
     "base": "drawing with the base model",
@@ -66,6 +66,7 @@ def draw_split(
     variant: Variant,
     package: Path | None = None,
     reporter: Reporter | None = None,
+    placement: Placement | None = None,
 ) -> Path:
     """Draw what is missing of a split, and say where its pictures lie.
 
@@ -74,6 +75,8 @@ def draw_split(
         variant: base (base model, caption alone), text (package, caption alone) or guided
             (package, caption and the corpus's maps).
         package: packaged pipeline folder; None = the newest. Plays no part in base.
+        placement: the processes that draw; None = one, on the GPU if there is one. Whoever draws,
+            a picture on a like device is the same.
 
     Returns:
         The folder of `<key>.png`, RGB at `model.resolution`.
@@ -82,7 +85,7 @@ def draw_split(
         UserError: no corpus, unknown split or variant, no package, missing base model.
         RunError: torn weights or maps, values that are not finite, out of memory at one picture.
     """
-    return draw_series(workspace, split, variant, package, reporter).folder
+    return draw_series(workspace, split, variant, package, reporter, placement).folder
 
 
 def draw_series(
@@ -91,6 +94,7 @@ def draw_series(
     variant: Variant,
     package: Path | None = None,
     reporter: Reporter | None = None,
+    placement: Placement | None = None,
 ) -> Series:
     """As `draw_split`, and tell how many pictures were drawn and reused."""
     reporter = reporter or Reporter()
@@ -101,33 +105,38 @@ def draw_series(
     if package is None and variant != "base":
         package = newest_package(workspace)
     source = pipeline_folder(variant, workspace.config, package)
-    device = sampling_device()
-    precision = sampling_precision(device)
+    placement = placement or place_drawing()
+    sampling = workspace.config.sampling
+    precision = sampling_precision(torch.device(placement.device), sampling.precision)
     settings = draw_settings(
         variant,
         source,
-        workspace.config.sampling,
+        sampling,
         workspace.config.model.resolution,
         str(precision).removeprefix("torch."),
         guidance_maps(package) if variant == "guided" else (),
         workspace.generated / "weights.json",
     )
     folder = workspace.generated / split / settings.folder_name
-    wanted = [(row, _record(row, settings)) for row in rows.to_dict("records")]
-    missing = [
-        (row, record)
-        for row, record in wanted
-        if read_record(folder / f"{row['key']}.png") != record
-    ]
-    if missing:
-        write_json(folder / "settings.json", asdict(settings))
-        pipeline = load_pipeline(variant, source, settings.scheduler, device, precision)
-        _warn_of_long_prompts(pipeline.tokenizer, missing, reporter)
-        _draw_missing(workspace, corpus, pipeline, settings, folder, missing, reporter)
-    return Series(folder, settings, drawn=len(missing), reused=len(wanted) - len(missing))
+    wanted = [_record(row, settings) for row in rows.to_dict("records")]
+    drawn = 0
+    if _missing(folder, wanted):
+        share = Share(source, settings, folder, sampling.batch_size)
+        with series_lock(folder, reporter):
+            missing = _missing(folder, wanted)  # another run may just have drawn some
+            drawn = len(missing)
+            if missing:
+                write_json(folder / "settings.json", asdict(settings))
+                _warn_of_long_prompts(source, missing, reporter)
+                _draw(share, missing, workspace, corpus, placement, reporter)
+    return Series(folder, settings, drawn=drawn, reused=len(wanted) - drawn)
 
 
-def _record(row: dict[str, Any], settings: DrawSettings) -> dict[str, Any]:
+def _missing(folder: Path, wanted: Sequence[Record]) -> list[Record]:
+    return [one for one in wanted if read_record(folder / f"{one['key']}.png") != one]
+
+
+def _record(row: dict[str, Any], settings: DrawSettings) -> Record:
     """All that decides the picture of one row."""
     key = check_key(row["key"], "corpus/manifest.parquet")
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
@@ -140,44 +149,28 @@ def _record(row: dict[str, Any], settings: DrawSettings) -> dict[str, Any]:
     }
 
 
-def _draw_missing(
+def _draw(
+    share: Share,
+    missing: Sequence[Record],
     workspace: Workspace,
     corpus: Corpus,
-    pipeline: Any,
-    settings: DrawSettings,
-    folder: Path,
-    missing: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+    placement: Placement,
     reporter: Reporter,
 ) -> None:
-    recipe = Recipe(
-        steps=settings.steps,
-        guidance_scale=settings.guidance_scale,
-        negative_prompt=settings.negative_prompt,
-        resolution=settings.resolution,
-        strengths=settings.strengths,
-    )
-    records = {record["key"]: record for _, record in missing}
-    batch_size = workspace.config.sampling.batch_size
-    orders = _orders(corpus, settings, records.values())
-    with reporter.task(_TITLES[settings.variant], len(records)) as task:
-        for order, pixels in draw_all(pipeline, orders, recipe, batch_size, reporter):
-            target = folder / f"{order.key}.png"
-            save_png(Image.fromarray(pixels), target, records[order.key])
-            task.advance()
+    with reporter.task(_TITLES[share.settings.variant], len(missing)) as task:
+        if min(placement.processes, len(missing)) > 1:
+            launch_shares(share, missing, workspace, placement, reporter, task)
+        else:
+            device = torch.device(placement.device)
+            draw_share(share, missing, corpus, device, reporter, task)
 
 
-def _orders(corpus: Corpus, settings: DrawSettings, records: Any) -> Iterator[Order]:
-    # Lazily, so that only one batch of maps is in memory.
-    for record in records:
-        names = tuple(settings.strengths)
-        maps = corpus.maps(record["key"], settings.resolution, names) if names else {}
-        yield Order(record["key"], record["prompt"], record["seed"], maps)
-
-
-def _warn_of_long_prompts(
-    tokenizer: Any, missing: Sequence[tuple[dict[str, Any], dict[str, Any]]], reporter: Reporter
-) -> None:
-    prompts = [record["prompt"] for _, record in missing]
+def _warn_of_long_prompts(source: Path, missing: Sequence[Record], reporter: Reporter) -> None:
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(source / "tokenizer", local_files_only=True)
+    except (OSError, ValueError, TypeError):
+        return  # loading the pipeline says in words what is wrong with it
+    prompts = [record["prompt"] for record in missing]
     window = tokenizer.model_max_length
     lengths = [len(ids) for ids in tokenizer(prompts, truncation=False, verbose=False).input_ids]
     cut = sum(length > window for length in lengths)

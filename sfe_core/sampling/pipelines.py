@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
@@ -22,8 +23,13 @@ def sampling_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def sampling_precision(device: torch.device) -> torch.dtype:
-    """Half precision on a GPU; on a CPU it would be slower and no smaller in effect."""
+def sampling_precision(device: torch.device, choice: str = "auto") -> torch.dtype:
+    """The networks' type: as `sampling.precision` says, or chosen for the device.
+
+    Half precision on a GPU; on a CPU it would be slower and no smaller in effect.
+    """
+    if choice != "auto":
+        return getattr(torch, choice)
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
@@ -45,20 +51,39 @@ def pipeline_folder(variant: Variant, config: Config, package: Path) -> Path:
 
 
 def load_pipeline(
-    variant: Variant, folder: Path, scheduler: str, device: torch.device, precision: torch.dtype
+    variant: Variant,
+    folder: Path,
+    scheduler: str,
+    device: torch.device,
+    precision: torch.dtype,
+    safety_checker: bool = False,
 ) -> StableDiffusionPipeline:
     """The pipeline of `variant` from `folder`, with the named sampler, ready to draw.
 
-    The safety checker stays out: it blacks pictures out, and evaluation must see every one.
+    Unless asked for the safety checker stays out: it blacks pictures out, and evaluation must see
+    every one.
 
     Raises:
+        UserError: a safety checker is asked for and the folder has none.
         RunError: the folder's files are torn or do not fit together.
     """
     kind = GuidedStableDiffusionPipeline if variant == "guided" else StableDiffusionPipeline
+    if safety_checker and not (folder / "safety_checker").is_dir():
+        raise UserError(
+            "sampling.safety_checker", f"{folder} has no safety_checker/", "set it to false"
+        )
     try:
         with quiet_libraries():
+            checker = None
+            if safety_checker:
+                checker = StableDiffusionSafetyChecker.from_pretrained(
+                    folder / "safety_checker", local_files_only=True
+                )
             pipeline = kind.from_pretrained(
-                folder, safety_checker=None, requires_safety_checker=False, local_files_only=True
+                folder,
+                safety_checker=checker,
+                requires_safety_checker=safety_checker,
+                local_files_only=True,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         remedy = "`sfe assets verify`" if variant == "base" else "package the checkpoint again"

@@ -11,25 +11,36 @@ from PIL.PngImagePlugin import PngInfo
 
 from sfe_core.files import atomic_path
 
-_CHUNK = "sfe"
+_RECORD, _REMARKS = "sfe", "sfe-remarks"
 _LAST_CHUNK = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
-def save_png(image: Image.Image, target: Path, record: dict[str, Any]) -> None:
-    """Write `image` with `record` (JSON-able) as a text chunk, atomically; no dates inside.
+def save_png(
+    image: Image.Image,
+    target: Path,
+    record: dict[str, Any],
+    remarks: dict[str, Any] | None = None,
+) -> None:
+    """Write `image` with `record` and `remarks` as text chunks, atomically; no dates inside.
 
-    The same picture and record give the same bytes.
+    The same picture, record and remarks give the same bytes.
+
+    Args:
+        record: JSON-able; all that decides the picture, known before it is made.
+        remarks: JSON-able; what was found out about it when it was made.
     """
     info = PngInfo()
-    info.add_text(_CHUNK, json.dumps(record, sort_keys=True))
+    info.add_text(_RECORD, json.dumps(record, sort_keys=True))
+    if remarks:
+        info.add_text(_REMARKS, json.dumps(remarks, sort_keys=True))
     with atomic_path(target) as partial:
         image.save(partial, format="PNG", pnginfo=info, compress_level=6)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The record inside a PNG of `save_png`; None where the file is missing, torn or foreign.
+    """The record inside a PNG of `save_png`; None where the file is missing, damaged or foreign.
 
-    Reads the chunks before the pixels and the last twelve bytes, not the pixels.
+    Every chunk is held against its checksum, so a picture with a record can be decoded too.
     """
     try:
         with open(path, "rb") as stream:
@@ -38,6 +49,17 @@ def read_record(path: Path) -> dict[str, Any] | None:
                 return None
             stream.seek(0)
             with Image.open(stream, formats=["PNG"]) as image:
-                return json.loads(image.info[_CHUNK])
+                record = json.loads(image.info[_RECORD])
+                image.verify()
+                return record
     except (OSError, KeyError, ValueError, SyntaxError):
         return None
+
+
+def read_remarks(path: Path) -> dict[str, Any]:
+    """The remarks inside a PNG of `save_png`; none where it has none or cannot be read."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return json.loads(image.info.get(_REMARKS, "{}"))
+    except (OSError, ValueError, SyntaxError):
+        return {}

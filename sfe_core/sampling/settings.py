@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 from sfe_core.config.picture_sections import SamplingConfig
+from sfe_core.config.sampling_presets import negative_prompt_text
 from sfe_core.errors import RunError
 from sfe_core.files import sha256_folder, sha256_json, write_json
 
 Variant = Literal["base", "text", "guided"]
 VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
 
-# The folders of a pipeline that have a part in a picture; a safety checker has none.
+# The folders of a pipeline that have a part in every picture.
 _DRAWING_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_CHECKING_PARTS = ("safety_checker", "feature_extractor")
 GUIDANCE_PART = "guidance_encoder"
 
 
@@ -26,8 +28,10 @@ class DrawSettings:
     Args:
         variant: base (base model, caption), text (fine-tuned, caption), guided (and the maps).
         weights_sha256: of the pipeline's folders that have a part in the picture.
+        negative_prompt: the text itself, not a name for it.
         precision: floating point type of the networks.
         strengths: of each guidance map; empty unless guided.
+        safety_checker: whether the pipeline's own one blacks pictures out.
     """
 
     variant: Variant
@@ -40,6 +44,7 @@ class DrawSettings:
     resolution: int
     precision: str
     strengths: dict[str, float]
+    safety_checker: bool = False
 
     @property
     def sha256(self) -> str:
@@ -69,17 +74,19 @@ def draw_settings(
     """
     guided = variant == "guided"
     parts = _DRAWING_PARTS + ((GUIDANCE_PART,) if guided else ())
+    parts += _CHECKING_PARTS if sampling.safety_checker else ()
     return DrawSettings(
         variant=variant,
         weights_sha256=weights_sha256(pipeline_folder, parts, hash_cache),
         scheduler=sampling.scheduler,
         steps=sampling.steps,
         guidance_scale=sampling.guidance_scale,
-        negative_prompt=sampling.negative_prompt,
+        negative_prompt=negative_prompt_text(sampling.negative_prompt),
         seed=sampling.seed,
         resolution=resolution,
         precision=precision,
         strengths={name: sampling.strengths.get(name, 1.0) for name in maps} if guided else {},
+        safety_checker=sampling.safety_checker,
     )
 
 

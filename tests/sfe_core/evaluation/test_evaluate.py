@@ -94,7 +94,7 @@ def test_a_second_run_draws_and_measures_nothing_and_writes_the_same(
 
     monkeypatch.setattr(Meter, "read", refuse)
     monkeypatch.setattr(Meter, "read_features", refuse)
-    monkeypatch.setattr("sfe_core.sampling.pictures.draw_all", refuse)
+    monkeypatch.setattr("sfe_core.sampling.share.draw_all", refuse)
     evaluate(evaluated_once)
     assert {p: p.read_bytes() for p in before} == before
 

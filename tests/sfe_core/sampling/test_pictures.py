@@ -14,7 +14,7 @@ from sfe_core.corpus.manifest import write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.package import package_checkpoint
-from sfe_core.sampling import pictures as module
+from sfe_core.sampling import share as module
 from sfe_core.sampling.pictures import draw_series, draw_split
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.settings import VARIANTS
@@ -92,11 +92,11 @@ def test_a_rerun_draws_what_is_missing_or_torn_and_loads_no_model_for_nothing(
 def test_interrupted_work_is_gone_on_with(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
     saved, real = [], module.save_png
 
-    def save_two(image: Image.Image, target: Path, record: dict) -> None:
+    def save_two(image: Image.Image, target: Path, record: dict, remarks: dict | None) -> None:
         if len(saved) == 2:
             raise KeyboardInterrupt
         saved.append(target)
-        real(image, target, record)
+        real(image, target, record, remarks)
 
     monkeypatch.setattr(module, "save_png", save_two)
     with pytest.raises(KeyboardInterrupt):

@@ -9,13 +9,13 @@ from sfe_core.errors import RunError
 from sfe_core.sampling import settings as module
 from sfe_core.sampling.settings import DrawSettings, draw_settings, weights_sha256
 
-PLAIN = DrawSettings("text", "ab", "ddim", 20, 4.0, "", 42, 64, "float32", {})
+PLAIN = DrawSettings("text", "ab", "ddim", 20, 4.0, "", 42, 64, "float32", {}, False)
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(DrawSettings), ids=lambda field: field.name)
 def test_every_field_decides_the_folder(field: dataclasses.Field):
     value = getattr(PLAIN, field.name)
-    other = {"depth": 0.5} if isinstance(value, dict) else value * 2 or "ugly"
+    other = {"depth": 0.5} if isinstance(value, dict) else value * 2 or True
     changed = dataclasses.replace(PLAIN, **{field.name: other})
     assert changed.sha256 != PLAIN.sha256
     assert dataclasses.replace(PLAIN).folder_name == PLAIN.folder_name

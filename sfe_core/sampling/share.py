@@ -1,0 +1,84 @@
+"""One process's share of a series: from records to PNGs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from sfe_core.corpus.reader import Corpus
+from sfe_core.reporting import Reporter, Task
+from sfe_core.sampling.blanks import is_blank
+from sfe_core.sampling.drawing import Order, Recipe, draw_all
+from sfe_core.sampling.pipelines import load_pipeline
+from sfe_core.sampling.pngs import save_png
+from sfe_core.sampling.settings import DrawSettings
+
+Record = dict[str, Any]  # all that decides one picture; written into its PNG
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the pictures of a share have in common.
+
+    Args:
+        source: the pipeline's folder.
+        settings: of the series.
+        folder: takes `<key>.png`.
+        batch_size: pictures drawn at once.
+    """
+
+    source: Path
+    settings: DrawSettings
+    folder: Path
+    batch_size: int
+
+
+def draw_share(
+    share: Share,
+    records: Sequence[Record],
+    corpus: Corpus,
+    device: torch.device,
+    reporter: Reporter,
+    task: Task,
+) -> None:
+    """Draw a picture for each record, and write it with the record as soon as its batch is done.
+
+    Raises:
+        RunError: torn weights or maps, values that are not finite, out of memory at one picture.
+    """
+    settings = share.settings
+    pipeline = load_pipeline(
+        settings.variant,
+        share.source,
+        settings.scheduler,
+        device,
+        getattr(torch, settings.precision),
+        settings.safety_checker,
+    )
+    recipe = Recipe(
+        steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        negative_prompt=settings.negative_prompt,
+        resolution=settings.resolution,
+        strengths=settings.strengths,
+    )
+    by_key = {record["key"]: record for record in records}
+    orders = _orders(corpus, settings, records)
+    for order, pixels in draw_all(pipeline, orders, recipe, share.batch_size, reporter):
+        remarks = {"blank": True} if is_blank(pixels) else None
+        target = share.folder / f"{order.key}.png"
+        save_png(Image.fromarray(pixels), target, by_key[order.key], remarks)
+        task.advance()
+
+
+def _orders(corpus: Corpus, settings: DrawSettings, records: Iterable[Record]) -> Iterator[Order]:
+    # Lazily, so that only one batch of maps is in memory.
+    for record in records:
+        names = tuple(settings.strengths)
+        maps = corpus.maps(record["key"], settings.resolution, names) if names else {}
+        yield Order(record["key"], record["prompt"], record["seed"], maps)
