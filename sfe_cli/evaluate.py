@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+
+if TYPE_CHECKING:
+    from sfe_core.config.workspace import Workspace
 
 HELP = with_examples(
     "Measure base, fine-tuned (text, guided) and real photos of a split; write report.html.\n\n"
@@ -11,26 +19,68 @@ HELP = with_examples(
     "sfe evaluate",
     "sfe evaluate --split val300",
     "sfe evaluate --json > numbers.json",
+    "sfe evaluate --images base=their-base fine=their-model",
+    "sfe evaluate --package step-2000 --name step-2000",
+    "sfe evaluate --compare val300 step-2000",
 )
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        metavar="NAME=DIR",
+        help="Measure these folders of pictures, named by key, instead of a packaged model's.",
+        show_default=False,
+    ),
+]
+MoreImages = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME=DIR]...", help="More for --images.")
+]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--compare",
+        metavar="A B",
+        help="Hold two evaluations (names below evaluation/, or folders) against each other.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Folder below evaluation/ to write to.",
+        show_default="the split's name",
+    ),
+]
 
 
 def evaluate(
+    more: MoreImages = None,
     workspace: options.Workspace = options.HERE,
     split: options.Split = None,
     package: options.Package = None,
+    images: Images = None,
+    compare: Compare = None,
+    name: Name = None,
     json: options.Json = False,
     changes: options.Set = None,
 ) -> None:
-    from sfe_cli.packages import find_package
-    from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
 
+    given = given_images(images or [], more or [])
     # Settings first: a mistyped key need not wait for torch to be imported.
     found = load_workspace(workspace, changes or ())
+    if compare is not None:
+        show_comparison(found, *compare, json)
+        return
 
+    from sfe_cli.packages import find_package
+    from sfe_cli.progress import RichReporter
     from sfe_core.evaluation.evaluate import evaluate as measure
 
-    summary = measure(found, split, find_package(found, package), RichReporter())
+    folder = None if given else find_package(found, package)
+    summary = measure(found, split, folder, RichReporter(), given, name)
     if json:
         render.as_json(summary.model_dump(mode="json") | {"folder": str(summary.folder)})
         return
@@ -43,7 +93,44 @@ def evaluate(
 evaluate.__doc__ = HELP
 
 
+def given_images(images: list[str], more: list[str]) -> dict[str, Path]:
+    """NAME=DIR of --images, and of the words after it, as name → folder.
+
+    Raises:
+        UserError: a word is no NAME=DIR, a name comes twice, or there is no --images before it.
+    """
+    from sfe_core.errors import UserError
+
+    if more and not images:
+        raise UserError(more[0], "is no option", "give folders as --images NAME=DIR")
+    found: dict[str, Path] = {}
+    for word in [*images, *more]:
+        name, equals, folder = word.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--images {word}", "is no NAME=DIR", "such as base=some/folder")
+        if name in found:
+            raise UserError(f"--images {word}", f"{name} comes twice", "give each name once")
+        found[name] = Path(folder).expanduser()
+    return found
+
+
+def show_comparison(workspace: Workspace, first: str, second: str, json: bool) -> None:
+    """Both evaluations' numbers and the change between them."""
+    from sfe_core.evaluation.compare import compare
+
+    found = compare(workspace, first, second)
+    if json:
+        render.as_json(found.model_dump(mode="json"))
+        return
+    rows = found.table()
+    headers = list(rows[0])
+    render.grid(headers, [[row[header] for header in headers] for row in rows], headers[2:])
+    for setting, one, other in found.drawn_unlike:
+        line = f"note: drawn with {setting} {one} in {found.first}, {other} in {found.second}"
+        render.console().print(line, markup=False, highlight=False, style="dim")
+
+
 def show_scores(table: list[dict[str, str]]) -> None:
-    """The short table: metric, then one column per variant."""
+    """The short table: metric, then one column per set."""
     headers = list(table[0])
     render.grid(headers, [[row[name] for name in headers] for row in table], headers[1:])

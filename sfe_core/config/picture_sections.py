@@ -65,6 +65,9 @@ class EvaluateConfig(Section):
         "st-lpips", description="perceptual distance to the photo"
     )
     dists: bool = Field(False, description="DISTS to the photo as well")
+    dists_px: Annotated[int, Field(ge=32, le=1024)] = Field(
+        256, description="side at which DISTS compares; its authors' own is 256"
+    )
     identity: Literal["none", "dlib"] = Field(
         "none", description="whose vectors tell whether a face is still the photo's"
     )

@@ -29,7 +29,7 @@ from sfe_core.evaluation.summary import (
     Reference,
     usual_set,
 )
-from sfe_core.files import derive_seed, sha256_json
+from sfe_core.files import check_key, derive_seed, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_series
@@ -54,6 +54,7 @@ def evaluate(
     package: Path | None = None,
     reporter: Reporter | None = None,
     images: Mapping[str, Path] | None = None,
+    name: str | None = None,
 ) -> EvaluationSummary:
     """Measure base, fine-tuned (text, guided) and real photos of a split, and write the report.
 
@@ -68,6 +69,7 @@ def evaluate(
         reporter: told of progress.
         images: name → folder of pictures made elsewhere, found by key; they are measured instead of
             the packaged model's, and everything lands in evaluation/<split>-<names>/.
+        name: of the folder below evaluation/ instead, so that another evaluation stays.
 
     Raises:
         UserError: no such split, no packaged model, a folder without a picture of the split, or an
@@ -115,7 +117,7 @@ def evaluate(
         excluded={name: read.faulty() for name, read in readings.items()},
         notes=notes_on(yardstick, readings, reference, sets.pictures),
         provenance=provenance(workspace, corpus, sets.package, sets.series, images or {}),
-        folder=sets.folder,
+        folder=workspace.evaluation / check_key(name, "--name") if name else sets.folder,
     )
     write_outputs(summary, rows, labels, readings, sets.pictures, reporter)
     return summary

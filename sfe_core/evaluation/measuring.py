@@ -62,8 +62,9 @@ class Meter:
             yield RecogniserProbe(name, side, self.device, "recogniser" if place else "judge")
         if self.statistics == "inception":
             yield InceptionProbe(settings.fid_resize, side, self.device)
-        for name in (settings.perceptual_network, *(["dists"] if settings.dists else [])):
-            yield PerceptualProbe(name, side, self.device)
+        yield PerceptualProbe(settings.perceptual_network, side, self.device)
+        if settings.dists:
+            yield PerceptualProbe("dists", side, self.device, settings.dists_px)
         if settings.clip:
             yield TextProbe(settings.clip, side, self.device)
         embedder = None if settings.identity == "none" else load_embedder(settings.identity)

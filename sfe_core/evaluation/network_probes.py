@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.clip_similarity import ClipSimilarity, load_clip
@@ -66,21 +67,39 @@ class PerceptualProbe:
     of_photos = False
     needs: tuple[str, ...] = ()
 
-    def __init__(self, name: str, measured_at: str, device: torch.device) -> None:
-        """`name`: one of `PERCEPTUAL_NETWORKS`, or dists.
+    def __init__(
+        self, name: str, measured_at: str, device: torch.device, side: int | None = None
+    ) -> None:
+        """Load it.
+
+        Args:
+            name: one of `PERCEPTUAL_NETWORKS`, or dists.
+            side: both pictures are brought to it, pixels; None = as they are measured.
 
         Raises:
             UserError: unknown, or its weights are missing.
         """
-        self.name = name
+        self.name, self.side = name, side
         network = load_dists() if name == "dists" else load_perceptual(name)
         self.network = network.to(device).eval()
-        weights = weights_sha256(self.network)
-        self.instruments = {name: Instrument(name, weights, measured_at, "perceptual")}
+        resize = f"{measured_at}; both brought to {side} px, bicubic, antialiased"
+        self.instruments = {
+            name: Instrument(
+                name, weights_sha256(self.network), resize if side else measured_at, "perceptual"
+            )
+        }
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
-        return {"distance": as_array(self.network(batch.images, batch.photos).flatten())}
+        pair = self._sized(batch.images), self._sized(batch.photos)
+        return {"distance": as_array(self.network(*pair).flatten())}
+
+    def _sized(self, images: Tensor) -> Tensor:
+        if self.side in (None, images.shape[-1]):
+            return images
+        size = (self.side, self.side)
+        large = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
+        return large.clamp(-1.0, 1.0)
 
 
 class InceptionProbe:

@@ -113,10 +113,10 @@ def _scores(
 def _deltas(
     base: Mapping[str, Measurable], other: Mapping[str, Measurable], resamples: Indices
 ) -> dict[str, Delta]:
-    return {name: _delta(base[name], other[name], resamples) for name in base}
+    return {name: delta_of(base[name], other[name], resamples) for name in base}
 
 
-def _delta(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
+def delta_of(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
     """`other` minus `base` over the pictures that count in both."""
     common = base.usable & other.usable
     first, first_values = base.estimate(common, resamples)

@@ -8,20 +8,26 @@ import numpy as np
 import pytest
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.distances import FrechetReference, KernelReference
 from sfe_core.evaluation.intervals import draw_resamples
-from sfe_core.evaluation.measuring import Instrument
-from sfe_core.evaluation.metrics import Labels, References, catalogue, measurables
+from sfe_core.evaluation.metrics import Labels, Yardstick, definitions
+from sfe_core.evaluation.probes import Instrument
 from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.references import References, reference_statistics
 from sfe_core.evaluation.scoring import Scoreboard, score_all
 
-JUDGE, NETWORK = "judge", "network"
-INSTRUMENTS = {
-    name: Instrument(name, "0" * 64, "rule") for name in ("judge", "perceptual", "detector")
+JUDGE, OTHER, NETWORK, IDENTITY = "judge", "other", "network", "identity_dlib"
+KINDS = {
+    JUDGE: "judge",
+    OTHER: "recogniser",
+    NETWORK: "perceptual",
+    "detector": "detector",
+    "dists": "perceptual",
+    "clip": "text",
+    IDENTITY: "identity",
 }
+INSTRUMENTS = {name: Instrument(name, "0" * 64, "rule", kind) for name, kind in KINDS.items()}
 RANDOM = np.random.default_rng(3)
-REFERENCE = RANDOM.normal(size=(90, 5))
-REFERENCES = References(FrechetReference(REFERENCE), KernelReference(REFERENCE))
+REFERENCES = reference_statistics(RANDOM.normal(size=(90, 5)))
 
 
 def labels(count: int) -> Labels:
@@ -34,44 +40,95 @@ def readings(count: int, right: int) -> Readings:
     emotion = np.arange(count) % 8
     seen = np.where(np.arange(count) < right, emotion, (emotion + 1) % 8)
     asked = labels(count)
+    recognised = {
+        "logits": 4.0 * np.eye(8)[seen],
+        "valence": asked.valence,
+        "arousal": asked.arousal + 0.2,
+        "features": np.random.default_rng(count).normal(size=(count, 5)),
+    }
     return Readings(
         keys=np.array([f"k{n}" for n in range(count)]),
         faults=np.full(count, "", dtype="<U16"),
-        features=np.random.default_rng(count).normal(size=(count, 5)),
-        logits=4.0 * np.eye(8)[seen],
-        valence=asked.valence,
-        arousal=asked.arousal + 0.2,
-        perceptual=np.full(count, 0.25),
-        detected=np.ones(count),
-        landmark_error=np.full(count, 3.0),
+        columns={
+            JUDGE: recognised,
+            OTHER: recognised | {"logits": np.roll(recognised["logits"], 1, axis=1)},
+            NETWORK: {"distance": np.full(count, 0.25)},
+            "dists": {"distance": np.full(count, 0.5)},
+            "clip": {"similarity": np.full(count, 0.3)},
+            "detector": {
+                "detected": np.ones(count),
+                "landmark_error": np.full(count, 3.0),
+                "pose_error": np.full(count, 4.0),
+                "depth_order": np.full(count, 0.9),
+                "embedding": np.eye(5)[np.arange(count) % 5] + 0.1,
+            },
+        },
+        recognisers=(JUDGE, OTHER),
     )
 
 
 def score(
-    given: dict[str, Readings], asked: Labels, references: References = REFERENCES
+    given: dict[str, Readings], asked: Labels, references: References = REFERENCES, people=None
 ) -> Scoreboard:
-    count = len(asked.emotion)
-    sets = {v: measurables(r, asked, references, JUDGE, NETWORK) for v, r in given.items()}
-    resamples = draw_resamples(count, 300, seed=1)
-    return score_all(sets, given, asked, catalogue(JUDGE, NETWORK), INSTRUMENTS, resamples)
+    photos = given.get("real", next(iter(given.values())))
+    yardstick = Yardstick(
+        asked, references, photos, JUDGE, NETWORK, frozenset(["dists", "clip", IDENTITY])
+    )
+    resamples = draw_resamples(len(asked.emotion), 300, seed=1)
+    return score_all(given, yardstick, INSTRUMENTS, resamples, people)
 
 
 def without(read: Readings, rows: list[int]) -> Readings:
     """The same readings, with some pictures that could not be measured."""
-    changed = {"faults": read.faults.copy()}
-    changed["faults"][rows] = "blank"
-    names = ("features", "logits", "valence", "arousal", "perceptual", "detected")
-    for name in (*names, "landmark_error"):
-        changed[name] = getattr(read, name).copy()
-        changed[name][rows] = np.nan
-    return replace(read, **changed)
+    faults, columns = read.faults.copy(), {}
+    faults[rows] = "blank"
+    for instrument, measured in read.columns.items():
+        columns[instrument] = {name: values.copy() for name, values in measured.items()}
+        for values in columns[instrument].values():
+            values[rows] = np.nan
+    return replace(read, faults=faults, columns=columns)
 
 
-def test_every_metric_of_the_catalogue_is_scored_for_every_set():
+def with_columns(read: Readings, instrument: str, **changed: np.ndarray) -> Readings:
+    """The same readings but for some columns of an instrument."""
+    columns = {**read.columns, instrument: {**read.columns[instrument], **changed}}
+    return replace(read, columns=columns)
+
+
+def test_every_metric_is_scored_for_every_set():
     board = score({"base": readings(24, 6), "real": readings(24, 20)}, labels(24))
-    assert set(board.scores["base"]) == set(catalogue(JUDGE, NETWORK))
+    assert set(board.scores["base"]) == set(board.scores["real"]) == set(board.metrics)
     assert all(s.value is not None and s.low <= s.value <= s.high for s in _all(board, "base"))
-    assert {s.backend for s in _all(board, "base")} == {"judge", "perceptual", "detector"}
+    assert {s.backend for s in _all(board, "base")} == set(KINDS)
+    for name, metric in board.metrics.items():
+        assert metric.instrument in KINDS and metric.description and metric.title, name
+
+
+def test_the_photos_are_not_held_against_themselves():
+    found = score({"base": readings(24, 6), "real": readings(24, 20)}, labels(24)).scores["real"]
+    for name in ("same_top1", "same_top3", IDENTITY):
+        assert found[name].value is None and "photos themselves" in found[name].reason
+
+
+def test_a_second_recogniser_has_scores_of_its_own():
+    board = score({"base": readings(24, 24)}, labels(24))
+    found = board.scores["base"]
+    assert found["top1"].value == 1.0 and found["top1_other"].value == 0.0
+    assert found["top1_other"].backend == OTHER
+    assert found["recall_happy"].value == 1.0 and found["recall_happy_other"].value == 0.0
+    assert board.recognitions[OTHER].confusion["base"] != board.confusion["base"]
+    assert board.metrics["top1_other"].title == "Emotion Top-1 (other)"
+
+
+def test_levels_of_identity_stand_beside_its_score():
+    people = np.array(["a", "b", "c", "d", "e"] * 5)
+    board = score({"base": readings(25, 6), "real": readings(25, 20)}, labels(25), people=people)
+    levels = board.baselines[IDENTITY]
+    assert levels["same person"] == pytest.approx(1.0)
+    alike = (np.eye(5) + 0.1) / np.linalg.norm(np.eye(5)[0] + 0.1)
+    assert levels["different people"] == pytest.approx(float(alike[0] @ alike[1]))
+    assert board.scores["base"][IDENTITY].value == pytest.approx(1.0)
+    assert score({"base": readings(25, 6)}, labels(25)).baselines == {}
 
 
 def _all(board: Scoreboard, variant: str):
@@ -98,8 +155,13 @@ def test_differences_are_paired():
     test = board.tests["guided"]
     assert (test.gained, test.lost) == (12, 0)
     assert test.p_value == pytest.approx(2 * 0.5**12)
+    delta = board.deltas["guided"]["top1"]
+    assert (delta.test, delta.p_value) == ("McNemar exact", pytest.approx(2 * 0.5**12))
     same = board.deltas["guided"]["frechet_judge"]
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    assert (same.p_value, same.test) == (None, "")
+    same = board.deltas["guided"]["landmark_error"]
+    assert (same.value, same.p_value, same.test) == (0.0, 1.0, "Wilcoxon signed rank")
 
 
 def test_real_photos_are_not_compared_with_the_base():
@@ -107,11 +169,19 @@ def test_real_photos_are_not_compared_with_the_base():
     assert board.deltas == {} and board.tests == {}
 
 
+def test_the_first_given_set_is_the_baseline_where_none_is_called_base():
+    given = {"theirs": readings(24, 6), "ours": readings(24, 18), "real": readings(24, 20)}
+    board = score(given, labels(24))
+    assert board.baseline == "theirs" and set(board.deltas) == {"ours"}
+    alone = score({"theirs": readings(24, 6), "real": readings(24, 20)}, labels(24))
+    assert alone.baseline == "" and alone.deltas == {}
+
+
 def test_faulty_pictures_leave_every_number_and_every_pair():
     broken = without(readings(24, 6), [0, 1, 10])
     board = score({"base": broken, "text": readings(24, 18)}, labels(24))
     assert board.scores["base"]["top1"].value == pytest.approx(4 / 21)
-    assert {s.n for n, s in board.scores["base"].items() if "recall" not in n} == {21}
+    assert {s.n for n, s in board.scores["base"].items() if "recall_" not in n} == {21}
     assert board.deltas["text"]["top1"].n == 21
     assert board.deltas["text"]["top1"].value == pytest.approx(11 / 21)
     assert board.deltas["text"]["kernel_judge"].n == 21
@@ -139,26 +209,42 @@ def test_one_picture_has_values_without_intervals_and_no_distance():
 
 
 def test_without_a_reference_the_distances_say_why():
-    nothing = References(None, None, "no train split")
+    nothing = References.missing("no train split")
     found = score({"base": readings(9, 3)}, labels(9), nothing).scores["base"]
     assert found["kernel_judge"].value is None
-    assert found["frechet_judge"].reason == "no train split"
+    for name in ("frechet_judge", "precision_judge", "recall_judge"):
+        assert found[name].reason == "no train split"
 
 
 def test_no_face_found_anywhere_is_a_rate_of_zero_and_no_error():
-    faceless = replace(readings(9, 3), detected=np.zeros(9), landmark_error=np.full(9, np.nan))
+    none = np.full(9, np.nan)
+    faceless = with_columns(
+        readings(9, 3), "detector", detected=np.zeros(9), landmark_error=none, pose_error=none
+    )
     found = score({"base": faceless}, labels(9)).scores["base"]
     assert found["face_found"].value == 0.0
     assert found["landmark_error"].value is None and "no face" in found["landmark_error"].reason
 
 
 def test_the_interval_of_a_frechet_distance_ends_at_zero_and_a_kernels_need_not():
-    near = replace(readings(24, 6), features=REFERENCE[:24])
+    near = with_columns(readings(24, 6), JUDGE, features=REFERENCES.kernel.features[:24])
     found = score({"real": near}, labels(24)).scores["real"]
     assert found["frechet_judge"].low >= 0.0
     assert found["kernel_judge"].low < 0.0
 
 
 def test_emotions_stand_in_their_fixed_order():
-    names = [n for n in catalogue(JUDGE, NETWORK) if n.startswith("recall_")]
+    metrics = score({"base": readings(9, 3)}, labels(9)).metrics
+    names = [
+        n for n in metrics if n.startswith("recall_") and n.removeprefix("recall_") in EMOTIONS
+    ]
     assert names == [f"recall_{name}" for name in EMOTIONS]
+
+
+def test_on_inceptions_features_the_distances_go_by_their_known_names():
+    yardstick = Yardstick(labels(9), REFERENCES, readings(9, 3), "inception", NETWORK)
+    metrics = {name: found.metric for name, found in definitions(yardstick).items()}
+    names = [name for name, metric in metrics.items() if metric.group == "distribution"]
+    assert names == ["fid", "kid", "precision", "recall"]
+    assert all(metrics[name].instrument == "inception" for name in names)
+    assert "dists" not in metrics and IDENTITY not in metrics

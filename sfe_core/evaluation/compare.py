@@ -1,0 +1,268 @@
+"""Two evaluations side by side, where they were measured alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.errors import RunError, UserError
+from sfe_core.evaluation import agreement
+from sfe_core.evaluation.display import display
+from sfe_core.evaluation.intervals import Indices, draw_resamples
+from sfe_core.evaluation.measurables import PerPicture
+from sfe_core.evaluation.scoring import delta_of
+from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric, Score
+from sfe_core.files import derive_seed
+
+RESAMPLES = 1000
+# Settings that shape the pictures, not how they are measured: two models may differ in them.
+_DRAWING = ("model", "guidance", "sampling")
+_AFFECT = {
+    "ccc": agreement.concordance,
+    "rmse": agreement.root_mean_square,
+    "pcc": agreement.pearson,
+    "sagr": agreement.sign_agreement,
+}
+
+
+class ComparedScore(BaseModel):
+    """One metric of one set in both evaluations; `change` is the second minus the first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    set: str
+    metric: str
+    title: str
+    first: Score
+    second: Score
+    change: Delta
+
+
+class Comparison(BaseModel):
+    """Two evaluations that may be compared.
+
+    Attributes:
+        first, second: the evaluations' folders by name.
+        scores: every metric of every set that both have.
+        drawn_unlike: settings of the pictures that differ, as (name, first, second).
+        metrics: by name, of both.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    first: str
+    second: str
+    scores: list[ComparedScore]
+    drawn_unlike: list[tuple[str, str, str]]
+    metrics: dict[str, Metric]
+
+    def table(self, headline: bool = True) -> list[dict[str, str]]:
+        """Display strings: `set`, `metric`, both values, `change` and `p`."""
+        rows = []
+        for score in self.scores:
+            metric = self.metrics[score.metric]
+            if headline and not metric.headline:
+                continue
+            p_value = score.change.p_value
+            rows.append(
+                {
+                    "set": score.set,
+                    "metric": f"{metric.title} {'↑' if metric.better == 'higher' else '↓'}",
+                    self.first: display(score.first, metric),
+                    self.second: display(score.second, metric),
+                    "change": display(score.change, metric, signed=True),
+                    "p": "" if p_value is None else f"{p_value:.4f}",
+                }
+            )
+        return rows
+
+
+def compare(workspace: Workspace, first: str | Path, second: str | Path) -> Comparison:
+    """Hold the second evaluation against the first, picture by picture where both have rows.
+
+    Args:
+        first, second: an evaluation's folder, its summary.json, or its name below evaluation/.
+
+    Raises:
+        UserError: there is no such evaluation, or the two were measured unlike; every unlike
+            setting is named.
+        RunError: a summary cannot be read.
+    """
+    summaries = [load_summary(workspace, place) for place in (first, second)]
+    unlike = list(_unlike(*summaries))
+    if unlike:
+        raise UserError(
+            f"--compare {first} {second}",
+            f"measured unlike: {'; '.join(unlike)}",
+            "evaluate both with the same settings, corpus and split",
+        )
+    names = [summary.folder.name for summary in summaries]
+    if names[0] == names[1]:
+        names = [f"{names[0]} (A)", f"{names[1]} (B)"]
+    one, other = summaries
+    tables = [_per_image(summary) for summary in summaries]
+    seed = derive_seed("compare", one.keys_sha256) % 2**32
+    resamples = draw_resamples(one.pictures, RESAMPLES, seed)
+    scores = [
+        ComparedScore(
+            set=name,
+            metric=metric,
+            title=one.metrics[metric].title,
+            first=one.scores[name][metric],
+            second=other.scores[name][metric],
+            change=_change(one, other, tables, name, metric, resamples),
+        )
+        for name in one.scores
+        if name in other.scores
+        for metric in one.metrics
+    ]
+    return Comparison(
+        first=names[0],
+        second=names[1],
+        scores=scores,
+        drawn_unlike=list(_drawn_unlike(one, other)),
+        metrics=one.metrics,
+    )
+
+
+def load_summary(workspace: Workspace, place: str | Path) -> EvaluationSummary:
+    """The summary of an evaluation, by folder, file or name below evaluation/.
+
+    Raises:
+        UserError: there is none.
+        RunError: it is torn, or of another version of sfe.
+    """
+    path = Path(place).expanduser()
+    tried = [path, path / "summary.json", workspace.evaluation / path / "summary.json"]
+    found = next((candidate for candidate in tried if candidate.is_file()), None)
+    if found is None:
+        known = sorted(path.parent.name for path in workspace.evaluation.glob("*/summary.json"))
+        raise UserError(
+            f"--compare {place}", "no evaluation", f"there are: {', '.join(known) or 'none'}"
+        )
+    try:
+        stored = json.loads(found.read_text(encoding="utf-8"))
+        return EvaluationSummary.model_validate({**stored, "folder": found.parent})
+    except (OSError, ValueError, ValidationError) as error:
+        raise RunError(
+            found, f"cannot be read ({str(error).splitlines()[0]})", "run `sfe evaluate` again"
+        ) from error
+
+
+def _unlike(first: EvaluationSummary, second: EvaluationSummary) -> Iterator[str]:
+    """Every way in which the two were measured differently."""
+    facts = {
+        "split": lambda s: s.split,
+        "keys": lambda s: s.keys_sha256[:12],
+        "resolution": lambda s: s.resolution,
+        "corpus": lambda s: s.provenance.corpus_sha256[:12],
+        "reference photos": lambda s: f"{s.reference.n} of {s.reference.sha256[:12]}",
+    }
+    for name, of in facts.items():
+        if of(first) != of(second):
+            yield f"{name} {of(first)} and {of(second)}"
+    for name in dict.fromkeys([*first.instruments, *second.instruments]):
+        one, other = first.instruments.get(name), second.instruments.get(name)
+        if one is None or other is None:
+            yield f"{name} measured only one of them"
+            continue
+        for field in ("backend", "weights_sha256", "resize"):
+            values = getattr(one, field), getattr(other, field)
+            if values[0] != values[1]:
+                shown = [value[:12] if field == "weights_sha256" else value for value in values]
+                yield f"{name}: {field} {shown[0]} and {shown[1]}"
+    yield from _unlike_counts(first, second)
+
+
+def _unlike_counts(first: EvaluationSummary, second: EvaluationSummary) -> Iterator[str]:
+    """Sets of which unlike numbers of pictures stand behind a distance, which depends on them."""
+    distances = [name for name, metric in first.metrics.items() if metric.group == "distribution"]
+    for name in first.scores:
+        for metric in distances[:1]:
+            counts = [s.scores.get(name, {}).get(metric) for s in (first, second)]
+            if None not in counts and counts[0].n != counts[1].n:
+                yield f"{name}: N {counts[0].n} and {counts[1].n} pictures"
+
+
+def _drawn_unlike(
+    first: EvaluationSummary, second: EvaluationSummary
+) -> Iterator[tuple[str, str, str]]:
+    one, other = (dict(_flat(summary.provenance.settings)) for summary in (first, second))
+    for name in dict.fromkeys([*one, *other]):
+        if name.split(".")[0] in _DRAWING and one.get(name) != other.get(name):
+            yield name, str(one.get(name)), str(other.get(name))
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _change(
+    first: EvaluationSummary,
+    second: EvaluationSummary,
+    tables: list[pd.DataFrame | None],
+    name: str,
+    metric: str,
+    resamples: Indices,
+) -> Delta:
+    pair = [
+        None if table is None else _per_picture(summary, table, name, metric)
+        for summary, table in zip((first, second), tables, strict=True)
+    ]
+    if pair[0] is not None and pair[1] is not None:
+        return delta_of(pair[0], pair[1], resamples)
+    values = [summary.scores[name][metric] for summary in (first, second)]
+    if values[0].value is None or values[1].value is None:
+        reason = values[0].reason or values[1].reason
+        return Delta(value=None, low=None, high=None, n=values[1].n, reason=reason)
+    change = values[1].value - values[0].value
+    return Delta(value=change, low=None, high=None, n=values[1].n, reason="no pictures to pair")
+
+
+def _per_picture(
+    summary: EvaluationSummary, table: pd.DataFrame, name: str, metric: str
+) -> PerPicture | None:
+    """What per_image.csv holds of a metric; None of what pictures have no number of."""
+    prefix = summary.set_info(name).prefix
+    columns = {
+        "face_found": "face_found",
+        "landmark_error": "landmark_error",
+        "pose_error": "pose_error",
+        "depth_order": "depth_order",
+        "dists": "dists",
+        "clip": "clip",
+    }
+    kind, _, suffix = metric.partition("_")
+    column = columns.get(metric)
+    if kind in ("perceptual", "identity"):
+        column = kind
+    if metric in ("top1", "top2", "top3") and f"{prefix}_rank" in table:
+        ranks = table[f"{prefix}_rank"].to_numpy(dtype=float, na_value=np.nan)
+        hits = np.where(np.isnan(ranks), np.nan, ranks <= int(metric[-1]))
+        return PerPicture(agreement.mean, (hits,), "no picture has a label", True)
+    if kind in ("valence", "arousal") and suffix in _AFFECT:
+        pair = [table[n].to_numpy(dtype=float) for n in (f"{prefix}_{kind}", kind)]
+        return PerPicture(_AFFECT[suffix], tuple(pair), f"no picture has a label for {kind}")
+    if column is None or f"{prefix}_{column}" not in table:
+        return None
+    values = table[f"{prefix}_{column}"].to_numpy(dtype=float, na_value=np.nan)
+    return PerPicture(agreement.mean, (values,), "no picture measured", metric == "face_found")
+
+
+def _per_image(summary: EvaluationSummary) -> pd.DataFrame | None:
+    try:
+        table = pd.read_csv(summary.folder / "per_image.csv")
+    except (OSError, ValueError):
+        return None
+    return table if len(table) == summary.pictures else None
