@@ -25,6 +25,7 @@ from sfe_core.training.checkpoints import read_meta
 from sfe_core.training.optimiser import freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.resuming import changes_since, choose_checkpoint, require_unchanged
+from sfe_core.training.trackers import require_trackers
 
 TRAIN_SPLIT = "train"
 _FLOAT_BYTES = 4
@@ -58,6 +59,7 @@ def plan_training(
     base = locate(config.model.base)
     unet, bank = check_fit(config, base)
     _check_loss_networks(config)
+    require_trackers(config.train.trackers)
     corpus = Corpus.open(workspace)
     images = len(corpus.split(TRAIN_SPLIT))
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: metrics.jsonl and TensorBoard."""
+"""What a run writes down as it goes: metrics.jsonl, and curves for trackers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sfe_core.files import write_text
+from sfe_core.training.trackers import Trackers
 
 METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 
 
 class RunLog:
@@ -26,37 +27,42 @@ class RunLog:
     Args:
         run: the run's folder.
         resumed_at: updates done in the checkpoint gone on from; 0 for a new run.
+        trackers: names of `train.trackers`.
+        config: the run's configuration, as JSON-able values; trackers keep it.
     """
 
-    def __init__(self, run: Path, resumed_at: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, main process only
-
+    def __init__(
+        self,
+        run: Path,
+        resumed_at: int = 0,
+        trackers: Sequence[str] = (),
+        config: dict[str, Any] | None = None,
+    ) -> None:
         self.path = run / METRICS
         if self.path.exists():
             kept = [line for line in read_metrics(run) if line["step"] <= resumed_at]
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._board = SummaryWriter(run / TENSORBOARD, purge_step=resumed_at + 1)
+        self._trackers = Trackers(trackers, run, config or {}, resumed_at)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line: "step" and numbers, possibly in groups (dicts) of numbers."""
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+        points = {}
         for name, value in line.items():
-            values = value if isinstance(value, dict) else {"": value}
-            for inner, number in values.items():
-                if name != "step" and number is not None:
-                    tag = f"{name}/{inner}" if inner else name
-                    self._board.add_scalar(tag, number, line["step"])
-        self._board.flush()
+            if isinstance(value, dict):
+                points |= {f"{name}/{inner}": number for inner, number in value.items()}
+            elif name != "step":
+                points[name] = value
+        self._trackers.numbers(points, line["step"])
 
     def picture(self, name: str, image: Any, step: int) -> None:
         """Add an image, uint8 [H, W, 3]."""
-        self._board.add_image(name, image, step, dataformats="HWC")
-        self._board.flush()
+        self._trackers.picture(name, image, step)
 
     def close(self) -> None:
         """Finish writing."""
-        self._board.close()
+        self._trackers.close()
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

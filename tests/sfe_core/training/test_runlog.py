@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sfe_core.training.runlog import METRICS, RunLog, Window, read_metrics
 
 
@@ -29,13 +31,17 @@ def test_a_line_cut_short_is_left_out(tmp_path):
 def test_tensorboard_reads_what_was_written(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = RunLog(tmp_path)
+    log = RunLog(tmp_path, trackers=["tensorboard"], config={"train": {"steps": 5}})
     log.write({"step": 5, "total": 0.25, "raw": {"noise": 0.5}})
+    log.picture("samples", np.full((4, 8, 3), 200, np.uint8), 5)
     log.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("raw/noise")] == [(5, 0.5)]
     assert [(e.step, e.value) for e in events.Scalars("total")] == [(5, 0.25)]
+    (picture,) = events.Images("samples")
+    assert (picture.step, picture.height, picture.width) == (5, 4, 8)
+    assert "steps: 5" in str(events.Tensors("config/text_summary")[0])
 
 
 def test_means_over_the_updates_that_had_a_term():
