@@ -114,14 +114,14 @@ class GuidanceBank(ModelMixin, ConfigMixin):
         self,
         maps: Mapping[str, torch.Tensor],
         strengths: Mapping[str, float] | None = None,
-        keep: torch.Tensor | None = None,
+        keep: Sequence[bool] | None = None,
     ) -> torch.Tensor:
         """Sum the encoded maps.
 
         Args:
             maps: name to [B, 3, H, W] in [0, 1]; maps of the bank may be left out.
             strengths: name to factor, 1 where not named; a map of strength 0 is not encoded.
-            keep: [B] bool; False leaves an image without any guidance (guidance dropout).
+            keep: B flags; False leaves an image without any guidance (guidance dropout).
 
         Returns:
             [B, out_channels, H / f, W / f], to be added to the output of the UNet's `conv_in`.
@@ -137,13 +137,14 @@ class GuidanceBank(ModelMixin, ConfigMixin):
                 )
         if not maps:
             raise UserError("guidance", "no map given", f"known: {', '.join(self.encoders)}")
-        kept = None if keep is None else keep.nonzero().flatten()
-        if kept is None or len(kept) == len(keep):
+        if keep is None or all(keep):
             return self._encode(maps, strengths)
-        if len(kept):
-            encoded = self._encode({name: image[kept] for name, image in maps.items()}, strengths)
+        places = [place for place, wanted in enumerate(keep) if wanted]
+        if places:
+            rows = torch.tensor(places, device=next(iter(maps.values())).device)
+            encoded = self._encode({name: image[rows] for name, image in maps.items()}, strengths)
             empty = encoded.new_zeros((len(keep), *encoded.shape[1:]))
-            return empty.index_copy(0, kept, encoded)
+            return empty.index_copy(0, rows, encoded)
         # Every encoder takes part in every pass: DDP waits for the gradients of all of them.
         return 0.0 * self._encode(maps, strengths)
 

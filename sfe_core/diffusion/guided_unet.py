@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -25,7 +25,7 @@ class GuidedUNet(nn.Module):
         timesteps: torch.Tensor,
         text: torch.Tensor,
         maps: Mapping[str, torch.Tensor] | None = None,
-        keep: torch.Tensor | None = None,
+        keep: Sequence[bool] | None = None,
         strengths: Mapping[str, float] | None = None,
     ) -> torch.Tensor:
         """Predict the noise (or v) in `noisy`.
@@ -35,7 +35,7 @@ class GuidedUNet(nn.Module):
             timesteps: [B] integers.
             text: text-encoder states [B, L, D].
             maps: name to [B, 3, H, W] in [0, 1]; None or empty: text alone.
-            keep: [B] bool, False where an image goes without guidance; None keeps all.
+            keep: B flags, False where an image goes without guidance; None keeps all.
             strengths: name to factor, 1 where not named.
 
         Returns:

@@ -7,17 +7,26 @@ update add up to the same loss and gradient in any layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from sfe_core.config.training_sections import LossConfig
-from sfe_core.losses.emotion import arousal_l1, expression_l1, valence_l1
+from sfe_core.errors import UserError
+from sfe_core.losses.emotion import (
+    EmotionTerm,
+    arousal_l1,
+    expression_loss,
+    features_l1,
+    valence_l1,
+)
+from sfe_core.losses.emotion_target import TargetRule
+from sfe_core.losses.noise import noise_loss
+from sfe_core.losses.pixels import PixelBatch, PixelTerms
 
 NOISE, PERCEPTUAL = "noise", "perceptual"
-EMOTION_TERMS = {"valence": valence_l1, "arousal": arousal_l1, "expression": expression_l1}
+AFFECT_TERMS = ("valence", "arousal")
+EMOTION_TERMS = (*AFFECT_TERMS, "expression", "features")
 TERMS = (NOISE, PERCEPTUAL, *EMOTION_TERMS)
 
 
@@ -28,8 +37,8 @@ class LossTerms:
     Attributes:
         total: scalar with gradient.
         raw: per term, the share of its unweighted mean (detached scalar).
-        weighted: per term, its share of the total (detached scalar); the noise term includes the
-            min-SNR weights here, and only here.
+        weighted: per term, its share of the total (detached scalar); min-SNR weights of the noise
+            term and timestep weights of the pixel terms are included here, and only here.
     """
 
     total: Tensor
@@ -41,23 +50,31 @@ class CompositeLoss(nn.Module):
     """Weighs the terms once; a weight of 0 skips that term and its cost.
 
     Args:
-        weights: the `loss` section of sfe.yaml.
+        settings: the `loss` section of sfe.yaml.
         recogniser: images [D, 3, H, W] in [-1, 1] to `EmotionReading`; needed by emotion terms.
         perceptual: two such batches to [D]; needed by the perceptual term.
+
+    Attributes:
+        noise_loss: prediction and target [B, C, h, w] to [B], the noise term chosen.
+
+    Raises:
+        UserError: the recogniser does not read what a term needs.
     """
 
     def __init__(
         self,
-        weights: LossConfig,
+        settings: LossConfig,
         recogniser: nn.Module | None = None,
         perceptual: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.weights = {name: getattr(weights, name) for name in TERMS}
+        self.weights = {name: getattr(settings, name) for name in TERMS}
+        self.noise_loss = noise_loss(settings.noise_loss, settings.huber_delta)
         self.recogniser, self.perceptual = recogniser, perceptual
         for network in (recogniser, perceptual):
             if network is not None:
                 network.eval().requires_grad_(False)
+        self.pixel_terms = self._pixel_terms(settings) if self.needs_pixels else None
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -74,18 +91,16 @@ class CompositeLoss(nn.Module):
         noise_errors: Tensor,
         noise_weights: Tensor,
         image_count: int,
-        drawn: Tensor | None = None,
-        real: Tensor | None = None,
+        pixels: PixelBatch | None = None,
         decoded_count: int = 0,
     ) -> LossTerms:
         """Share of the update's loss that one batch carries.
 
         Args:
-            noise_errors: [B], `noise_l1` per image.
+            noise_errors: [B], `noise_loss` per image.
             noise_weights: [B], `min_snr_weight` per image.
             image_count: images in the update, over all batches and processes.
-            drawn: [D, 3, H, W] in about [-1, 1], decoded one-step estimates, or None.
-            real: [D, 3, H, W] in [-1, 1], the photos they should equal; a constant.
+            pixels: those D of the images that are decoded, or None.
             decoded_count: decoded images in the update, over all batches and processes.
         """
         # Zero times the prediction: gives even a batch without terms a graph to go back through.
@@ -96,30 +111,57 @@ class CompositeLoss(nn.Module):
             share = (noise_weights * noise_errors).sum() / image_count
             weighted[NOISE] = (self.weights[NOISE] * share).detach()
             total = total + self.weights[NOISE] * share
-        if self.needs_pixels and drawn is not None and real is not None and len(drawn):
-            for name, values in self._pixel_terms(drawn, real.detach()).items():
-                share = values.sum() / decoded_count
-                raw[name] = share.detach()
+        if self.pixel_terms is not None and pixels is not None and len(pixels):
+            for name, values in self.pixel_terms(pixels).items():
+                raw[name] = values.sum().detach() / decoded_count
+                share = (pixels.weights * values).sum() / decoded_count
                 weighted[name] = (self.weights[name] * share).detach()
                 total = total + self.weights[name] * share
         return LossTerms(total, raw, weighted)
 
-    def _pixel_terms(self, drawn: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """Each active pixel term per image, [D]."""
-        terms: dict[str, Tensor] = {}
-        if PERCEPTUAL in self.active:
-            terms[PERCEPTUAL] = _need(self.perceptual, PERCEPTUAL)(drawn, real)
-        wanted = [name for name in EMOTION_TERMS if name in self.active]
-        if wanted:
-            recogniser = _need(self.recogniser, wanted[0])
-            reading = recogniser(drawn)
-            with torch.no_grad():
-                target = recogniser(real)
-            terms |= {name: EMOTION_TERMS[name](reading, target) for name in wanted}
-        return terms
+    def _pixel_terms(self, settings: LossConfig) -> PixelTerms:
+        """The active terms on decoded images, bound to their networks."""
+        chosen: dict[str, EmotionTerm] = {
+            "valence": valence_l1,
+            "arousal": arousal_l1,
+            "expression": expression_loss(settings.expression_loss),
+            "features": features_l1,
+        }
+        emotion = {name: term for name, term in chosen.items() if name in self.active}
+        perceptual = PERCEPTUAL in self.active
+        if perceptual and self.perceptual is None:
+            raise ValueError("the perceptual term has a weight but no network")
+        if emotion and self.recogniser is None:
+            raise ValueError(f"the {next(iter(emotion))} term has a weight but no network")
+        affect = [name for name in AFFECT_TERMS if name in emotion]
+        if affect and not getattr(self.recogniser, "reads_affect", True):
+            raise UserError(
+                "loss.emotion_network",
+                f"{settings.emotion_network} reads no valence and arousal",
+                f"set loss.{affect[0]} to 0, or choose another recogniser",
+            )
+        return PixelTerms(
+            perceptual=self.perceptual if perceptual else None,
+            recogniser=self.recogniser if emotion else None,
+            emotion_terms=emotion,
+            rule=_target_rule(settings, tuple(emotion), self.recogniser),
+            chunk=settings.decode_chunk,
+        )
 
 
-def _need(network: nn.Module | None, term: str) -> Callable:
-    if network is None:
-        raise ValueError(f"the {term} term has a weight but no network")
-    return network
+def _target_rule(
+    settings: LossConfig, active: tuple[str, ...], recogniser: nn.Module | None
+) -> TargetRule:
+    """Where the targets of the active emotion terms come from."""
+    photo, label = set(), set()
+    for name in active:
+        if name == "expression":
+            of_label = settings.expression_loss == "cross-entropy"
+            (label if of_label else photo).add("emotion" if of_label else "logits")
+        elif name in AFFECT_TERMS and settings.emotion_target == "label":
+            label.add(name)
+        else:
+            photo.add(name)
+    classes = getattr(recogniser, "classes", None)
+    rule = TargetRule(frozenset(photo), frozenset(label))
+    return rule if classes is None else TargetRule(rule.photo, rule.label, classes)

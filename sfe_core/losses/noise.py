@@ -1,16 +1,53 @@
-"""The noise term and its weight."""
+"""The noise term, by any of three distances, and its weight."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sfe_core.errors import UserError
+
+NoiseLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def noise_l1(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error per image: two [B, C, h, w] to [B] float32, at least 0."""
     return (prediction.float() - target.float()).abs().mean(dim=(1, 2, 3))
+
+
+def noise_l2(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error per image (Ho et al. 2020, eq. 14): two [B, C, h, w] to [B] float32."""
+    return (prediction.float() - target.float()).square().mean(dim=(1, 2, 3))
+
+
+def noise_huber(prediction: Tensor, target: Tensor, delta: float) -> Tensor:
+    """Mean Huber error per image (Huber 1964): two [B, C, h, w] to [B] float32.
+
+    Half the square of an error up to `delta`, beyond it delta · (|error| - delta / 2).
+    """
+    errors = functional.huber_loss(
+        prediction.float(), target.float(), reduction="none", delta=delta
+    )
+    return errors.mean(dim=(1, 2, 3))
+
+
+def noise_loss(kind: str, huber_delta: float) -> NoiseLoss:
+    """The noise term called `kind`: l1, l2 or huber (which alone reads `huber_delta`).
+
+    Raises:
+        UserError: another kind.
+    """
+    known: dict[str, NoiseLoss] = {
+        "l1": noise_l1,
+        "l2": noise_l2,
+        "huber": lambda prediction, target: noise_huber(prediction, target, huber_delta),
+    }
+    if kind not in known:
+        raise UserError("loss.noise_loss", f"{kind!r} is unknown", f"allowed: {', '.join(known)}")
+    return known[kind]
 
 
 def min_snr_weight(signal_to_noise: Tensor, gamma: float | None, prediction_type: str) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from torch import Tensor, nn
+from torch import nn
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
@@ -21,6 +21,7 @@ from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels, load_base
+from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.errors import UserError
 from sfe_core.faces.recognisers import load_recogniser
 from sfe_core.files import derive_seed, sha256_file, sha256_json, write_text
@@ -33,6 +34,7 @@ from sfe_core.training.data import BatchSource, open_source
 from sfe_core.training.devices import open_accelerator
 from sfe_core.training.lora import add_lora
 from sfe_core.training.nonfinite import SkipCount
+from sfe_core.training.objective import Objective, build_objective
 from sfe_core.training.optimiser import MovingAverage, build_optimiser, freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
@@ -58,11 +60,10 @@ class Session:
     wrapped: nn.Module
     optimiser: torch.optim.Optimizer
     ema: MovingAverage | None
-    composite: CompositeLoss
+    objective: Objective
     corpus: Corpus
     dataset: FaceDataset
     source: BatchSource
-    empty_text: Tensor
     sampler: DeterministicSampler
     hashes: dict[str, str]
     log: RunLog | None  # main process only
@@ -150,6 +151,7 @@ def build(
     device = accelerator.device
     run = open_run(workspace, plan, options, accelerator)
     base = load_base(locate(config.model.base))
+    base.scheduler = set_schedule(base.scheduler, config.model)
     for frozen in (base.vae, base.text_encoder):
         frozen.requires_grad_(False).to(device)
     corpus = Corpus.open(workspace)
@@ -181,16 +183,22 @@ def build(
         wrapped=wrapped,
         optimiser=optimiser,
         ema=ema,
-        composite=build_composite(config).to(device),
+        objective=build_objective(
+            config, base, build_composite(config).to(device), dataset, source.empty_text, device
+        ),
         corpus=corpus,
         dataset=dataset,
         source=source,
-        empty_text=source.empty_text.to(device, torch.float32),
         sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
         hashes=hashes,
-        log=RunLog(run, plan.start_step) if main else None,
+        log=_open_log(run, plan, config) if main else None,
         skips=SkipCount(config.train.max_skipped_updates),
     )
+
+
+def _open_log(run: Path, plan: TrainPlan, config: Config) -> RunLog:
+    plain = config.model_dump(mode="json")
+    return RunLog(run, plan.start_step, config.train.trackers, plain)
 
 
 def hash_base(folder: Path) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sfe_core.config.training_sections import LossConfig, TrainConfig
 from sfe_core.files import derive_seed
+from sfe_core.losses.timestep_window import TimestepWindow
 
 Item = TypeVar("Item")
 
@@ -33,6 +34,7 @@ class Slot:
         drop_guidance: train it without maps.
         decode: decode its one-step estimate for the pixel terms.
         noise_seed: seeds the latent noise.
+        pixel_weight: how much these terms count at its timestep, in [0, 1].
     """
 
     index: int
@@ -41,6 +43,7 @@ class Slot:
     drop_guidance: bool
     decode: bool
     noise_seed: int
+    pixel_weight: float = 1.0
 
 
 def plan_update(
@@ -50,12 +53,12 @@ def plan_update(
     train: TrainConfig,
     loss: LossConfig,
     train_timesteps: int,
-    pixels: bool,
+    window: TimestepWindow | None,
 ) -> list[Slot]:
     """Draw for every image of an update.
 
-    Of the images below `loss.pixel_max_timestep`, ceil(`loss.pixel_fraction` x images) are decoded
-    (or all of them, if there are fewer).
+    Of the images inside `window`, ceil(`loss.pixel_fraction` x images) are decoded (or all of them,
+    if there are fewer).
 
     Args:
         indices: the update's images, places in the data set; may repeat.
@@ -63,7 +66,7 @@ def plan_update(
         step: the update, from 0.
         train, loss: sections of sfe.yaml.
         train_timesteps: timesteps of the noise schedule.
-        pixels: whether any term needs decoded images.
+        window: where images are decoded; None: nowhere, no term needs them.
     """
 
     def uniform(place: int, purpose: str) -> float:
@@ -72,8 +75,9 @@ def plan_update(
     places = range(len(indices))
     timesteps = [int(uniform(place, "timestep") * train_timesteps) for place in places]
     decoded: set[int] = set()
-    if pixels:
-        eligible = [place for place in places if timesteps[place] < loss.pixel_max_timestep]
+    pixel_weights = [window.weight(timestep) if window else 0.0 for timestep in timesteps]
+    if window:
+        eligible = [place for place in places if pixel_weights[place] > 0]
         wanted = math.ceil(loss.pixel_fraction * len(indices))
         ranked = sorted(eligible, key=lambda place: uniform(place, "decode"))
         decoded = set(ranked[:wanted])
@@ -85,19 +89,41 @@ def plan_update(
             drop_guidance=uniform(place, "guidance") < train.guidance_dropout,
             decode=place in decoded,
             noise_seed=derive_seed(train.seed, step, place, keys[place], "noise"),
+            pixel_weight=pixel_weights[place],
         )
         for place in places
     ]
 
 
-def draw_noise(slots: Sequence[Slot], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Noise of the posterior sample and of the diffusion, each [B, *shape] float32 on the CPU."""
-    drawn = []
+def draw_noise(
+    slots: Sequence[Slot], shape: Sequence[int], offset: float = 0.0, perturbation: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The noise of every image, from its own seed.
+
+    Args:
+        slots: B of them.
+        shape: (C, h, w) of a latent.
+        offset: strength of a noise that is the same over a channel
+            (https://www.crosslabs.org/blog/diffusion-with-offset-noise); part of what is predicted.
+        perturbation: strength of a noise that the network sees and need not predict (Ning et al.
+            2023, https://arxiv.org/abs/2301.11706).
+
+    Returns:
+        Noise of the posterior sample, of the diffusion as it is predicted, and as it is added to
+        the latents: each [B, C, h, w] float32 on the CPU.
+    """
+    posterior, predicted, added = [], [], []
     for slot in slots:
         generator = torch.Generator().manual_seed(slot.noise_seed)
-        drawn.append(torch.randn(2, *shape, generator=generator))
-    stacked = torch.stack(drawn)
-    return stacked[:, 0], stacked[:, 1]
+        first, noise = torch.randn(2, *shape, generator=generator)
+        if offset:
+            noise = noise + offset * torch.randn(shape[0], 1, 1, generator=generator)
+        posterior.append(first)
+        predicted.append(noise)
+        if perturbation:
+            added.append(noise + perturbation * torch.randn(*shape, generator=generator))
+    target = torch.stack(predicted)
+    return torch.stack(posterior), target, torch.stack(added) if perturbation else target
 
 
 def share_of(images: Sequence[Item], process: int, processes: int, batch: int) -> list[list[Item]]:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sfe_core.diffusion.loading import BaseModels
 from sfe_core.diffusion.prediction import (
     add_noise,
     clean_estimate,
     signal_to_noise,
     training_target,
 )
-from sfe_core.losses.composite import CompositeLoss, LossTerms
-from sfe_core.losses.noise import min_snr_weight, noise_l1
+from sfe_core.losses.composite import LossTerms
+from sfe_core.losses.noise import min_snr_weight
+from sfe_core.losses.pixels import PixelBatch
 from sfe_core.training.data import Batch
 from sfe_core.training.draws import Slot, draw_noise
+from sfe_core.training.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -31,53 +32,73 @@ class UpdateCounts:
 
 def batch_loss(
     model: nn.Module,
-    base: BaseModels,
-    composite: CompositeLoss,
+    objective: Objective,
     batch: Batch,
     slots: Sequence[Slot],
     counts: UpdateCounts,
-    empty_text: Tensor,
-    snr_gamma: float | None,
 ) -> LossTerms:
     """The loss of one batch, ready for `backward`.
 
     Args:
         model: a `GuidedUNet`, or a wrapper of one.
-        base: the frozen parts.
-        composite: the loss.
+        objective: the loss and what it needs.
         batch: B images, on the model's device.
         slots: what was drawn for each of them.
         counts: of the whole update.
-        empty_text: [1, L, D], takes the caption's place where it is dropped.
-        snr_gamma: see `min_snr_weight`.
     """
-    device = batch.latent_mean.device
-    kind = base.scheduler.config.prediction_type
-    alphas = base.scheduler.alphas_cumprod
+    device, kind = batch.latent_mean.device, objective.prediction
     timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
-    posterior_noise, noise = (
-        drawn.to(device) for drawn in draw_noise(slots, batch.latent_mean.shape[1:])
+    posterior_noise, noise, seen_noise = (
+        drawn.to(device, non_blocking=True)
+        for drawn in draw_noise(
+            slots,
+            batch.latent_mean.shape[1:],
+            objective.noise_offset,
+            objective.input_perturbation,
+        )
     )
     clean = batch.latent_mean + batch.latent_std * posterior_noise
-    clean = clean * base.vae.config.scaling_factor
-    noisy = add_noise(clean, noise, alphas, timesteps)
+    clean = clean * objective.latent_scale
+    noisy = add_noise(clean, seen_noise, objective.alphas, timesteps)
 
     without_caption = torch.tensor([slot.drop_caption for slot in slots], device=device)
-    text = torch.where(without_caption.view(-1, 1, 1), empty_text, batch.text)
-    keep = torch.tensor([not slot.drop_guidance for slot in slots], device=device)
+    text = torch.where(without_caption.view(-1, 1, 1), objective.empty_text, batch.text)
+    # A list stays on the CPU under any wrapper: choosing by it waits for no GPU.
+    keep = [not slot.drop_guidance for slot in slots]
     prediction = model(noisy, timesteps, text, maps=batch.maps, keep=keep).float()
 
-    target = training_target(kind, clean, noise, alphas, timesteps)
-    weights = min_snr_weight(signal_to_noise(alphas, timesteps), snr_gamma, kind)
-    drawn = real = None
-    decode = torch.tensor([slot.decode for slot in slots], device=device)
-    if decode.any():
-        estimate = clean_estimate(
-            kind, noisy[decode], prediction[decode], alphas, timesteps[decode]
-        )
-        # The decoder is frozen but not cut off: the gradient passes through it to the UNet.
-        drawn = base.vae.decode(estimate / base.vae.config.scaling_factor).sample.float()
-        real = batch.images[decode]
-    return composite(
-        noise_l1(prediction, target), weights, counts.images, drawn, real, counts.decoded
+    target = training_target(kind, clean, noise, objective.alphas, timesteps)
+    snr = signal_to_noise(objective.alphas, timesteps)
+    return objective.composite(
+        objective.composite.noise_loss(prediction, target),
+        min_snr_weight(snr, objective.snr_gamma, kind),
+        counts.images,
+        _pixels(objective, batch, slots, timesteps, noisy, prediction),
+        counts.decoded,
+    )
+
+
+def _pixels(
+    objective: Objective,
+    batch: Batch,
+    slots: Sequence[Slot],
+    timesteps: Tensor,
+    noisy: Tensor,
+    prediction: Tensor,
+) -> PixelBatch | None:
+    """The images of a batch that are decoded, or None."""
+    chosen = [place for place, slot in enumerate(slots) if slot.decode]
+    if not chosen or objective.decoder is None:
+        return None
+    rows = torch.tensor(chosen, device=noisy.device)
+    estimates = clean_estimate(
+        objective.prediction, noisy[rows], prediction[rows], objective.alphas, timesteps[rows]
+    )
+    weights = [slots[place].pixel_weight for place in chosen]
+    return PixelBatch(
+        estimates=estimates,
+        decode=objective.decoder,
+        photos=batch.images[rows],
+        weights=torch.tensor(weights, device=noisy.device),
+        labels=objective.labels.of([slots[place].index for place in chosen]),
     )

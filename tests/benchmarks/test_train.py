@@ -31,7 +31,7 @@ def open_session(corpus: Workspace, folder: Path) -> Session:
 
 def bare_update(session: Session, batch, optimiser) -> None:
     """Noise, predict, decode, compare, step: no accumulation, EMA, accelerate, logs or draws."""
-    base, model, networks = session.base, session.model, session.composite
+    base, model, networks = session.base, session.model, session.objective.composite
     weights = session.config.loss
     alphas = base.scheduler.alphas_cumprod
     kind, scale = base.scheduler.config.prediction_type, base.vae.config.scaling_factor

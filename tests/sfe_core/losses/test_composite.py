@@ -9,6 +9,7 @@ from torch import nn
 from sfe_core.config.training_sections import LossConfig
 from sfe_core.faces.recognisers import EmotionReading
 from sfe_core.losses.composite import TERMS, CompositeLoss
+from sfe_core.losses.pixels import PixelBatch
 
 
 class Mean(nn.Module):
@@ -33,13 +34,27 @@ def weights(**values: float) -> LossConfig:
     return LossConfig(**({name: 0.0 for name in TERMS} | values))
 
 
-ALL = {"noise": 1.0, "perceptual": 2.0, "valence": 3.0, "arousal": 4.0, "expression": 5.0}
+ALL = {
+    "noise": 1.0,
+    "perceptual": 2.0,
+    "valence": 3.0,
+    "arousal": 4.0,
+    "expression": 5.0,
+    "features": 6.0,
+}
+
+
+def batch_of(drawn: torch.Tensor, photos: torch.Tensor, **more) -> PixelBatch:
+    """Images that need no decoder: they are their own latents."""
+    plain = {"decode": lambda images: images, "weights": torch.ones(len(drawn))}
+    return PixelBatch(estimates=drawn, photos=photos, **(plain | more))
 
 
 def test_every_value_by_hand():
     composite = CompositeLoss(weights(**ALL), Mean(), Gap())
     drawn, real = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
-    terms = composite(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5]), 2, drawn, real, 1)
+    pixels = batch_of(drawn, real)
+    terms = composite(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5]), 2, pixels, 1)
     raw = {name: value.item() for name, value in terms.raw.items()}
     assert raw == {
         "noise": 2.0,
@@ -47,6 +62,7 @@ def test_every_value_by_hand():
         "valence": 0.5,
         "arousal": 1.0,
         "expression": 0.5,
+        "features": 0.5,
     }
     weighted = {name: value.item() for name, value in terms.weighted.items()}
     assert weighted["noise"] == 1.25  # (1·1 + 0.5·3) / 2: min-SNR weights count here only
@@ -58,7 +74,7 @@ def test_every_value_by_hand():
 def test_a_weight_of_zero_skips_that_term_and_only_that_term(name):
     composite = CompositeLoss(weights(**(ALL | {name: 0.0})), Mean(), Gap())
     drawn, real = torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2)
-    terms = composite(torch.ones(2), torch.ones(2), 2, drawn, real, 2)
+    terms = composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2)
     assert set(terms.raw) == set(TERMS) - {name}
     assert composite.active == tuple(term for term in TERMS if term != name)
 
@@ -66,7 +82,8 @@ def test_a_weight_of_zero_skips_that_term_and_only_that_term(name):
 def test_skipped_networks_are_not_called_or_needed():
     recogniser = Mean()
     composite = CompositeLoss(weights(perceptual=1.0), recogniser, Gap())
-    composite(torch.ones(1), torch.ones(1), 1, torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2), 1)
+    pixels = batch_of(torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2))
+    composite(torch.ones(1), torch.ones(1), 1, pixels, 1)
     assert recogniser.calls == 0
     assert not CompositeLoss(weights(noise=1.0)).needs_pixels
 
@@ -76,9 +93,9 @@ def test_batches_of_an_update_add_up():
     torch.manual_seed(0)
     errors, snr = torch.rand(4), torch.rand(4)
     drawn, real = torch.rand(3, 3, 2, 2), torch.rand(3, 3, 2, 2)
-    whole = composite(errors, snr, 4, drawn, real, 3).total
-    parts = composite(errors[:1], snr[:1], 4, None, None, 3).total
-    parts = parts + composite(errors[1:], snr[1:], 4, drawn, real, 3).total
+    whole = composite(errors, snr, 4, batch_of(drawn, real), 3).total
+    parts = composite(errors[:1], snr[:1], 4, None, 3).total
+    parts = parts + composite(errors[1:], snr[1:], 4, batch_of(drawn, real), 3).total
     torch.testing.assert_close(parts, whole)
 
 
@@ -94,5 +111,5 @@ def test_the_photo_is_a_constant():
     composite = CompositeLoss(weights(**ALL), Mean(), Gap())
     drawn = torch.rand(2, 3, 2, 2, requires_grad=True)
     real = torch.rand(2, 3, 2, 2, requires_grad=True)
-    composite(torch.ones(2), torch.ones(2), 2, drawn, real, 2).total.backward()
+    composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2).total.backward()
     assert drawn.grad.abs().sum() > 0 and real.grad is None

@@ -211,9 +211,9 @@ def test_a_loss_of_zero_weight_is_not_in_the_log(workspace):
 
 
 def test_a_loss_that_leaves_the_numbers_stops_the_run(workspace, monkeypatch):
-    from sfe_core.training import step
+    from sfe_core.losses import noise
 
-    monkeypatch.setattr(step, "noise_l1", lambda a, b: (a - b).mean(dim=(1, 2, 3)) * float("nan"))
+    monkeypatch.setattr(noise, "noise_l1", lambda a, b: (a - b).mean(dim=(1, 2, 3)) * float("nan"))
     with pytest.raises(RunError, match="update 1: the loss is nan"):
         run(workspace)
     assert list_checkpoints(next(workspace.runs.iterdir())) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from sfe_core.losses.composite import TERMS, CompositeLoss
 from sfe_core.training.build import build_composite, build_model
 from sfe_core.training.data import encode
 from sfe_core.training.draws import Slot
+from sfe_core.training.objective import build_objective
 from sfe_core.training.step import UpdateCounts, batch_loss
 from tests.sfe_core.training.conftest import with_settings
 
@@ -42,7 +45,11 @@ class Bench:
         self.composite = build_composite(config)
         dataset = FaceDataset(Corpus.open(workspace), "train", config.guidance.maps, 32)
         self.batch = encode(collate([dataset[i] for i in range(3)]), self.base)
-        self.empty = self.base.encode_text([""])
+        empty = self.base.encode_text([""])
+        self.objective = replace(
+            build_objective(config, self.base, self.composite, dataset, empty, torch.device("cpu")),
+            snr_gamma=5.0,
+        )
 
     def wake_bank(self) -> None:
         """Move the zero-initialised convolutions off zero, as training does."""
@@ -53,10 +60,8 @@ class Bench:
     def terms(self, drawn=None, composite=None):
         drawn = drawn or slots()
         counts = UpdateCounts(3, sum(slot.decode for slot in drawn))
-        composite = composite or self.composite
-        return batch_loss(
-            self.model, self.base, composite, self.batch, drawn, counts, self.empty, 5.0
-        )
+        objective = replace(self.objective, composite=composite or self.composite)
+        return batch_loss(self.model, objective, self.batch, drawn, counts)
 
 
 def gradient(module: nn.Module) -> float:
@@ -107,7 +112,7 @@ def test_a_dropped_caption_is_the_empty_one(workspace):
     bench = Bench(workspace, "noise")
     dropped = bench.terms(slots(drop_caption=True)).total
     assert dropped != bench.terms().total
-    bench.batch.text = bench.empty.expand_as(bench.batch.text)
+    bench.batch.text = bench.objective.empty_text.expand_as(bench.batch.text)
     assert torch.equal(bench.terms().total, dropped)
 
 
@@ -125,7 +130,7 @@ def test_only_chosen_images_are_decoded(workspace, monkeypatch):
 
 
 def test_a_perfect_prediction_costs_nothing_but_the_autoencoder(workspace):
-    bench = Bench(workspace, "noise")
+    bench = Bench(workspace, "perceptual")
 
     class Oracle(nn.Module):
         """Knows the noise, from the same seed as the step."""

@@ -1,0 +1,125 @@
+"""The terms that look at decoded images, computed in chunks to bound their memory.
+
+Decoder, perceptual network and recogniser keep far more for the backward pass than the UNet does
+per image. With a chunk size, each chunk is decoded and measured under a checkpoint (Chen et al.
+2016, https://arxiv.org/abs/1604.06174): only its latents and a value per term are kept, and the
+rest is computed again, one chunk at a time, on the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sfe_core.losses.emotion import EmotionTerm
+from sfe_core.losses.emotion_target import EmotionLabels, EmotionTarget, TargetRule
+from sfe_core.losses.ranges import check_pictures, check_shape
+
+# On a GPU a check of values waits for it; a wrong range shows in the first batch as in any.
+_GPU_CHECKS = 2
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """D images to decode and what they are held against.
+
+    Attributes:
+        estimates: [D, C, h, w], one-step estimates of the clean latents, with gradient.
+        decode: estimates to images [D, 3, H, W], about [-1, 1].
+        photos: [D, 3, H, W] in [-1, 1], what the images should equal; constants.
+        weights: [D] in [0, 1], how much each timestep's estimate counts.
+        labels: of the photos, on the CPU, or None.
+    """
+
+    estimates: Tensor
+    decode: Callable[[Tensor], Tensor]
+    photos: Tensor
+    weights: Tensor
+    labels: EmotionLabels | None = None
+
+    def __len__(self) -> int:
+        return len(self.estimates)
+
+
+@dataclass
+class PixelTerms:
+    """Values of the active terms per decoded image.
+
+    Attributes:
+        perceptual: two batches of images to [D], or None where that term is off.
+        recogniser: images to `EmotionReading`, or None where no emotion term is on.
+        emotion_terms: name to term.
+        rule: where the emotion terms' targets come from.
+        chunk: images decoded at once; None: all of a batch.
+    """
+
+    perceptual: nn.Module | None
+    recogniser: nn.Module | None
+    emotion_terms: Mapping[str, EmotionTerm]
+    rule: TargetRule
+    chunk: int | None = None
+    checks_done: int = 0
+
+    def __call__(self, pixels: PixelBatch) -> dict[str, Tensor]:
+        """Term to [D], with gradient to the estimates.
+
+        Raises:
+            RunError: the photos are not images in [-1, 1].
+        """
+        photos = pixels.photos.detach()
+        self._check(photos)
+        size = self.chunk or len(pixels)
+        parts = []
+        for start in range(0, len(pixels), size):
+            these = slice(start, start + size)
+            target = self._target(photos[these], pixels.labels, these)
+            inputs = (pixels.estimates[these], pixels.decode, photos[these], target)
+            # A single chunk is gone back through at once: computing it twice would spare nothing.
+            if size < len(pixels) and torch.is_grad_enabled():
+                values = checkpoint(
+                    self._measure, *inputs, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                values = self._measure(*inputs)
+            parts.append(values)
+        return dict(zip(self._names, torch.cat(parts, dim=1), strict=True))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*(["perceptual"] if self.perceptual is not None else []), *self.emotion_terms)
+
+    def _measure(
+        self,
+        estimates: Tensor,
+        decode: Callable[[Tensor], Tensor],
+        photos: Tensor,
+        target: EmotionTarget | None,
+    ) -> Tensor:
+        """[terms, d] float32 of one chunk."""
+        drawn = decode(estimates)
+        check_shape(drawn, "decoded images")
+        values = []
+        if self.perceptual is not None:
+            values.append(self.perceptual(drawn, photos))
+        if self.recogniser is not None and target is not None:
+            reading = self.recogniser(drawn)
+            values += [term(reading, target) for term in self.emotion_terms.values()]
+        return torch.stack([value.float() for value in values])
+
+    def _target(
+        self, photos: Tensor, labels: EmotionLabels | None, these: slice
+    ) -> EmotionTarget | None:
+        if self.recogniser is None:
+            return None
+        part = None if labels is None else labels.of(these)
+        return self.rule.target(self.recogniser, photos, part)
+
+    def _check(self, photos: Tensor) -> None:
+        check_shape(photos, "photos of the loss")
+        if photos.device.type == "cpu" or self.checks_done < _GPU_CHECKS:
+            check_pictures(photos, "photos of the loss")
+            self.checks_done += 1
