@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ HELP = with_examples(
     "sfe package-checkpoint",
     "sfe package-checkpoint --run first --step 500 --name first-500",
     "sfe package-checkpoint --weights raw  # not the moving average",
+    "sfe package-checkpoint --dtype fp16 --also single-file --also lora-kohya  # for ComfyUI",
+    "sfe package-checkpoint --from ~/StableFaceEmotion  # published weights, to measure them here",
+    "sfe package-checkpoint --push-to me/my-faces --dry-run",
 )
 
 
@@ -24,6 +28,23 @@ class Weights(str, Enum):
 
     ema = "ema"
     raw = "raw"
+
+
+class Dtype(str, Enum):
+    """Precision of weight files."""
+
+    float32 = "float32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class Form(str, Enum):
+    """Other forms of the model."""
+
+    single_file = "single-file"
+    lora_diffusers = "lora-diffusers"
+    lora_kohya = "lora-kohya"
+    stableface = "stableface"
 
 
 def package_checkpoint(
@@ -39,7 +60,50 @@ def package_checkpoint(
         typer.Option(metavar="NAME", help="Folder below packaged/.", show_default="RUN-STEP"),
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Moving average, or as trained.")] = Weights.ema,
-    force: Annotated[bool, typer.Option("--force", help="Replace a package.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Package a folder in the StableFace project's layout instead of a run.",
+            show_default=False,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(help="Precision of the weight files.", show_default="as stored"),
+    ] = None,
+    max_shard_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Split larger weight files, e.g. at 2GB.", show_default=False
+        ),
+    ] = None,
+    also: Annotated[
+        list[Form] | None,
+        typer.Option(help="Another form beside the folder; may be repeated.", show_default=False),
+    ] = None,
+    lora_rank: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rank of the LoRA.", show_default="the run's own, else 32"),
+    ] = None,
+    safety_checker: Annotated[
+        bool,
+        typer.Option("--safety-checker/--no-safety-checker", help="Keep the base's, if any."),
+    ] = True,
+    push_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME", help="Upload to this hub repository.", show_default=False
+        ),
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="A repository made for it is public, not private.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a package, here and there.")] = (
+        False
+    ),
+    dry_run: options.DryRun = False,
     changes: options.Set = None,
 ) -> None:
     from sfe_cli.progress import RichReporter
@@ -48,26 +112,58 @@ def package_checkpoint(
     # Settings first: a mistyped key need not wait for torch to be imported.
     found = load_workspace(workspace, changes or ())
 
+    from sfe_core.packaging.hub import check_repository, push_package
+    from sfe_core.packaging.options import PackageOptions
     from sfe_core.packaging.package import package_checkpoint as package
+    from sfe_core.packaging.preview import preview_package
 
+    if push_to is not None:
+        check_repository(push_to)
+    form = PackageOptions(
+        precision=dtype.value if dtype else None,
+        shard_size=max_shard_size,
+        extras=tuple(dict.fromkeys(one.value for one in also or ())),
+        lora_rank=lora_rank,
+        safety_checker=safety_checker,
+    )
+    choice = {"run": run, "step": step, "name": name, "weights": weights.value, "source": source}
+    reporter = RichReporter()
+    if dry_run:
+        _show_preview(preview_package(found, form, reporter, **choice), push_to, public)
+        return
     summary = package(
-        found,
-        run=run,
-        step=step,
-        name=name,
-        weights=weights.value,
-        force=force,
-        reporter=RichReporter(),
+        found, **choice, force=force, reporter=reporter, options=form, reuse=push_to is not None
     )
     render.facts(
         [
             ("package", summary.folder),
-            ("from", f"run {summary.run}, step {summary.step}, {summary.weights} weights"),
+            ("from", f"{summary.origin}, {summary.weights} weights"),
             ("size", render.size(summary.size_bytes)),
+            *((name, line) for name, line in summary.extras.items()),
             ("drawn with it", summary.pictures),
+            ("", "stood from before, as asked for" if summary.reused else None),
         ]
     )
+    if push_to is not None:
+        render.facts([("pushed to", push_package(summary.folder, push_to, public, force))])
     render.next_step("`sfe triptych`")
+
+
+def _show_preview(preview, push_to: str | None, public: bool) -> None:
+    render.facts(
+        [
+            ("would package", preview.origin),
+            ("weights", preview.weights),
+            ("base model", preview.base),
+            ("into", f"{preview.folder}" + (" (exists)" if preview.exists else "")),
+            *((f"{name}", render.size(size)) for name, size in preview.sizes.items()),
+            ("together", f"about {render.size(preview.size_bytes)}"),
+            ("free there", render.size(preview.free_bytes)),
+        ]
+    )
+    if push_to is not None:
+        kind = "public" if public else "private"
+        render.facts([("would push to", f"{push_to} ({kind} if it must be made)")])
 
 
 package_checkpoint.__doc__ = HELP

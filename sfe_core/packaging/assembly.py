@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sfe_core.assets import locate
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_file, write_json
+from sfe_core.packaging.options import PackageOptions
+from sfe_core.packaging.weights import read_weights, stamp, stem_of, write_weights
 from sfe_core.training.build import hash_base
 from sfe_core.training.checkpoints import CheckpointMeta
 
 INDEX = "model_index.json"
+_CHECKER = "safety_checker"
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")
 
 
@@ -64,7 +68,13 @@ def find_base(configured: str, meta: CheckpointMeta) -> tuple[str, Path]:
     raise problem
 
 
-def assemble(base: Path, replaced: dict[str, Path], target: Path) -> None:
+def assemble(
+    base: Path,
+    replaced: dict[str, Path],
+    target: Path,
+    options: PackageOptions | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Copy the base pipeline to the new folder `target`, with some parts from elsewhere.
 
     Args:
@@ -72,15 +82,19 @@ def assemble(base: Path, replaced: dict[str, Path], target: Path) -> None:
         replaced: part to the folder that stands in for the base's (or is added: guidance_encoder,
             which model_index.json does not name, so that plain diffusers ignores it).
         target: must not exist.
+        options: precision and size of the weight files, and whether the safety checker comes along.
+        metadata: for the headers of the replaced parts' weight files.
     """
+    options, metadata = options or PackageOptions(), metadata or {}
     target.mkdir(parents=True)
-    shutil.copyfile(base / INDEX, target / INDEX)
-    for part in pipeline_parts(base):
-        if part not in replaced:
-            _copy_part(base / part, target / part)
-    for part, folder in replaced.items():
-        _copy_part(folder, target / part)
-    for part in pipeline_parts(base):
+    parts = pipeline_parts(base)
+    if not options.safety_checker and _CHECKER in parts:
+        parts.remove(_CHECKER)
+    _write_index(base, target, parts)
+    for part in dict.fromkeys((*parts, *replaced)):
+        own = replaced.get(part)
+        _copy_part(own or base / part, target / part, options, metadata if own else {})
+    for part in parts:
         _load_as_float32(target / part / "config.json")
 
 
@@ -114,10 +128,36 @@ def _load_as_float32(config: Path) -> None:
         write_json(config, values)
 
 
-def _copy_part(source: Path, target: Path) -> None:
+def _write_index(base: Path, target: Path, parts: list[str]) -> None:
+    index = _read_index(base)
+    if _CHECKER in parts or not isinstance(index.get(_CHECKER), list) or not index[_CHECKER][0]:
+        shutil.copyfile(base / INDEX, target / INDEX)
+        return
+    index |= {_CHECKER: [None, None], "requires_safety_checker": False}
+    write_json(target / INDEX, index)
+
+
+def _copy_part(
+    source: Path, target: Path, options: PackageOptions, metadata: Mapping[str, str]
+) -> None:
+    """One part: its weights as asked for, every other file as it is."""
+    target.mkdir()
+    tensors = read_weights(source) if options.converts else None
+    if tensors is None:
+        _copy_files(source, target)
+        for path in target.glob("*.safetensors") if metadata else ():
+            stamp(path, metadata)
+        return
+    for path in sorted(source.iterdir()):
+        if path.is_file() and not path.name.endswith((*_WEIGHT_ENDINGS, ".index.json")):
+            shutil.copyfile(path, target / path.name)
+    stem = stem_of(source)
+    write_weights(target, tensors, stem, options.precision, options.shard_size, metadata)
+
+
+def _copy_files(source: Path, target: Path) -> None:
     # Published folders repeat the same weights as .bin, .fp16.safetensors and so on; where the
     # plain safetensors file is there, it is the only one that diffusers reads by default.
-    target.mkdir()
     names = {path.name for path in source.iterdir() if path.is_file()}
     plain = {name for name in names if name.endswith(".safetensors") and name.count(".") == 1}
     for name in sorted(names):

@@ -10,21 +10,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sfe_core import __version__
 
+# Licences of base models, by the names that model hubs know them by.
+_LICENCES = {"Apache-2.0": "apache-2.0", "CreativeML Open RAIL-M": "creativeml-openrail-m"}
+
 
 @dataclass(frozen=True)
 class CardFacts:
     """What the card tells.
 
     Args:
+        origin: where the weights come from, in words.
         maps: guidance maps the package reads; empty = none.
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
-        corpus_sha256: of the training corpus.
+        corpus_sha256: of the training corpus; "" when unknown.
+        precision: of the weight files.
+        extras: file or folder beside the pipeline, to a line about it.
         metrics: last line of the run's log: figure to number.
         run_config: config.yaml of the run, as text; "" when lost.
     """
 
     name: str
+    origin: str
     run: str
     step: int
     weights: str
@@ -38,6 +45,8 @@ class CardFacts:
     resolution: int
     steps_drawn: int
     prompt: str
+    precision: str = "as stored"
+    extras: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     run_config: str = ""
 
@@ -47,6 +56,7 @@ def write_card(facts: CardFacts) -> str:
     front = {
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
+        "license": _LICENCES.get(facts.base_licence, "other"),
         "base_model": facts.base_name,
         "tags": ["stable-diffusion", "text-to-image", "facial-expression"],
     }

@@ -9,7 +9,8 @@ from typing import Literal
 from safetensors import SafetensorError, safe_open
 
 from sfe_core.errors import RunError, UserError
-from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint
+from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint, verify_checkpoint
+from sfe_core.training.checksums import CHECKSUMS
 
 Weights = Literal["ema", "raw"]
 _WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
@@ -83,6 +84,18 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"
     for folder in folders.values():
         _check_whole(folder, checkpoint)
+    # Checkpoints of older versions have no checksums to hold them against.
+    summed = (checkpoint.folder / CHECKSUMS).is_file()
+    problem = verify_checkpoint(checkpoint.folder) if summed else None
+    if problem is not None:
+        raise RunError(
+            checkpoint.folder,
+            f"is torn or was changed ({problem})",
+            f"package another step of run {checkpoint.run} with --step",
+        )
+    # There where the run predicts or schedules noise in another way than its base.
+    if (checkpoint.folder / "scheduler").is_dir():
+        folders["scheduler"] = checkpoint.folder / "scheduler"
     return folders
 
 

@@ -6,13 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
+from transformers import CLIPTextModel
 
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.errors import RunError
 from sfe_core.files import derive_seed
 from sfe_core.quiet import quiet_libraries
+
+_NETWORKS = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+}
+_COUNTED = "position_ids"  # 0, 1, 2, …: files of older transformers hold them
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
     Raises:
         RunError: it does not load, or the picture is blank or not finite.
     """
-    return _draw(_load(StableDiffusionPipeline, folder, order.name), order, {})
+    return draw_trial(load_checked(StableDiffusionPipeline, folder, order.name), order)
 
 
 def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
@@ -54,27 +67,62 @@ def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
         RunError: it does not load, or the picture is blank or not finite.
     """
     guidance = {"guidance_images": {name: image[None] for name, image in order.maps.items()}}
-    return _draw(_load(GuidedStableDiffusionPipeline, folder, order.name), order, guidance)
+    pipeline = load_checked(GuidedStableDiffusionPipeline, folder, order.name)
+    return draw_trial(pipeline, order, guidance)
 
 
-def _load(kind: type[StableDiffusionPipeline], folder: Path, name: str) -> StableDiffusionPipeline:
+def load_checked(
+    kind: type[StableDiffusionPipeline], folder: Path, name: str
+) -> StableDiffusionPipeline:
+    """Load a pipeline folder in float32; every tensor must have its place, and every place its own.
+
+    Args:
+        name: of the package, for messages.
+
+    Raises:
+        RunError: it does not load, or tensors are missing, left over or of another shape.
+    """
+    remedy = "check that model.base is the model the run was trained from"
+    parts = {}
     try:
         with quiet_libraries():
-            pipeline = kind.from_pretrained(folder, local_files_only=True)
+            for part, network in _NETWORKS.items():
+                parts[part], report = network.from_pretrained(
+                    folder / part,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    torch_dtype=torch.float32,
+                )
+                _check_keys(f"{name}: {part}", report, remedy)
+            pipeline = kind.from_pretrained(folder, local_files_only=True, **parts)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise RunError(
-            name,
-            f"{kind.__name__} does not load the package ({error})",
-            "check that model.base is the model the run was trained from",
+            name, f"{kind.__name__} does not load the package ({error})", remedy
         ) from error
     # A checker that takes the picture for unsafe blacks it out, which would read as a failure.
     pipeline.safety_checker = None
+    return pipeline
+
+
+def _check_keys(where: str, report: dict, remedy: str) -> None:
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        odd = sorted(str(key) for key in report[kind] if not str(key).endswith(_COUNTED))
+        if odd:
+            problem = f"{len(odd)} {kind.replace('_', ' ')}, {odd[0]} first"
+            raise RunError(where, problem, remedy)
+
+
+def draw_trial(
+    pipeline: StableDiffusionPipeline, order: TrialOrder, guidance: dict | None = None
+) -> Image.Image:
+    """Draw the picture of `order` with a loaded pipeline.
+
+    Raises:
+        RunError: it does not draw, or the picture is blank or not finite.
+    """
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _draw(pipeline: StableDiffusionPipeline, order: TrialOrder, guidance: dict) -> Image.Image:
+    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
     seed = derive_seed(order.seed, "package", "noise")
     try:
         with torch.inference_mode(), quiet_libraries():
@@ -86,7 +134,7 @@ def _draw(pipeline: StableDiffusionPipeline, order: TrialOrder, guidance: dict) 
                 guidance_scale=order.guidance_scale,
                 generator=torch.Generator("cpu").manual_seed(seed),
                 output_type="pt",
-                **guidance,
+                **(guidance or {}),
             ).images[0]
     except RuntimeError as error:
         raise RunError(

@@ -1,0 +1,160 @@
+"""The difference of two UNets as a LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
+
+Every weight matrix W' of the fine-tuned UNet is the base's W plus a change; the best approximation
+of that change by a product up · down of rank r keeps its r largest singular values (Eckart & Young
+1936). For a run that trained a LoRA of rank r the change has rank r, and nothing is lost. Biases
+and norms cannot be part of a LoRA; how much of the change is carried is measured and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import convert_state_dict_to_kohya
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sfe_core.errors import RunError, UserError
+from sfe_core.files import atomic_path
+from sfe_core.packaging.weights import Precision, cast
+from sfe_core.quiet import quiet_libraries
+
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
+KOHYA_FILE = "kohya.safetensors"
+DEFAULT_RANK = 32
+_OVERSAMPLED = 16  # extra columns of the randomised SVD, Halko et al. 2011, sec. 4.2
+_EXACT_BELOW = 512  # sides up to which the full SVD is as fast
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA of a UNet.
+
+    Args:
+        tensors: `<layer>.lora_A.weight` (down) and `<layer>.lora_B.weight` (up), PEFT's names
+            without the leading `unet.`; scale 1 (alpha = rank).
+        rank: of every layer.
+        carried: share of the squared change of all of the UNet's parameters, 0 to 1.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    rank: int
+    carried: float
+
+
+def extract_lora(base: Tensors, tuned: Tensors, rank: int) -> Lora:
+    """The LoRA of rank `rank` nearest to `tuned` - `base`, for every layer that changed.
+
+    Args:
+        base: state dict of the base's UNet.
+        tuned: state dict of the fine-tuned UNet, of the same shapes.
+        rank: of the product.
+
+    Raises:
+        UserError: the UNets are not of one shape, or are the same.
+    """
+    if {n: t.shape for n, t in base.items()} != {n: t.shape for n, t in tuned.items()}:
+        raise UserError("--also lora", "the UNet is not of the base's shape", "leave it out")
+    tensors: dict[str, torch.Tensor] = {}
+    total = kept = 0.0
+    for name in base:
+        change = tuned[name].double() - base[name].double()
+        energy = float(change.square().sum())
+        total += energy
+        if energy == 0 or change.ndim not in (2, 4) or not name.endswith(".weight"):
+            continue
+        down, up = _factors(change, rank)
+        layer = name.removesuffix(".weight")
+        tensors[f"{layer}.lora_A.weight"] = down
+        tensors[f"{layer}.lora_B.weight"] = up
+        product = up.flatten(1).double() @ down.flatten(1).double()
+        kept += energy - float((change.flatten(1) - product).square().sum())
+    if not tensors:
+        raise UserError("--also lora", "the UNet's weights are the base's own", "train first")
+    return Lora(tensors, rank, kept / total)
+
+
+def _factors(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """down [r, in, …] and up [out, r, …] float32, each with half of the singular values' weight."""
+    flat = change.flatten(1)
+    if min(flat.shape) <= _EXACT_BELOW:
+        left, values, right = torch.linalg.svd(flat, full_matrices=False)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the sketch is random; the file must not be
+            left, values, right = torch.svd_lowrank(flat, rank + _OVERSAMPLED, niter=4)
+        right = right.T
+    kept = min(rank, len(values))
+    root = values[:kept].sqrt()
+    # One rank for every layer, thin ones filled with zeros: readers scale by one alpha / rank.
+    up = torch.zeros(flat.shape[0], rank)
+    down = torch.zeros(rank, flat.shape[1])
+    up[:, :kept] = (left[:, :kept] * root).float()
+    down[:kept] = (root[:, None] * right[:kept]).float()
+    if change.ndim == 4:
+        return down.view(rank, *change.shape[1:]), up[:, :, None, None].contiguous()
+    return down, up
+
+
+def write_diffusers_lora(
+    lora: Lora, target: Path, precision: Precision | None, metadata: Mapping[str, str]
+) -> None:
+    """Write the LoRA as `save_lora_weights` would, for `load_lora_weights`."""
+    _save({f"unet.{name}": tensor for name, tensor in lora.tensors.items()}, target, precision, {
+        "format": "pt", **metadata,
+    })  # fmt: skip
+
+
+def write_kohya_lora(
+    lora: Lora, target: Path, precision: Precision | None, metadata: Mapping[str, str]
+) -> None:
+    """Write the LoRA under kohya's names, for ComfyUI and A1111."""
+    named = {f"unet.{name}": tensor for name, tensor in lora.tensors.items()}
+    kohya = {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(lora.rank),
+        "ss_network_alpha": str(lora.rank),
+        "ss_base_model_version": "sd_v1",
+    }
+    tensors = convert_state_dict_to_kohya(named)
+    _save(tensors, target, precision, {"format": "pt", **kohya, **metadata})
+
+
+def _save(
+    tensors: Tensors, target: Path, precision: Precision | None, metadata: Mapping[str, str]
+) -> None:
+    tensors = cast(tensors, precision) if precision else tensors
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as partial:
+        save_file({n: t.contiguous() for n, t in tensors.items()}, partial, metadata=dict(metadata))
+
+
+def load_lora(pipeline: StableDiffusionPipeline, path: Path, layers: int) -> None:
+    """Give `pipeline` the LoRA of a file, whichever of the two layouts it has.
+
+    Args:
+        layers: how many layers of the UNet it must reach.
+
+    Raises:
+        RunError: diffusers does not take it, or not all of it.
+    """
+    try:
+        with quiet_libraries():
+            pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise RunError(path, f"does not load again ({error})", "report this as a bug") from error
+    reached = sum(name.endswith("lora_A") for name, _ in pipeline.unet.named_modules())
+    if reached != layers:
+        raise RunError(path, f"{reached} of its {layers} layers were matched", "report this")
+
+
+def lora_keys(path: Path) -> list[str]:
+    """Names of the tensors in a LoRA file."""
+    with safe_open(path, framework="pt") as file:
+        return sorted(file.keys())

@@ -1,0 +1,88 @@
+"""What packaging would do, told before it is done."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.packaging.assembly import pipeline_parts
+from sfe_core.packaging.options import PackageOptions
+from sfe_core.packaging.package import make_plan
+from sfe_core.packaging.plan import PackagePlan
+from sfe_core.packaging.stableface_layout import find_unet
+from sfe_core.packaging.weights import PRECISIONS, weight_bytes
+from sfe_core.reporting import Reporter
+
+_DRAWN = ("unet", "vae", "text_encoder")
+
+
+@dataclass(frozen=True)
+class PackagePreview:
+    """A package that is not made yet.
+
+    Args:
+        exists: a package of that name is there already.
+        sizes: part or other form to the bytes of its weights; exact but for LoRAs, left out here.
+        free_bytes: of the disk it would lie on.
+    """
+
+    folder: Path
+    exists: bool
+    origin: str
+    weights: str
+    base: Path
+    sizes: dict[str, int]
+    free_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all weights together."""
+        return sum(self.sizes.values())
+
+
+def preview_package(
+    workspace: Workspace, options: PackageOptions, reporter: Reporter | None = None, **choice: Any
+) -> PackagePreview:
+    """What `package_checkpoint` with the same options and choice would write; nothing is written.
+
+    Args:
+        choice: run, step, name, weights and source of `package_checkpoint`.
+
+    Raises:
+        UserError, RunError: as `package_checkpoint` does before it writes.
+    """
+    plan = make_plan(workspace, reporter=reporter or Reporter(), **choice)
+    sizes = {part: size for part, size in _parts(plan, options).items() if size}
+    if "single-file" in options.extras:
+        sizes["single-file"] = sum(sizes[part] for part in _DRAWN)
+    if "stableface" in options.extras:
+        sizes["stableface"] = sizes["unet"] + sizes.get("guidance_encoder", 0)
+    folder = workspace.packaged / plan.name
+    return PackagePreview(
+        folder=folder,
+        exists=folder.exists(),
+        origin=plan.origin,
+        weights=plan.weights,
+        base=plan.base,
+        sizes=sizes,
+        free_bytes=shutil.disk_usage(workspace.root).free,
+    )
+
+
+def _parts(plan: PackagePlan, options: PackageOptions) -> dict[str, int]:
+    parts = pipeline_parts(plan.base)
+    if not options.safety_checker:
+        parts = [part for part in parts if part != "safety_checker"]
+    replaced = dict(plan.folders)
+    if plan.source is not None:
+        replaced["unet"] = find_unet(plan.source)
+        if (plan.source / "guidance_encoder").is_dir():
+            replaced["guidance_encoder"] = plan.source / "guidance_encoder"
+    dtype = PRECISIONS[options.precision] if options.precision else None
+    return {
+        part: weight_bytes(replaced.get(part, plan.base / part), dtype)
+        for part in dict.fromkeys((*parts, *replaced))
+    }
