@@ -1,0 +1,61 @@
+"""One update is one update, however many processes and forward passes share it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfe_core.reporting import Reporter
+from sfe_core.training.build import build
+from sfe_core.training.options import TrainOptions
+from sfe_core.training.plan import plan_training
+from sfe_core.training.update import update, wanted_batches
+from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.training.processes import in_processes
+
+UPDATES = 3
+
+
+@pytest.fixture
+def eights(workspace):
+    """Updates of eight images, with a term on decoded ones; without a slow network."""
+    return with_settings(
+        workspace,
+        train={"steps": UPDATES, "effective_batch": 8, "schedule": "linear"},
+        loss={"perceptual": 0},
+    )
+
+
+def numbers_of(workspace, processes: int, batch: int, **options) -> list[dict[str, float]]:
+    """The numbers of every update of a run in a layout, as its first process has them."""
+    chosen = TrainOptions(cpu_processes=processes, batch_size=batch, **options)
+
+    def work(rank: int) -> list[dict[str, float]]:
+        applied = chosen.applied_to(workspace)
+        session = build(applied, plan_training(workspace, chosen), chosen, Reporter())
+        batches = session.source.batches(wanted_batches(session))
+        found = []
+        for _ in range(UPDATES):
+            found.append(update(session, batches))
+            session.step += 1
+        return found
+
+    every = in_processes(processes, work)
+    assert all(numbers == every[0] for numbers in every)
+    return every[0]
+
+
+def assert_same_learning(one: list[dict[str, float]], other: list[dict[str, float]]) -> None:
+    for ours, theirs in zip(one, other, strict=True):
+        rates = [name for name in ours if name.startswith("lr/")]
+        assert rates and all(theirs[name] == ours[name] for name in rates)
+        assert theirs == pytest.approx(ours, rel=1e-3)
+
+
+def test_1x8_2x4_and_accumulated_learn_the_same(eights):
+    whole = numbers_of(eights, processes=1, batch=8)
+    assert len({numbers["lr/unet"] for numbers in whole}) == UPDATES
+    assert len({numbers["raw/noise"] for numbers in whole}) == UPDATES
+    assert "raw/expression" in whole[0]
+    assert_same_learning(whole, numbers_of(eights, processes=1, batch=2))
+    assert_same_learning(whole, numbers_of(eights, processes=2, batch=4))
+    assert_same_learning(whole, numbers_of(eights, processes=2, batch=2))
