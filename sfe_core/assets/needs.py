@@ -36,10 +36,13 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     if "blip" in sources:
         preprocess += (config.captions.blip_model,)
     train: tuple[str, ...] = (config.model.base,)
-    if loss.valence or loss.arousal or loss.expression:
+    emotion = loss.valence or loss.arousal or loss.expression or loss.features
+    if emotion:
         train += (loss.emotion_network,)
     if loss.perceptual:
         train += PERCEPTUAL_ASSETS[loss.perceptual_network]
+    if emotion or loss.perceptual:
+        train += (loss.pixel_decoder,)
     steps = {"preprocess": preprocess, "train": train, "evaluate": _evaluate_assets(config)}
     known = registry()
     return {

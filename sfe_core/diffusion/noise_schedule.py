@@ -10,9 +10,10 @@ step from the last timestep ("trailing").
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 
 from sfe_core.config.training_sections import ModelConfig
 from sfe_core.errors import UserError
@@ -53,3 +54,14 @@ def set_schedule(scheduler: DDPMScheduler, model: ModelConfig) -> DDPMScheduler:
     """
     changes = schedule_changes(scheduler.config, model)
     return DDPMScheduler.from_config(scheduler.config, **changes) if changes else scheduler
+
+
+def save_schedule(folder: Path, scheduler: DDPMScheduler, model: ModelConfig) -> None:
+    """Write the run's schedule as a diffusers scheduler folder, if it may differ from the base's.
+
+    As DDIM (Song et al. 2020): plain diffusers can draw with it in few steps, which many samplers
+    of base models cannot from a zero terminal SNR.
+    """
+    if model.prediction != "base" or model.zero_terminal_snr:
+        plain = {"clip_sample": False, "set_alpha_to_one": False}
+        DDIMScheduler.from_config(scheduler.config, **plain).save_pretrained(folder)

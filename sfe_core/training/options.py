@@ -72,7 +72,7 @@ class TrainPlan:
         base: folder of the base model.
         maps: guidance maps.
         losses: weight of every active term.
-        losses_off: terms of weight 0.
+        losses_off: terms switched off by a weight of 0.
         parameters: trained + frozen parameters of UNet and guidance encoders.
         state_bytes: weights, gradients, AdamW moments and moving average on each device, as the
             strategy deals them out. What the activations take comes on top, and depends on the
@@ -119,6 +119,7 @@ class TrainSummary:
         step: updates done over the whole run.
         images_seen: images drawn over the whole run.
         images_per_s: of this call, over all devices, without setting up.
+        one_device: what the first of several devices did alone, None where not measured.
         losses: weighted terms of the last line of metrics.jsonl, and their "total".
         samples: the newest sample grid, or None.
         skipped: updates left out because their loss or gradient was NaN or infinite.
@@ -132,5 +133,6 @@ class TrainSummary:
     images_per_s: float
     losses: dict[str, float]
     samples: Path | None = None
+    one_device: float | None = None
     skipped: int = 0
     best: Path | None = None

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.gate import require_sound
 from sfe_core.corpus.reader import Corpus
-from sfe_core.diffusion.guidance import GuidanceBank
-from sfe_core.diffusion.prediction import PREDICTION_TYPES
 from sfe_core.errors import UserError
 from sfe_core.launching import STRATEGY_FILES, Topology
-from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
-from sfe_core.losses.perceptual import require_perceptual
+from sfe_core.losses.composite import TERMS
 from sfe_core.training.checkpoints import read_meta
-from sfe_core.training.optimiser import freeze
+from sfe_core.training.fit import check_fit, check_loss_networks, schedule_notes
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.resuming import changes_since, choose_checkpoint, require_unchanged
 from sfe_core.training.trackers import require_trackers
@@ -58,7 +52,8 @@ def plan_training(
         )
     base = locate(config.model.base)
     unet, bank = check_fit(config, base)
-    _check_loss_networks(config)
+    check_loss_networks(config)
+    notes += schedule_notes(config)
     require_trackers(config.train.trackers)
     corpus = Corpus.open(workspace)
     images = len(corpus.split(TRAIN_SPLIT))
@@ -90,7 +85,12 @@ def plan_training(
         base=base,
         maps=config.guidance.maps,
         losses={name: weight for name, weight in weights.items() if weight > 0},
-        losses_off=tuple(name for name, weight in weights.items() if weight == 0),
+        losses_off=tuple(
+            name
+            for name, weight in weights.items()
+            # A term that is off unless asked for was not switched off.
+            if weight == 0 and type(config.loss).model_fields[name].default > 0
+        ),
         parameters=total,
         state_bytes=state_bytes(topology.strategy, processes, copies * total, trained),
         resume_from=resume_from,
@@ -227,67 +227,6 @@ def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int,
         )
     batch = max(size for size in range(1, min(batch_size, share) + 1) if share % size == 0)
     return batch, share // batch
-
-
-def check_fit(config: Config, base: Path) -> tuple[UNet2DConditionModel, GuidanceBank]:
-    """Check that base, guidance and training go together; return both networks without weights.
-
-    Raises:
-        UserError: naming the field of sfe.yaml that does not fit.
-    """
-    vae, unet_config = (_read_config(base, part) for part in ("vae", "unet"))
-    kind = _read_config(base, "scheduler").get("prediction_type", "epsilon")
-    if kind not in PREDICTION_TYPES:
-        raise UserError(
-            "model.base: scheduler/prediction_type",
-            f"{kind!r} cannot be trained",
-            f"allowed: {', '.join(PREDICTION_TYPES)}",
-        )
-    factor = 2 ** (len(vae["block_out_channels"]) - 1)
-    halvings = len(config.guidance.block_channels) - 1
-    if config.guidance.maps and 2**halvings != factor:
-        raise UserError(
-            "guidance.block_channels",
-            f"{len(config.guidance.block_channels)} widths shrink a map {2**halvings} times, the "
-            f"base's VAE shrinks {factor} times",
-            f"give {factor.bit_length()} widths",
-        )
-    stages = factor * 2 ** (len(unet_config["block_out_channels"]) - 1)
-    if config.model.resolution % stages:
-        raise UserError(
-            "model.resolution",
-            f"{config.model.resolution} px cannot be halved as often as this base does",
-            f"give a multiple of {stages}",
-        )
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(unet_config)
-        bank = GuidanceBank(
-            config.guidance.maps, config.guidance.block_channels, unet.conv_in.out_channels
-        )
-    freeze(unet, config.train.frozen)
-    return unet, bank
-
-
-def _read_config(base: Path, part: str) -> dict[str, Any]:
-    path = base / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"model.base: {path}",
-            f"cannot be read ({error})",
-            "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`",
-        ) from error
-
-
-def _check_loss_networks(config: Config) -> None:
-    """Fail now rather than after minutes of loading, if a network of the loss is missing."""
-    if not any(getattr(config.loss, name) > 0 for name in TERMS):
-        raise UserError("loss", "every weight is 0", "give at least one term a weight")
-    if getattr(config.loss, PERCEPTUAL) > 0:
-        require_perceptual(config.loss.perceptual_network)
-    if any(getattr(config.loss, name) > 0 for name in EMOTION_TERMS):
-        locate(config.loss.emotion_network)
 
 
 def _changes(

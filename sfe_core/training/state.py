@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.noise_schedule import save_schedule
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
 from sfe_core.training.build import Session, write_config
@@ -20,6 +21,7 @@ from sfe_core.training.room import make_room, needed_bytes
 from sfe_core.training.runlog import Window
 
 STATE = "state"
+SCHEDULER = "scheduler"
 
 
 def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -> Path:
@@ -48,6 +50,7 @@ def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -
         save_networks(shared, session.model, "")
         if session.ema is not None:
             save_networks(shared, session.ema.model, "_ema")
+        save_schedule(shared / SCHEDULER, session.base.scheduler, session.config.model)
         write_config(shared, session.config)
         write_json(shared / META, _meta(session, metrics or {}).to_json())
     accelerator.wait_for_everyone()
