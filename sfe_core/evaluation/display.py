@@ -12,7 +12,7 @@ def display(score: Score | Delta | None, metric: Metric, signed: bool = False) -
     """A score as `41.7 % [29.2, 54.2]`; `n/a` where there is none."""
     if score is None or score.value is None:
         return "n/a"
-    text = number(score.value, metric, signed) + ("" if metric.unit == "" else " %")
+    text = number(score.value, metric, signed) + unit_sign(metric)
     if score.low is None or score.high is None:
         return text
     return f"{text} [{number(score.low, metric, signed)}, {number(score.high, metric, signed)}]"
@@ -23,3 +23,13 @@ def number(value: float, metric: Metric, signed: bool = False) -> str:
     scaled = value * 100.0 if metric.unit == "share" else value
     text = f"{scaled:{'+' if signed else ''}.{metric.digits}f}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def unit_sign(metric: Metric) -> str:
+    """` %` after shares and percentages, nothing after the rest."""
+    return "" if metric.unit == "" else " %"
+
+
+def change(value: float, metric: Metric) -> str:
+    """A difference: `+8.3 points` between shares, `−0.012` elsewhere."""
+    return number(value, metric, signed=True) + ("" if metric.unit == "" else " points")

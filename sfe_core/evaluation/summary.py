@@ -142,6 +142,7 @@ class PublishedScore(_Record):
     base: float
     tuned: float
     unit: Literal["", "share", "%"]
+    digits: int = Field(description="published after the point")
     n: int = Field(description="pictures behind it")
     differences: list[str] = Field(description="what was measured unlike here; empty: comparable")
 

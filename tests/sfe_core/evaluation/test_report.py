@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from sfe_core.evaluation.display import display
-from sfe_core.evaluation.report import lead_sentence, verdict_of
+from sfe_core.evaluation.report import lead_sentence
+from sfe_core.evaluation.report_tables import verdict_of
 from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric
 
-VOID = {"meta", "img", "source", "br"}
+VOID = {"meta", "img", "br"}
+SHAPES = {"path", "use", "rect", "circle"}  # of SVG; html.parser reports <use/> as start and end
 
 
 class Page(HTMLParser):
@@ -50,22 +52,40 @@ def text(summary: EvaluationSummary) -> str:
 def test_everything_is_inside(text: str):
     page = Page(text)
     assert page.open == [] and page.scripts == 0
-    assert page.references and all(one.startswith("data:image/png") for one in page.references)
+    pictures = [one for one in page.references if not one.startswith("#")]
+    assert pictures and all(one.startswith("data:image/png") for one in pictures)
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style and "@import" not in style
     assert not re.search(r"https?://", text)
 
 
+def test_every_reference_inside_the_page_has_one_target(text: str):
+    targets = re.findall(r'\bid="([^"]+)"', text)
+    assert len(targets) == len(set(targets))
+    used = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
+    assert used and used <= set(targets)
+
+
 def test_every_embedded_picture_opens(text: str):
     pictures = [one for one in Page(text).references if one.startswith("data:")]
-    sizes = set()
     for one in pictures:
         with Image.open(BytesIO(base64.b64decode(one.split(",", 1)[1]))) as picture:
             picture.load()
-            sizes.add(picture.size)
-    # Four plots in two dresses, and strips of four pictures each at the model's own size.
-    assert (64, 64) in sizes and len(sizes) > 1
-    assert len(pictures) == 4 * 2 + 4 * 8
+            assert picture.size == (64, 64)  # the model's own side
+    assert len(pictures) == 4 * 8  # four keys helped most and four least, four sets each
+
+
+def test_every_plot_is_on_the_page_and_lies_beside_it(summary: EvaluationSummary, text: str):
+    shown = re.findall(r'<figure class="card plot" id="plot-([^"]+)">', text)
+    files = {path.name for path in (summary.folder / "plots").iterdir()}
+    assert files == {f"{name}.{kind}" for name in shown for kind in ("png", "svg")}
+    per_set = ("confusion", "reliability", "affect")
+    wanted = {f"{plot}_{name}" for plot in per_set for name in summary.scores}
+    wanted |= {"topk", "recall", "radar", "radar_photos"}
+    other = "tiny-emotion-loss"
+    wanted |= {f"{plot}_{other}" for plot in ("topk", "recall", "reliability_real")}
+    wanted |= {f"confusion_{name}_{other}" for name in summary.scores}
+    assert set(shown) == wanted
 
 
 def test_captions_are_escaped(text: str):
@@ -75,7 +95,7 @@ def test_captions_are_escaped(text: str):
 
 def test_it_fits_phones_and_both_themes(text: str):
     assert 'name="viewport"' in text
-    assert "prefers-color-scheme: dark" in text and "max-width: 40rem" in text
+    assert "prefers-color-scheme: dark" in text and "max-width: 44rem" in text
 
 
 def test_every_headline_number_stands_on_the_page(summary: EvaluationSummary, text: str):
