@@ -5,31 +5,36 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
-from PIL import Image
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import sha256_json, write_text
-from sfe_core.sampling.composition import tile_box
+from sfe_core.sampling.thumbnails import thumbnail_strip
 
 UNLABELLED = "unlabelled"
-GALLERY_VERSION = 1  # counted up when the page changes, so that old ones are written again
-_THUMBNAIL_TILE_PX = 160
+GALLERY_VERSION = 2  # counted up when the page changes, so that old ones are written again
+_THUMBNAIL_PX = 160
 
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """One triptych of the page; `record` is what its PNG says of itself."""
+    """One triptych of the page.
+
+    Args:
+        record: what its PNG says of itself.
+        faults: what is wrong with its pictures, e.g. "original missing".
+    """
 
     key: str
     emotion: str | None
     caption: str
     record: dict
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class _Entry:
     emotion: str
     label: str
     caption: str
+    faults: str
     link: str
     thumbnail: str
     width: int
@@ -51,18 +57,27 @@ def write_gallery(
     subtitle: str,
     headings: tuple[str, ...],
     tile_px: int,
+    sheets: Mapping[str, Sequence[Path]] | None = None,
 ) -> Path:
     """Write `folder/index.html` over the triptychs `folder/<key>.png`; thumbnails are embedded.
 
-    A page that shows the same triptychs already is left alone. Buttons filter by emotion.
+    A page that shows the same triptychs already is left alone. Buttons filter by emotion, and
+    choose those with a fault.
+
+    Args:
+        sheets: emotion to its contact sheets below `folder`, to link to.
 
     Returns:
         The page's path.
     """
     page = folder / "index.html"
+    linked = {
+        emotion: [quote(path.relative_to(folder).as_posix()) for path in paths]
+        for emotion, paths in (sheets or {}).items()
+    }
     stamp = sha256_json(
-        [GALLERY_VERSION, title, subtitle, headings, tile_px]
-        + [[item.key, item.emotion, item.record] for item in items]
+        [GALLERY_VERSION, title, subtitle, headings, tile_px, linked]
+        + [[item.key, item.emotion, item.record, item.faults] for item in items]
     )
     if _stamp_of(page) == stamp:
         return page
@@ -79,6 +94,8 @@ def write_gallery(
         headings=headings,
         emotions=[(name, counts[name]) for name in order],
         entries=entries,
+        faulty=sum(bool(entry.faults) for entry in entries),
+        sheets=linked,
     )
     write_text(page, text)
     return page
@@ -95,7 +112,7 @@ def _stamp_of(page: Path) -> str | None:
 
 
 def _entry(folder: Path, item: GalleryItem, panels: int, tile_px: int) -> _Entry:
-    thumbnail = _thumbnail(folder / f"{item.key}.png", panels, tile_px)
+    thumbnail = thumbnail_strip(folder / f"{item.key}.png", panels, tile_px, _THUMBNAIL_PX)
     buffer = io.BytesIO()
     thumbnail.save(buffer, format="JPEG", quality=82)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -106,19 +123,9 @@ def _entry(folder: Path, item: GalleryItem, panels: int, tile_px: int) -> _Entry
         # Captions usually begin with the emotion; then it is not said twice.
         label="" if item.caption.lower().startswith(emotion) else emotion,
         caption=item.caption,
+        faults=", ".join(item.faults),
         link=quote(f"{item.key}.png"),
         thumbnail=f"data:image/jpeg;base64,{data}",
         width=thumbnail.width,
         height=thumbnail.height,
     )
-
-
-def _thumbnail(path: Path, panels: int, tile_px: int) -> Image.Image:
-    """The triptych's pictures alone, edge to edge: the page says the rest in text."""
-    strip = Image.new("RGB", (panels * _THUMBNAIL_TILE_PX, _THUMBNAIL_TILE_PX))
-    with Image.open(path) as triptych:
-        for index in range(panels):
-            tile = triptych.crop(tile_box(index, tile_px))
-            tile = tile.resize((_THUMBNAIL_TILE_PX,) * 2, Image.Resampling.LANCZOS)
-            strip.paste(tile, (index * _THUMBNAIL_TILE_PX, 0))
-    return strip

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import unicodedata
-import warnings
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from PIL import Image
 # What `sfe[fonts]` installs: Noto Sans for the scripts that DejaVu Sans lacks, and for CJK.
 _FONT_PACKAGES = ("manimgx_fonts", "noto_cjk_sans_otc")
 _RIGHT_TO_LEFT = ("R", "AL")
+_BOX = "\u25a1"  # stands where no font has the character
 
 
 @cache
@@ -74,13 +74,12 @@ def missing_glyphs(texts: Iterable[str]) -> list[str]:
 
 
 def _laid_out(text: str, size_px: int) -> FT2Font:
+    # A glyph that no font has would be warned of at each line; the caller tells of it once.
+    text = "".join(_BOX if _needs_glyph(c) and _font_of(c) is None else c for c in text)
     extra = {_font_of(one) for one in set(text) if _needs_glyph(one)} - {None, *shipped_fonts()}
     font = font_manager.get_font([*shipped_fonts(), *sorted(extra)])
     font.set_size(size_px, 72)  # 72 dpi: a point is a pixel
-    with warnings.catch_warnings():
-        # Glyphs that no font has are told of once by the caller.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        font.set_text(text, 0.0)
+    font.set_text(text, 0.0)
     return font
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +13,27 @@ from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS
+from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
 from sfe_core.packaging.listing import newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
+from sfe_core.sampling.contact_sheets import write_contact_sheets
 from sfe_core.sampling.gallery import GalleryItem, write_gallery
 from sfe_core.sampling.lettering import missing_glyphs
 from sfe_core.sampling.pictures import Series, draw_series
-from sfe_core.sampling.pngs import read_record, save_png
+from sfe_core.sampling.pngs import read_record, read_remarks, save_png
 
 _HEADINGS = {
     "guided": ("Original", "Base", "Fine-tuned, guided"),
     "text": ("Original", "Base", "Fine-tuned"),
 }
+_BLANK = {
+    False: "blank: one colour throughout",
+    True: "blank: the safety checker objected, or one colour throughout",
+}
+_MOST_THREADS = 8  # that compose; PIL works outside Python's lock
 
 
 @dataclass(frozen=True)
@@ -34,20 +43,24 @@ class TriptychSummary:
     Args:
         folder: `triptychs/<split>`.
         gallery: its index.html.
+        contact_sheets: one or more for each emotion.
         total: triptychs of the split.
         composed: written now; the others were found as they should be.
         base_drawn: base pictures drawn now; the others were reused.
         fine_tuned_drawn: likewise of the package.
-        missing_originals: triptychs whose original is a blank tile.
+        missing_originals: triptychs whose original is a blank tile, for it is not there or torn.
+        blank_pictures: drawn pictures of one colour throughout, as a safety checker leaves them.
     """
 
     folder: Path
     gallery: Path
+    contact_sheets: tuple[Path, ...]
     total: int
     composed: int
     base_drawn: int
     fine_tuned_drawn: int
     missing_originals: int
+    blank_pictures: int
 
 
 @dataclass(frozen=True)
@@ -61,13 +74,26 @@ class _Job:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Makings:
+    """What all triptychs of a split are made of."""
+
+    corpus: Corpus
+    base: Series
+    tuned: Series
+    headings: tuple[str, ...]
+    tile_px: int
+    folder: Path
+
+
 def make_triptychs(
     workspace: Workspace,
     split: str | None = None,
     package: Path | None = None,
     reporter: Reporter | None = None,
+    placement: Placement | None = None,
 ) -> TriptychSummary:
-    """Write `triptychs/<split>/<key>.png` for every item of a split, and an index.html.
+    """Write `triptychs/<split>/<key>.png` for every item of a split, contact sheets and index.html.
 
     Pictures come from `draw_series`, so what was drawn before is reused; a triptych is composed
     again only when one of its pictures, its caption or the layout changed.
@@ -75,6 +101,7 @@ def make_triptychs(
     Args:
         split: None = `split.validation_name`.
         package: packaged pipeline folder; None = the newest.
+        placement: the processes that draw; None = one, on the GPU if there is one.
 
     Raises:
         UserError: no corpus, unknown split, no package, missing base model.
@@ -86,88 +113,129 @@ def make_triptychs(
     rows = corpus.split(split)
     package = package or newest_package(workspace)
     fine_tuned = workspace.config.triptych.fine_tuned
-    base = draw_series(workspace, split, "base", package, reporter)
-    tuned = draw_series(workspace, split, fine_tuned, package, reporter)
-
-    tile_px = workspace.config.triptych.tile_px
-    headings = _HEADINGS[fine_tuned]
-    folder = workspace.triptychs / split
+    makings = _Makings(
+        corpus=corpus,
+        base=draw_series(workspace, split, "base", package, reporter, placement),
+        tuned=draw_series(workspace, split, fine_tuned, package, reporter, placement),
+        headings=_HEADINGS[fine_tuned],
+        tile_px=workspace.config.triptych.tile_px,
+        folder=workspace.triptychs / split,
+    )
     absent = set(corpus.store.missing(INPUTS, rows["key"]))
-    jobs = [
-        _job(row, row["key"] not in absent, tile_px, folder, base, tuned, headings)
-        for row in rows.to_dict("records")
-    ]
-    _warn_of_missing_glyphs([job.caption for job in jobs], reporter)
+    jobs = [_job(row, row["key"] not in absent, makings) for row in rows.to_dict("records")]
+    composed = _compose_stale(jobs, makings, reporter)
+    items = [_item(job) for job in jobs]
+    missing = sum(any(fault.startswith("original") for fault in item.faults) for item in items)
+    blank = sum(job.record[name]["blank"] for job in jobs for name in ("base", "fine_tuned"))
+    _warn(jobs, missing, blank, reporter)
+    sheets, gallery = _overviews(makings, items, split, package.name)
+    return TriptychSummary(
+        folder=makings.folder,
+        gallery=gallery,
+        contact_sheets=sheets,
+        total=len(jobs),
+        composed=composed,
+        base_drawn=makings.base.drawn,
+        fine_tuned_drawn=makings.tuned.drawn,
+        missing_originals=missing,
+        blank_pictures=blank,
+    )
+
+
+def _overviews(
+    makings: _Makings, items: list[GalleryItem], split: str, package: str
+) -> tuple[tuple[Path, ...], Path]:
+    """Write the contact sheets and the page over them."""
+    sheets = write_contact_sheets(makings.folder, items, makings.headings, makings.tile_px)
+    gallery = write_gallery(
+        makings.folder,
+        items,
+        title=f"Triptychs of {split}",
+        subtitle=f"{len(items)} faces · {package} beside its base model",
+        headings=makings.headings,
+        tile_px=makings.tile_px,
+        sheets=sheets,
+    )
+    return tuple(path for paths in sheets.values() for path in paths), gallery
+
+
+def _job(row: dict[str, Any], has_original: bool, makings: _Makings) -> _Job:
+    key = row["key"]
+    caption = "" if pd.isna(row["caption"]) else str(row["caption"])
+    record = {
+        "layout": LAYOUT_VERSION,
+        "tile_px": makings.tile_px,
+        "headings": list(makings.headings),
+        "caption": caption,
+        "original": row["inputs_sha256"] if has_original else "",
+        "base": _drawn(makings.base, key),
+        "fine_tuned": _drawn(makings.tuned, key),
+    }
+    emotion = None if pd.isna(row["emotion"]) else str(row["emotion"])
+    return _Job(key, caption, emotion, makings.folder / f"{key}.png", record)
+
+
+def _drawn(series: Series, key: str) -> dict[str, Any]:
+    path = series.picture(key)
+    return {"record": read_record(path), "blank": bool(read_remarks(path).get("blank"))}
+
+
+def _compose_stale(jobs: list[_Job], makings: _Makings, reporter: Reporter) -> int:
+    """Compose what is missing, damaged or no longer as it should be; gives their number."""
     stale = [job for job in jobs if read_record(job.target) != job.record]
-    for job in reporter.track(stale, "composing triptychs"):
-        _compose(job, corpus, base, tuned, headings, tile_px)
-    missing = sum(not job.record["original"] for job in jobs)
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        composed = pool.map(lambda job: _compose(job, makings), stale)
+        for _ in reporter.track(composed, "composing triptychs", len(stale)):
+            pass
+    return len(stale)
+
+
+def _compose(job: _Job, makings: _Makings) -> None:
+    record, original, absent = job.record, None, "original missing"
+    if record["original"]:
+        try:
+            original = makings.corpus.picture(INPUTS, job.key).convert("RGB")
+        except RunError:
+            # Without its hash in the record the triptych is composed again at the next call.
+            record, absent = record | {"original": ""}, "original unreadable"
+    panels = [Panel(makings.headings[0], original, absent)]
+    for heading, series, name in (
+        (makings.headings[1], makings.base, "base"),
+        (makings.headings[2], makings.tuned, "fine_tuned"),
+    ):
+        blank = record[name]["blank"]
+        picture = None if blank else _open(series.picture(job.key))
+        panels.append(Panel(heading, picture, _BLANK[series.settings.safety_checker]))
+    remarks = None if original else {"original": absent}
+    picture = compose_triptych(tuple(panels), job.caption, makings.tile_px)
+    save_png(picture, job.target, record, remarks)
+
+
+def _item(job: _Job) -> GalleryItem:
+    original = read_remarks(job.target).get("original")
+    faults = [original] if original else []
+    for name, title in (("base", "base"), ("fine_tuned", "fine-tuned")):
+        if job.record[name]["blank"]:
+            faults.append(f"{title} picture blank")
+    return GalleryItem(job.key, job.emotion, job.caption, job.record, tuple(faults))
+
+
+def _warn(jobs: list[_Job], missing: int, blank: int, reporter: Reporter) -> None:
     if missing:
         reporter.warn(
             f"{missing} of {len(jobs)} originals are missing from the corpus: "
             "their tiles are blank; `sfe preprocess` writes them again"
         )
-    gallery = write_gallery(
-        folder,
-        [GalleryItem(job.key, job.emotion, job.caption, job.record) for job in jobs],
-        title=f"Triptychs of {split}",
-        subtitle=f"{len(jobs)} faces · {package.name} beside its base model",
-        headings=headings,
-        tile_px=tile_px,
-    )
-    return TriptychSummary(
-        folder=folder,
-        gallery=gallery,
-        total=len(jobs),
-        composed=len(stale),
-        base_drawn=base.drawn,
-        fine_tuned_drawn=tuned.drawn,
-        missing_originals=missing,
-    )
-
-
-def _job(
-    row: dict[str, Any],
-    has_original: bool,
-    tile_px: int,
-    folder: Path,
-    base: Series,
-    tuned: Series,
-    headings: tuple[str, ...],
-) -> _Job:
-    key = row["key"]
-    caption = "" if pd.isna(row["caption"]) else str(row["caption"])
-    record = {
-        "layout": LAYOUT_VERSION,
-        "tile_px": tile_px,
-        "headings": list(headings),
-        "caption": caption,
-        "original": row["inputs_sha256"] if has_original else "",
-        "base": read_record(base.picture(key)),
-        "fine_tuned": read_record(tuned.picture(key)),
-    }
-    emotion = None if pd.isna(row["emotion"]) else str(row["emotion"])
-    return _Job(key, caption, emotion, folder / f"{key}.png", record)
-
-
-def _compose(
-    job: _Job, corpus: Corpus, base: Series, tuned: Series, headings: tuple[str, ...], tile_px: int
-) -> None:
-    original = corpus.picture(INPUTS, job.key).convert("RGB") if job.record["original"] else None
-    panels = (
-        Panel(headings[0], original, absent="original missing"),
-        Panel(headings[1], _open(base.picture(job.key))),
-        Panel(headings[2], _open(tuned.picture(job.key))),
-    )
-    save_png(compose_triptych(panels, job.caption, tile_px), job.target, job.record)
-
-
-def _warn_of_missing_glyphs(captions: list[str], reporter: Reporter) -> None:
-    missing = missing_glyphs(captions)
-    if missing:
-        shown = " ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
+    if blank:
         reporter.warn(
-            f"no font on this machine has {len(missing)} characters of the captions ({shown}): "
+            f"{blank} of {2 * len(jobs)} drawn pictures are of one colour throughout: "
+            "their tiles say so, and measures leave them out"
+        )
+    boxes = missing_glyphs(job.caption for job in jobs)
+    if boxes:
+        shown = " ".join(boxes[:10]) + (" …" if len(boxes) > 10 else "")
+        reporter.warn(
+            f"no font on this machine has {len(boxes)} characters of the captions ({shown}): "
             "they are drawn as boxes; `pip install 'sfe[fonts]'` brings Noto Sans for most scripts"
         )
 

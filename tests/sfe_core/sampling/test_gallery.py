@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -72,3 +73,24 @@ def test_a_page_is_written_again_only_when_what_it_shows_changed(tmp_path: Path)
     assert page.read_bytes() != before
     write_gallery(tmp_path, items, "T", "S", HEADINGS, 64)
     assert page.read_bytes() == before
+
+
+def test_faults_are_shown_counted_and_can_be_chosen(tmp_path: Path):
+    first, *others = make_items(tmp_path)
+    faulty = replace(first, faults=("original missing", "base picture blank"))
+    page = write_gallery(tmp_path, [faulty, *others], "T", "S", HEADINGS, 64)
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"with a fault <small>(\d+)", text) == ["1"]
+    assert text.count("<figure") == 3
+    assert len(re.findall(r"<figure[^>]* data-faulty>", text)) == 1
+    assert "original missing, base picture blank" in text
+    whole = write_gallery(tmp_path, [first, *others], "T", "S", HEADINGS, 64)
+    assert "with a fault" not in whole.read_text(encoding="utf-8")
+
+
+def test_contact_sheets_are_linked(tmp_path: Path):
+    items = make_items(tmp_path)
+    sheets = {"happy": [tmp_path / "contact_sheets/happy.jpg", tmp_path / "contact_sheets/a b.jpg"]}
+    page = write_gallery(tmp_path, items, "T", "S", HEADINGS, 64, sheets)
+    links = re.findall(r'<a href="(contact_sheets[^"]+)">([^<]+)<', page.read_text("utf-8"))
+    assert links == [("contact_sheets/happy.jpg", "happy"), ("contact_sheets/a%20b.jpg", "happy 2")]

@@ -1,9 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from sfe_core.sampling.pngs import read_record, save_png
+from sfe_core.sampling.pngs import read_record, read_remarks, save_png
 
 RECORD = {"key": "ünï/1", "prompt": "happy, 顔", "seed": 2**62}
 
@@ -30,3 +31,23 @@ def test_missing_and_foreign_files_have_no_record(tmp_path: Path):
     Image.new("RGB", (16, 16)).save(tmp_path / "foreign.png")
     assert read_record(tmp_path / "foreign.png") is None
     assert read_record(tmp_path / "none.png") is None
+
+
+def test_a_picture_damaged_in_its_middle_has_no_record(tmp_path: Path):
+    path = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    save_png(Image.fromarray(noise), path, RECORD)
+    whole = path.read_bytes()
+    for place in (len(whole) // 2, len(whole) - 20):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        assert read_record(path) is None
+
+
+def test_remarks_are_kept_beside_the_record(tmp_path: Path):
+    save_png(Image.new("RGB", (4, 4)), tmp_path / "a.png", RECORD, {"blank": True})
+    save_png(Image.new("RGB", (4, 4)), tmp_path / "b.png", RECORD)
+    assert read_record(tmp_path / "a.png") == read_record(tmp_path / "b.png") == RECORD
+    assert read_remarks(tmp_path / "a.png") == {"blank": True}
+    assert read_remarks(tmp_path / "b.png") == read_remarks(tmp_path / "none.png") == {}

@@ -12,6 +12,7 @@ from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
+from sfe_core.sampling import share
 from sfe_core.sampling.composition import as_tile, tile_box
 from sfe_core.sampling.pictures import draw_split
 from sfe_core.sampling.triptych import make_triptychs
@@ -135,3 +136,66 @@ def test_captions_in_other_scripts_are_drawn_and_lost_characters_are_told(
         "no font on this machine has 1 characters of the captions (\U000f0000): they are drawn as "
         "boxes; `pip install 'sfe[fonts]'` brings Noto Sans for most scripts"
     ]
+
+
+def test_an_unreadable_original_is_a_labelled_tile_until_it_is_mended(
+    workspace: Workspace, listener
+):
+    one = keys(workspace)[0]
+    path = artefact(workspace.corpus, INPUTS, one)
+    kept = path.read_bytes()
+    path.write_bytes(kept[: len(kept) // 2])
+    summary = make_triptychs(workspace, reporter=listener)
+    assert summary.missing_originals == 1
+    assert "1 of 5 originals are missing" in listener.warnings[0]
+    assert "original unreadable" in summary.gallery.read_text(encoding="utf-8")
+    path.write_bytes(kept)
+    mended = make_triptychs(workspace)
+    assert (mended.composed, mended.missing_originals) == (1, 0)
+    assert "original unreadable" not in mended.gallery.read_text(encoding="utf-8")
+    assert np.array_equal(
+        tile(mended.folder / f"{one}.png", 0), np.asarray(as_tile(Image.open(path), TILE_PX))
+    )
+
+
+def test_blank_pictures_are_flagged_everywhere(
+    workspace: Workspace, listener, monkeypatch: pytest.MonkeyPatch
+):
+    one, real = keys(workspace)[1], share.draw_all
+
+    def black_out(*arguments):
+        for order, pixels in real(*arguments):
+            yield order, np.zeros_like(pixels) if order.key == one else pixels
+
+    monkeypatch.setattr(share, "draw_all", black_out)
+    draw_split(workspace, SPLIT, "guided")
+    monkeypatch.setattr(share, "draw_all", real)
+    summary = make_triptychs(workspace, reporter=listener)
+    assert summary.blank_pictures == 1
+    assert "1 of 10 drawn pictures are of one colour" in listener.warnings[0]
+    shown = tile(summary.folder / f"{one}.png", 2)
+    assert shown.mean() > 200 and len(np.unique(shown)) > 2  # no black square, but words on grey
+    text = summary.gallery.read_text(encoding="utf-8")
+    assert text.count("fine-tuned picture blank") == 1
+    assert make_triptychs(workspace).composed == 0
+
+
+def test_a_damaged_picture_is_drawn_again(workspace: Workspace):
+    first = make_triptychs(workspace)
+    before = files(first.folder)
+    key = keys(workspace)[2]
+    path = draw_split(workspace, SPLIT, "base") / f"{key}.png"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    triptych = first.folder / f"{key}.png"
+    triptych.write_bytes(triptych.read_bytes()[:-100])
+    again = make_triptychs(workspace)
+    assert (again.base_drawn, again.fine_tuned_drawn, again.composed) == (1, 0, 1)
+    assert files(again.folder) == before
+
+
+def test_a_split_of_one_picture(workspace: Workspace):
+    write_corpus(workspace, keys(workspace)[:1])
+    summary = make_triptychs(workspace)
+    assert (summary.total, len(summary.contact_sheets)) == (1, 1)
