@@ -151,6 +151,7 @@ def show_summary(summary: TrainSummary) -> None:
             ("updates", summary.step),
             ("images seen", summary.images_seen),
             ("images/s", summary.images_per_s),
+            ("images/s, one device", summary.one_device),
             ("losses, weighted", summary.losses),
             ("samples", summary.samples),
         ]

@@ -18,6 +18,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.dataset import FaceDataset
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
+from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels, load_base
@@ -30,7 +31,7 @@ from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.reporting import Reporter
 from sfe_core.training.checkpoints import clear_remains, list_checkpoints
 from sfe_core.training.compute import compile_blocks, to_channels_last
-from sfe_core.training.data import BatchSource, open_source
+from sfe_core.training.data import BatchSource
 from sfe_core.training.devices import open_accelerator
 from sfe_core.training.lora import add_lora
 from sfe_core.training.nonfinite import SkipCount
@@ -40,6 +41,7 @@ from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
 from sfe_core.training.resuming import CONFIG
 from sfe_core.training.runlog import RunLog, Window
+from sfe_core.training.sources import SourceOptions, open_source
 
 
 @dataclass
@@ -70,6 +72,8 @@ class Session:
     step: int = 0
     skips: SkipCount = field(default_factory=lambda: SkipCount(1))
     window: Window = field(default_factory=Window)
+    one_device: float | None = None  # images/s of one device alone, see `scaling`
+    scaling_told: bool = False
 
 
 def open_run(
@@ -142,6 +146,31 @@ def build_composite(config: Config) -> CompositeLoss:
     return CompositeLoss(weights, recogniser, perceptual)
 
 
+def open_data(
+    workspace: Workspace,
+    corpus: Corpus,
+    base: BaseModels,
+    accelerator: Accelerator,
+    images: bool,
+    reporter: Reporter,
+) -> tuple[FaceDataset, BatchSource]:
+    """The training split and where its batches come from; `images`: whether they hold photos."""
+    config = workspace.config
+    maps, side = config.guidance.maps, config.model.resolution
+    dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data)
+    options = SourceOptions(
+        config.data.cache,
+        workspace.cache,
+        config.train.loader_workers,
+        images,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    encoders = Encoders(base.folder, accelerator.device)
+    teller = reporter if accelerator.is_main_process else Reporter()
+    return dataset, open_source(dataset, base, encoders, options, teller)
+
+
 def build(
     workspace: Workspace, plan: TrainPlan, options: TrainOptions, reporter: Reporter
 ) -> Session:
@@ -150,15 +179,14 @@ def build(
     accelerator = open_accelerator(plan, config.train.max_gradient_norm)
     device = accelerator.device
     run = open_run(workspace, plan, options, accelerator)
-    base = load_base(locate(config.model.base))
+    base = load_base(locate(config.model.base), encoders=False)
     base.scheduler = set_schedule(base.scheduler, config.model)
-    for frozen in (base.vae, base.text_encoder):
-        frozen.requires_grad_(False).to(device)
+    base.vae.requires_grad_(False).to(device)
     corpus = Corpus.open(workspace)
-    dataset = FaceDataset(corpus, TRAIN_SPLIT, config.guidance.maps, config.model.resolution)
     main = accelerator.is_main_process
-    source = open_source(
-        dataset, base, config.train.loader_workers, reporter if main else Reporter()
+    composite = build_composite(config).to(device)
+    dataset, source = open_data(
+        workspace, corpus, base, accelerator, composite.needs_pixels, reporter
     )
     model = build_model(config, base).to(device)
     if config.train.channels_last:
@@ -183,9 +211,7 @@ def build(
         wrapped=wrapped,
         optimiser=optimiser,
         ema=ema,
-        objective=build_objective(
-            config, base, build_composite(config).to(device), dataset, source.empty_text, device
-        ),
+        objective=build_objective(config, base, composite, dataset, source.empty_text, device),
         corpus=corpus,
         dataset=dataset,
         source=source,

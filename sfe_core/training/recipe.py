@@ -25,6 +25,7 @@ from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.plan import plan_training
 from sfe_core.training.runlog import Pace, Window, peak_memory_bytes, read_metrics
 from sfe_core.training.samples import draw_grid, save_grid
+from sfe_core.training.scaling import probe_one_device, scaling_line, scaling_warning
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
 
@@ -63,6 +64,7 @@ def train(
         leave_weights_out(session)
         if plan.resume_from is not None:
             resume(session, plan.resume_from)
+        session.one_device = probe_one_device(session)
         try:
             images_per_s = loop(session, interruption)
         finally:
@@ -172,7 +174,9 @@ def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None
         "images_per_s": round(pace.lately, 3),
         "memory_bytes": peak_memory_bytes(session.accelerator.device),
         "skipped": session.skips.total,
-    }
+    } | scaling_line(session, pace.lately)
+    if warning := scaling_warning(session, pace.lately):
+        session.reporter.warn(warning)
     pace.next_line()
     for name, value in means.items():
         group, _, inner = name.partition("/")
@@ -223,6 +227,7 @@ def finish(session: Session, images_per_s: float) -> TrainSummary:
         step=session.step,
         images_seen=session.step * session.plan.effective_batch,
         images_per_s=images_per_s,
+        one_device=session.one_device,
         losses=losses,
         samples=grid if grid.exists() else None,
         skipped=session.skips.total,

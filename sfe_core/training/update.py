@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from sfe_core.corpus.views import View
 from sfe_core.losses.composite import TERMS
 from sfe_core.training.build import Session
 from sfe_core.training.data import Batch
@@ -27,7 +28,7 @@ def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
     """
     accelerator, config = session.accelerator, session.config
     rates = set_learning_rate(session.optimiser, session.step, config.train)
-    slots = _slots(session)
+    slots = draw_slots(session)
     counts = UpdateCounts(len(slots), sum(slot.decode for slot in slots))
     mine = share_of(
         slots, accelerator.process_index, session.plan.processes, session.plan.batch_size
@@ -72,15 +73,16 @@ def take_step(session: Session, gradient_norm: float) -> bool:
     return finite
 
 
-def _places(session: Session, step: int) -> list[int]:
-    """The images of an update, places in the data set."""
-    images = session.plan.effective_batch
-    return session.sampler.take(step * images, images)
+def _views(session: Session, step: int) -> list[View]:
+    """The images of an update: faces of the data set, and how each is looked at."""
+    images, data = session.plan.effective_batch, session.dataset
+    places = session.sampler.take(step * images, images)
+    return data.variation.draw(places, data.keys, session.config.train.seed, step)
 
 
-def _slots(session: Session) -> list:
+def draw_slots(session: Session) -> list:
     """This update's images and what is drawn for each."""
-    places = _places(session, session.step)
+    places = [view.place for view in _views(session, session.step)]
     return plan_update(
         places,
         [session.dataset.keys[place] for place in places],
@@ -92,12 +94,12 @@ def _slots(session: Session) -> list:
     )
 
 
-def wanted_batches(session: Session) -> Iterator[list[int]]:
-    """This process's batches from the session's step on, as places in the data set."""
+def wanted_batches(session: Session) -> Iterator[list[View]]:
+    """This process's batches from the session's step on, as views of the data set's faces."""
     plan = session.plan
     index = session.accelerator.process_index
     for step in range(session.step, plan.steps):
-        yield from share_of(_places(session, step), index, plan.processes, plan.batch_size)
+        yield from share_of(_views(session, step), index, plan.processes, plan.batch_size)
 
 
 def _shared_numbers(

@@ -8,6 +8,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.build import build
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
+from sfe_core.training.scaling import probe_one_device, scaling_line
 from sfe_core.training.update import update, wanted_batches
 from tests.sfe_core.training.conftest import with_settings
 from tests.sfe_core.training.processes import in_processes
@@ -25,16 +26,16 @@ def eights(workspace):
     )
 
 
-def numbers_of(workspace, processes: int, batch: int, **options) -> list[dict[str, float]]:
+def numbers_of(workspace, processes: int, batch: int, updates: int = UPDATES) -> list[dict]:
     """The numbers of every update of a run in a layout, as its first process has them."""
-    chosen = TrainOptions(cpu_processes=processes, batch_size=batch, **options)
+    chosen = TrainOptions(cpu_processes=processes, batch_size=batch)
 
     def work(rank: int) -> list[dict[str, float]]:
         applied = chosen.applied_to(workspace)
         session = build(applied, plan_training(workspace, chosen), chosen, Reporter())
         batches = session.source.batches(wanted_batches(session))
         found = []
-        for _ in range(UPDATES):
+        for _ in range(updates):
             found.append(update(session, batches))
             session.step += 1
         return found
@@ -59,3 +60,22 @@ def test_1x8_2x4_and_accumulated_learn_the_same(eights):
     assert_same_learning(whole, numbers_of(eights, processes=1, batch=2))
     assert_same_learning(whole, numbers_of(eights, processes=2, batch=4))
     assert_same_learning(whole, numbers_of(eights, processes=2, batch=2))
+
+
+def test_the_probe_of_one_device_changes_nothing_and_measures(eights):
+    chosen = TrainOptions(cpu_processes=2, batch_size=4)
+
+    def work(rank: int) -> tuple:
+        session = build(
+            chosen.applied_to(eights), plan_training(eights, chosen), chosen, Reporter()
+        )
+        batches = session.source.batches(wanted_batches(session))
+        session.one_device = probe_one_device(session)
+        numbers = update(session, batches)
+        return numbers, session.one_device, scaling_line(session, 2 * (session.one_device or 0))
+
+    (first, rate, line), (second, none, empty) = in_processes(2, work)
+    assert rate > 0 and line["scaling"] == {"one_device": round(rate, 3), "efficiency": 1.0}
+    assert none is None and empty == {}
+    assert first == second
+    assert first == pytest.approx(numbers_of(eights, 2, 4, updates=1)[0], rel=1e-9)
