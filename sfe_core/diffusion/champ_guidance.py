@@ -21,6 +21,7 @@ from sfe_core.diffusion.guidance_files import (
 )
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path
+from sfe_core.strict_loading import load_strictly
 
 _MEND = "fetch it again, or remove it to draw without this map"
 
@@ -50,7 +51,7 @@ def load_champ_bank(folder: Path) -> GuidanceBank:
     block_channels, out_channels = sizes[first]
     bank = GuidanceBank(tuple(files), block_channels, out_channels)
     for name, state in states.items():
-        _put(bank, name, state, files[name])
+        load_strictly(bank.encoders[name], state, files[name], _MEND)
     return bank.eval()
 
 
@@ -107,12 +108,3 @@ def _sizes(state: dict[str, Tensor], path: Path) -> tuple[tuple[int, ...], int]:
         return tuple(widths), state["conv_out.weight"].shape[0]
     except (KeyError, IndexError) as error:
         raise UserError(path, f"is no guidance encoder (no {error})", _MEND) from error
-
-
-def _put(bank: GuidanceBank, name: str, state: dict[str, Tensor], path: Path) -> None:
-    try:
-        bank.encoders[name].load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        # The first line only names the class; the second says which keys or shapes.
-        problem = " ".join(str(error).split("\n", 1)[-1].split())[:200]
-        raise UserError(path, f"does not fit: {problem}", _MEND) from error

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.reading import EmotionReading, fit_to_input
+from sfe_core.strict_loading import load_strictly
 
 INPUT_PX = 256
 _WIDTH = 256
@@ -71,7 +72,12 @@ class EmoNet(nn.Module):
 
     Args:
         classes: 8 (the emotions of `EMOTIONS`) or 5 (its first five).
+
+    Attributes:
+        reads_affect: it reads valence and arousal.
     """
+
+    reads_affect = True
 
     def __init__(self, classes: int = 8) -> None:
         super().__init__()
@@ -107,7 +113,12 @@ class EmoNet(nn.Module):
         Returns:
             [B, classes + 2] logits, valence, arousal; [B, 256] pooled features; [B, 68, 64, 64]
             heat-maps.
+
+        Raises:
+            ValueError: another shape; the last pooling would fit no other side.
         """
+        if images.shape[1:] != (3, INPUT_PX, INPUT_PX):
+            raise ValueError(f"{list(images.shape)}: EmoNet reads [B, 3, {INPUT_PX}, {INPUT_PX}]")
         stem = F.max_pool2d(self.conv2(F.relu(self.bn1(self.conv1(images)))), 2)
         stem = self.conv4(self.conv3(stem))
         first, first_maps = self._stack(0, stem)
@@ -140,9 +151,8 @@ def load_emonet(path: Path) -> EmoNet:
         classes = state["emo_fc_2.3.weight"].shape[0] - 2
     except (OSError, RuntimeError, KeyError, AttributeError, UnpicklingError) as error:
         raise UserError(path, f"is not an EmoNet checkpoint ({error})", "fetch it again") from error
+    if not 0 < classes <= len(EMOTIONS):
+        raise UserError(path, f"tells {classes} emotions apart", "expected emonet_8 or emonet_5")
     network = EmoNet(classes)
-    misfits = network.load_state_dict(state, strict=False)
-    wrong = [*misfits.missing_keys, *misfits.unexpected_keys]
-    if wrong or classes > len(EMOTIONS):
-        raise UserError(path, f"keys that do not fit: {', '.join(wrong[:3])}", "fetch it again")
+    load_strictly(network, state, path)
     return network.eval().requires_grad_(False)

@@ -19,6 +19,7 @@ from torchvision.transforms.v2.functional import normalize
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.reading import EmotionReading, fit_to_input
+from sfe_core.strict_loading import load_strictly
 
 # The published order is alphabetical by AffectNet's names.
 _PUBLISHED_ORDER = (
@@ -32,6 +33,7 @@ _PUBLISHED_ORDER = (
     "surprise",
 )
 _ARCHITECTURES = {1280: ("tf_efficientnet_b0", 224), 1408: ("tf_efficientnet_b2", 260)}
+_OUTPUTS = (len(EMOTIONS), len(EMOTIONS) + 2)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _STORAGE_DTYPES = {
     "FloatStorage": torch.float32,
@@ -109,11 +111,18 @@ def read_pickled_module(path: Path) -> dict[str, Tensor]:
 
 
 class HSEmotion(nn.Module):
-    """An EfficientNet that reads AffectNet's eight emotions, valence and arousal."""
+    """An EfficientNet that reads AffectNet's eight emotions and, by its kind, valence and arousal.
 
-    def __init__(self, backbone: nn.Module, input_px: int) -> None:
+    Attributes:
+        classes: emotions it tells apart.
+        reads_affect: whether it reads valence and arousal; they are nan where not.
+    """
+
+    classes = len(EMOTIONS)
+
+    def __init__(self, backbone: nn.Module, input_px: int, reads_affect: bool) -> None:
         super().__init__()
-        self.backbone, self.input_px = backbone, input_px
+        self.backbone, self.input_px, self.reads_affect = backbone, input_px, reads_affect
         self.order = [_PUBLISHED_ORDER.index(emotion) for emotion in EMOTIONS]
 
     def forward(self, images: Tensor) -> EmotionReading:
@@ -128,31 +137,37 @@ class HSEmotion(nn.Module):
         )
         features = self.backbone.forward_head(hidden, pre_logits=True)
         out = self.backbone.get_classifier()(features)
-        return EmotionReading(out[:, :8][:, self.order], out[:, 8], out[:, 9], features)
+        unread = out.new_full((len(out),), torch.nan)
+        valence, arousal = out[:, -2:].unbind(1) if self.reads_affect else (unread, unread)
+        return EmotionReading(out[:, : self.classes][:, self.order], valence, arousal, features)
 
 
 def load_hsemotion(path: Path) -> HSEmotion:
-    """Load a multi-task file (`enet_b0_8_va_mtl.pt`): eight logits, valence, arousal.
+    """Load a published model of eight emotions, frozen, in evaluation mode.
+
+    EfficientNet-B0 (`enet_b0_8_best_vgaf.pt`, `enet_b0_8_best_afew.pt`), B2 (`enet_b2_8.pt`), or
+    the multi-task B0 (`enet_b0_8_va_mtl.pt`), which alone reads valence and arousal.
 
     Raises:
-        UserError: the file holds another network, or one without valence and arousal.
+        UserError: the file holds another network, or one of seven emotions.
     """
     state = {
         key.replace("classifier.0.", "classifier."): value
         for key, value in read_pickled_module(path).items()
     }
     weight = state.get("classifier.weight")
-    if weight is None or weight.shape[1] not in _ARCHITECTURES or weight.shape[0] != 10:
+    if weight is None or weight.shape[1] not in _ARCHITECTURES or weight.shape[0] not in _OUTPUTS:
         shape = None if weight is None else tuple(weight.shape)
         raise UserError(
-            path, f"classifier of shape {shape}", "expected [10, 1280 or 1408]: an *_va_mtl model"
+            path,
+            f"classifier of shape {shape}",
+            "expected [8 or 10, 1280 or 1408]: a model of eight emotions, enet_*_8*.pt",
         )
     name, input_px = _ARCHITECTURES[weight.shape[1]]
     import timm  # two seconds to import, and only this recogniser needs it
 
-    backbone = timm.create_model(name, num_classes=10)
-    misfits = backbone.load_state_dict(state, strict=False)
-    if misfits.missing_keys or misfits.unexpected_keys:
-        wrong = [*misfits.missing_keys, *misfits.unexpected_keys]
-        raise UserError(path, f"keys that do not fit: {', '.join(wrong[:3])}", "fetch it again")
-    return HSEmotion(backbone, input_px).eval().requires_grad_(False)
+    outputs = weight.shape[0]
+    backbone = timm.create_model(name, num_classes=outputs)
+    load_strictly(backbone, state, path)
+    network = HSEmotion(backbone, input_px, reads_affect=outputs > HSEmotion.classes)
+    return network.eval().requires_grad_(False)

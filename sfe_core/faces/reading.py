@@ -13,9 +13,9 @@ class EmotionReading:
     """What a recogniser reads off a batch of faces.
 
     Attributes:
-        logits: [B, 8], in the order of `EMOTIONS`.
-        valence: [B], in [-1, 1].
-        arousal: [B], in [-1, 1].
+        logits: [B, C], the first C of `EMOTIONS` in their order: all eight, or EmoNet's five.
+        valence: [B], in about [-1, 1]; nan of a recogniser that does not read it.
+        arousal: [B], likewise.
         features: [B, D], the vector the head reads from.
     """
 

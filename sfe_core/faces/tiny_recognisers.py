@@ -19,6 +19,8 @@ from sfe_core.faces.reading import EmotionReading, fit_to_input
 class _Recogniser(ModelMixin, ConfigMixin):
     """Shared door and head: images in, `EmotionReading` out."""
 
+    classes = len(EMOTIONS)
+    reads_affect = True
     head: nn.Linear
 
     def features(self, images: Tensor) -> Tensor:

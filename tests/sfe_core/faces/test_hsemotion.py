@@ -37,6 +37,21 @@ def test_whole_module_file_gives_the_same_reading_in_our_order(published):
     assert torch.allclose(reading.arousal, expected[:, 9], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "side"), [("tf_efficientnet_b0", 224), ("tf_efficientnet_b2", 260)]
+)
+def test_models_of_emotions_alone_read_no_affect(name, side, tmp_path):
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=8).eval()
+    torch.save(network, tmp_path / "enet_8.pt")
+    loaded = load_recogniser(tmp_path / "enet_8.pt")
+    assert (loaded.input_px, loaded.reads_affect, loaded.classes) == (side, False, 8)
+    with torch.no_grad():
+        reading = loaded(torch.rand(2, 3, 64, 64) * 2 - 1)
+    assert reading.logits.shape == (2, 8) and reading.logits.isfinite().all()
+    assert reading.valence.isnan().all() and reading.arousal.isnan().all()
+
+
 def test_reading_runs_no_code(tmp_path):
     class Bomb:
         def __reduce__(self):
@@ -53,3 +68,17 @@ def test_other_networks_are_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "other.pt")
     with pytest.raises(UserError, match="classifier of shape None"):
         load_hsemotion(tmp_path / "other.pt")
+    seven = torch.nn.ModuleDict({"classifier": torch.nn.Linear(1280, 7)})
+    torch.save(seven, tmp_path / "enet_b0_7.pt")
+    with pytest.raises(UserError, match=r"shape \(7, 1280\).*eight emotions"):
+        load_hsemotion(tmp_path / "enet_b0_7.pt")
+
+
+def test_a_torn_network_names_what_is_missing(published, tmp_path):
+    network, _ = published
+    whole = network.conv_stem
+    network.conv_stem = torch.nn.Identity()
+    torch.save(network, tmp_path / "torn.pt")
+    network.conv_stem = whole
+    with pytest.raises(UserError, match="no conv_stem.weight"):
+        load_hsemotion(tmp_path / "torn.pt")

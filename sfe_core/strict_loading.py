@@ -1,0 +1,44 @@
+"""Putting published weights into a network, every tensor in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from sfe_core.errors import UserError
+
+_NAMED = 3
+# A count of training batches, which files older than PyTorch 0.4.1 lack and evaluation never reads.
+_UNREAD = "num_batches_tracked"
+
+
+def load_strictly(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    path: Path,
+    remedy: str = "fetch it again",
+) -> None:
+    """Copy `state` into `network`.
+
+    Args:
+        path: where the state is from, for the error.
+        remedy: what to do about a misfit.
+
+    Raises:
+        UserError: a key is missing or has no place, or a shape differs; names the first of them.
+    """
+    wanted = network.state_dict()
+    missing = [f"no {key}" for key in wanted if key not in state and not key.endswith(_UNREAD)]
+    foreign = [f"unknown {key}" for key in state if key not in wanted]
+    shapes = [
+        f"{key} is {list(state[key].shape)}, not {list(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    wrong = missing + foreign + shapes
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise UserError(path, f"does not fit: {', '.join(wrong[:_NAMED])}{more}", remedy)
+    network.load_state_dict(state, strict=False)
