@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from sfe_core.evaluation.guidance_fidelity import (
     depth_order,
     heads_of,
-    landmark_error,
     map_at,
     rotation_angle,
 )
 from sfe_core.evaluation.probes import Batch, Instrument
-from sfe_core.faces.detection import Detector, Face, load_detector, predictor_path
+from sfe_core.faces.detection import predictor_path
+from sfe_core.faces.drawn_faces import DrawnFaceFinder, landmark_error
 from sfe_core.faces.identity import IdentityEmbedder
 from sfe_core.files import sha256_file
-
-# The face detectors were made for faces of some hundred pixels; smaller pictures are enlarged.
-DETECTION_PX = 256
-SMALLEST_FACE_PX = 64
 
 
 class FaceProbe:
@@ -41,8 +34,8 @@ class FaceProbe:
 
     def __init__(self, detector: str, resolution: int, embedder: IdentityEmbedder | None) -> None:
         """Raises: UserError: the detector's weights are missing."""
-        self.detector: Detector = load_detector(detector, SMALLEST_FACE_PX)
-        self.embedder, self.side = embedder, max(resolution, DETECTION_PX)
+        self.finder = DrawnFaceFinder(detector, resolution)
+        self.embedder, self.side = embedder, self.finder.side
         side = f"measured at {resolution} px"
         resize = side if self.side == resolution else f"{side}; enlarged to {self.side} px, bicubic"
         # face-alignment does not say which files it loads.
@@ -56,9 +49,9 @@ class FaceProbe:
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
         count = len(batch.keys)
-        levels = [self._levels(image) for image in batch.images.cpu()]
+        levels = [self.finder.levels(image) for image in batch.images.cpu()]
         faces = [
-            self._face(picture) if good else None
+            self.finder.find(picture) if good else None
             for picture, good in zip(levels, batch.valid, strict=True)
         ]
         places = [place for place, face in enumerate(faces) if face is not None]
@@ -93,17 +86,3 @@ class FaceProbe:
             wanted = corpus.maps(key, self.side, ("depth",))["depth"][0].numpy()
             columns["depth_order"][place] = depth_order(depth, map_at(wanted, there))
         return columns
-
-    def _levels(self, image: Tensor) -> np.ndarray:
-        """[side, side, 3] uint8 of a picture [3, S, S] in [-1, 1]."""
-        if image.shape[-1] != self.side:
-            size = (self.side, self.side)
-            image = F.interpolate(
-                image[None], size=size, mode="bicubic", antialias=True, align_corners=False
-            )[0]
-        levels = ((image.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
-        return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
-
-    def _face(self, levels: np.ndarray) -> Face | None:
-        found = self.detector.detect(levels)
-        return max(found, key=lambda candidate: candidate.score) if found else None

@@ -9,24 +9,8 @@ from sfe_core.faces.fitting import fit_heads
 from sfe_core.faces.head import HeadModel
 
 Array = NDArray[np.float64]
-OUTER_EYE_CORNERS = (36, 45)
 # Below a hundredth of the coded range (a few millimetres) an order in depth is noise.
 DEPTH_TIE = 0.01
-
-
-def landmark_error(found: Array, asked: Array) -> float:
-    """Mean distance of 68 landmarks, in % of the asked face's outer-eye-corner distance.
-
-    The normalised mean error of the 300-W challenge (Sagonas et al. 2013).
-
-    Args:
-        found, asked: [68, 2], in one and the same unit.
-    """
-    left, right = OUTER_EYE_CORNERS
-    inter_ocular = float(np.linalg.norm(asked[left] - asked[right]))
-    if inter_ocular == 0.0:
-        return float("nan")
-    return 100.0 * float(np.linalg.norm(found - asked, axis=1).mean()) / inter_ocular
 
 
 def heads_of(landmarks: Array) -> tuple[Array, Array]:
