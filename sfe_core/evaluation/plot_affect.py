@@ -42,7 +42,7 @@ def draw_affect(figure: Figure, table: pd.DataFrame, prefix: str, title: str, co
     axes.set_ylabel("arousal")
     if (seen & ~plain).any():
         style = {"ncols": 4, "fontsize": 7.5, "handletextpad": 0.0, "columnspacing": 0.8}
-        figure.legend(loc="outside lower center", **style)
+        figure.legend(loc="lower center", **style)
 
 
 def _one_emotion(axes: Axes, asked: np.ndarray, read: np.ndarray, colour: str, name: str) -> None:

@@ -39,7 +39,7 @@ def draw_topk(
     axes.set_ylim(0, 102)
     axes.set_ylabel("% of pictures")
     quiet_grid(axes, "y")
-    legend_above(figure)
+    legend_above(figure, titles.values())
 
 
 def draw_recall(
@@ -67,7 +67,7 @@ def draw_recall(
     axes.set_xlim(-3, 103)
     axes.set_xlabel("% seen as the emotion asked for")
     quiet_grid(axes, "x")
-    legend_above(figure)
+    legend_above(figure, titles.values())
 
 
 def draw_radar(
@@ -91,12 +91,17 @@ def draw_radar(
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)
     axes.set_xticks(angles, [f"{EMOTIONS[i]}\nn = {rows[i]:.0f}" for i in there])
-    axes.tick_params(axis="x", pad=8)
+    axes.tick_params(axis="x", pad=2)
+    for angle, label in zip(angles, axes.get_xticklabels(), strict=True):
+        side = np.sin(angle)
+        label.set_horizontalalignment(
+            "center" if abs(side) < 0.1 else ("right", "left")[int(side > 0)]
+        )
     axes.set_ylim(0, 100)
     axes.set_yticks([25, 50, 75, 100], ["25", "50", "75", "100 %"], fontsize=6.5)
     axes.set_rlabel_position(180 / max(len(there), 1))
     axes.spines["polar"].set_color(FAINT)
-    legend_above(figure)
+    legend_above(figure, titles.values())
 
 
 def draw_confusion(figure: Figure, matrix: Matrix, title: str, rows: str, columns: str) -> None:

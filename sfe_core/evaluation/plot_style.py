@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from io import BytesIO, StringIO
 
 from matplotlib import rc_context
@@ -55,24 +56,47 @@ def set_colours(names: list[str]) -> dict[str, str]:
     return {name: SET_COLOURS.get(name) or next(free) for name in names}
 
 
-def render(draw: Callable[[Figure], None], height: float, name: str) -> tuple[bytes, str]:
-    """Draw a figure of one column's width.
+@dataclass(frozen=True)
+class Frame:
+    """Height of a figure, and the room round its axes; all in inches.
+
+    Fixed, as matplotlib's search for a layout takes longer than the drawing itself.
+    """
+
+    height: float
+    left: float = 0.55
+    right: float = 0.12
+    top: float = 0.5
+    bottom: float = 0.5
+
+    def figure(self) -> Figure:
+        """An empty figure of one column's width."""
+        figure = Figure(figsize=(WIDTH, self.height), facecolor=PAPER)
+        figure.subplots_adjust(
+            left=self.left / WIDTH,
+            right=1 - self.right / WIDTH,
+            top=1 - self.top / self.height,
+            bottom=self.bottom / self.height,
+        )
+        return figure
+
+
+def render(draw: Callable[[Figure], None], frame: Frame, name: str) -> tuple[bytes, str]:
+    """Draw a figure.
 
     Args:
         draw: fills the empty figure.
-        height: inches.
+        frame: its size and margins.
         name: of the plot; with the content, decides the names inside the SVG.
 
     Returns:
         The PNG's bytes and the SVG's text, in the light theme; the same bytes for the same figure.
     """
     with rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH, height), facecolor=PAPER, layout="constrained")
+        figure = frame.figure()
         draw(figure)
         png, svg = BytesIO(), StringIO()
         figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-        # Laid out once: the second form need not search for the places again.
-        figure.set_layout_engine("none")
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     return png.getvalue(), svg.getvalue()
 
@@ -96,9 +120,16 @@ def inline_svg(svg: str, name: str, title: str) -> str:
     return re.sub(r"\n\s*", "\n", body)
 
 
-def legend_above(figure: Figure, columns: int = 2) -> None:
-    """The figure's legend, over all axes."""
-    figure.legend(loc="outside upper center", ncols=columns, fontsize=8, handlelength=1)
+def legend_above(figure: Figure, names: Collection[str]) -> None:
+    """The figure's legend at its upper edge, in one column where names are long."""
+    columns = 2 if max(map(len, names), default=0) < 22 else 1
+    figure.legend(loc="upper center", ncols=columns, fontsize=8, handlelength=1)
+
+
+def legend_room(names: Collection[str]) -> float:
+    """Inches that `legend_above` takes."""
+    columns = 2 if max(map(len, names), default=0) < 22 else 1
+    return 0.12 + 0.17 * -(-len(names) // columns)
 
 
 def quiet_grid(axes: Axes, along: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sfe_core.evaluation import plot_emotions
 from sfe_core.evaluation.plot_affect import draw_affect
-from sfe_core.evaluation.plot_style import render, set_colours
+from sfe_core.evaluation.plot_style import Frame, legend_room, render, set_colours
 from sfe_core.evaluation.recognisers import backend_name, metric_suffix, recognitions_of
 from sfe_core.evaluation.summary import EvaluationSummary, RecogniserResult
 from sfe_core.files import atomic_path
@@ -41,7 +41,7 @@ class PlotGroup:
 class _Planned:
     name: str
     title: str
-    height: float  # inches
+    frame: Frame
     draw: Callable[..., None]
 
 
@@ -66,7 +66,7 @@ def draw_plots(summary: EvaluationSummary, table: pd.DataFrame, folder: Path) ->
 
 
 def _draw(planned: _Planned, folder: Path) -> str:
-    png, svg = render(planned.draw, planned.height, planned.name)
+    png, svg = render(planned.draw, planned.frame, planned.name)
     with atomic_path(folder / f"{planned.name}.png") as target:
         target.write_bytes(png)
     with atomic_path(folder / f"{planned.name}.svg") as target:
@@ -112,7 +112,7 @@ def _of_recogniser(
             _Planned(
                 f"confusion_{name}{ending}",
                 f"Confusions{named}: {title}",
-                3.7,
+                Frame(3.6, left=1.0, top=0.35, bottom=0.7),
                 partial(
                     plot_emotions.draw_confusion,
                     matrix=found.confusion[name],
@@ -136,9 +136,12 @@ def _of_recogniser(
 
 def _shares(summary: EvaluationSummary, ending: str, look: dict) -> list[_Planned]:
     scores, planned = summary.scores, []
+    top = legend_room(summary.titles.values())
+    frame = Frame(3.7 + top, top=top, bottom=0.3)
+    wide = Frame(3.7 + top, left=0.75, top=top, bottom=0.45)
     if all(f"top3{ending}" in found for found in scores.values()):
         draw = partial(plot_emotions.draw_topk, scores=scores, suffix=ending, **look)
-        planned.append(_Planned(f"topk{ending}", "Emotion Top-1, 2, 3", 4.2, draw))
+        planned.append(_Planned(f"topk{ending}", "Emotion Top-1, 2, 3", frame, draw))
     if all(f"recall_happy{ending}" in found for found in scores.values()):
         draw = partial(
             plot_emotions.draw_recall,
@@ -147,12 +150,13 @@ def _shares(summary: EvaluationSummary, ending: str, look: dict) -> list[_Planne
             suffix=ending,
             **look,
         )
-        planned.append(_Planned(f"recall{ending}", "Recall of each emotion", 4.2, draw))
+        planned.append(_Planned(f"recall{ending}", "Recall of each emotion", wide, draw))
     return planned
 
 
 def _radars(found: RecogniserResult, who: str, look: dict) -> _Group:
     planned = []
+    top = legend_room(look["titles"].values()) + 0.4  # the uppermost emotion's name
     drawn = {name: matrix for name, matrix in found.as_photo.items() if name != REAL}
     for name, title, matrices in (
         ("radar", "Seen as asked", found.confusion),
@@ -160,7 +164,8 @@ def _radars(found: RecogniserResult, who: str, look: dict) -> _Group:
     ):
         if any(sum(map(sum, matrix)) for matrix in matrices.values()):
             draw = partial(plot_emotions.draw_radar, matrices=matrices, **look)
-            planned.append(_Planned(name, title, 4.0, draw))
+            frame = Frame(2.7 + top, left=0.7, right=0.7, top=top, bottom=0.4)
+            planned.append(_Planned(name, title, frame, draw))
     return (
         f"Against the labels, and against what {who} sees in the photos",
         f"First: share of each asked emotion that {who} sees first. Second: share of the pictures "
@@ -179,7 +184,7 @@ def _reliability(
         _Planned(
             f"reliability_{name}{ending}",
             f"Reliability on {summary.titles[name]}",
-            3.9,
+            Frame(3.6, top=0.35, bottom=0.45),
             partial(
                 plot_emotions.draw_reliability,
                 found=found.reliability[name],
@@ -194,12 +199,13 @@ def _reliability(
 
 def _affect(summary: EvaluationSummary, table: pd.DataFrame) -> _Group:
     colours, planned = set_colours(list(summary.scores)), []
+    frame = Frame(4.2, left=0.6, top=0.3, bottom=0.95)
     for name, title in summary.titles.items():
         prefix = summary.set_info(name).prefix
         if f"{prefix}_valence" not in table or table[f"{prefix}_valence"].isna().all():
             continue
         draw = partial(draw_affect, table=table, prefix=prefix, title=title, colour=colours[name])
-        planned.append(_Planned(f"affect_{name}", f"Valence and arousal: {title}", 4.3, draw))
+        planned.append(_Planned(f"affect_{name}", f"Valence and arousal: {title}", frame, draw))
     return (
         "Valence and arousal, asked and read",
         "Dots: the judge’s reading of each picture. Rings: the mean label of each emotion, joined "
