@@ -14,6 +14,7 @@ from sfe_cli import (
     demo,
     doctor,
     evaluate,
+    generate,
     init,
     package_checkpoint,
     preprocess,
@@ -45,6 +46,7 @@ app.command("train", rich_help_panel=ROAD)(train.train)
 app.command("package-checkpoint", rich_help_panel=ROAD)(package_checkpoint.package_checkpoint)
 app.command("triptych", rich_help_panel=ROAD)(triptych.triptych)
 app.command("evaluate", rich_help_panel=ROAD)(evaluate.evaluate)
+app.command("generate", rich_help_panel=REST)(generate.generate)
 app.command("synthesize", rich_help_panel=REST)(synthesize.synthesize)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=REST)
 app.add_typer(assets.app, name="assets", rich_help_panel=REST)

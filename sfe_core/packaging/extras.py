@@ -124,7 +124,7 @@ def _loras(
         if not np.any(np.asarray(draw_trial(pipeline, order)) != np.asarray(without)):
             raise RunError(path.name, "does not change what the base draws", "train for longer")
         made[f"{LORA_FOLDER}/{file_name}"] = (
-            f"LoRA of rank {lora.rank} in {layout.removeprefix('lora-')}'s layout, for the base "
+            f"LoRA of rank {lora.rank} in the {layout.removeprefix('lora-')} layout, for the base "
             f"model; carries {100 * lora.carried:.1f} % of the UNet's squared change"
         )
     return made

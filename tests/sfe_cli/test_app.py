@@ -18,11 +18,11 @@ from sfe_core.errors import RunError, UserError
 
 COMMANDS = {
     "demo", "init", "doctor", "preprocess", "train", "package-checkpoint", "triptych",
-    "evaluate", "synthesize", "corpus", "assets", "config",
+    "evaluate", "generate", "synthesize", "corpus", "assets", "config",
 }  # fmt: skip
 WITH_EXAMPLES = [
     ["demo"], ["init"], ["doctor"], ["preprocess"], ["train"], ["package-checkpoint"], ["triptych"],
-    ["evaluate"], ["synthesize"], ["assets", "list"], ["assets", "verify"], ["assets", "fetch"],
+    ["evaluate"], ["generate"], ["synthesize"], ["assets", "list"], ["assets", "verify"], ["assets", "fetch"],
     ["config", "show"], ["corpus", "import"], ["corpus", "check"], ["corpus", "report"],
     ["corpus", "export"],
 ]  # fmt: skip

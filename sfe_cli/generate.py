@@ -1,0 +1,111 @@
+"""`sfe generate`: single pictures and sweeps from a prompt."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfe_cli import options, render
+from sfe_cli.help import with_examples
+
+HELP = with_examples(
+    "Draw pictures from a prompt with a packaged model.\n\n"
+    "An emotion is put into words; with --like, --head, --valence, --arousal or --sweep intensity "
+    "a face shows it too: the photo's, or the parametric head, given that expression.",
+    'sfe generate "close-up portrait of an old man" --emotion happy',
+    'sfe generate "portrait of a woman" --sweep emotion --like photos/her.jpg',
+    'sfe generate "portrait" --emotion sad --sweep intensity',
+    'sfe generate "portrait" --valence -0.6 --arousal 0.7 --count 4',
+    'sfe generate "happy, portrait" --sweep seed --set sampling.steps=50',
+)
+
+
+class Sweep(str, Enum):
+    """What differs from picture to picture."""
+
+    emotion = "emotion"
+    intensity = "intensity"
+    seed = "seed"
+
+
+def generate(
+    prompt: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PROMPT]", help="What to draw.", show_default="the captions' template"
+        ),
+    ] = "",
+    workspace: options.Workspace = options.HERE,
+    package: options.Package = None,
+    emotion: Annotated[
+        str | None, typer.Option(help="happy, sad, …; put in front of the prompt.")
+    ] = None,
+    valence: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Unpleasant to pleasant.")
+    ] = None,
+    arousal: Annotated[float | None, typer.Option(min=-1, max=1, help="Calm to excited.")] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PHOTO",
+            help="The face of this photo guides: pose, shape and, unless an "
+            "emotion is asked for, expression.",
+            show_default=False,
+        ),
+    ] = None,
+    head: Annotated[
+        bool, typer.Option("--head", help="The parametric head guides, seen from the front.")
+    ] = False,
+    sweep: Annotated[
+        Sweep | None, typer.Option(help="A row of pictures that differ in this alone.")
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the first picture.", show_default="sampling.seed")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/prompts/…"),
+    ] = None,
+    changes: options.Set = None,
+) -> None:
+    from sfe_cli.packages import find_package
+    from sfe_cli.progress import RichReporter
+    from sfe_core.config.loading import load_workspace
+
+    # Settings first: a mistyped key need not wait for torch to be imported.
+    found = load_workspace(workspace, changes or ())
+
+    from sfe_core.sampling.generate import generate as draw
+    from sfe_core.sampling.sweep import Request
+
+    request = Request(
+        prompt=prompt,
+        emotion=emotion.lower() if emotion else None,
+        valence=valence,
+        arousal=arousal,
+        like=like,
+        head=head,
+        sweep=sweep.value if sweep else None,
+        count=count,
+        seed=seed,
+    )
+    made = draw(found, request, find_package(found, package), RichReporter(), out)
+    prompts = list(dict.fromkeys(made.prompts))
+    render.facts(
+        [
+            ("prompt", prompts[0] if len(prompts) == 1 else f"{prompts[0]} (and so on)"),
+            ("pictures", f"{len(made.pictures)}, {made.drawn} of them drawn now"),
+            ("grid", made.grid),
+            ("folder" if made.grid else "picture", made.folder if made.grid else made.pictures),
+        ]
+    )
+
+
+generate.__doc__ = HELP

@@ -1,0 +1,120 @@
+"""The face that guides a single picture: a photo's or the parametric head, any expression on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.corpus.face_scene import FaceScene
+from sfe_core.faces.anny_reconstruction import AnnyReconstructor
+from sfe_core.faces.crop import crop_square
+from sfe_core.faces.head import ACTION_NAMES, HeadModel
+from sfe_core.faces.reconstruction import Reconstruction
+from sfe_core.faces.rendering import Camera
+from sfe_core.reporting import Reporter
+from sfe_core.synthesis.circumplex import AskedExpression
+
+_RESTING_LIDS = 0.3  # eyeWide of people at rest, the middle of the synthetic ones'
+_GAZE = tuple(place for place, name in enumerate(ACTION_NAMES) if name.startswith("eyeLook"))
+_FRAME_M = 0.34  # what the head's picture is wide; the crop is cut from it
+
+
+def head_scene(config: PreprocessConfig) -> FaceScene:
+    """The mean head at rest, seen from the front on black, cropped as the corpus crops faces."""
+    model = HeadModel.load()
+    side = 2 * config.crop_size
+    identity = np.zeros(model.identity_count, np.float32)
+    actions = _at_rest(np.zeros(len(ACTION_NAMES)))
+    camera = Camera(np.eye(3), side / _FRAME_M, np.full(2, side / 2))
+    landmarks = camera.project(model.landmarks(identity, actions)[0])[:, :2]
+    head = Reconstruction(
+        points=model.vertices(identity, actions)[0],
+        faces=model.faces,
+        camera=camera,
+        angles=(0.0, 0.0, 0.0),
+        error=0.0,
+        landmarks=landmarks,
+        codes={"identity": identity, "actions": actions},
+    )
+    box = (*landmarks.min(axis=0), *landmarks.max(axis=0))
+    return FaceScene(
+        photo=np.zeros((side, side, 3), np.uint8),
+        landmarks=landmarks,
+        transform=crop_square(landmarks, box, config.crop_rule, config.crop_scale),
+        size=config.crop_size,
+        head=head,
+        detailed=False,
+    )
+
+
+def with_expression(scene: FaceScene, expression: AskedExpression) -> FaceScene:
+    """The same face in the same pose and crop with another expression; the gaze stays.
+
+    Landmarks and mesh move by what the parametric head moves between the two expressions, so that
+    what the photo's landmarks know beyond the head is kept. Where another backend fitted the head,
+    the parametric one is fitted first.
+    """
+    if scene.detailed or not {"identity", "actions"} <= scene.head.codes.keys():
+        scene = _with_parametric_head(scene)
+    model, head = HeadModel.load(), scene.head
+    identity, before = head.codes["identity"], head.codes["actions"]
+    after = _at_rest(expression.actions())
+    after[list(_GAZE)] = np.asarray(before)[list(_GAZE)]
+    old, new = (model.landmarks(identity, actions)[0] for actions in (before, after))
+    moved = (head.camera.project(new) - head.camera.project(old))[:, :2]
+    points = head.points + (
+        model.vertices(identity, after)[0] - model.vertices(identity, before)[0]
+    )
+    return replace(
+        scene,
+        landmarks=scene.landmarks + moved,
+        head=replace(
+            head,
+            points=points.astype(np.float32),
+            landmarks=head.landmarks + moved,
+            codes={"identity": identity, "actions": after},
+            surface=None,
+        ),
+        given_mesh=None,
+        depth=None,
+    )
+
+
+def shared_maps(
+    config: PreprocessConfig, names: tuple[str, ...], reporter: Reporter
+) -> tuple[str, ...]:
+    """Those of a package's maps that the parametric head can draw as the corpus has them.
+
+    Args:
+        names: maps the package's encoders read.
+    """
+    odd = []
+    if config.reconstruction != "anny":
+        odd.append("mesh")
+    if config.depth != "mesh" or config.reconstruction != "anny":
+        odd.append("depth")
+    left_out = [name for name in odd if name in names]
+    if left_out:
+        reporter.say(
+            f"guided without {' and '.join(left_out)}: the corpus has them from "
+            f"{config.reconstruction} and {config.depth}, the asked expression from the "
+            "parametric head"
+        )
+    return tuple(name for name in names if name not in odd)
+
+
+def _at_rest(actions: np.ndarray) -> np.ndarray:
+    rested = np.array(actions, np.float32)
+    for name in ("eyeWideLeft", "eyeWideRight"):
+        rested[ACTION_NAMES.index(name)] += _RESTING_LIDS
+    return rested
+
+
+def _with_parametric_head(scene: FaceScene) -> FaceScene:
+    low, high = scene.landmarks.min(axis=0), scene.landmarks.max(axis=0)
+    (head,) = AnnyReconstructor().reconstruct(
+        [scene.photo], scene.landmarks[None], np.array([[*low, *high]])
+    )
+    return replace(scene, head=head, detailed=False, given_mesh=None, depth=None)

@@ -1,0 +1,228 @@
+"""Single pictures and sweeps from a prompt, each drawn once and found again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.single_photo import maps_of_scene, scene_of_photo
+from sfe_core.errors import UserError
+from sfe_core.files import atomic_path, sha256_json
+from sfe_core.packaging.listing import guidance_maps, newest_package
+from sfe_core.reporting import Reporter
+from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
+from sfe_core.sampling.drawing import Order, Recipe, draw_all
+from sfe_core.sampling.pipelines import (
+    load_pipeline,
+    pipeline_folder,
+    sampling_device,
+    sampling_precision,
+)
+from sfe_core.sampling.pngs import read_record, save_png
+from sfe_core.sampling.settings import DrawSettings, draw_settings
+from sfe_core.sampling.sweep import Request, Shot, plan_shots
+from sfe_core.sampling.sweep_grid import compose_grid
+
+FOLDER, GRID = "prompts", "grid.png"
+_SLUG_LENGTH = 40
+
+Maps = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a request drew.
+
+    Args:
+        folder: holds the pictures.
+        pictures: in order.
+        grid: all of them with headings; None for a single one.
+        prompts: as given to the sampler, in order.
+        drawn: pictures drawn now; the others stood from before.
+    """
+
+    folder: Path
+    pictures: tuple[Path, ...]
+    grid: Path | None
+    prompts: tuple[str, ...]
+    drawn: int
+
+
+def generate(
+    workspace: Workspace,
+    request: Request,
+    package: Path | None = None,
+    reporter: Reporter | None = None,
+    folder: Path | None = None,
+) -> Generated:
+    """Draw a request with a packaged model.
+
+    Args:
+        package: packaged pipeline folder; None = the newest.
+        folder: where the pictures go; None = `generated/prompts/<first words>-<hash>/`.
+
+    Raises:
+        UserError: no package, one without encoders where a face must guide, no face in the photo,
+            or a file in `folder` that would be overwritten and is no picture of ours.
+        RunError: torn weights, values that are not finite, out of memory at one picture.
+    """
+    reporter = reporter or Reporter()
+    config = workspace.config
+    package = package or newest_package(workspace)
+    source = pipeline_folder("guided" if request.guided else "text", config, package)
+    shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
+    names = _map_names(workspace, request, shots, package, reporter) if request.guided else ()
+    settings = _settings(workspace, source, names)
+    maps = _maps(workspace, request, shots, settings, reporter) if names else [{}] * len(shots)
+    records = [_record(settings, shot, one) for shot, one in zip(shots, maps, strict=True)]
+    slug = re.sub(r"[^\w]+", "-", shots[0].prompt.lower())[:_SLUG_LENGTH].strip("-")
+    folder = folder or workspace.generated / FOLDER / f"{slug}-{sha256_json(records)[:8]}"
+    pictures = [
+        folder / f"{place:02d}-{re.sub(r'[^0-9a-z.]+', '-', shot.label)}.png"
+        for place, shot in enumerate(shots, start=1)
+    ]
+    _check_own(pictures)
+    missing = [place for place, path in enumerate(pictures) if read_record(path) != records[place]]
+    if missing:
+        orders = [
+            Order(str(place), shots[place].prompt, shots[place].seed, maps[place])
+            for place in missing
+        ]
+        _draw(workspace, source, settings, orders, pictures, records, reporter)
+    grid = folder / GRID if len(shots) > 1 else None
+    if grid is not None and (missing or not grid.is_file()):
+        with atomic_path(grid) as partial:
+            tiles = [
+                (shot.label, Image.open(path)) for shot, path in zip(shots, pictures, strict=True)
+            ]
+            compose_grid(tiles, _caption(request, shots)).save(partial, format="PNG")
+    prompts = tuple(shot.prompt for shot in shots)
+    return Generated(folder, tuple(pictures), grid, prompts, len(missing))
+
+
+def _check_own(pictures: Sequence[Path]) -> None:
+    for path in pictures:
+        if path.exists() and read_record(path) is None:
+            raise UserError(path, "exists and was not drawn by sfe", "give another --out")
+
+
+def _map_names(
+    workspace: Workspace,
+    request: Request,
+    shots: Sequence[Shot],
+    package: Path,
+    reporter: Reporter,
+) -> tuple[str, ...]:
+    """The maps that guide: all of the package's, or those that a made-up face can have."""
+    names = guidance_maps(package)
+    if request.like is None or any(shot.expression for shot in shots):
+        names = shared_maps(workspace.config.preprocess, names, reporter)
+    if not names:
+        raise UserError(
+            "--like, --head", f"{package.name} has no encoder for the face's maps", "draw from text"
+        )
+    return names
+
+
+def _settings(workspace: Workspace, source: Path, names: tuple[str, ...]) -> DrawSettings:
+    config = workspace.config
+    precision = sampling_precision(sampling_device(), config.sampling.precision)
+    return draw_settings(
+        "guided" if names else "text",
+        source,
+        config.sampling,
+        config.model.resolution,
+        str(precision).removeprefix("torch."),
+        names,
+        workspace.generated / "weights.json",
+    )
+
+
+def _maps(
+    workspace: Workspace,
+    request: Request,
+    shots: Sequence[Shot],
+    settings: DrawSettings,
+    reporter: Reporter,
+) -> list[Maps]:
+    """The maps of each shot; shots of one expression share them."""
+    config = workspace.config.preprocess
+    scene = head_scene(config) if request.like is None else scene_of_photo(request.like, config)
+    made: dict[Any, Maps] = {}
+    with reporter.task(
+        "drawing the guiding face", len({shot.expression for shot in shots})
+    ) as task:
+        for shot in shots:
+            if shot.expression in made:
+                continue
+            face = with_expression(scene, shot.expression) if shot.expression else scene
+            made[shot.expression] = maps_of_scene(
+                face, config, settings.resolution, tuple(settings.strengths)
+            )
+            task.advance()
+    return [made[shot.expression] for shot in shots]
+
+
+def _record(settings: DrawSettings, shot: Shot, maps: Maps) -> dict[str, Any]:
+    """All that decides a picture, and what a reader wants to know of it."""
+    return {
+        "settings": settings.sha256,
+        "prompt": shot.prompt,
+        "seed": shot.seed,
+        "expression": asdict(shot.expression) if shot.expression else None,
+        "maps": {
+            name: hashlib.sha256(image.numpy().tobytes()).hexdigest()
+            for name, image in maps.items()
+        },
+        "drawn_with": {name: value for name, value in asdict(settings).items() if name != "seed"},
+    }
+
+
+def _draw(
+    workspace: Workspace,
+    source: Path,
+    settings: DrawSettings,
+    orders: Sequence[Order],
+    pictures: Sequence[Path],
+    records: Sequence[dict[str, Any]],
+    reporter: Reporter,
+) -> None:
+    device = sampling_device()
+    pipeline = load_pipeline(
+        settings.variant,
+        source,
+        settings.scheduler,
+        device,
+        getattr(torch, settings.precision),
+        settings.safety_checker,
+    )
+    recipe = Recipe(
+        steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        negative_prompt=settings.negative_prompt,
+        resolution=settings.resolution,
+        strengths=settings.strengths,
+    )
+    batch_size = workspace.config.sampling.batch_size
+    with reporter.task("drawing", len(orders)) as task:
+        for order, pixels in draw_all(pipeline, iter(orders), recipe, batch_size, reporter):
+            place = int(order.key)
+            save_png(Image.fromarray(pixels), pictures[place], records[place])
+            task.advance()
+
+
+def _caption(request: Request, shots: Sequence[Shot]) -> str:
+    """What all pictures of a grid share, below it."""
+    face = "text alone"
+    if request.guided:
+        face = f"like {request.like.name}" if request.like else "guided by the parametric head"
+    text = request.prompt.strip() if request.sweep == "emotion" else shots[0].prompt
+    return " · ".join(part for part in (text, face, f"seed {shots[0].seed}") if part)

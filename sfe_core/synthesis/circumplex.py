@@ -1,0 +1,80 @@
+"""From valence and arousal to an expression, and from that to a face's actions, without chance.
+
+The places of the emotions are those of `facs.PROTOTYPES` on J. A. Russell's circumplex (JPSP 39(6),
+1980); along the line from neutral to such a place the expression grows from nothing to the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.faces.head import Floats
+from sfe_core.synthesis.facs import PROTOTYPES, unit_actions
+
+
+@dataclass(frozen=True)
+class AskedExpression:
+    """An expression to be shown.
+
+    Args:
+        emotion: one of EMOTIONS.
+        intensity: 0 (neutral) to 1 (the whole prototype).
+    """
+
+    emotion: str
+    intensity: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.emotion not in EMOTIONS:
+            raise UserError(
+                "--emotion", f"{self.emotion!r}", f"choose one of {', '.join(EMOTIONS)}"
+            )
+        if not 0.0 <= self.intensity <= 1.0:
+            raise UserError("intensity", f"{self.intensity}", "give 0 to 1")
+
+    def actions(self) -> Floats:
+        """Facial actions [52]: the emotion's core units at this intensity, both sides alike.
+
+        Contempt, whose units are on one side, shows on the left.
+        """
+        prototype = PROTOTYPES[self.emotion]
+        units = {name: share * self.intensity for name, share in prototype.core.items()}
+        return unit_actions(units, (1.0, 0.0) if prototype.unilateral else (1.0, 1.0))
+
+
+def expression_at(
+    valence: float | None, arousal: float | None, emotion: str | None = None
+) -> AskedExpression:
+    """The expression nearest to a place on the circumplex.
+
+    Args:
+        valence: -1 to 1; None = not asked for, so that arousal alone decides.
+        arousal: likewise.
+        emotion: None = whichever comes nearest; else only its intensity is chosen.
+
+    Raises:
+        UserError: a value out of range, neither given, or an unknown emotion.
+    """
+    for name, value in (("--valence", valence), ("--arousal", arousal)):
+        if value is not None and not -1.0 <= value <= 1.0:
+            raise UserError(name, f"{value}", "give -1 to 1")
+    asked = np.array([math.nan if value is None else value for value in (valence, arousal)])
+    known = ~np.isnan(asked)
+    if not known.any():
+        raise UserError("--valence, --arousal", "neither is given", "give one of them")
+    names = EMOTIONS if emotion is None else (AskedExpression(emotion).emotion,)
+    nearest = [_nearest(name, asked[known], known) for name in names]
+    # Of equals the weaker: at the centre every emotion comes down to neutral.
+    return min(nearest, key=lambda found: (round(found[0], 9), found[1].intensity))[1]
+
+
+def _nearest(name: str, asked: Floats, known: Floats) -> tuple[float, AskedExpression]:
+    place = np.array([PROTOTYPES[name].valence, PROTOTYPES[name].arousal])[known]
+    length = float(place @ place)
+    intensity = float(np.clip(asked @ place / length, 0.0, 1.0)) if length else 0.0
+    return float(np.linalg.norm(asked - intensity * place)), AskedExpression(name, intensity)
