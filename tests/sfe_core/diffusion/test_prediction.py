@@ -58,3 +58,13 @@ def test_agrees_with_diffusers_scheduler(latents):
     torch.testing.assert_close(ours, scheduler.add_noise(*latents, times))
     v = training_target("v_prediction", *latents, scheduler.alphas_cumprod, times)
     torch.testing.assert_close(v, scheduler.get_velocity(*latents, times))
+
+
+def test_at_no_signal_at_all_v_still_tells_the_picture(latents):
+    clean, noise = latents
+    alphas = torch.tensor([0.9, 0.5, 0.0])
+    noisy = add_noise(clean, noise, alphas, TIMES)
+    assert torch.equal(noisy[2], noise[2])
+    v = training_target("v_prediction", clean, noise, alphas, TIMES)
+    torch.testing.assert_close(clean_estimate("v_prediction", noisy, v, alphas, TIMES), clean)
+    assert signal_to_noise(alphas, TIMES)[2] == 0

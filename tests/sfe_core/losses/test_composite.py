@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from sfe_core.config.training_sections import LossConfig
+from sfe_core.errors import UserError
 from sfe_core.faces.recognisers import EmotionReading
 from sfe_core.losses.composite import TERMS, CompositeLoss
+from sfe_core.losses.emotion_target import EmotionLabels
 from sfe_core.losses.pixels import PixelBatch
 
 
@@ -113,3 +117,70 @@ def test_the_photo_is_a_constant():
     real = torch.rand(2, 3, 2, 2, requires_grad=True)
     composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2).total.backward()
     assert drawn.grad.abs().sum() > 0 and real.grad is None
+
+
+def test_timestep_weights_count_once_and_not_in_the_raw_terms():
+    composite = CompositeLoss(weights(perceptual=2.0), perceptual=Gap())
+    drawn, real = torch.full((2, 3, 2, 2), 0.5), torch.zeros(2, 3, 2, 2)
+    pixels = batch_of(drawn, real, weights=torch.tensor([1.0, 0.25]))
+    terms = composite(torch.ones(2), torch.ones(2), 2, pixels, 2)
+    assert terms.raw["perceptual"].item() == 0.5
+    assert terms.weighted["perceptual"].item() == 2.0 * (0.5 + 0.25 * 0.5) / 2
+
+
+def labelled(emotion: list[int], valence: list[float]) -> EmotionLabels:
+    known = torch.tensor(valence)
+    return EmotionLabels(torch.tensor(emotion), known, known)
+
+
+def test_labels_take_the_place_of_the_photo_where_asked():
+    settings = LossConfig(
+        **({name: 0.0 for name in TERMS} | {"valence": 1.0, "expression": 1.0}),
+        emotion_target="label",
+        expression_loss="cross-entropy",
+    )
+    recogniser = Mean()
+    composite = CompositeLoss(settings, recogniser)
+    drawn, real = torch.full((2, 3, 2, 2), 0.5), torch.zeros(2, 3, 2, 2)
+    pixels = batch_of(drawn, real, labels=labelled([3, 5], [-0.5, 1.0]))
+    terms = composite(torch.ones(2), torch.ones(2), 2, pixels, 2)
+    assert recogniser.calls == 1
+    assert terms.raw["valence"].item() == (1.0 + 0.5) / 2
+    assert terms.raw["expression"].item() == pytest.approx(math.log(8))
+
+
+def test_labels_play_no_part_by_default():
+    composite = CompositeLoss(weights(valence=1.0, expression=1.0), Mean())
+    drawn, real = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
+    plain, told = (
+        composite(torch.ones(1), torch.ones(1), 1, batch_of(drawn, real, labels=labels), 1)
+        for labels in (None, labelled([3], [1.0]))
+    )
+    assert plain.raw == told.raw
+
+
+def test_the_noise_term_is_the_one_chosen():
+    prediction, target = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 3.0]]]])
+    found = {
+        kind: CompositeLoss(
+            LossConfig(noise_loss=kind, huber_delta=1.0, **only_noise())
+        ).noise_loss(prediction, target)
+        for kind in ("l1", "l2", "huber")
+    }
+    assert {kind: value.item() for kind, value in found.items()} == {
+        "l1": 2.0,
+        "l2": 5.0,
+        "huber": 1.5,
+    }
+
+
+def only_noise() -> dict[str, float]:
+    return {name: float(name == "noise") for name in TERMS}
+
+
+def test_a_recogniser_without_affect_is_refused_by_the_terms_that_need_it():
+    recogniser = Mean()
+    recogniser.reads_affect = False
+    CompositeLoss(weights(expression=1.0), recogniser)
+    with pytest.raises(UserError, match="loss.emotion_network.*loss.valence to 0"):
+        CompositeLoss(weights(valence=1.0), recogniser)

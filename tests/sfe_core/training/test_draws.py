@@ -60,6 +60,37 @@ def test_decoded_images_are_a_share_of_the_batch_below_the_limit():
     assert not any(slot.decode for slot in plan(count=16, pixels=False))
 
 
+def test_weights_of_decoded_images_fade_towards_the_limit():
+    slots = plan(count=200, loss=LossConfig(pixel_max_timestep=600, pixel_ramp=100))
+    inside = [slot for slot in slots if slot.timestep < 500]
+    fading = [slot for slot in slots if 500 <= slot.timestep < 600]
+    assert inside and {slot.pixel_weight for slot in inside} == {1.0}
+    assert fading and all(0 < slot.pixel_weight < 1 for slot in fading)
+    assert {slot.pixel_weight for slot in slots if slot.timestep >= 600} == {0.0}
+    assert all(slot.decode == (slot.pixel_weight > 0) for slot in slots)
+
+
+def test_an_offset_is_one_number_per_channel_that_must_be_predicted():
+    slots = plan(count=3)
+    plain, shifted = draw_noise(slots, (4, 8, 8)), draw_noise(slots, (4, 8, 8), offset=0.5)
+    offset = shifted[1] - plain[1]
+    torch.testing.assert_close(offset, offset.mean(dim=(2, 3), keepdim=True).expand_as(offset))
+    assert offset.mean(dim=(2, 3)).unique().numel() == 12
+    assert torch.equal(shifted[0], plain[0]) and shifted[2] is shifted[1]
+    doubled = draw_noise(slots, (4, 8, 8), offset=1.0)[1] - plain[1]
+    torch.testing.assert_close(doubled, 2 * offset)
+
+
+def test_a_perturbation_is_seen_and_need_not_be_predicted():
+    slots = plan(count=64)
+    _, plain, _ = draw_noise(slots, (4, 8, 8))
+    _, noise, seen = draw_noise(slots, (4, 8, 8), perturbation=0.1)
+    assert torch.equal(noise, plain)
+    extra = (seen - noise) / 0.1
+    assert extra.mean().abs() < 0.03 and (extra.std() - 1).abs() < 0.03
+    assert torch.corrcoef(torch.stack([extra.flatten(), noise.flatten()]))[0, 1].abs() < 0.03
+
+
 def test_noise_belongs_to_the_image_not_to_the_batch():
     slots = plan(count=4)
     together = draw_noise(slots, (4, 2, 2))

@@ -1,0 +1,155 @@
+"""Terms on decoded images: what is checked, what is read, and what chunks cost and keep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sfe_core.errors import RunError
+from sfe_core.faces.reading import EmotionReading
+from sfe_core.losses.emotion import expression_cross_entropy, valence_l1
+from sfe_core.losses.emotion_target import EmotionLabels, TargetRule
+from sfe_core.losses.pixels import PixelBatch, PixelTerms
+from sfe_core.losses.ranges import check_pictures
+
+
+class Reader(nn.Module):
+    """A small frozen recogniser that counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.SiLU(), nn.Conv2d(8, 10, 3, 2, 1))
+        self.requires_grad_(False)
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> EmotionReading:
+        self.calls += 1
+        out = self.body(images).mean(dim=(2, 3))
+        return EmotionReading(out[:, :8], out[:, 8], out[:, 9], out)
+
+
+class Gap(nn.Module):
+    def forward(self, images: Tensor, others: Tensor) -> Tensor:
+        return (images - others).square().mean(dim=(1, 2, 3))
+
+
+class Decoder(nn.Module):
+    """Four-channel latents to images of twice their side; counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.body = nn.Sequential(nn.Conv2d(4, 16, 3, 1, 1), nn.SiLU(), nn.Conv2d(16, 12, 3, 1, 1))
+        self.requires_grad_(False)
+        self.sizes: list[int] = []
+
+    def forward(self, latents: Tensor) -> Tensor:
+        self.sizes.append(len(latents))
+        return nn.functional.pixel_shuffle(self.body(latents), 2)
+
+
+PHOTO = TargetRule(frozenset({"valence"}), frozenset({"emotion"}))
+
+
+def terms(chunk: int | None = None, recogniser: nn.Module | None = None) -> PixelTerms:
+    emotion = {"valence": valence_l1, "expression": expression_cross_entropy}
+    return PixelTerms(Gap(), recogniser or Reader(), emotion, PHOTO, chunk)
+
+
+def batch(count: int = 5, decoder: nn.Module | None = None, emotion=(0, 7, -1, 3, 4)) -> PixelBatch:
+    generator = torch.Generator().manual_seed(4)
+    unknown = torch.full((count,), torch.nan)
+    return PixelBatch(
+        estimates=torch.randn(count, 4, 8, 8, generator=generator).requires_grad_(),
+        decode=decoder or Decoder(),
+        photos=torch.rand(count, 3, 16, 16, generator=generator) * 2 - 1,
+        weights=torch.ones(count),
+        labels=EmotionLabels(torch.tensor(emotion[:count]), unknown, unknown),
+    )
+
+
+def gradient_of(pixels: PixelBatch, values: dict[str, Tensor]) -> Tensor:
+    sum(value.sum() for value in values.values()).backward()
+    return pixels.estimates.grad
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 9])
+def test_chunks_change_neither_values_nor_gradient(chunk):
+    whole, parts = batch(), batch()
+    expected, found = terms()(whole), terms(chunk)(parts)
+    assert set(found) == {"perceptual", "valence", "expression"}
+    for name, values in expected.items():
+        assert values.shape == (5,)
+        torch.testing.assert_close(found[name], values)
+    torch.testing.assert_close(gradient_of(parts, found), gradient_of(whole, expected))
+    assert parts.estimates.grad.abs().sum() > 0
+
+
+def saved_bytes(chunk: int | None) -> int:
+    """What the forward pass keeps for the backward one, without the inputs."""
+    kept = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    pixels, chosen = batch(), terms(chunk)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        chosen(pixels)
+    return kept
+
+
+def test_chunks_keep_little_for_the_way_back():
+    assert saved_bytes(1) < 0.25 * saved_bytes(None)
+
+
+def test_each_chunk_is_decoded_at_once_and_once_more_on_the_way_back():
+    decoder = Decoder()
+    pixels = batch(decoder=decoder)
+    values = terms(2)(pixels)
+    assert decoder.sizes == [2, 2, 1]
+    gradient_of(pixels, values)
+    assert sorted(decoder.sizes) == [1, 1, 2, 2, 2, 2]
+    once = Decoder()
+    pixels = batch(decoder=once)
+    gradient_of(pixels, terms()(pixels))
+    assert once.sizes == [5]
+
+
+def test_photos_are_read_only_where_a_target_needs_them():
+    rule = TargetRule(frozenset(), frozenset({"emotion"}))
+    emotion = {"expression": expression_cross_entropy}
+    reader = Reader()
+    PixelTerms(None, reader, emotion, rule)(batch(2))
+    assert reader.calls == 1  # the drawn faces alone: both photos have a label
+    PixelTerms(None, reader, emotion, rule)(batch(3))
+    assert reader.calls == 3  # the third has none
+
+
+def test_without_emotion_terms_nothing_is_read():
+    values = PixelTerms(Gap(), None, {}, PHOTO)(batch(2))
+    assert set(values) == {"perceptual"}
+
+
+@pytest.mark.parametrize(
+    ("photos", "problem"),
+    [
+        (torch.rand(2, 3, 16, 16) * 255, "values from"),
+        (torch.full((2, 3, 16, 16), torch.nan), "values from nan"),
+        (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), "uint8"),
+        (torch.zeros(2, 1, 16, 16), r"\[2, 1, 16, 16\]"),
+    ],
+)
+def test_photos_in_another_range_are_refused_at_the_door(photos, problem):
+    pixels = batch(2)
+    wrong = PixelBatch(pixels.estimates, pixels.decode, photos, pixels.weights, pixels.labels)
+    with pytest.raises(RunError, match=f"photos of the loss: .*{problem}"):
+        terms()(wrong)
+
+
+def test_what_the_corpus_gives_passes():
+    check_pictures(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4).half(), "here")
+    check_pictures(torch.zeros(0, 3, 4, 4), "here")
