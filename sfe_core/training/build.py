@@ -41,6 +41,8 @@ from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
 from sfe_core.training.resuming import CONFIG
 from sfe_core.training.runlog import RunLog, Window
+from sfe_core.training.sample_numbers import SampleMeter
+from sfe_core.training.sharding import is_sharded, shard_like_live
 from sfe_core.training.sources import SourceOptions, open_source
 
 
@@ -69,6 +71,8 @@ class Session:
     sampler: DeterministicSampler
     hashes: dict[str, str]
     log: RunLog | None  # main process only
+    meter: SampleMeter
+    faces: FaceDataset | None = None  # to draw samples of; None without a validation split
     step: int = 0
     skips: SkipCount = field(default_factory=lambda: SkipCount(1))
     window: Window = field(default_factory=Window)
@@ -196,6 +200,9 @@ def build(
     if train.compile:
         compile_blocks(model.unet)
     wrapped, optimiser = accelerator.prepare(model, build_optimiser(model, config.train))
+    if ema is not None and is_sharded(model):
+        shard_like_live(accelerator, ema.model)
+        ema.pair_shards()
     weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
     hashes = {"base": hash_base(base.folder), "corpus": corpus.sha256} if main else {}
     if main and plan.resume_from is None:
@@ -218,8 +225,19 @@ def build(
         sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
         hashes=hashes,
         log=_open_log(run, plan, config) if main else None,
+        meter=SampleMeter(config.evaluate, config.model.resolution, reporter),
+        faces=_sample_faces(corpus, config, reporter) if main else None,
         skips=SkipCount(config.train.max_skipped_updates),
     )
+
+
+def _sample_faces(corpus: Corpus, config: Config, reporter: Reporter) -> FaceDataset | None:
+    name, resolution = config.split.validation_name, config.model.resolution
+    try:
+        return FaceDataset(corpus, name, config.guidance.maps, resolution)
+    except UserError:
+        reporter.warn("no validation split in the corpus: no samples will be drawn")
+        return None
 
 
 def _open_log(run: Path, plan: TrainPlan, config: Config) -> RunLog:

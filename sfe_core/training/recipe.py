@@ -8,12 +8,12 @@ an interruption changes what is learnt. Runs under accelerate or torchrun, and w
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.dataset import FaceDataset
-from sfe_core.errors import Stopped, UserError
+from sfe_core.errors import Stopped
 from sfe_core.files import sha256_file
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build, write_config
@@ -24,13 +24,18 @@ from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.plan import plan_training
 from sfe_core.training.runlog import Pace, Window, peak_memory_bytes, read_metrics
-from sfe_core.training.samples import draw_grid, save_grid
+from sfe_core.training.samples import (
+    SamplingStopped,
+    draw_samples,
+    make_grid,
+    pick_faces,
+    save_grid,
+)
 from sfe_core.training.scaling import probe_one_device, scaling_line, scaling_warning
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
 
 SAMPLES = "samples"
-_SAMPLE_FACES = 6
 
 
 def train(
@@ -191,28 +196,33 @@ def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None
 
 
 def sample(session: Session, interruption: Interruption) -> dict[str, float]:
-    """Draw a grid of validation faces with the averaged weights; the main process alone does."""
-    del interruption
-    if session.log is not None:
+    """Draw and measure validation faces with the averaged weights; the main process alone does.
+
+    Returns:
+        The numbers of `SampleMeter.measure`; none in other processes, or if a signal came.
+    """
+    numbers: dict[str, float] = {}
+    if session.plan.topology.strategy == "fsdp":
+        session.reporter.warn("weights are dealt out among the devices: no samples drawn")
+        return numbers
+    if session.log is not None and session.faces is not None:
         config = session.config
+        places = pick_faces(session.faces.emotions, config.train.samples_per_emotion)
+        weights = session.ema.applied() if session.ema is not None else nullcontext(session.model)
         try:
-            faces = FaceDataset(
-                session.corpus,
-                config.split.validation_name,
-                config.guidance.maps,
-                config.model.resolution,
-            )
-        except UserError:
-            session.reporter.warn("no validation split in the corpus: no sample grid drawn")
+            with weights as model, session.accelerator.autocast():
+                drawn = draw_samples(
+                    model, session.base, session.faces, places, config, lambda: bool(interruption)
+                )
+        except SamplingStopped:
+            session.reporter.say("a signal came: no samples drawn")
         else:
-            count = min(_SAMPLE_FACES, len(faces))
-            places = [number * len(faces) // count for number in range(count)]
-            model = session.ema.model if session.ema is not None else session.model
-            grid = draw_grid(model, session.base, faces, places, config)
+            numbers = session.meter.measure(drawn, session.corpus)
+            grid = make_grid(drawn)
             save_grid(grid, _grid_path(session))
             session.log.picture("samples", grid, session.step)
     session.accelerator.wait_for_everyone()
-    return {}
+    return numbers
 
 
 def finish(session: Session, images_per_s: float) -> TrainSummary:

@@ -1,64 +1,148 @@
-"""Sample grids: a few validation faces as photo, from text alone, and guided by their maps."""
+"""Samples of a run: validation faces of each emotion as photo, from text alone, and by their maps.
+
+Always the same faces, captions and noise, so that grids of one run show what training changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
+from torch import Tensor
 
 from sfe_core.config.model import Config
-from sfe_core.corpus.dataset import FaceDataset, collate
+from sfe_core.corpus.dataset import FaceBatch, FaceDataset, collate
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.emotions import EMOTIONS
 from sfe_core.files import atomic_path, derive_seed
 
 SAMPLE_STEPS = 20
 
 
-@torch.no_grad()
-def draw_grid(
-    model: GuidedUNet, base: BaseModels, dataset: FaceDataset, places: Sequence[int], config: Config
-) -> np.ndarray:
-    """Three rows (photo, text alone, guided), a column per face; uint8 [3 R, n R, 3].
+class SamplingStopped(Exception):
+    """A signal came meanwhile; the samples are not worth the time they take."""
 
-    Drawn with DPM-Solver++ in 20 steps whatever sfe.yaml's sampler: grids are for a glance, and
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures of n faces, each [n, 3, R, R] in [-1, 1].
+
+    Attributes:
+        faces: the photos, captions, maps and labels.
+        text: drawn from the captions alone.
+        guided: drawn from captions and maps; None where the model has no maps.
+    """
+
+    faces: FaceBatch
+    text: Tensor
+    guided: Tensor | None
+
+
+def pick_faces(emotions: Tensor, per_emotion: int) -> list[int]:
+    """Places of faces to draw: of each emotion in turn, evenly spaced over the split.
+
+    A split without labels gives as many faces as if it had all eight emotions.
+
+    Args:
+        emotions: [N], places in EMOTIONS, -1 where unknown.
+        per_emotion: faces of each, fewer where there are not so many.
+    """
+    groups = [torch.nonzero(emotions == place).flatten() for place in range(len(EMOTIONS))]
+    if not any(len(group) for group in groups):
+        groups, per_emotion = [torch.arange(len(emotions))], per_emotion * len(EMOTIONS)
+    return [
+        int(group[number * len(group) // count])
+        for group in groups
+        for count in [min(per_emotion, len(group))]
+        for number in range(count)
+    ]
+
+
+@torch.no_grad()
+def draw_samples(
+    model: GuidedUNet,
+    base: BaseModels,
+    dataset: FaceDataset,
+    places: Sequence[int],
+    config: Config,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Samples:
+    """Draw faces of a data set with and without their maps.
+
+    Drawn with DPM-Solver++ in 20 steps whatever sfe.yaml's sampler: samples are for a glance, and
     comparable between runs. Noise depends on the run's seed and the key only.
+
+    Args:
+        model: what to draw with.
+        base: the frozen parts.
+        dataset: of the validation split.
+        places: of the faces to draw.
+        config: gives the seed, the guidance scale and the batch size.
+        stopped: asked before each denoising step.
+
+    Raises:
+        SamplingStopped: `stopped` said so.
     """
     faces = collate([dataset[place] for place in places])
+    device = model.unet.device
     pipeline = GuidedStableDiffusionPipeline(
         vae=base.vae,
-        text_encoder=base.text_encoder,
+        text_encoder=None,  # training goes on without it once all captions are encoded
         tokenizer=base.tokenizer,
         unet=model.unet,
         scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
         guidance_encoder=model.bank,
     )
     pipeline.set_progress_bar_config(disable=True)
+    captions = base.encode_text(list(faces["caption"])).to(device)
+    empty = base.encode_text([""]).to(device)
 
-    def draw(maps: dict[str, torch.Tensor]) -> torch.Tensor:
-        seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"]]
-        return pipeline(
-            list(faces["caption"]),
+    def look(pipeline: Any, step: int, timestep: Any, values: dict) -> dict:
+        del pipeline, step, timestep
+        if stopped():
+            raise SamplingStopped
+        return values
+
+    def draw(maps: dict[str, Tensor], rows: slice) -> Tensor:
+        seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"][rows]]
+        drawn = pipeline(
+            prompt_embeds=captions[rows],
+            negative_prompt_embeds=empty.expand_as(captions[rows]),
             height=dataset.resolution,
             width=dataset.resolution,
             num_inference_steps=SAMPLE_STEPS,
             guidance_scale=config.sampling.guidance_scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            guidance_images=maps,
+            guidance_images={name: stored[rows] for name, stored in maps.items()},
+            callback_on_step_end=look,
             output_type="pt",
-        ).images.cpu()
+        ).images
+        return drawn.float().cpu() * 2 - 1
 
-    rows = [faces["image"] / 2 + 0.5, draw({})]
-    if faces["maps"]:
-        rows.append(draw(faces["maps"]))
-    columns = torch.stack([torch.cat(list(row), dim=2) for row in rows])
-    grid = torch.cat(list(columns), dim=1).permute(1, 2, 0)
-    return (grid * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    def draw_all(maps: dict[str, Tensor]) -> Tensor:
+        size = config.sampling.batch_size
+        starts = range(0, len(places), size)
+        return torch.cat([draw(maps, slice(start, start + size)) for start in starts])
+
+    guided = draw_all(faces["maps"]) if faces["maps"] else None
+    return Samples(faces, draw_all({}), guided)
+
+
+def make_grid(samples: Samples) -> np.ndarray:
+    """Rows photo, text alone and (if there are maps) guided, a column per face; uint8 [H, W, 3]."""
+    rows = [samples.faces["image"], samples.text]
+    if samples.guided is not None:
+        rows.append(samples.guided)
+    grid = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).permute(1, 2, 0)
+    return ((grid + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def save_grid(grid: np.ndarray, path: Path) -> None:
