@@ -31,6 +31,11 @@ class Workspace:
         return self.root / "exported"
 
     @property
+    def cache(self) -> Path:
+        """What can be computed again: latents and text embeddings, by content."""
+        return self.root / "cache"
+
+    @property
     def runs(self) -> Path:
         """One folder per training run."""
         return self.root / "runs"

@@ -15,7 +15,7 @@ from sfe_core.config.training_sections import DataConfig
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.layout import MAP_FOLDERS
 from sfe_core.corpus.reader import Corpus
-from sfe_core.corpus.views import WHOLE, Variation, View
+from sfe_core.corpus.views import WHOLE, Frame, Variation, View
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 
@@ -61,6 +61,8 @@ class FaceDataset(Dataset[FaceItem]):
     Attributes:
         variation: the views that a face has.
         keys: the keys, in order.
+        captions: their captions.
+        photo_hashes: SHA-256 of each face crop's file, as the manifest has it.
         emotions: [N] int64, the place in EMOTIONS of each, -1 where unknown.
         valence, arousal: [N] float32 in [-1, 1], nan where unknown.
     """
@@ -81,7 +83,8 @@ class FaceDataset(Dataset[FaceItem]):
                 require_mirrorable(corpus, rows)
         self.variation = Variation() if data is None else Variation.of(data)
         self.keys: list[str] = rows["key"].tolist()
-        self._captions: list[str] = [caption or "" for caption in rows["caption"]]
+        self.captions: list[str] = [caption or "" for caption in rows["caption"]]
+        self.photo_hashes: list[str] = rows["inputs_sha256"].tolist()
         self.valence = torch.tensor(rows["valence"].astype(float).tolist())
         self.arousal = torch.tensor(rows["arousal"].astype(float).tolist())
         self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
@@ -90,18 +93,32 @@ class FaceDataset(Dataset[FaceItem]):
         return len(self.keys)
 
     def __getitem__(self, view: int | View) -> FaceItem:
-        index = view if isinstance(view, int) else view.place
-        key = self.keys[index]
-        frame = WHOLE if isinstance(view, int) else self.variation.frame(key, view)
+        index = view.place if isinstance(view, View) else view
         return FaceItem(
-            key=key,
-            image=self.corpus.image(key, self.resolution, frame),
-            maps=self.corpus.maps(key, self.resolution, self.maps, frame),
-            caption=self._captions[index],
+            key=self.keys[index],
+            image=self.image(view),
+            maps=self.read_maps(view),
+            caption=self.captions[index],
             emotion=int(self.emotions[index]),
             valence=float(self.valence[index]),
             arousal=float(self.arousal[index]),
         )
+
+    def image(self, view: int | View) -> Tensor:
+        """The photo alone, [3, R, R] in [-1, 1]."""
+        key, frame = self._look(view)
+        return self.corpus.image(key, self.resolution, frame)
+
+    def read_maps(self, view: int | View) -> dict[str, Tensor]:
+        """The maps alone, name to [3, R, R] in [0, 1]."""
+        key, frame = self._look(view)
+        return self.corpus.maps(key, self.resolution, self.maps, frame)
+
+    def _look(self, view: int | View) -> tuple[str, Frame]:
+        if isinstance(view, View):
+            key = self.keys[view.place]
+            return key, self.variation.frame(key, view)
+        return self.keys[view], WHOLE
 
 
 def require_mirrorable(corpus: Corpus, rows: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -25,13 +26,14 @@ class BaseModels:
     """The parts of a Stable Diffusion 1.x pipeline.
 
     `scheduler` is a DDPMScheduler over the base's own noise schedule, whatever sampler the folder
-    names: training needs only its betas and prediction type.
+    names: training needs only its betas and prediction type. `text_encoder` is None and the VAE
+    has no encoder where they were left out.
     """
 
     folder: Path
     vae: AutoencoderKL
     unet: UNet2DConditionModel
-    text_encoder: CLIPTextModel
+    text_encoder: CLIPTextModel | None
     tokenizer: CLIPTokenizer
     scheduler: DDPMScheduler
 
@@ -42,28 +44,43 @@ class BaseModels:
 
     @torch.no_grad()
     def encode_text(self, captions: list[str]) -> torch.Tensor:
-        """Last hidden states [B, L, D] of the text encoder, as StableDiffusionPipeline feeds them.
+        """Last hidden states [B, L, D] of the text encoder, on its device; see `text_states`.
 
-        Captions are padded or cut to the tokenizer's length L; "" is the unconditional embedding.
+        Where it was left out, it is loaded on the CPU for the length of this call.
         """
-        tokens = self.tokenizer(
-            captions,
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        device = self.text_encoder.device
-        mask = None
-        if getattr(self.text_encoder.config, "use_attention_mask", False):
-            mask = tokens.attention_mask.to(device)
-        return self.text_encoder(tokens.input_ids.to(device), attention_mask=mask)[0]
+        network = self.text_encoder or load_part(self.folder, "text_encoder")
+        return text_states(self.tokenizer, network, captions)
 
 
-def load_base(folder: Path) -> BaseModels:
+def text_states(
+    tokenizer: CLIPTokenizer, network: CLIPTextModel, captions: list[str]
+) -> torch.Tensor:
+    """Last hidden states [B, L, D] of a text encoder, as StableDiffusionPipeline feeds them.
+
+    Captions are padded or cut to the tokenizer's length L; "" is the unconditional embedding.
+    """
+    tokens = tokenizer(
+        captions,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    mask = None
+    if getattr(network.config, "use_attention_mask", False):
+        mask = tokens.attention_mask.to(network.device)
+    return network(tokens.input_ids.to(network.device), attention_mask=mask)[0]
+
+
+def load_base(folder: Path, encoders: bool = True) -> BaseModels:
     """Load every part of the diffusers pipeline in `folder`; nothing is downloaded.
 
     All networks come in float32, in evaluation mode.
+
+    Args:
+        folder: of the pipeline.
+        encoders: False leaves out the text encoder and the VAE's encoder, which training does not
+            need once photos and captions are encoded.
 
     Raises:
         UserError: the folder is not a pipeline, or a part of it is missing or unreadable.
@@ -75,17 +92,31 @@ def load_base(folder: Path) -> BaseModels:
             "is not a diffusers pipeline (no model_index.json)",
             "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`",
         )
-    loaded = {}
-    for name, kind in _PARTS.items():
-        dtype = {"torch_dtype": torch.float32} if issubclass(kind, torch.nn.Module) else {}
-        try:
-            loaded[name] = kind.from_pretrained(folder / name, local_files_only=True, **dtype)
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"model.base: {folder / name}",
-                f"cannot be loaded as {kind.__name__} ({error})",
-                "restore this part from the original model; `sfe assets verify` checks files",
-            ) from error
-    for name in ("vae", "unet", "text_encoder"):
-        loaded[name].eval()
+    wanted = [name for name in _PARTS if encoders or name != "text_encoder"]
+    loaded: dict[str, Any] = {name: load_part(folder, name) for name in wanted}
+    if not encoders:
+        loaded["text_encoder"] = None
+        loaded["vae"].encoder = loaded["vae"].quant_conv = None
     return BaseModels(folder=folder, **loaded)
+
+
+def load_part(folder: Path, name: str) -> Any:
+    """One part of a pipeline folder: vae, unet, text_encoder, tokenizer or scheduler.
+
+    Networks come in float32, in evaluation mode.
+
+    Raises:
+        UserError: it is missing or unreadable.
+    """
+    kind = _PARTS[name]
+    network = issubclass(kind, torch.nn.Module)
+    dtype = {"torch_dtype": torch.float32} if network else {}
+    try:
+        part = kind.from_pretrained(folder / name, local_files_only=True, **dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"model.base: {folder / name}",
+            f"cannot be loaded as {kind.__name__} ({error})",
+            "restore this part from the original model; `sfe assets verify` checks files",
+        ) from error
+    return part.eval() if network else part

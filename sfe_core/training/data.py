@@ -1,55 +1,28 @@
-"""Images, latents and text embeddings of the training split, ready for a step.
+"""Where a run's batches come from: memory, the cache on disk, or encoded as they are asked for.
 
-A small split is encoded once and kept in memory in half precision, so that a step costs the UNet
-and little else; a large one is read and encoded batch by batch, with the same results to rounding.
+A small split is encoded once and kept in memory, so that a step costs the UNet and little else; a
+larger one is encoded once onto disk (`latent_cache`) or, without room for that, batch by batch.
+The results are the same to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from sfe_core.corpus.dataset import FaceBatch, FaceDataset, collate
-from sfe_core.diffusion.loading import BaseModels
+from sfe_core.corpus.dataset import FaceBatch, FaceDataset, FaceItem, collate
+from sfe_core.corpus.views import View
+from sfe_core.diffusion.encoders import Encoders
 from sfe_core.reporting import Reporter
+from sfe_core.training.batch import Batch, encode, pack_image, pack_maps
 
 CACHE_BYTES = 1_000_000_000
-_ENCODE_BATCH = 16
-
-
-@dataclass
-class Batch:
-    """What a step sees of B images.
-
-    Attributes:
-        latent_mean, latent_std: [B, C, h, w] float32, the VAE's posterior before its scaling
-            factor; a step samples from it, as Stable Diffusion was trained.
-        text: [B, L, D], the captions' embeddings.
-        maps: name to [B, 3, R, R] in [0, 1].
-        images: [B, 3, R, R] in [-1, 1].
-    """
-
-    latent_mean: Tensor
-    latent_std: Tensor
-    text: Tensor
-    maps: dict[str, Tensor]
-    images: Tensor
-
-    def to(self, device: torch.device) -> Batch:
-        """All of it, in float32, on a device."""
-        return Batch(
-            *(
-                part.to(device, torch.float32, non_blocking=True)
-                for part in (self.latent_mean, self.latent_std, self.text)
-            ),
-            maps={name: part.to(device, torch.float32) for name, part in self.maps.items()},
-            images=self.images.to(device, torch.float32),
-        )
+ENCODE_BATCH = 16
+_PREFETCH = 4  # batches per loader process
 
 
 class BatchSource(Protocol):
@@ -57,99 +30,149 @@ class BatchSource(Protocol):
 
     empty_text: Tensor  # [1, L, D], the embedding of the empty caption
 
-    def batches(self, wanted: Iterable[Sequence[int]]) -> Iterator[Batch]:
-        """One batch per list of places in the data set."""
+    def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
+        """One batch per list of views of the data set's faces."""
         ...
 
 
-@torch.no_grad()
-def encode(raw: FaceBatch, base: BaseModels) -> Batch:
-    """Encode images by the VAE and captions by the text encoder, on their device."""
-    device = base.vae.device
-    images = raw["image"].to(device)
-    posterior = base.vae.encode(images).latent_dist
-    return Batch(
-        latent_mean=posterior.mean,
-        latent_std=posterior.std,
-        text=base.encode_text(list(raw["caption"])),
-        maps=raw["maps"],
-        images=images,
-    )
-
-
 class CachedSource:
-    """The whole split, encoded, in memory; latents in float32, the rest in half precision."""
+    """Every view of the whole split, encoded, in memory.
 
-    def __init__(self, dataset: FaceDataset, base: BaseModels, reporter: Reporter) -> None:
-        self.empty_text = base.encode_text([""])
+    Latents are kept in float32, text embeddings and depth in half precision, pictures in bytes.
+
+    Args:
+        dataset: the training split.
+        encoders: used, not kept.
+        reporter: told of the progress.
+        images: whether batches hold the photos.
+    """
+
+    def __init__(
+        self, dataset: FaceDataset, encoders: Encoders, reporter: Reporter, images: bool = True
+    ) -> None:
+        self.empty_text = encoders.texts([""])
+        self._variation = dataset.variation
         places: dict[str, int] = {}  # caption to row of self._texts; captions repeat a lot
         texts: list[Tensor] = []
         parts: list[Batch] = []
         caption_of: list[int] = []
-        loader = DataLoader(dataset, batch_size=_ENCODE_BATCH, collate_fn=collate)
-        with reporter.task("Encoding the training split", len(dataset)) as task:
+        views = [view for place in range(len(dataset)) for view in dataset.variation.all_of(place)]
+        loader = DataLoader(
+            dataset,
+            ENCODE_BATCH,
+            sampler=views,
+            collate_fn=collate,  # type: ignore[arg-type]
+        )
+        with reporter.task("Encoding the training split", len(views)) as task:
             for raw in loader:
-                batch = encode(raw, base)
+                batch = encode(raw, encoders)
                 for row, caption in enumerate(raw["caption"]):
                     if caption not in places:
                         places[caption] = len(texts)
                         texts.append(batch.text[row].cpu().half())
                     caption_of.append(places[caption])
-                parts.append(batch)
+                parts.append(_packed(batch, images))
                 task.advance(len(raw["key"]))
         self._texts = torch.stack(texts)
         self._caption_of = torch.tensor(caption_of)
-        self._mean = torch.cat([part.latent_mean.cpu() for part in parts])
-        self._std = torch.cat([part.latent_std.cpu() for part in parts])
-        self._images = torch.cat([part.images.cpu().half() for part in parts])
+        self._mean = torch.cat([part.latent_mean for part in parts])
+        self._std = torch.cat([part.latent_std for part in parts])
+        self._images = torch.cat([part.images for part in parts]) if images else None
         self._maps = {
-            name: torch.cat([part.maps[name].half() for part in parts]) for name in parts[0].maps
+            name: torch.cat([part.maps[name] for part in parts]) for name in parts[0].maps
         }
 
-    def batches(self, wanted: Iterable[Sequence[int]]) -> Iterator[Batch]:
-        """One batch per list of places in the data set."""
-        for indices in wanted:
-            rows = torch.tensor(indices)
-            yield Batch(
+    def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
+        """One batch per list of views."""
+        per_face = self._variation.per_face
+        for views in wanted:
+            rows = torch.tensor(
+                [view.place * per_face + self._variation.number(view) for view in views]
+            )
+            batch = Batch(
                 latent_mean=self._mean[rows],
                 latent_std=self._std[rows],
                 text=self._texts[self._caption_of[rows]],
                 maps={name: stored[rows] for name, stored in self._maps.items()},
-                images=self._images[rows],
+                images=None if self._images is None else self._images[rows],
             )
+            yield batch.pin_memory() if torch.cuda.is_available() else batch
 
 
 class StreamedSource:
-    """A split too large for memory: read by worker processes, encoded batch by batch."""
+    """Photos read by loader processes and encoded batch by batch; keeps the encoders."""
 
-    def __init__(self, dataset: FaceDataset, base: BaseModels, workers: int) -> None:
-        self._dataset, self._base, self._workers = dataset, base, workers
-        self.empty_text = base.encode_text([""])
+    def __init__(
+        self, dataset: FaceDataset, encoders: Encoders, workers: int, images: bool = True
+    ) -> None:
+        self._dataset, self._encoders, self._workers = dataset, encoders, workers
+        self._images = images
+        self.empty_text = encoders.texts([""])
 
-    def batches(self, wanted: Iterable[Sequence[int]]) -> Iterator[Batch]:
-        """One batch per list of places in the data set."""
-        loader = DataLoader(
-            self._dataset,
-            batch_sampler=wanted,  # type: ignore[arg-type]  # any iterable of index lists does
-            num_workers=self._workers,
-            collate_fn=collate,
-        )
-        for raw in loader:
-            yield encode(raw, self._base)
-
-
-def open_source(
-    dataset: FaceDataset, base: BaseModels, workers: int, reporter: Reporter
-) -> BatchSource:
-    """Cache the split if it takes less than `CACHE_BYTES`, else stream it."""
-    if cache_bytes(dataset, base) <= CACHE_BYTES:
-        return CachedSource(dataset, base, reporter)
-    return StreamedSource(dataset, base, workers)
+    def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
+        """One batch per list of views."""
+        for raw in open_loader(_PackedFaces(self._dataset), wanted, self._workers, _collate_packed):
+            unpacked = Batch(*(torch.empty(0),) * 3, raw["maps"], raw["image"]).to(
+                self._encoders.device
+            )
+            mean, std = self._encoders.photos(unpacked.images)
+            text = self._encoders.texts(raw["caption"])
+            images = unpacked.images if self._images else None
+            yield Batch(mean, std, text, unpacked.maps, images)
 
 
-def cache_bytes(dataset: FaceDataset, base: BaseModels) -> int:
-    """Upper bound of what `CachedSource` would keep (as if no caption came twice)."""
-    pixels = 3 * dataset.resolution**2 * (1 + len(dataset.maps))
-    latents = 2 * base.vae.config.latent_channels * (dataset.resolution // base.vae_factor) ** 2
-    text = base.tokenizer.model_max_length * base.text_encoder.config.hidden_size
-    return len(dataset) * (2 * pixels + 4 * latents + 2 * text)
+class _PackedFaces(Dataset):
+    """The data set with its pictures packed, as loader processes hand them over."""
+
+    def __init__(self, dataset: FaceDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, view: View) -> FaceItem:
+        item = self._dataset[view]
+        return item | {"image": pack_image(item["image"]), "maps": pack_maps(item["maps"])}
+
+
+def _collate_packed(items: Sequence[FaceItem]) -> dict:
+    batch: FaceBatch = collate(items)
+    return {name: batch[name] for name in ("image", "maps", "caption")}
+
+
+def _packed(batch: Batch, images: bool) -> Batch:
+    return Batch(
+        batch.latent_mean.cpu(),
+        batch.latent_std.cpu(),
+        torch.empty(0),
+        pack_maps(batch.maps),
+        pack_image(batch.images.cpu()) if images else None,
+    )
+
+
+def open_loader(
+    dataset: Dataset, wanted: Iterable[Sequence[View]], workers: int, collate_fn
+) -> DataLoader:
+    """A loader that stays some batches ahead, and hands them to GPUs from page-locked memory."""
+    return DataLoader(
+        dataset,
+        batch_sampler=wanted,  # type: ignore[arg-type]  # any iterable of lists does
+        num_workers=workers,
+        collate_fn=collate_fn,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=_PREFETCH if workers else None,
+    )
+
+
+def cache_bytes(
+    dataset: FaceDataset, latent_shape: Sequence[int], text_shape: Sequence[int]
+) -> int:
+    """Upper bound of what `CachedSource` would keep (as if no caption came twice).
+
+    Args:
+        dataset: the training split.
+        latent_shape: [C, h, w] of a latent.
+        text_shape: [L, D] of a caption's embedding.
+    """
+    side = dataset.resolution**2
+    pixels = side * sum(2 if name == "depth" else 3 for name in ("image", *dataset.maps))
+    latents = 2 * 4 * torch.Size(latent_shape).numel()
+    views = len(dataset) * dataset.variation.per_face
+    return views * (pixels + latents) + len(dataset) * 2 * torch.Size(text_shape).numel()

@@ -1,0 +1,97 @@
+"""What a step sees of a few images, and how it is kept until then: as small as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfe_core.corpus.dataset import FaceBatch
+from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.loading import BaseModels
+
+
+@dataclass
+class Batch:
+    """What a step sees of B images.
+
+    Pictures may be kept as bytes, and depth as one channel of half precision, see `pack`; `to`
+    makes float32 of them where they are needed, so that the bytes are what is read and copied.
+
+    Attributes:
+        latent_mean, latent_std: [B, C, h, w] float32, the VAE's posterior before its scaling
+            factor; a step samples from it, as Stable Diffusion was trained.
+        text: [B, L, D], the captions' embeddings.
+        maps: name to [B, 3, R, R] in [0, 1].
+        images: [B, 3, R, R] in [-1, 1]; None where no term of the loss looks at them.
+    """
+
+    latent_mean: Tensor
+    latent_std: Tensor
+    text: Tensor
+    maps: dict[str, Tensor]
+    images: Tensor | None
+
+    def to(self, device: torch.device) -> Batch:
+        """All of it, in float32, on a device."""
+        moved = self._each(lambda part: part.to(device, non_blocking=True))
+        return Batch(
+            *(part.float() for part in (moved.latent_mean, moved.latent_std, moved.text)),
+            maps={name: unpack(part) for name, part in moved.maps.items()},
+            images=None if moved.images is None else _signed(moved.images),
+        )
+
+    def pin_memory(self) -> Batch:
+        """All of it in page-locked memory, from which GPUs copy while they compute."""
+        return self._each(lambda part: part.pin_memory())
+
+    def _each(self, change) -> Batch:
+        return Batch(
+            *(change(part) for part in (self.latent_mean, self.latent_std, self.text)),
+            maps={name: change(part) for name, part in self.maps.items()},
+            images=None if self.images is None else change(self.images),
+        )
+
+
+def encode(raw: FaceBatch, base: BaseModels | Encoders) -> Batch:
+    """Encode images by the VAE and captions by the text encoder, on their device."""
+    if isinstance(base, Encoders):
+        mean, std = base.photos(raw["image"])
+        text = base.texts(list(raw["caption"]))
+    else:
+        with torch.no_grad():
+            posterior = base.vae.encode(raw["image"].to(base.vae.device)).latent_dist
+        mean, std = posterior.mean, posterior.std
+        text = base.encode_text(list(raw["caption"]))
+    return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device))
+
+
+def pack_image(image: Tensor) -> Tensor:
+    """[..., 3, R, R] in [-1, 1], as read from 8 bits, back to these: uint8."""
+    return pack_map((image + 1.0) / 2.0)
+
+
+def pack_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Maps [..., 3, R, R] in [0, 1] kept small: depth as one channel of half floats, else uint8."""
+    return {
+        name: part[..., :1, :, :].half() if name == "depth" else pack_map(part)
+        for name, part in maps.items()
+    }
+
+
+def pack_map(part: Tensor) -> Tensor:
+    """[...] in [0, 1], as read from 8 bits, back to these: uint8."""
+    return (part * 255.0).round().to(torch.uint8)
+
+
+def unpack(part: Tensor) -> Tensor:
+    """A packed map [B, 1 or 3, R, R] to float32 [B, 3, R, R] in [0, 1]; one in floats stays."""
+    values = part.float() / 255.0 if part.dtype == torch.uint8 else part.float()
+    return values.expand(-1, 3, -1, -1)
+
+
+def _signed(images: Tensor) -> Tensor:
+    # The reader's own arithmetic, so that what was packed comes back bit for bit.
+    return unpack(images) * 2.0 - 1.0 if images.dtype == torch.uint8 else images.float()
