@@ -1,6 +1,6 @@
 """Build the shipped tiny weights: `python -m sfe_core.synthesis.tiny.build --work DIR`.
 
-About two hours on two cores. Every stage keeps its result in DIR and is skipped where it stands;
+About three hours on two cores. Every stage keeps its result in DIR and is skipped where it stands;
 `--stage` does one alone. Renders and training are seeded; rounding differs between machines.
 """
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from diffusers.training_utils import EMAModel, compute_snr
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTokenizer
 
 from sfe_core.files import atomic_path
@@ -69,7 +70,10 @@ class BaseTrainer:
 
     def _cycle(self, phase: Phase) -> torch.optim.lr_scheduler.OneCycleLR:
         return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, phase.learning_rate, total_steps=phase.steps, pct_start=0.03
+            self.optimizer,
+            phase.learning_rate,
+            total_steps=phase.cycle or phase.steps,
+            pct_start=0.03,
         )
 
     def loss(self, latents: Tensor, ids: Tensor, generator: torch.Generator) -> Tensor:
@@ -78,7 +82,8 @@ class BaseTrainer:
         timesteps = torch.randint(1000, (len(latents),), generator=generator)
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        # On so few tokens the plain attention is faster on CPUs than the flash kernel.
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             text = self.text_encoder(ids)[0]
             predicted = self.unet(noisy, timesteps, text).sample
         snr = compute_snr(self.scheduler, timesteps)

@@ -19,11 +19,13 @@ class Phase:
     """A stretch of the base's training: one learning-rate cycle, one share of telling captions.
 
     Web captions seldom say what a face feels; `emotion_caption_share` of the base's captions do.
+    `cycle` is the length of the learning rate's cycle where the phase ends before it.
     """
 
     steps: int
     learning_rate: float
     emotion_caption_share: float
+    cycle: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,12 @@ class Recipe:
     text_tokens: int = 32
     vocabulary: int = 1000
     unet_channels: tuple[int, ...] = (64, 96, 128)
-    base_phases: tuple[Phase, ...] = (Phase(3500, 5e-4, 0.03), Phase(900, 3e-4, 0.10))
+    base_phases: tuple[Phase, ...] = (
+        Phase(3500, 5e-4, 0.03),
+        Phase(900, 3e-4, 0.10),
+        Phase(4100, 5e-4, 0.10, cycle=7000),
+        Phase(3500, 4e-4, 0.20),
+    )
     base_batch: int = 32
     base_ema: float = 0.998
     caption_dropout: float = 0.1
