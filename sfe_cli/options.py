@@ -42,4 +42,23 @@ Package = Annotated[
         show_default="the newest",
     ),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="original|fast",
+        help="How pictures are drawn: sampling.preset of sfe.yaml.",
+        show_default="as in sfe.yaml",
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option("--gpus", min=1, help="GPUs, one process each.", show_default="one, if any"),
+]
+CpuProcesses = Annotated[
+    int | None,
+    typer.Option(
+        "--cpu-processes", min=1, help="Processes on the CPU instead.", show_default=False
+    ),
+]
 HERE = Path(".")
