@@ -71,7 +71,9 @@ class DlibEmbedder:
             [
                 # One by one: the library gives the interpreter away during a face, and batches
                 # bring nothing on processors.
-                self._network.compute_face_descriptor(image, self._marked(face))
+                self._network.compute_face_descriptor(
+                    np.ascontiguousarray(image), self._marked(face)
+                )
                 for image, face in zip(images, faces, strict=True)
             ],
             dtype=np.float64,
