@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Task as RichTask
+from rich.table import Table
 from rich.text import Text
 
 from sfe_core.reporting import Reporter, Task
@@ -24,12 +25,13 @@ class RichReporter(Reporter):
         self.console = console or Console(stderr=True)
         self._progress: Progress | None = None
         self._open = 0
+        self._figures: dict[str, str] = {}
 
     @contextmanager
     def task(self, title: str, total: int | None = None) -> Iterator[Task]:
         """A bar on a terminal; elsewhere a line every ten seconds and one at the end."""
         if not self.console.is_terminal:
-            plain = _PlainTask(self.console, title, total)
+            plain = _PlainTask(self.console, title, total, lambda: self._figures)
             yield plain
             plain.finish()
             return
@@ -43,6 +45,7 @@ class RichReporter(Reporter):
             if self._open == 0:
                 progress.stop()
                 self._progress = None
+                self._figures = {}
 
     def say(self, message: str) -> None:
         """A line above the bars."""
@@ -53,9 +56,15 @@ class RichReporter(Reporter):
         text = Text("warning: ", style="yellow").append(message, style="default")
         self.console.print(text, soft_wrap=True)
 
+    def show(self, figures: Mapping[str, str]) -> None:
+        """A table below the bars; without a terminal, a part of the next line."""
+        self._figures = dict(figures)
+        if isinstance(self._progress, _ProgressAndFigures):
+            self._progress.figures = self._figures
+
     def _start(self) -> Progress:
         if self._progress is None:
-            self._progress = Progress(
+            self._progress = _ProgressAndFigures(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 _Done(),
@@ -67,6 +76,21 @@ class RichReporter(Reporter):
             self._progress.start()
         self._open += 1
         return self._progress
+
+
+class _ProgressAndFigures(Progress):
+    """Bars, and below them a table of figures: names above values."""
+
+    figures: Mapping[str, str] = {}
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.figures:
+            table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+            for name in self.figures:
+                table.add_column(name, justify="right", no_wrap=True)
+            table.add_row(*self.figures.values())
+            yield table
 
 
 class _Bar:
@@ -100,8 +124,15 @@ class _Rate(ProgressColumn):
 class _PlainTask:
     """Lines for logs: never more often than every ten seconds."""
 
-    def __init__(self, console: Console, title: str, total: int | None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        total: int | None,
+        figures: Callable[[], Mapping[str, str]],
+    ) -> None:
         self._console, self._title, self._total = console, title, total
+        self._figures = figures
         self._done, self._note = 0, ""
         self._begin = self._last = time.monotonic()
 
@@ -126,7 +157,8 @@ class _PlainTask:
         total = f"/{quantity(self._total)}" if self._total else ""
         parts = [f"{self._title}: {quantity(self._done)}{total}"]
         parts += [rate(self._done / seconds)] if self._done else []
-        parts += [part for part in (ending, self._note) if part]
+        figures = ", ".join(f"{name} {value}" for name, value in self._figures().items())
+        parts += [part for part in (ending, figures or self._note) if part]
         self._console.print(", ".join(parts), markup=False, highlight=False, soft_wrap=True)
         sys.stderr.flush()
 

@@ -16,8 +16,8 @@ _PRECISIONS = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 HELP = with_examples(
     "Fine-tune the base model and the guidance encoders on the corpus.\n\n"
-    "Without --gpus: one GPU if there is one, else one CPU process. Ctrl-C is safe; "
-    "[bold]--resume auto[/bold] goes on from the newest checkpoint.",
+    "Without --gpus: one GPU if there is one, else one CPU process. Ctrl-C (also SIGTERM, SIGUSR1) "
+    "finishes the update and saves; [bold]--resume auto[/bold] goes on from the newest checkpoint.",
     "sfe train",
     "sfe train --gpus 2",
     "sfe train --cpu-processes 2",
@@ -64,6 +64,12 @@ def train(
             metavar="auto|PATH", help="Go on from a checkpoint.", show_default="a new run"
         ),
     ] = None,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes", help="Resume though sfe.yaml or the corpus have changed since."
+        ),
+    ] = False,
     name: Annotated[
         str | None, typer.Option("--run", metavar="NAME", help="Name of the run's folder.")
     ] = None,
@@ -102,6 +108,7 @@ def train(
         effective_batch=effective_batch,
         steps=steps,
         dry_run=dry_run,
+        accept_changes=accept_changes,
     )
     if cluster is not None:
         from sfe_cli.cluster import hand_in
@@ -138,6 +145,7 @@ def show_plan(plan: TrainPlan) -> None:
             ("memory per device", f"{render.size(plan.state_bytes)} and the activations"),
             ("goes on from", plan.resume_from),
             *(("note", note) for note in plan.notes),
+            *(("warning", warning) for warning in plan.warnings),
         ]
     )
 
@@ -148,7 +156,9 @@ def show_summary(summary: TrainSummary) -> None:
         [
             ("run", summary.run),
             ("checkpoint", summary.checkpoint),
+            ("best", summary.best if summary.best != summary.checkpoint else None),
             ("updates", summary.step),
+            ("skipped, not finite", summary.skipped or None),
             ("images seen", summary.images_seen),
             ("images/s", summary.images_per_s),
             ("images/s, one device", summary.one_device),

@@ -28,9 +28,11 @@ def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> T
     """
     plan = plan_training(workspace, options)
     if plan.processes == 1 and plan.topology.strategy == "ddp":
-        return train(workspace, options, reporter)
+        return train(workspace, options, reporter, plan)
+    for warning in plan.warnings:
+        reporter.warn(warning)
     if plan.resume_from is not None:
-        options = dataclasses.replace(options, resume=str(plan.resume_from))
+        options = dataclasses.replace(options, resume=str(plan.resume_from), checked=True)
     elif options.run is None:
         # "auto" found nothing: the workers must start the same new run.
         name = new_run_name(workspace.runs)

@@ -23,7 +23,8 @@ class TrainOptions:
         batch_size, effective_batch, steps: instead of sfe.yaml's.
         dry_run: plan only.
         accept_changes: go on though sfe.yaml or the corpus differ from the checkpoint's.
-        checked: the checksums of `resume`, a checkpoint, were compared already.
+        checked: `resume` is a checkpoint whose checksums were compared, and what has changed since
+            was told of, already.
     """
 
     gpus: int | None = None

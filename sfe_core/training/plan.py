@@ -10,6 +10,8 @@ import torch
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.choice import choose_faces
+from sfe_core.corpus.dataset import require_mirrorable
 from sfe_core.corpus.gate import require_sound
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
@@ -17,6 +19,7 @@ from sfe_core.launching import STRATEGY_FILES, Topology
 from sfe_core.losses.composite import TERMS
 from sfe_core.training.checkpoints import read_meta
 from sfe_core.training.fit import check_fit, check_loss_networks, schedule_notes
+from sfe_core.training.optimiser import require_optimiser
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.resuming import changes_since, choose_checkpoint, require_unchanged
 from sfe_core.training.trackers import require_trackers
@@ -55,8 +58,9 @@ def plan_training(
     check_loss_networks(config)
     notes += schedule_notes(config)
     require_trackers(config.train.trackers)
+    require_optimiser(config.train)
     corpus = Corpus.open(workspace)
-    images = len(corpus.split(TRAIN_SPLIT))
+    images = _count_faces(corpus, config, notes)
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
     resume_from, warnings = choose_checkpoint(
         workspace.runs, options.resume, options.run, options.checked
@@ -64,12 +68,13 @@ def plan_training(
     if resume_from is not None:
         harmless, accepted = _changes(resume_from, config, corpus, options.accept_changes)
         notes += harmless
-        warnings += accepted
+        warnings += [] if options.checked else accepted
     elif options.resume is not None:
         notes.append("--resume auto: no checkpoint yet, starting a new run")
     trained = sum(p.numel() for m in (unet, bank) for p in m.parameters() if p.requires_grad)
     total = sum(p.numel() for m in (unet, bank) for p in m.parameters())
-    copies = 2 if config.train.ema_decay else 1
+    # Frozen weights are shared with the average.
+    averaged = trained if config.train.ema_decay and config.train.ema_device == "model" else 0
     weights = {name: getattr(config.loss, name) for name in TERMS}
     return TrainPlan(
         device=device,
@@ -92,7 +97,9 @@ def plan_training(
             if weight == 0 and type(config.loss).model_fields[name].default > 0
         ),
         parameters=total,
-        state_bytes=state_bytes(topology.strategy, processes, copies * total, trained),
+        state_bytes=state_bytes(
+            topology.strategy, processes, total + averaged, trained, config.train.optimiser
+        ),
         resume_from=resume_from,
         topology=topology,
         notes=tuple(notes),
@@ -169,15 +176,27 @@ def check_strategy(strategy: str, precision: str) -> None:
         raise UserError("train.mixed_precision", f"fp16 with --strategy {strategy}", "choose bf16")
 
 
-def state_bytes(strategy: str, processes: int, weights: int, trained: int) -> int:
+def _count_faces(corpus: Corpus, config: Config, notes: list[str]) -> int:
+    """Faces that are learnt from; tells in `notes` how many are left out, and why."""
+    choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
+    notes += [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
+    if config.data.flip > 0 and "landmarks" in config.guidance.maps:
+        require_mirrorable(corpus, choice.rows)
+    return len(choice.rows)
+
+
+def state_bytes(
+    strategy: str, processes: int, weights: int, trained: int, optimiser: str = "adamw"
+) -> int:
     """Bytes on each device without activations.
 
     Args:
         strategy: what it deals out among `processes`.
         weights: parameters held, the moving average's included.
         trained: parameters with a gradient and two moments.
+        optimiser: `train.optimiser`; adamw-8bit takes a byte a moment.
     """
-    state = 3 * trained
+    state = trained + (trained // 2 if optimiser == "adamw-8bit" else 2 * trained)
     if strategy == "fsdp":
         weights, state = weights // processes, state // processes
     elif strategy == "zero2":

@@ -19,6 +19,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build, write_config
 from sfe_core.training.checkpoints import HIGHER_IS_BETTER, best_checkpoint, list_checkpoints
 from sfe_core.training.checksums import CHECKSUMS
+from sfe_core.training.figures import live_figures
 from sfe_core.training.interruption import Interruption
 from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
@@ -119,6 +120,9 @@ def loop(session: Session, interruption: Interruption) -> float:
             count(session, numbers)
             if interruption.agreed(session.accelerator) and session.step < steps:
                 stop(session, interruption.name)
+            memory = peak_memory_bytes(session.accelerator.device)
+            shown = live_figures(numbers, pace.lately, memory, session.skips.total)
+            session.reporter.show(shown)
             write_out(session, pace, interruption)
             task.advance(1, f"loss {numbers['total']:.4f}" if numbers else "skipped")
     return pace.overall

@@ -63,7 +63,7 @@ def summary_from_json(plain: dict[str, Any]) -> TrainSummary:
     """The reverse of `summary_to_json`."""
     paths = {
         name: None if plain[name] is None else Path(plain[name])
-        for name in ("run", "checkpoint", "samples")
+        for name in ("run", "checkpoint", "samples", "best")
     }
     return TrainSummary(**{**plain, **paths})
 

@@ -32,6 +32,34 @@ def test_plain_lines_without_a_terminal(monkeypatch):
     assert "\x1b" not in stream.getvalue()
 
 
+FIGURES = {"loss": "0.5012", "noise": "0.4000", "images/s": "12.3", "memory": "1.20 GB"}
+
+
+def test_figures_stand_below_the_bar_and_go_with_it():
+    told, stream = reporter(terminal=True)
+    with told.task("Training", 2) as task:
+        told.show({"loss": "9.9"})
+        told.show(FIGURES)
+        task.advance(2)
+    lines = stream.getvalue().splitlines()
+    names = next(line for line in reversed(lines) if "images/s" in line)
+    values = lines[len(lines) - 1 - lines[::-1].index(names) + 1]
+    assert all(name in names for name in FIGURES)
+    assert all(value in values for value in FIGURES.values()) and "9.9" not in values
+    with told.task("Encoding", 1) as task:
+        task.advance()
+    assert "12.3" not in stream.getvalue().splitlines()[-1]
+
+
+def test_figures_are_in_the_lines_without_a_terminal():
+    told, stream = reporter(terminal=False)
+    with told.task("Training", 2) as task:
+        told.show(FIGURES)
+        task.advance(2, "loss 0.5")
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("loss 0.5012, noise 0.4000, images/s 12.3, memory 1.20 GB")
+
+
 def test_few_lines_for_much_work():
     told, stream = reporter(terminal=False)
     assert list(told.track(range(1000), "items")) == list(range(1000))
