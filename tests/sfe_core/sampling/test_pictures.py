@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessor
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MAP_FOLDERS, artefact
@@ -16,7 +21,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.sampling import share as module
 from sfe_core.sampling.pictures import draw_series, draw_split
-from sfe_core.sampling.pngs import read_record
+from sfe_core.sampling.pngs import read_record, read_remarks
 from sfe_core.sampling.settings import VARIANTS
 from tests.sfe_core.sampling.conftest import with_sampling
 from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, write_corpus
@@ -180,3 +185,104 @@ def test_mistakes_are_one_line(workspace: Workspace):
     shutil.rmtree(workspace.packaged)
     with pytest.raises(UserError, match="run `sfe package-checkpoint`"):
         draw_split(workspace, SPLIT, "text")
+
+
+def test_original_is_named_and_drawn_with_its_own_negative_prompt(workspace: Workspace):
+    named = with_sampling(workspace, negative_prompt="stableface-2")
+    series = draw_series(named, SPLIT, "text")
+    recorded = json.loads((series.folder / "settings.json").read_text())
+    assert recorded["negative_prompt"].startswith("(deformed iris")
+    written = with_sampling(workspace, negative_prompt=recorded["negative_prompt"])
+    assert draw_series(written, SPLIT, "text").drawn == 0
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_draws_nearly_the_same_under_its_own_name(
+    workspace: Workspace, precision: str
+):
+    whole = draw_series(workspace, SPLIT, "guided")
+    half = draw_series(with_sampling(workspace, precision=precision), SPLIT, "guided")
+    assert half.folder != whole.folder and half.drawn == 5
+    assert half.settings.precision == precision
+    difference = np.abs(pixels(half.folder, workspace) - pixels(whole.folder, workspace))
+    assert 0 < difference.mean() < 4
+
+
+def test_a_picture_draws_the_same_whatever_else_the_split_holds(workspace: Workspace):
+    one_by_one = with_sampling(workspace, batch_size=1)
+    everyone = pixels(draw_split(one_by_one, SPLIT, "guided"), one_by_one)
+    shutil.rmtree(workspace.generated)
+    rows = Corpus.open(workspace).split(SPLIT)
+    captions = dict(zip(rows["key"], rows["caption"], strict=True))
+    write_corpus(workspace, ["other/face", *keys(workspace)[:2:-1]], captions)
+    some = draw_split(one_by_one, SPLIT, "guided")
+    for number, key in enumerate(["id 1/häppy.3", "id 1/häppy.4"], start=3):
+        alone = np.asarray(Image.open(some / f"{key}.png"), np.int16)
+        assert np.array_equal(alone, everyone[number])
+
+
+def test_who_comes_second_waits_and_finds_the_pictures(workspace: Workspace, listener):
+    drawn, real = [], module.draw_share
+
+    def drawn_by_another(share, records, *rest):
+        # Another run asks for the same series while this one draws it.
+        other = threading.Thread(target=lambda: drawn.append(draw_series(workspace, SPLIT, "text")))
+        other.start()
+        time.sleep(0.3)
+        assert other.is_alive() and drawn == []
+        real(share, records, *rest)
+        others.append(other)
+
+    others: list[threading.Thread] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sfe_core.sampling.pictures.draw_share", drawn_by_another)
+        first = draw_series(workspace, SPLIT, "text")
+        others[0].join()
+    assert (first.drawn, drawn[0].drawn) == (5, 0)
+
+
+def make_safety_checker(folder: Path, objects: bool) -> None:
+    """A random safety checker in a pipeline's folder that objects to everything, or to nothing."""
+    config = CLIPConfig(
+        text_config={"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1},
+        vision_config={
+            "hidden_size": 8,
+            "intermediate_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": SIDE_PX,
+            "patch_size": 8,
+        },
+        projection_dim=8,
+    )
+    checker = StableDiffusionSafetyChecker(config)
+    with torch.no_grad():  # a cosine similarity above the threshold is an objection
+        checker.concept_embeds_weights.fill_(-2.0 if objects else 2.0)
+        checker.special_care_embeds_weights.fill_(2.0)
+    checker.save_pretrained(folder / "safety_checker")
+    CLIPImageProcessor(
+        size={"shortest_edge": SIDE_PX}, crop_size={"height": SIDE_PX, "width": SIDE_PX}
+    ).save_pretrained(folder / "feature_extractor")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("variant", ["text", "guided"])
+def test_the_safety_checker_blacks_out_only_if_asked_and_that_is_remarked(
+    workspace: Workspace, variant: str
+):
+    plain = pixels(draw_split(workspace, SPLIT, variant), workspace)
+    package = next(workspace.packaged.iterdir())
+    checked = with_sampling(workspace, safety_checker=True)
+    with pytest.raises(UserError, match="sampling.safety_checker: .* has no safety_checker/"):
+        draw_split(checked, SPLIT, variant)
+    make_safety_checker(package, objects=False)
+    assert np.array_equal(pixels(draw_split(checked, SPLIT, variant), workspace), plain)
+    make_safety_checker(package, objects=True)
+    series = draw_series(checked, SPLIT, variant)
+    assert series.drawn == 5  # other weights, another series
+    assert pixels(series.folder, workspace).max() == 0
+    assert all(read_remarks(series.picture(key)) == {"blank": True} for key in keys(workspace))
+    assert draw_series(workspace, SPLIT, variant).drawn == 0  # without it nothing changed
