@@ -18,6 +18,7 @@ from accelerate.utils import (
     FullyShardedDataParallelPlugin,
 )
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from sfe_core.training.options import TrainPlan
 
@@ -86,3 +87,10 @@ def accumulate(accelerator: Accelerator, wrapped: nn.Module, last: bool) -> Iter
     accelerator.gradient_state._set_sync_gradients(last)
     with nullcontext() if last else accelerator.no_sync(wrapped):
         yield
+
+
+def clip_gradient(accelerator: Accelerator, wrapped: nn.Module, limit: float) -> float:
+    """Scale the gradient down to a norm of `limit`, if it is longer; its norm before that."""
+    norm = accelerator.clip_grad_norm_(wrapped.parameters(), limit)
+    # Of shards, each process holds a part of the norm.
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

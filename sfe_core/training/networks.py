@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
+from torch import nn
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
@@ -48,6 +49,11 @@ def load_networks(folder: Path, model: GuidedUNet, suffix: str = "") -> None:
         load_lora(model.unet, adapter)
     else:
         unet = UNet2DConditionModel.from_pretrained(folder / f"{UNET}{suffix}")
-        model.unet.load_state_dict(unet.state_dict())
+        model.unet.load_state_dict(unet.state_dict(), assign=_is_empty(model.unet))
     bank = GuidanceBank.from_pretrained(folder / f"{GUIDANCE}{suffix}")
-    model.bank.load_state_dict(bank.state_dict())
+    model.bank.load_state_dict(bank.state_dict(), assign=_is_empty(model.bank))
+
+
+def _is_empty(module: nn.Module) -> bool:
+    """Whether a module has a layout and no weights yet (on the meta device)."""
+    return any(parameter.is_meta for parameter in module.parameters())

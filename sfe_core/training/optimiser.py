@@ -15,6 +15,7 @@ from sfe_core.config.training_sections import TrainConfig
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import UserError
 from sfe_core.training.schedule import learning_rate
+from sfe_core.training.sharding import local
 
 
 def freeze(unet: nn.Module, names: tuple[str, ...]) -> None:
@@ -125,6 +126,16 @@ class MovingAverage:
         memo = shared | {id(p): a for p, a in zip(trained, averages, strict=True)}
         self.model = copy.deepcopy(model, memo).eval()
         self._pairs = list(zip(averages, trained, strict=True))
+
+    def pair_shards(self) -> None:
+        """Go on with this process's shards, once both models were sharded alike."""
+        self._pairs = [
+            (local(average), local(current))
+            for average, current in zip(
+                self.model.parameters(), self._live.parameters(), strict=True
+            )
+            if current.requires_grad
+        ]
 
     @torch.no_grad()
     def update(self, step: int) -> None:

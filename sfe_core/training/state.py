@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.noise_schedule import save_schedule
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
@@ -19,6 +20,7 @@ from sfe_core.training.checksums import write_checksums
 from sfe_core.training.networks import GUIDANCE, load_networks, save_networks
 from sfe_core.training.room import make_room, needed_bytes
 from sfe_core.training.runlog import Window
+from sfe_core.training.sharding import deal_out, shell, whole
 
 STATE = "state"
 SCHEDULER = "scheduler"
@@ -46,10 +48,11 @@ def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -
     # All processes write below one temporary name; the main one makes it final.
     shared = session.run / f"{TEMPORARY_MARK}{target.name}"
     accelerator.save_state(str(shared / STATE))
+    for suffix, held in _held(session):
+        model = whole(held)
+        if accelerator.is_main_process:
+            save_networks(shared, model, suffix)
     if accelerator.is_main_process:
-        save_networks(shared, session.model, "")
-        if session.ema is not None:
-            save_networks(shared, session.ema.model, "_ema")
         save_schedule(shared / SCHEDULER, session.base.scheduler, session.config.model)
         write_config(shared, session.config)
         write_json(shared / META, _meta(session, metrics or {}).to_json())
@@ -81,9 +84,10 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     meta = read_meta(checkpoint)
     _check_same_model(session, checkpoint, meta)
     try:
-        load_networks(checkpoint, session.model, "")
-        if session.ema is not None:
-            load_networks(checkpoint, session.ema.model, "_ema" if meta.has_ema else "")
+        for suffix, held in _held(session):
+            model = shell(held)
+            load_networks(checkpoint, model, suffix if meta.has_ema else "")
+            deal_out(model, held)
         session.accelerator.load_state(str(checkpoint / STATE))
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
@@ -92,6 +96,12 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     session.step = meta.step
     session.skips.total = meta.skipped
     session.window = Window(meta.window)
+
+
+def _held(session: Session) -> list[tuple[str, GuidedUNet]]:
+    """The suffixes of a checkpoint's networks, and the models they are of."""
+    averages = [("_ema", session.ema.model)] if session.ema is not None else []
+    return [("", session.model), *averages]
 
 
 def _meta(session: Session, metrics: dict[str, float]) -> CheckpointMeta:

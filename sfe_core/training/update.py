@@ -11,7 +11,7 @@ from sfe_core.corpus.views import View
 from sfe_core.losses.composite import TERMS
 from sfe_core.training.build import Session
 from sfe_core.training.data import Batch
-from sfe_core.training.devices import accumulate
+from sfe_core.training.devices import accumulate, clip_gradient
 from sfe_core.training.draws import plan_update, share_of
 from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.step import UpdateCounts, batch_loss
@@ -52,10 +52,10 @@ def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
                     return {}
             # DDP averages over processes, while the shares of an update must add up.
             accelerator.backward(terms.total * session.plan.processes)
-    norm = accelerator.clip_grad_norm_(session.wrapped.parameters(), config.train.max_gradient_norm)
-    if not take_step(session, float(norm)):
+    norm = clip_gradient(accelerator, session.wrapped, config.train.max_gradient_norm)
+    if not take_step(session, norm):
         return {}
-    return numbers | {"gradient_norm": float(norm)} | {f"lr/{k}": v for k, v in rates.items()}
+    return numbers | {"gradient_norm": norm} | {f"lr/{k}": v for k, v in rates.items()}
 
 
 def take_step(session: Session, gradient_norm: float) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from diffusers import UNet2DConditionModel
 
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import build
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
 from sfe_core.training.scaling import probe_one_device, scaling_line
+from sfe_core.training.sharding import is_sharded, local
+from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
 from tests.sfe_core.training.conftest import with_settings
 from tests.sfe_core.training.processes import in_processes
@@ -79,3 +82,33 @@ def test_the_probe_of_one_device_changes_nothing_and_measures(eights):
     assert none is None and empty == {}
     assert first == second
     assert first == pytest.approx(numbers_of(eights, 2, 4, updates=1)[0], rel=1e-9)
+
+
+def test_sharded_weights_learn_what_whole_ones_do_and_are_saved_whole(eights):
+    chosen = TrainOptions(cpu_processes=2, batch_size=2, strategy="fsdp", run="shards")
+
+    def work(rank: int) -> tuple:
+        plan = plan_training(eights, chosen)
+        session = build(chosen.applied_to(eights), plan, chosen, Reporter())
+        leave_weights_out(session)
+        assert is_sharded(session.model) and is_sharded(session.ema.model)
+        batches = session.source.batches(wanted_batches(session))
+        found = []
+        for _ in range(2):
+            found.append(update(session, batches))
+            session.step += 1
+        held = sum(local(p).numel() for p in session.model.parameters())
+        checkpoint = save_checkpoint(session)
+        more = dict(update(session, batches))
+        load_checkpoint(session, checkpoint)
+        again = update(session, session.source.batches(wanted_batches(session)))
+        return found, held / plan.parameters, more, again
+
+    (found, share, more, again), _ = in_processes(2, work)
+    assert_same_learning(numbers_of(eights, processes=1, batch=8, updates=2), found)
+    assert share < 0.6
+    assert again == more
+    saved = eights.runs / "shards" / "checkpoint-2"
+    for suffix in ("", "_ema"):
+        unet = UNet2DConditionModel.from_pretrained(saved / f"unet{suffix}")
+        assert all(p.isfinite().all() for p in unet.parameters())

@@ -1,0 +1,72 @@
+"""Models whose weights lie in shards on several devices (FSDP 2), made whole and dealt out again.
+
+Every function with a sharded model must be called by every process.
+"""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+
+from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether FSDP holds the model's weights."""
+    return isinstance(model, FSDPModule)
+
+
+def shard_like_live(accelerator: Accelerator, model: nn.Module) -> None:
+    """Shard a second model, the averages, as accelerate sharded the live one."""
+    fsdp2_prepare_model(accelerator, model)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's shard of a tensor, or the tensor itself; shares its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(model: GuidedUNet) -> GuidedUNet:
+    """The model itself, or, of a sharded one, a whole copy on the CPU.
+
+    Only the first process's copy has the weights; the others' has none (on the meta device).
+    """
+    if not is_sharded(model):
+        return model
+    state = get_model_state_dict(
+        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+    copy = shell(model)
+    if state:
+        copy.load_state_dict(state, assign=True)
+    return copy
+
+
+def shell(model: GuidedUNet) -> GuidedUNet:
+    """The model itself, or, of a sharded one, a whole model of its layout without weights."""
+    if not is_sharded(model):
+        return model
+    bank = model.bank.config
+    with torch.device("meta"):
+        return GuidedUNet(
+            UNet2DConditionModel.from_config(model.unet.config),
+            GuidanceBank(bank.maps, bank.block_channels, bank.out_channels),
+        ).eval()
+
+
+def deal_out(source: GuidedUNet, model: GuidedUNet) -> None:
+    """Put a whole model's weights, the same in every process, into `model`, sharded or not."""
+    if source is not model:
+        options = StateDictOptions(full_state_dict=True)
+        set_model_state_dict(model, source.state_dict(), options=options)
