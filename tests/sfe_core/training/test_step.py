@@ -12,15 +12,36 @@ from sfe_core.config.training_sections import LossConfig
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.loading import load_base
+from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.losses.composite import TERMS, CompositeLoss
 from sfe_core.training.build import build_composite, build_model
 from sfe_core.training.data import encode
-from sfe_core.training.draws import Slot
+from sfe_core.training.draws import Slot, draw_noise
 from sfe_core.training.objective import build_objective
 from sfe_core.training.step import UpdateCounts, batch_loss
+from tests.sfe_core.diffusion.test_pixel_decoder import save_tiny
 from tests.sfe_core.training.conftest import with_settings
+from tests.tiny import make_tiny_workspace
 
 TIMES = (50, 300, 700)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, tiny_base):
+    """One for all: no test here writes into it."""
+    return make_tiny_workspace(tmp_path_factory.mktemp("step"), tiny_base)
+
+
+@pytest.fixture(scope="module")
+def plain_totals(workspace) -> dict[str, torch.Tensor]:
+    """Each term alone by its default kind, with awake encoders."""
+    totals = {}
+    for term in {term for term, _ in VARIANTS.values()}:
+        bench = Bench(workspace, term)
+        bench.wake_bank()
+        with torch.no_grad():
+            totals[term] = bench.terms().total
+    return totals
 
 
 def only(term: str) -> dict[str, float]:
@@ -36,9 +57,11 @@ def slots(**changes) -> list[Slot]:
 class Bench:
     """A model, its data and its loss, to run one batch after another."""
 
-    def __init__(self, workspace, term: str) -> None:
-        config = with_settings(workspace, loss=only(term)).config
+    def __init__(self, workspace, term: str, **sections: dict) -> None:
+        loss = only(term) | sections.pop("loss", {})
+        config = with_settings(workspace, loss=loss, **sections).config
         self.base = load_base(config.model.base)
+        self.base.scheduler = set_schedule(self.base.scheduler, config.model)
         for part in (self.base.vae, self.base.text_encoder):
             part.requires_grad_(False)
         self.model = build_model(config, self.base)
@@ -85,6 +108,72 @@ def test_each_term_trains_unet_and_every_encoder(workspace, term):
         assert gradient(encoder.attentions[-1]) > 0, name
     frozen = (bench.base.vae, bench.base.text_encoder, bench.composite)
     assert not any(p.grad is not None for module in frozen for p in module.parameters())
+
+
+V_PREDICTION = {"model": {"prediction": "v_prediction", "zero_terminal_snr": True}}
+VARIANTS = {
+    "l2": ("noise", {"loss": {"noise_loss": "l2"}}),
+    "huber": ("noise", {"loss": {"noise_loss": "huber"}}),
+    "v": ("noise", V_PREDICTION),
+    "v pixels": ("perceptual", V_PREDICTION),
+    "kl": ("expression", {"loss": {"expression_loss": "kl"}}),
+    "cross-entropy": ("expression", {"loss": {"expression_loss": "cross-entropy"}}),
+    "label": ("valence", {"loss": {"emotion_target": "label"}}),
+    "chunks": ("features", {"loss": {"decode_chunk": 2}}),
+    "noise": ("noise", {"train": {"noise_offset": 0.1, "input_perturbation": 0.1}}),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_variant_trains_unet_and_every_encoder(workspace, plain_totals, variant):
+    term, sections = VARIANTS[variant]
+    bench = Bench(workspace, term, **{name: dict(values) for name, values in sections.items()})
+    bench.wake_bank()
+    terms = bench.terms()
+    terms.total.backward()
+    assert gradient(bench.model.unet.conv_in) > 0 and gradient(bench.model.unet.up_blocks) > 0
+    for name, encoder in bench.model.bank.encoders.items():
+        assert gradient(encoder.conv_in) > 0 and gradient(encoder.conv_out) > 0, name
+    if variant == "chunks":  # memory alone differs
+        torch.testing.assert_close(terms.total.detach(), plain_totals[term])
+    else:
+        assert (terms.total - plain_totals[term]).abs() > 1e-4
+
+
+def test_a_tiny_decoder_stands_in_for_the_full_one(workspace, tmp_path):
+    folder = str(save_tiny(tmp_path / "taesd"))
+    bench = Bench(workspace, "perceptual", loss={"pixel_decoder": folder})
+    bench.terms().total.backward()
+    assert gradient(bench.model.unet) > 0
+    # The full decoder plays no part then.
+    bench.base.vae.decode = None
+    bench.terms()
+
+
+def test_perturbed_latents_leave_the_target_alone(workspace):
+    bench = Bench(workspace, "noise", train={"input_perturbation": 0.5})
+    seen = {}
+
+    class Oracle(nn.Module):
+        def forward(self, noisy, timesteps, text, maps, keep):
+            seen["noisy"] = noisy
+            return draw_noise(slots(), noisy.shape[1:])[1]
+
+    bench.model = Oracle()
+    assert bench.terms().raw["noise"] == 0
+    bench.objective = replace(bench.objective, input_perturbation=0.0)
+    perturbed = seen["noisy"]
+    bench.terms()
+    spread = (1 - bench.objective.alphas[list(TIMES)]).sqrt().view(-1, 1, 1, 1)
+    extra = (perturbed - seen["noisy"]) / spread / 0.5
+    assert (extra.std() - 1).abs() < 0.15
+
+
+def test_a_late_timestep_counts_less_in_the_gradient(workspace):
+    bench = Bench(workspace, "perceptual")
+    full = bench.terms(slots(pixel_weight=1.0)).total
+    half = bench.terms(slots(pixel_weight=0.5)).total
+    torch.testing.assert_close(half, 0.5 * full)
 
 
 @pytest.mark.parametrize("term", ["noise", "perceptual", "valence"])
