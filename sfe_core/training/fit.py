@@ -20,6 +20,7 @@ from sfe_core.errors import UserError
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
 from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
+from sfe_core.training.lora import add_lora
 from sfe_core.training.optimiser import freeze
 
 
@@ -53,6 +54,8 @@ def check_fit(config: Config, base: Path) -> tuple[UNet2DConditionModel, Guidanc
             config.guidance.maps, config.guidance.block_channels, unet.conv_in.out_channels
         )
     freeze(unet, config.train.frozen)
+    if config.train.lora_rank:
+        add_lora(unet, config.train.lora_rank, config.train.frozen)
     if needs_pixels(config.loss):
         pixel_window(config.loss, scheduler.alphas_cumprod)
     return unet, bank

@@ -1,7 +1,8 @@
 """Low-rank adapters on the UNet's attention, in place of training the UNet whole.
 
 LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685): W + B A, of which only B and A train. The
-layers are peft's, so that the adapter is one that diffusers reads and writes.
+layers are peft's, so that the adapter is one that diffusers reads and writes. peft is imported only
+where an adapter is at hand: it takes seconds, more with bitsandbytes installed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from sfe_core.errors import RunError, UserError
@@ -47,6 +45,8 @@ def add_lora(unet: UNet2DConditionModel, rank: int, frozen: Sequence[str]) -> No
         raise UserError(
             "train.frozen", f"{list(frozen)} leaves no attention for LoRA", "name fewer modules"
         )
+    from peft import LoraConfig
+
     unet.requires_grad_(False)
     unet.add_adapter(
         LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=targets),
@@ -56,7 +56,11 @@ def add_lora(unet: UNet2DConditionModel, rank: int, frozen: Sequence[str]) -> No
 
 def has_lora(unet: torch.nn.Module) -> bool:
     """Whether adapters were added."""
-    return any(isinstance(module, LoraLayer) for module in unet.modules())
+    return any(map(_is_lora, unet.modules()))
+
+
+def _is_lora(module: torch.nn.Module) -> bool:
+    return hasattr(module, "lora_A") and hasattr(module, "get_delta_weight")
 
 
 @torch.no_grad()
@@ -65,7 +69,7 @@ def merged(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
     The given one is left as it is, to the bit.
     """
-    layers = {name: m for name, m in unet.named_modules() if isinstance(m, LoraLayer)}
+    layers = {name: m for name, m in unet.named_modules() if _is_lora(m)}
     state = {}
     for name, tensor in unet.state_dict().items():
         module, _, leaf = name.rpartition(".")
@@ -87,6 +91,8 @@ def _without_adapter(unet: UNet2DConditionModel) -> dict:
 
 def save_lora(unet: UNet2DConditionModel, folder: Path) -> None:
     """Write the adapter as diffusers' `load_lora_weights` reads it, in float32."""
+    from peft.utils import get_peft_model_state_dict
+
     state = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
     StableDiffusionPipeline.save_lora_weights(
         folder, unet_lora_layers=state, weight_name=LORA_FILE, safe_serialization=True
@@ -99,6 +105,8 @@ def load_lora(unet: UNet2DConditionModel, folder: Path) -> None:
     Raises:
         RunError: the file is missing, torn, or of adapters with another rank or other places.
     """
+    from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+
     path = Path(folder) / LORA_FILE
     try:
         state = load_file(path)

@@ -18,6 +18,7 @@ from sfe_core.training.plan import (
     plan_training,
     resolve_devices,
     resolve_precision,
+    state_bytes,
 )
 from tests.sfe_core.training.conftest import with_settings
 
@@ -178,3 +179,26 @@ def test_planning_loads_no_weights(workspace, monkeypatch):
     monkeypatch.setattr("safetensors.torch.load_file", refuse)
     monkeypatch.setattr("diffusers.UNet2DConditionModel.from_pretrained", refuse)
     plan_training(workspace, ON_CPU)
+
+
+def test_faces_left_out_are_counted_and_told(workspace):
+    chosen = with_settings(
+        workspace, data={"emotions": ("happy", "sad"), "ranges": {"valence": (-2, 2)}}
+    )
+    plan = plan_training(chosen, ON_CPU)
+    assert plan.split_images < 18
+    assert f"data.emotions leaves out {18 - plan.split_images} faces" in plan.notes
+    assert "data.ranges.valence leaves out 0 faces" in plan.notes
+    with pytest.raises(UserError, match="data.flip: the map of landmarks"):
+        plan_training(with_settings(workspace, data={"flip": 0.5}), ON_CPU)
+
+
+def test_memory_follows_what_trains(workspace):
+    def planned(**train) -> int:
+        return plan_training(with_settings(workspace, train=train), ON_CPU).state_bytes
+
+    whole = planned()
+    assert planned(ema_device="cpu") == planned(ema_decay=0.0) < whole
+    assert planned(lora_rank=2) < 0.75 * whole  # the encoders still train whole
+    assert state_bytes("ddp", 1, 100, 100) == 4 * 400
+    assert state_bytes("ddp", 1, 100, 100, "adamw-8bit") == 4 * 250
