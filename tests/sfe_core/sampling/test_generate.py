@@ -1,0 +1,172 @@
+"""`generate` on a packaged tiny model; the face comes from a rendered photo."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from PIL import Image
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.single_photo import maps_of_scene, scene_of_photo
+from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.packaging.listing import newest_package
+from sfe_core.sampling import generate as module
+from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
+from sfe_core.sampling.generate import generate
+from sfe_core.sampling.pngs import read_record
+from sfe_core.sampling.sweep import Request
+from sfe_core.synthesis.circumplex import AskedExpression
+from sfe_core.synthesis.render import render_face
+from sfe_core.synthesis.spec import sample_face
+from tests.sfe_core.sampling.conftest import with_sampling
+
+NAMES = ("landmarks", "depth", "mesh")
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "her.png"
+    Image.fromarray(render_face(sample_face(5, "sad", 77), 160).image).save(path)
+    return path
+
+
+@pytest.fixture
+def workspace(workspace: Workspace) -> Workspace:
+    preprocess = workspace.config.preprocess.model_copy(update={"crop_size": 64, "min_face_px": 24})
+    config = workspace.config.model_copy(update={"preprocess": preprocess})
+    return Workspace(workspace.root, config)
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path), int)
+
+
+def test_a_prompt_draws_what_the_pipeline_draws(workspace: Workspace):
+    made = generate(workspace, Request(prompt="portrait", emotion="sad", seed=3))
+    assert made.prompts == ("sad, portrait",) and made.grid is None and made.drawn == 1
+    pipeline = GuidedStableDiffusionPipeline.from_pretrained(newest_package(workspace))
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline(
+        "sad, portrait",
+        height=32,
+        width=32,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(3),
+        output_type="np",
+    ).images[0]
+    assert np.abs(pixels(made.pictures[0]) - (image * 255).round()).max() <= 1
+    record = read_record(made.pictures[0])
+    assert record["prompt"] == "sad, portrait" and record["seed"] == 3 and record["maps"] == {}
+
+
+def test_what_is_there_stands_and_what_is_torn_is_drawn_again(workspace: Workspace):
+    request = Request(prompt="portrait", sweep="seed", count=3)
+    first = generate(workspace, request)
+    before = [path.read_bytes() for path in first.pictures]
+    assert (first.drawn, generate(workspace, request).drawn) == (3, 0)
+    first.pictures[1].unlink()
+    again = generate(with_sampling(workspace, batch_size=1), request)
+    assert again.drawn == 1 and again.folder == first.folder
+    assert [path.read_bytes() for path in again.pictures] == before
+    assert generate(with_sampling(workspace, steps=3), request).folder != first.folder
+
+
+def test_emotions_on_a_photos_face(workspace: Workspace, photo: Path):
+    made = generate(workspace, Request(prompt="portrait", sweep="emotion", like=photo))
+    assert [path.name for path in made.pictures] == [
+        f"{place:02d}-{name}.png" for place, name in enumerate(EMOTIONS, start=1)
+    ]
+    assert made.grid is not None and Image.open(made.grid).width > 4 * 96
+    records = [read_record(path) for path in made.pictures]
+    for name in NAMES:
+        assert len({record["maps"][name] for record in records}) == len(EMOTIONS)
+    assert len({path.read_bytes() for path in made.pictures}) == len(EMOTIONS)
+
+
+def test_a_photo_alone_keeps_its_own_expression(workspace: Workspace, photo: Path, monkeypatch):
+    orders = []
+    real = module.draw_all
+    monkeypatch.setattr(
+        module, "draw_all", lambda pipe, some, *rest: real(pipe, _kept(some, orders), *rest)
+    )
+    generate(workspace, Request(prompt="portrait", like=photo))
+    config = workspace.config.preprocess
+    wanted = maps_of_scene(scene_of_photo(photo, config), config, 32, NAMES)
+    assert orders[0].maps.keys() == wanted.keys()
+    assert all(torch.equal(orders[0].maps[name], wanted[name]) for name in NAMES)
+
+
+def _kept(some, orders):
+    for one in some:
+        orders.append(one)
+        yield one
+
+
+def test_an_expression_moves_the_mouth_and_not_the_pose(workspace: Workspace, photo: Path):
+    config = workspace.config.preprocess
+    scene = scene_of_photo(photo, config)
+    calm, happy = (with_expression(scene, AskedExpression("happy", share)) for share in (0.0, 1.0))
+    assert happy.transform == scene.transform and happy.head.angles == scene.head.angles
+    moved = np.linalg.norm(happy.landmarks - calm.landmarks, axis=1) / scene.transform.side
+    assert moved[[48, 54]].min() > 0.02  # corners of the mouth
+    assert moved[27:31].max() < 0.01  # bridge of the nose
+    spread = [np.ptp(face.landmarks[48:60, 0]) for face in (calm, happy)]
+    assert spread[1] > 1.1 * spread[0]
+    again = with_expression(happy, AskedExpression("happy", 0.0))
+    assert np.abs(again.landmarks - calm.landmarks).max() < 1e-3 * scene.transform.side
+
+
+def test_the_head_fills_the_frame_as_corpus_faces_do(workspace: Workspace):
+    config = workspace.config.preprocess
+    maps = maps_of_scene(head_scene(config), config, 32, NAMES)
+    assert {tuple(image.shape) for image in maps.values()} == {(3, 32, 32)}
+    assert 0.3 < float((maps["mesh"] > 0).float().mean()) < 0.95
+    mirrored = (maps["depth"] - maps["depth"].flip(2)).abs().mean()
+    assert float(mirrored) < 0.05  # seen from the front
+
+
+def test_maps_of_other_backends_are_left_out_and_told(workspace: Workspace, listener):
+    said = []
+    listener.say = said.append
+    config = workspace.config.preprocess
+    assert shared_maps(config, NAMES, listener) == NAMES and not said
+    emoca = config.model_copy(update={"reconstruction": "emoca", "depth": "zoedepth"})
+    assert shared_maps(emoca, NAMES, listener) == ("landmarks",)
+    assert "without mesh and depth" in said[0]
+
+
+def test_a_model_without_encoders_says_that_it_cannot_show_intensity(workspace: Workspace):
+    shutil.rmtree(newest_package(workspace) / "guidance_encoder")
+    assert generate(workspace, Request(prompt="portrait", emotion="sad")).drawn == 1
+    with pytest.raises(UserError, match="guidance_encoder"):
+        generate(workspace, Request(emotion="sad", sweep="intensity"))
+
+
+def test_photos_that_show_no_face_are_refused(workspace: Workspace, tmp_path: Path):
+    for name, said in (("none.png", "finds no face"), ("torn.png", "unreadable|corrupt")):
+        path = tmp_path / name
+        Image.new("RGB", (96, 96), (90, 90, 90)).save(path)
+        if name == "torn.png":
+            path.write_bytes(b"no picture")
+        with pytest.raises(UserError, match=said):
+            generate(workspace, Request(prompt="x", like=path))
+    with pytest.raises(UserError, match=r"gone\.jpg.*No such file"):
+        generate(workspace, Request(prompt="x", like=tmp_path / "gone.jpg"))
+
+
+def test_foreign_files_are_never_overwritten(workspace: Workspace, tmp_path: Path):
+    mine = tmp_path / "01-seed-42.png"
+    Image.new("RGB", (8, 8)).save(mine)
+    before = mine.read_bytes()
+    with pytest.raises(UserError, match="was not drawn by sfe.*--out"):
+        generate(workspace, Request(prompt="x"), folder=tmp_path)
+    assert mine.read_bytes() == before
