@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.evaluation.intervals import draw_resamples
+from sfe_core.evaluation.intervals import Indices, draw_resamples
 from sfe_core.evaluation.limits import notes_on
 from sfe_core.evaluation.measuring import Meter, read_cached
 from sfe_core.evaluation.metrics import Labels, Yardstick
 from sfe_core.evaluation.origin import loss_networks, provenance
 from sfe_core.evaluation.outputs import write_outputs
-from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet, RealPictures
+from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
+from sfe_core.evaluation.pictures import RealPictures
+from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.references import References, reference_statistics
 from sfe_core.evaluation.scoring import REAL, score_all
@@ -30,22 +32,10 @@ from sfe_core.evaluation.summary import (
     usual_set,
 )
 from sfe_core.files import check_key, derive_seed, sha256_json
-from sfe_core.packaging.listing import guidance_maps, newest_package
+from sfe_core.packaging.listing import newest_package
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.pictures import Series, draw_series
-from sfe_core.sampling.settings import VARIANTS, Variant
 
 REFERENCE_SPLIT = "train"
-
-
-@dataclass(frozen=True)
-class _Sets:
-    """The sets of pictures by name, the photos last, and where they come from."""
-
-    pictures: dict[str, PictureSet]
-    folder: Path
-    package: Path | None = None
-    series: dict[str, Series] = field(default_factory=dict)
 
 
 def evaluate(
@@ -55,6 +45,7 @@ def evaluate(
     reporter: Reporter | None = None,
     images: Mapping[str, Path] | None = None,
     name: str | None = None,
+    placement: Placement | None = None,
 ) -> EvaluationSummary:
     """Measure base, fine-tuned (text, guided) and real photos of a split, and write the report.
 
@@ -70,6 +61,7 @@ def evaluate(
         images: name → folder of pictures made elsewhere, found by key; they are measured instead of
             the packaged model's, and everything lands in evaluation/<split>-<names>/.
         name: of the folder below evaluation/ instead, so that another evaluation stays.
+        placement: devices that missing pictures are drawn on, see `place_drawing`.
 
     Raises:
         UserError: no such split, no packaged model, a folder without a picture of the split, or an
@@ -80,46 +72,46 @@ def evaluate(
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
-    sets = (
-        _given(workspace, split, keys, images, corpus)
-        if images
-        else _drawn(workspace, split, package or newest_package(workspace), corpus)
-    )
-    # Before hours of drawing: a missing asset is told now.
-    meter = Meter(workspace.config)
-    if sets.package is not None:
-        _draw(sets, workspace, split, reporter)
+    folder = workspace.evaluation / check_key(name or _folder_name(split, images), "--name")
+    if images:
+        sets, meter = given_sets(images, keys, corpus), Meter(workspace.config)
+    else:
+        package = package or newest_package(workspace)
+        # First of all: a missing asset is told before hours of drawing.
+        meter = Meter(workspace.config)
+        sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
     cache, photos = workspace.evaluation / ".readings", RealPictures(corpus)
     readings = {
-        name: read_cached(meter, pictures, keys, photos, cache, name, reporter)
-        for name, pictures in sets.pictures.items()
+        title: read_cached(meter, pictures, keys, photos, cache, title, reporter)
+        for title, pictures in sets.pictures.items()
     }
     references, reference = _references(workspace, corpus, meter, split, cache, reporter)
-    labels = labels_of(rows)
-    yardstick = _yardstick(meter, labels, references, readings[REAL])
-    board = score_all(
-        readings,
-        yardstick,
-        meter.instruments,
-        _resamples(workspace, split, len(keys)),
-        rows["identity"].to_numpy(dtype=object),
+    yardstick = Yardstick(
+        labels_of(rows),
+        references,
+        readings[REAL],
+        meter.statistics,
+        meter.perceptual,
+        frozenset(meter.instruments),
     )
+    people = rows["identity"].to_numpy(dtype=object)
+    resamples = _resamples(workspace, split, len(keys))
+    board = score_all(readings, yardstick, meter.instruments, resamples, people)
     summary = EvaluationSummary(
         split=split,
         keys_sha256=sha256_json(keys),
         pictures=len(keys),
         resolution=meter.resolution,
-        emotions=labels.counts(),
+        emotions=yardstick.labels.counts(),
         reference=reference,
-        sets={name: usual_set(name) for name in sets.pictures},
-        instruments=_instruments(meter, loss_networks(workspace.config, sets.package)),
         **vars(board),
-        excluded={name: read.faulty() for name, read in readings.items()},
+        **_description(workspace, corpus, meter, sets, images or {}),
+        excluded={title: read.faulty() for title, read in readings.items()},
         notes=notes_on(yardstick, readings, reference, sets.pictures),
-        provenance=provenance(workspace, corpus, sets.package, sets.series, images or {}),
-        folder=workspace.evaluation / check_key(name, "--name") if name else sets.folder,
+        folder=folder,
     )
-    write_outputs(summary, rows, labels, readings, sets.pictures, reporter)
+    summary = with_published(summary)
+    write_outputs(summary, rows, yardstick.labels, readings, sets.pictures, reporter)
     return summary
 
 
@@ -133,75 +125,32 @@ def labels_of(rows: pd.DataFrame) -> Labels:
     )
 
 
-def _drawable(package: Path) -> tuple[Variant, ...]:
-    """All drawn variants; without guidance encoders the package draws from text alone."""
-    return VARIANTS if guidance_maps(package) else ("base", "text")
+def _folder_name(split: str, images: Mapping[str, Path] | None) -> str:
+    return f"{split}-{'+'.join(images)}" if images else split
 
 
-def _drawn(workspace: Workspace, split: str, package: Path, corpus: Corpus) -> _Sets:
-    """The sets that the packaged model and its base are to draw; `_draw` fills in their folders."""
-    pictures: dict[str, PictureSet] = {
-        variant: DrawnPictures(workspace.generated) for variant in _drawable(package)
-    }
-    pictures[REAL] = RealPictures(corpus)
-    return _Sets(pictures, workspace.evaluation / split, package)
-
-
-def _draw(sets: _Sets, workspace: Workspace, split: str, reporter: Reporter) -> None:
-    for variant in _drawable(sets.package):
-        series = draw_series(workspace, split, variant, sets.package, reporter)
-        sets.series[variant] = series
-        sets.pictures[variant] = DrawnPictures(series.folder)
-
-
-def _given(
-    workspace: Workspace,
-    split: str,
-    keys: list[str],
-    images: Mapping[str, Path],
-    corpus: Corpus,
-) -> _Sets:
-    """Folders of pictures made elsewhere.
-
-    Raises:
-        UserError: a name that cannot be one, or a folder without a picture of the split.
-    """
-    prefixes: dict[str, str] = {}
-    for name in images:
-        if not name.replace("-", "").replace("_", "").isalnum() or name == REAL:
-            raise UserError(
-                f"--images {name}=",
-                f"{name!r} cannot name a set",
-                "use letters, digits, - and _; real is the corpus's own photos",
-            )
-        other = prefixes.setdefault(usual_set(name).prefix, name)
-        if other != name:
-            raise UserError(
-                f"--images {name}=", f"has the same columns as {other}", "give one of them"
-            )
-    pictures: dict[str, PictureSet] = {
-        name: GivenPictures(folder, keys) for name, folder in images.items()
-    }
-    pictures[REAL] = RealPictures(corpus)
-    return _Sets(pictures, workspace.evaluation / f"{split}-{'+'.join(images)}")
-
-
-def _resamples(workspace: Workspace, split: str, count: int) -> np.ndarray:
+def _resamples(workspace: Workspace, split: str, count: int) -> Indices:
     config = workspace.config
     seed = derive_seed(config.sampling.seed, split, "bootstrap")
     return draw_resamples(count, config.evaluate.bootstrap, seed)
 
 
-def _yardstick(meter: Meter, labels: Labels, references: References, photos: Readings) -> Yardstick:
-    return Yardstick(
-        labels, references, photos, meter.statistics, meter.perceptual, frozenset(meter.instruments)
-    )
-
-
-def _instruments(meter: Meter, seen: tuple[str, ...]) -> dict[str, InstrumentInfo]:
+def _description(
+    workspace: Workspace,
+    corpus: Corpus,
+    meter: Meter,
+    sets: PictureSets,
+    images: Mapping[str, Path],
+) -> dict[str, object]:
+    """The fields of a summary that say what was measured, and by what."""
+    seen = loss_networks(workspace.config, sets.package)
     return {
-        name: InstrumentInfo(**vars(instrument), seen_by_loss=instrument.backend in seen)
-        for name, instrument in meter.instruments.items()
+        "sets": {title: usual_set(title) for title in sets.pictures},
+        "instruments": {
+            title: InstrumentInfo(**vars(tool), seen_by_loss=tool.backend in seen)
+            for title, tool in meter.instruments.items()
+        },
+        "provenance": provenance(workspace, corpus, sets.package, sets.series, images),
     }
 
 
@@ -231,7 +180,7 @@ def _references(
     if len(keys) > most:
         keys = sorted(sorted(keys, key=lambda key: derive_seed("reference", key))[:most])
     photos = RealPictures(corpus)
-    read = read_cached(
+    read: Readings = read_cached(
         meter, photos, keys, photos, cache, f"{name} photos", reporter, meter.statistics
     )
     features = read.columns[meter.statistics]["features"]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation import recognition
+from sfe_core.evaluation.latex import latex_table
 from sfe_core.evaluation.metrics import Labels, cosine
 from sfe_core.evaluation.original_table import original_table
 from sfe_core.evaluation.pictures import PictureSet
@@ -17,7 +18,7 @@ from sfe_core.evaluation.plots import draw_plots
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.report import render_report
 from sfe_core.evaluation.scoring import REAL
-from sfe_core.evaluation.summary import EvaluationSummary, usual_set
+from sfe_core.evaluation.summary import EvaluationSummary, summary_schema, usual_set
 from sfe_core.files import atomic_path, write_json, write_text
 from sfe_core.reporting import Reporter
 
@@ -30,13 +31,19 @@ def write_outputs(
     sets: Mapping[str, PictureSet],
     reporter: Reporter,
 ) -> None:
-    """Write summary.json, per_image.csv, plots/*.png and report.html, the report last."""
+    """Write the numbers, the tables for others' tools, plots/ and report.html, the report last.
+
+    per_image.csv, emotion_results.csv (StableFaceEmotion's columns), summary.json and its schema
+    summary.schema.json, table.tex, plots/*.png and .svg.
+    """
     table = per_image_table(rows, labels, readings)
     _write_table(summary.folder / "per_image.csv", table)
     original = original_table(rows, labels, readings)
     if original is not None:
         _write_table(summary.folder / "emotion_results.csv", original)
     write_json(summary.folder / "summary.json", summary.as_json())
+    write_text(summary.folder / "summary.schema.json", summary_schema())
+    write_text(summary.folder / "table.tex", latex_table(summary))
     with reporter.task("Writing the report", 2) as task:
         plots = draw_plots(summary, table, summary.folder / "plots")
         task.advance()

@@ -248,5 +248,7 @@ def usual_set(name: str) -> SetInfo:
 
 
 def summary_schema() -> str:
-    """The JSON Schema of summary.json, as text."""
-    return json.dumps(EvaluationSummary.model_json_schema(mode="serialization"), indent=2)
+    """The JSON Schema (draft 2020-12) of summary.json, as text."""
+    schema = EvaluationSummary.model_json_schema(mode="serialization")
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps({**dialect, **schema}, indent=2, ensure_ascii=False) + "\n"

@@ -7,6 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MANIFEST
@@ -23,8 +24,11 @@ VARIANTS = ["base", "text", "guided", "real"]
 
 def test_writes_every_output(summary: EvaluationSummary):
     names = {path.relative_to(summary.folder).as_posix() for path in summary.folder.rglob("*.*")}
-    plots = {f"plots/{name}.png" for name in ("topk", "radar", "confusion", "affect")}
-    assert names == {"summary.json", "per_image.csv", "report.html", *plots}
+    plain = {name for name in names if not name.startswith("plots/")}
+    tables = {"per_image.csv", "emotion_results.csv", "table.tex"}
+    assert plain == {"summary.json", "summary.schema.json", "report.html", *tables}
+    # test_report holds every plot against the page.
+    assert {"plots/topk.png", "plots/topk.svg"} <= names
 
 
 def test_scores_every_set_with_all_that_makes_them_comparable(summary: EvaluationSummary):
@@ -51,8 +55,12 @@ def test_summary_json_holds_the_schema_and_the_summary(summary: EvaluationSummar
     assert stored["schema_name"] == SCHEMA
     again = EvaluationSummary.model_validate({**stored, "folder": summary.folder})
     assert again == summary
-    schema = json.loads(summary_schema())
-    assert set(stored) <= set(schema["properties"])
+    schema = json.loads((summary.folder / "summary.schema.json").read_text(encoding="utf-8"))
+    assert schema == json.loads(summary_schema())
+    Draft202012Validator.check_schema(schema)
+    assert not list(Draft202012Validator(schema).iter_errors(stored))
+    broken = {**stored, "pictures": "many", "surprise": 1}
+    assert len(list(Draft202012Validator(schema).iter_errors(broken))) == 2
     assert str(summary.folder) not in json.dumps(stored)
 
 
