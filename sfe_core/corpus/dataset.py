@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import pandas as pd
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -55,6 +56,7 @@ class FaceDataset(Dataset[FaceItem]):
         maps: names of the guidance maps to read; none read where empty.
         resolution: side R of pictures and maps, pixels.
         data: which faces of the split, and how they vary; None: all of them, as they are.
+        limit: no more than this many, the first ones; None: all.
 
     An item is asked for by its place, or by a `View` of it.
 
@@ -64,7 +66,7 @@ class FaceDataset(Dataset[FaceItem]):
         captions: their captions.
         photo_hashes: SHA-256 of each face crop's file, as the manifest has it.
         emotions: [N] int64, the place in EMOTIONS of each, -1 where unknown.
-        valence, arousal: [N] float32 in [-1, 1], nan where unknown.
+        valence, arousal: [N] float64 in [-1, 1], nan where unknown.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class FaceDataset(Dataset[FaceItem]):
         maps: Sequence[str] = tuple(MAP_FOLDERS),
         resolution: int = 512,
         data: DataConfig | None = None,
+        limit: int | None = None,
     ) -> None:
         self.corpus, self.maps, self.resolution = corpus, tuple(maps), resolution
         rows = corpus.split(split)
@@ -81,12 +84,13 @@ class FaceDataset(Dataset[FaceItem]):
             rows = choose_faces(rows, data).rows
             if data.flip > 0 and "landmarks" in self.maps:
                 require_mirrorable(corpus, rows)
+        rows = rows.head(len(rows) if limit is None else limit)
         self.variation = Variation() if data is None else Variation.of(data)
         self.keys: list[str] = rows["key"].tolist()
         self.captions: list[str] = [caption or "" for caption in rows["caption"]]
         self.photo_hashes: list[str] = rows["inputs_sha256"].tolist()
-        self.valence = torch.tensor(rows["valence"].astype(float).tolist())
-        self.arousal = torch.tensor(rows["arousal"].astype(float).tolist())
+        self.valence = torch.from_numpy(rows["valence"].to_numpy(np.float64, copy=True))
+        self.arousal = torch.from_numpy(rows["arousal"].to_numpy(np.float64, copy=True))
         self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ class EmotionLabels:
 
     Attributes:
         emotion: [N] int64, place in EMOTIONS, -1 where unknown.
-        valence, arousal: [N] float32 in [-1, 1], nan where unknown.
+        valence, arousal: [N] in [-1, 1], nan where unknown.
     """
 
     emotion: Tensor

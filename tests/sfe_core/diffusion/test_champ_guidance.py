@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPImageProcessor
 
 from sfe_core.diffusion.champ_guidance import load_bank, load_champ_bank, save_champ_bank
 from sfe_core.diffusion.guidance import GuidanceBank
@@ -18,40 +15,7 @@ from sfe_core.diffusion.guidance_files import bank_maps
 from sfe_core.errors import UserError
 from sfe_core.packaging.listing import guidance_maps
 from sfe_core.sampling.pipelines import load_pipeline
-
-WIDTHS, OUT = (16, 32, 96), 24
-PUBLISHED = {"landmarks": "alignment", "depth": "depth", "mesh": "flame"}
-
-
-def random_state(seed: int, widths=WIDTHS, out=OUT) -> dict[str, Tensor]:
-    """A state dict written out by hand from the published layout."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> Tensor:
-        fan_in = torch.tensor(shape[1:]).prod().item() if len(shape) > 1 else 4
-        return torch.randn(shape, generator=generator) / fan_in**0.5
-
-    state = {"conv_in.weight": draw(widths[0], 3, 3, 3), "conv_in.bias": draw(widths[0])}
-    attended = []
-    for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
-        for place, width in ((2 * level, narrow), (2 * level + 1, wide)):
-            state[f"blocks.{place}.weight"] = draw(width, narrow, 3, 3)
-            state[f"blocks.{place}.bias"] = draw(width)
-            attended.append((f"attentions.{place}", width))
-    for name, width in [*attended, ("guidance_attention", widths[-1])]:
-        inner = f"{name}.transformer_blocks.0"
-        for part in (f"{name}.norm", f"{inner}.norm1", f"{inner}.norm3"):
-            state[f"{part}.weight"], state[f"{part}.bias"] = 1 + draw(width), draw(width)
-        for part in (f"{name}.proj_in", f"{name}.proj_out"):
-            state[f"{part}.weight"], state[f"{part}.bias"] = draw(width, width, 1, 1), draw(width)
-        for part in ("to_q", "to_k", "to_v", "to_out.0"):
-            state[f"{inner}.attn1.{part}.weight"] = draw(width, width)
-        state[f"{inner}.attn1.to_out.0.bias"] = draw(width)
-        for part, shape in (("0.proj", (8 * width, width)), ("2", (width, 4 * width))):
-            state[f"{inner}.ff.net.{part}.weight"] = draw(*shape)
-            state[f"{inner}.ff.net.{part}.bias"] = draw(shape[0])
-    state["conv_out.weight"], state["conv_out.bias"] = draw(out, widths[-1], 3, 3), draw(out)
-    return state
+from tests.published import OUT, PUBLISHED, WIDTHS, publish, random_state, save_published
 
 
 def encode(state: dict[str, Tensor], image: Tensor, last: int) -> Tensor:
@@ -85,15 +49,6 @@ def encode(state: dict[str, Tensor], image: Tensor, last: int) -> Tensor:
     x = x + F.linear(shown * F.gelu(gate), *second)
     x = conv(f"{name}.proj_out", x.transpose(1, 2).reshape(batch, width, high, wide))
     return conv("conv_out", hidden + x, padding=1)
-
-
-def publish(folder: Path, widths=WIDTHS, out=OUT, pattern="{}_encoder_pytorch_model.bin") -> dict:
-    """Write the three files; returns the state dicts by our names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    states = {name: random_state(seed, widths, out) for seed, name in enumerate(PUBLISHED)}
-    for name, state in states.items():
-        torch.save(state, folder / pattern.format(PUBLISHED[name]))
-    return states
 
 
 @pytest.mark.parametrize(
@@ -176,18 +131,7 @@ def test_what_is_written_is_read_again(tmp_path):
 
 @pytest.fixture
 def published_pipeline(tiny_base, tmp_path) -> Path:
-    """A pipeline folder as StableFaceEmotion is published: pickled weights, encoders beside."""
-    folder = tmp_path / "published"
-    pipeline = StableDiffusionPipeline.from_pretrained(tiny_base)
-    pipeline.save_pretrained(folder, safe_serialization=False)
-    index = json.loads((folder / "model_index.json").read_text())
-    # The checker is named but never loaded; the extractor's class has since been renamed.
-    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
-    index["feature_extractor"] = ["transformers", "CLIPFeatureExtractor"]
-    CLIPImageProcessor().save_pretrained(folder / "feature_extractor")
-    (folder / "model_index.json").write_text(json.dumps(index))
-    publish(folder / "guidance_encoder", (16, 32, 96), pipeline.unet.conv_in.out_channels)
-    return folder
+    return save_published(tmp_path / "published", tiny_base)
 
 
 def draw(pipeline, **guidance):
