@@ -63,6 +63,9 @@ def evaluate(
     images: Images = None,
     compare: Compare = None,
     name: Name = None,
+    preset: options.Preset = None,
+    gpus: options.Gpus = None,
+    cpu_processes: options.CpuProcesses = None,
     json: options.Json = False,
     changes: options.Set = None,
 ) -> None:
@@ -70,7 +73,8 @@ def evaluate(
 
     given = given_images(images or [], more or [])
     # Settings first: a mistyped key need not wait for torch to be imported.
-    found = load_workspace(workspace, changes or ())
+    chosen = [f"sampling.preset={preset}"] if preset else []
+    found = load_workspace(workspace, [*chosen, *(changes or ())])
     if compare is not None:
         show_comparison(found, *compare, json)
         return
@@ -78,9 +82,11 @@ def evaluate(
     from sfe_cli.packages import find_package
     from sfe_cli.progress import RichReporter
     from sfe_core.evaluation.evaluate import evaluate as measure
+    from sfe_core.sampling.placement import place_drawing
 
     folder = None if given else find_package(found, package)
-    summary = measure(found, split, folder, RichReporter(), given, name)
+    placement = place_drawing(gpus, cpu_processes)
+    summary = measure(found, split, folder, RichReporter(), given, name, placement)
     if json:
         render.as_json(summary.model_dump(mode="json") | {"folder": str(summary.folder)})
         return
