@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sfe_cli import (
+    ablate,
     assets,
     config,
     corpus,
@@ -47,6 +48,7 @@ app.command("package-checkpoint", rich_help_panel=ROAD)(package_checkpoint.packa
 app.command("triptych", rich_help_panel=ROAD)(triptych.triptych)
 app.command("evaluate", rich_help_panel=ROAD)(evaluate.evaluate)
 app.command("generate", rich_help_panel=REST)(generate.generate)
+app.command("ablate", rich_help_panel=REST)(ablate.ablate)
 app.command("synthesize", rich_help_panel=REST)(synthesize.synthesize)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=REST)
 app.add_typer(assets.app, name="assets", rich_help_panel=REST)

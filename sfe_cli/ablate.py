@@ -1,0 +1,64 @@
+"""`sfe ablate`: what each part of the recipe is worth."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sfe_cli import options, render
+from sfe_cli.help import with_examples
+
+HELP = with_examples(
+    "Train, package and measure the recipe as it is and with each part off: every loss term, "
+    "guidance, balance.\n\n"
+    "One table: the judge's Top-1, valence and arousal, Fréchet distance, with 95 % intervals. "
+    "Can be stopped and called again.",
+    "sfe ablate",
+    "sfe ablate --steps 150 --only no-guidance --only no-balance",
+    "sfe ablate --gpus 2 --split val300",
+)
+
+
+def ablate(
+    workspace: options.Workspace = options.HERE,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="no-NAME",
+            help="This variant, beside the full recipe; may be repeated.",
+            show_default="all",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser updates of each run.", show_default=False)
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs.", show_default=False)] = None,
+    cpu_processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes on the CPU instead.", show_default=False)
+    ] = None,
+    split: options.Split = None,
+    json: options.Json = False,
+    changes: options.Set = None,
+) -> None:
+    from sfe_cli.progress import RichReporter
+    from sfe_core.config.loading import load_workspace
+
+    # Settings first: a mistyped key need not wait for torch to be imported.
+    found = load_workspace(workspace, changes or ())
+
+    from sfe_core.evaluation.ablation import ablate as measure
+    from sfe_core.training.options import TrainOptions
+
+    chosen = TrainOptions(gpus=gpus, cpu_processes=cpu_processes, steps=steps)
+    result = measure(found, chosen, split, only or (), RichReporter())
+    table = result.table()
+    if json:
+        render.as_json(table)
+        return
+    headers = list(table[0])
+    render.grid(headers, [list(row.values()) for row in table], headers[2:])
+    render.facts([("table", result.folder)])
+
+
+ablate.__doc__ = HELP
