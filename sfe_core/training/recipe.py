@@ -118,12 +118,13 @@ def loop(session: Session, interruption: Interruption) -> float:
                 numbers = update(session, batches)
             session.step += 1
             count(session, numbers)
-            if interruption.agreed(session.accelerator) and session.step < steps:
-                stop(session, interruption.name)
+            stopping = interruption.agreed(session.accelerator) and session.step < steps
             memory = peak_memory_bytes(session.accelerator.device)
             shown = live_figures(numbers, pace.lately, memory, session.skips.total)
             session.reporter.show(shown)
-            write_out(session, pace, interruption)
+            write_out(session, pace, interruption, stopping)
+            if stopping:
+                raise stopped(session, interruption.name)
             task.advance(1, f"loss {numbers['total']:.4f}" if numbers else "skipped")
     return pace.overall
 
@@ -140,8 +141,11 @@ def count(session: Session, numbers: dict[str, float]) -> None:
         session.reporter.warn(session.skips.skipped(session.run, session.step, rescaled))
 
 
-def write_out(session: Session, pace: Pace, interruption: Interruption) -> None:
-    """Draw samples, write a line of numbers and save, whatever of it is due at this step."""
+def write_out(session: Session, pace: Pace, interruption: Interruption, stopping: bool) -> None:
+    """Draw samples, write a line of numbers and save, whatever of it is due at this step.
+
+    When `stopping`, save in any case, and draw nothing, as that takes time.
+    """
     train, step = session.config.train, session.step
     last = step == session.plan.steps
     saves = last or step % train.checkpoint_every == 0
@@ -150,25 +154,20 @@ def write_out(session: Session, pace: Pace, interruption: Interruption) -> None:
     else:
         samples = last or bool(train.sample_every and step % train.sample_every == 0)
     loss = session.window.means().get("total")
-    measured = sample(session, interruption) if samples else {}
+    measured = sample(session, interruption) if samples and not stopping else {}
     if last or samples or step % train.log_every == 0:
         write_line(session, pace, measured)
-    if saves:
+    if saves or stopping:
         metrics = measured if loss is None else measured | {"loss": loss}
         save_checkpoint(session, {k: v for k, v in metrics.items() if k in HIGHER_IS_BETTER})
 
 
-def stop(session: Session, signal: str) -> None:
-    """Save, and end.
-
-    Raises:
-        Stopped: always.
-    """
-    checkpoint = save_checkpoint(session)
-    raise Stopped(
+def stopped(session: Session, signal: str) -> Stopped:
+    """What to raise when a signal has ended the run, and it is saved."""
+    step, steps = session.step, session.plan.steps
+    return Stopped(
         f"run {session.run.name}",
-        f"stopped by {signal} after update {session.step} of {session.plan.steps}, all of it in "
-        f"{checkpoint.name}",
+        f"stopped by {signal} after update {step} of {steps}, all of it in checkpoint-{step}",
         "go on with `sfe train --resume auto`",
     )
 

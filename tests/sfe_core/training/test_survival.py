@@ -1,0 +1,202 @@
+"""Runs that are killed, stopped or damaged go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+
+from sfe_core.corpus.manifest import read_manifest, write_manifest
+from sfe_core.errors import RunError, Stopped, UserError
+from sfe_core.losses import noise
+from sfe_core.reporting import Reporter
+from sfe_core.training import room, samples
+from sfe_core.training.checkpoints import list_checkpoints, read_meta, verify_checkpoint
+from sfe_core.training.options import TrainOptions
+from sfe_core.training.recipe import train
+from sfe_core.training.runlog import read_metrics
+from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.training.test_recipe import PLAIN, Listener, run, weights_of, without_speed
+
+# Twenty on the day it was written; fewer by default, for time.
+KILLS = int(os.environ.get("SFE_TEST_KILLS", "3"))
+
+
+@pytest.fixture
+def quick(workspace, monkeypatch):
+    """Six updates of four images, a checkpoint after each second one, rough samples at the end."""
+    monkeypatch.setattr(samples, "SAMPLE_STEPS", 1)
+    train_section = {
+        "steps": 6,
+        "batch_size": 4,
+        "effective_batch": 4,
+        "log_every": 2,
+        "checkpoint_every": 2,
+        "keep_checkpoints": 2,
+        "trackers": (),
+    }
+    return with_settings(workspace, loss=PLAIN, train=train_section)
+
+
+def same_run(one, other) -> None:
+    expected, actual = weights_of(one.checkpoint), weights_of(other.checkpoint)
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
+    assert without_speed(read_metrics(one.run)) == without_speed(read_metrics(other.run))
+
+
+def in_a_fork(work) -> multiprocessing.Process:
+    """Start `work` in a copy of this process, which has all libraries loaded already."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
+    chance = random.Random(5)
+    begin = time.perf_counter()
+    whole = run(quick, run="whole")
+    length = time.perf_counter() - begin
+    killed = 0
+    for _ in range(KILLS):
+        options = TrainOptions(cpu_processes=1, run="killed", resume="auto")
+        process = in_a_fork(lambda options=options: train(quick, options, Reporter()))
+        process.join(chance.uniform(0.0, 1.2 * length))
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        killed += process.exitcode != 0
+    assert killed > 0
+    same_run(whole, run(quick, run="killed", resume="auto"))
+    assert not list((quick.runs / "killed").glob(".sfe-partial*"))
+
+
+def test_a_signal_finishes_the_update_saves_and_asks_to_be_started_again(quick):
+    class Signalled(Listener):
+        def show(self, figures):
+            self.shown = getattr(self, "shown", 0) + 1
+            if self.shown == 3:
+                signal.raise_signal(signal.SIGUSR1)
+
+    whole = run(quick, run="whole")
+    with pytest.raises(Stopped, match="stopped by SIGUSR1 after update 4 of 6") as stopped:
+        run(quick, Signalled(), run="stopped")
+    assert stopped.value.exit_code == 85
+    assert list_checkpoints(quick.runs / "stopped")[-1].name == "checkpoint-4"
+    same_run(whole, run(quick, run="stopped", resume="auto"))
+
+
+def test_a_torn_newest_checkpoint_is_named_and_the_one_before_is_used(quick):
+    whole = run(quick, run="whole")
+    torn = list_checkpoints(whole.run)[-1]
+    weights = torn / "unet_ema" / "diffusion_pytorch_model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+    with pytest.raises(RunError, match=r"checkpoint-6: unet_ema/.*checksum.*--resume .*-4"):
+        run(quick, resume=str(torn))
+    expected = read_metrics(whole.run)
+    listener = Listener()
+    mended = run(quick, listener, resume="auto")
+    assert "checkpoint-6: unet_ema/" in listener.lines[0]
+    assert "going on from checkpoint-4" in listener.lines[0]
+    assert mended.checkpoint == torn and verify_checkpoint(torn) is None
+    assert without_speed(read_metrics(mended.run)) == without_speed(expected)
+    for folder in list_checkpoints(whole.run):
+        (folder / "meta.json").write_text("{}")
+    with pytest.raises(RunError, match="none of its checkpoints is as it was written"):
+        run(quick, resume="auto")
+
+
+def test_a_changed_corpus_stops_the_run_unless_accepted(quick):
+    run(with_settings(quick, train={"steps": 2}), run="first")
+    changed = with_settings(quick, train={"steps": 2, "log_every": 1, "batch_size": 2})
+    listener = Listener()
+    run(changed, listener, resume="auto")  # neither bears on what is learnt
+    assert sum("train.log_every: 1, was 2" in line for line in listener.lines) == 1
+    manifest = quick.corpus / "manifest.parquet"
+    rows = read_manifest(manifest)
+    rows.loc[rows["split"] == "train", "caption"] = "another caption"
+    write_manifest(manifest, rows)
+    with pytest.raises(UserError, match="the corpus: other images.*--accept-changes"):
+        run(changed, resume="auto")
+    run(changed, listener, resume="auto", accept_changes=True)
+    assert any("with the corpus: other images" in line for line in listener.lines)
+
+
+def broken_at(steps, monkeypatch):
+    """Make the loss NaN in these updates, counted from 1."""
+    honest, calls = noise.noise_l1, []
+
+    def sometimes(*values):
+        calls.append(1)
+        return honest(*values) * (float("nan") if len(calls) in steps else 1.0)
+
+    monkeypatch.setattr(noise, "noise_l1", sometimes)
+
+
+def test_updates_that_are_not_finite_are_skipped_and_counted(quick, monkeypatch):
+    broken_at({2, 3, 5}, monkeypatch)
+    listener = Listener()
+    summary = run(with_settings(quick, train={"max_skipped_updates": 3}), listener)
+    assert summary.skipped == 3 and summary.step == 6
+    assert len([line for line in listener.lines if "skipped" in line]) == 3
+    assert read_meta(summary.checkpoint).skipped == 3
+    assert [line["skipped"] for line in read_metrics(summary.run)] == [1, 2, 3]
+    assert all(tensor.isfinite().all() for tensor in weights_of(summary.checkpoint).values())
+
+
+def test_a_skipped_update_changes_no_weight(quick, monkeypatch):
+    quick = with_settings(quick, train={"checkpoint_every": 1, "keep_checkpoints": 9, "steps": 3})
+    broken_at({2}, monkeypatch)
+    first, second, third = list_checkpoints(run(quick).run)
+    before, skipped, after = (weights_of(folder) for folder in (first, second, third))
+    assert all(torch.equal(skipped[name], tensor) for name, tensor in before.items())
+    assert not all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_too_many_in_a_row_stop_the_run_and_name_the_last_good_checkpoint(quick, monkeypatch):
+    broken_at(range(3, 99), monkeypatch)
+    quick = with_settings(quick, train={"max_skipped_updates": 3})
+    with pytest.raises(RunError, match=r"update 5: .* 3 times in a row.*checkpoint-4") as stopped:
+        run(quick, run="sick")
+    newest = list_checkpoints(quick.runs / "sick")[-1]
+    assert str(newest) in str(stopped.value)
+    assert all(tensor.isfinite().all() for tensor in weights_of(newest).values())
+
+
+def test_a_full_disk_costs_old_checkpoints_first_and_never_the_newest(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "meta.json").write_text("x" * 1000)
+    free = 1500
+
+    def usage(path):
+        deleted = 3 - len(list_checkpoints(tmp_path))
+        return shutil._ntuple_diskusage(10_000, 0, free + 1000 * deleted)
+
+    monkeypatch.setattr(room.shutil, "disk_usage", usage)
+    assert room.needed_bytes(tmp_path, 1, True) == 1050
+    room.make_room(tmp_path, 1500, "top1")
+    assert len(list_checkpoints(tmp_path)) == 3
+    with pytest.raises(RunError, match="a checkpoint takes .* are free on its disk"):
+        room.make_room(tmp_path, 3501, "top1")
+    assert len(list_checkpoints(tmp_path)) == 3
+    room.make_room(tmp_path, 2500, "top1")
+    assert [folder.name for folder in list_checkpoints(tmp_path)] == [
+        "checkpoint-2",
+        "checkpoint-3",
+    ]
+
+
+def test_a_disk_too_small_ends_the_run_in_words(quick, monkeypatch):
+    full = shutil._ntuple_diskusage(10, 10, 0)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: full)
+    with pytest.raises(RunError, match="free space"):
+        run(quick)
