@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import pandas as pd
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -89,8 +88,8 @@ class FaceDataset(Dataset[FaceItem]):
         self.keys: list[str] = rows["key"].tolist()
         self.captions: list[str] = [caption or "" for caption in rows["caption"]]
         self.photo_hashes: list[str] = rows["inputs_sha256"].tolist()
-        self.valence = torch.from_numpy(rows["valence"].to_numpy(np.float64, copy=True))
-        self.arousal = torch.from_numpy(rows["arousal"].to_numpy(np.float64, copy=True))
+        self.valence = torch.from_numpy(rows["valence"].astype(float).to_numpy(copy=True))
+        self.arousal = torch.from_numpy(rows["arousal"].astype(float).to_numpy(copy=True))
         self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
 
     def __len__(self) -> int:
