@@ -8,6 +8,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+from sfe_cli.preflight import AUTO, choose_batch_size, parse_batch_size, run_preflight
 
 if TYPE_CHECKING:
     from sfe_core.training.options import TrainPlan, TrainSummary
@@ -24,6 +25,8 @@ HELP = with_examples(
     "sfe train --resume auto",
     "sfe train --steps 50 --set train.learning_rate=1e-4",
     "sfe train --gpus 8 --cluster slurm --dry-run  # the job, as it would be handed in",
+    "sfe train --preflight --set train.compile=true  # memory and speed of a short rehearsal",
+    "sfe train --batch-size auto",
     "sfe train --dry-run  # devices, batches, memory, steps",
 )
 
@@ -55,7 +58,10 @@ def train(
         int | None, typer.Option(min=1, help="Images per update, over all devices.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per device and forward pass.")
+        str | None,
+        typer.Option(
+            metavar="N|auto", help="Images per device and forward pass; auto: as many as fit."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser updates.")] = None,
     resume: Annotated[
@@ -82,9 +88,18 @@ def train(
             show_default=False,
         ),
     ] = None,
+    preflight: Annotated[
+        bool,
+        typer.Option(
+            "--preflight",
+            help="Only rehearse: an update, samples and a save; tells memory and speed.",
+        ),
+    ] = False,
     dry_run: options.DryRun = False,
     changes: options.Set = None,
 ) -> None:
+    size = parse_batch_size(batch_size)
+
     from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
 
@@ -104,12 +119,17 @@ def train(
         main_address=main_address,
         resume=resume,
         run=name,
-        batch_size=batch_size,
+        batch_size=None if size == AUTO else size,
         effective_batch=effective_batch,
         steps=steps,
         dry_run=dry_run,
         accept_changes=accept_changes,
     )
+    if size == AUTO:
+        chosen = choose_batch_size(found, chosen)
+    if preflight:
+        run_preflight(found, chosen)
+        return
     if cluster is not None:
         from sfe_cli.cluster import hand_in
 

@@ -75,6 +75,7 @@ class TrainPlan:
         losses: weight of every active term.
         losses_off: terms switched off by a weight of 0.
         parameters: trained + frozen parameters of UNet and guidance encoders.
+        trained_parameters: those of them that are trained.
         state_bytes: weights, gradients, AdamW moments and moving average on each device, as the
             strategy deals them out. What the activations take comes on top, and depends on the
             batch.
@@ -98,6 +99,7 @@ class TrainPlan:
     losses: dict[str, float]
     losses_off: tuple[str, ...]
     parameters: int
+    trained_parameters: int
     state_bytes: int
     resume_from: Path | None = None
     topology: Topology = ONE_MACHINE

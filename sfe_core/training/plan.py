@@ -18,7 +18,7 @@ from sfe_core.errors import UserError
 from sfe_core.launching import STRATEGY_FILES, Topology
 from sfe_core.losses.composite import TERMS
 from sfe_core.training.checkpoints import read_meta
-from sfe_core.training.fit import check_fit, check_loss_networks, schedule_notes
+from sfe_core.training.fit import check_fit, check_loss_networks, label_notes, schedule_notes
 from sfe_core.training.optimiser import require_optimiser
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.resuming import changes_since, choose_checkpoint, require_unchanged
@@ -97,6 +97,7 @@ def plan_training(
             if weight == 0 and type(config.loss).model_fields[name].default > 0
         ),
         parameters=total,
+        trained_parameters=trained,
         state_bytes=state_bytes(
             topology.strategy, processes, total + averaged, trained, config.train.optimiser
         ),
@@ -179,6 +180,7 @@ def check_strategy(strategy: str, precision: str) -> None:
 def _count_faces(corpus: Corpus, config: Config, notes: list[str]) -> int:
     """Faces that are learnt from; tells in `notes` how many are left out, and why."""
     choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
+    notes += label_notes(config.loss, choice.rows)
     notes += [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
     if config.data.flip > 0 and "landmarks" in config.guidance.maps:
         require_mirrorable(corpus, choice.rows)
