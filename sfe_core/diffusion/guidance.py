@@ -16,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional
 
-from sfe_core.errors import UserError
+from sfe_core.errors import RunError, UserError
 
 _HEADS = 8
 _GROUPS = 32
@@ -174,12 +174,18 @@ def added_to_conv_in(unet: nn.Module, features: torch.Tensor | None) -> Iterator
     `features` is [B, C, h, w]. A UNet batch of 2 B is read as the pair of classifier-free
     guidance: its first half, the unconditional one, gets none, as when training drops guidance.
     The UNet itself is untouched: it keeps its class, its parameters and their names.
+
+    Raises:
+        RunError: on leaving the block, where the UNet never added them.
     """
     if features is None:
         yield
         return
+    calls = 0
 
     def add(_module: nn.Module, _inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
         extra = features.to(output.dtype)
         if output.shape[0] == 2 * extra.shape[0]:
             extra = torch.cat([torch.zeros_like(extra), extra])
@@ -190,3 +196,10 @@ def added_to_conv_in(unet: nn.Module, features: torch.Tensor | None) -> Iterator
         yield
     finally:
         handle.remove()
+    if not calls:
+        # torch.compile keeps no watch over hooks: what it compiled before passes them by.
+        raise RunError(
+            "guidance",
+            "the compiled UNet passed the maps by",
+            "compile its blocks alone, with unet.compile_repeated_blocks()",
+        )

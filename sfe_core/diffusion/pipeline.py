@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers import KarrasDiffusionSchedulers
+from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sfe_core.diffusion.champ_guidance import load_bank
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
 from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER
 from sfe_core.errors import UserError
+
+GuidanceImages = torch.Tensor | Image.Image | Sequence[Image.Image]
 
 
 class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
@@ -24,7 +28,8 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
     `guidance_encoder/` beside the usual parts. There is no safety checker.
     """
 
-    model_cpu_offload_seq = "text_encoder->guidance_encoder->unet->vae"
+    # The order in which they run, so that each leaves the GPU when the next one comes.
+    model_cpu_offload_seq = "guidance_encoder->text_encoder->image_encoder->unet->vae"
     _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]
 
     def __init__(
@@ -83,7 +88,7 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
         self,
         prompt: str | list[str] | None = None,
         *arguments: Any,
-        guidance_images: Mapping[str, torch.Tensor] | None = None,
+        guidance_images: Mapping[str, GuidanceImages] | None = None,
         guidance_strengths: Mapping[str, float] | None = None,
         **options: Any,
     ) -> Any:
@@ -96,7 +101,8 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
         Args:
             prompt: one or B prompts; `arguments` and `options` are StableDiffusionPipeline's.
             guidance_images: name to [B, 3, H, W] (or [1, 3, H, W], for every prompt) in [0, 1], at
-                the size of the picture; maps may be left out.
+                the size of the picture; or to a PIL image or a list of them, of any size (16-bit
+                depth as a corpus stores it included). Maps may be left out.
             guidance_strengths: name to factor, 1 where not named; all 0 is text alone.
 
         Raises:
@@ -113,7 +119,7 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
 
     def _encode_guidance(
         self,
-        maps: Mapping[str, torch.Tensor] | None,
+        maps: Mapping[str, GuidanceImages] | None,
         strengths: Mapping[str, float] | None,
         images: int,
         size: tuple[int | None, int | None],
@@ -129,7 +135,8 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
         default = self.unet.config.sample_size * self.vae_scale_factor
         wanted = tuple(side or default for side in size)
         prepared = {}
-        for name, image in maps.items():
+        for name, given in maps.items():
+            image = given if isinstance(given, torch.Tensor) else _as_map(given, wanted)
             if image.ndim != 4 or image.shape[1] != 3 or tuple(image.shape[2:]) != wanted:
                 raise UserError(
                     f"guidance_images[{name!r}]",
@@ -144,8 +151,30 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
                 )
             repeated = image.repeat_interleave(images // image.shape[0], dim=0)
             prepared[name] = repeated.to(self._execution_device, self.unet.dtype)
-        known = {name: value for name, value in strengths.items() if name in prepared}
-        return self.guidance_encoder(prepared, known)
+        for name in strengths:
+            if name not in self.guidance_encoder.map_names:
+                known = ", ".join(self.guidance_encoder.map_names)
+                raise UserError("guidance_strengths", f"no map {name!r}", f"known: {known}")
+        given = {name: value for name, value in strengths.items() if name in prepared}
+        return self.guidance_encoder(prepared, given)
+
+
+def _as_map(pictures: Image.Image | Sequence[Image.Image], size: tuple[int, int]) -> torch.Tensor:
+    """Pictures as maps [B, 3, H, W] in [0, 1], resized to `size` (height, width)."""
+    several = [pictures] if isinstance(pictures, Image.Image) else list(pictures)
+    return torch.stack([_one_map(picture, size) for picture in several])
+
+
+def _one_map(picture: Image.Image, size: tuple[int, int]) -> torch.Tensor:
+    if picture.mode in ("I", "I;16"):
+        # Bilinear stays inside the range of the values; PIL resizes floats, not 16-bit integers.
+        values = np.array(picture, np.float32) / 65535.0
+        resized = Image.fromarray(values).resize(size[::-1], Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(resized)).clamp(0, 1).expand(3, *size).contiguous()
+    coloured = picture.convert("RGB")
+    if coloured.size != size[::-1]:
+        coloured = coloured.resize(size[::-1], Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(coloured)).permute(2, 0, 1).float() / 255.0
 
 
 def _image_count(prompt: str | list[str] | None, options: Mapping[str, Any]) -> int:

@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from sfe_core.diffusion.guidance import GuidanceBank, GuidanceEncoder, added_to_conv_in
-from sfe_core.errors import UserError
+from sfe_core.errors import RunError, UserError
 
 
 def awake(bank: GuidanceBank) -> GuidanceBank:
@@ -91,15 +91,15 @@ def test_strength_zero_is_no_guidance(bank, maps):
 
 
 def test_dropped_images_get_exactly_nothing(bank, maps):
-    features = bank(maps, keep=torch.tensor([False, True]))
+    features = bank(maps, keep=[False, True])
     assert not features[0].any()
     torch.testing.assert_close(features[1], bank(maps)[1])
-    torch.testing.assert_close(bank(maps, keep=torch.tensor([True, True])), bank(maps))
+    torch.testing.assert_close(bank(maps, keep=[True, True]), bank(maps))
 
 
 def test_with_every_image_dropped_all_encoders_still_take_part(bank, maps):
     # Under DDP a parameter without gradient would leave the other processes waiting.
-    features = bank(maps, keep=torch.tensor([False, False]))
+    features = bank(maps, keep=[False, False])
     assert not features.any()
     features.sum().backward()
     assert all(p.grad is not None for p in bank.parameters() if p.requires_grad)
@@ -135,3 +135,23 @@ def test_the_hook_guides_the_second_half_of_a_pair_and_then_goes(tiny_base):
     assert torch.equal(guided[0], plain[0])
     torch.testing.assert_close(guided[1], plain[1] + features[0])
     assert torch.equal(unet.conv_in(latents), plain)
+
+
+def test_a_compiled_network_never_drops_the_maps_in_silence():
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv_in = nn.Conv2d(1, 1, 1)
+
+        def forward(self, noisy: torch.Tensor) -> torch.Tensor:
+            return 2.0 * self.conv_in(noisy)
+
+    network, noisy, features = Network(), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    plain = network(noisy)
+    with added_to_conv_in(network, features):
+        torch.testing.assert_close(network(noisy), plain + 2.0)
+    compiled = torch.compile(network, backend="eager")
+    compiled(noisy)
+    with pytest.raises(RunError, match="passed the maps by; compile its blocks alone"):
+        with added_to_conv_in(compiled, features):
+            compiled(noisy)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, StableDiffusionPipeline
+from PIL import Image
+from torchvision.transforms.functional import to_tensor
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
@@ -119,3 +121,53 @@ def test_bad_maps_are_refused(guided, tiny_base, depth):
     without = GuidedStableDiffusionPipeline.from_pretrained(tiny_base)
     with pytest.raises(UserError, match="no guidance_encoder"):
         draw(without, guidance_images={"depth": depth})
+
+
+def test_pictures_are_maps_too(guided):
+    levels = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8).numpy()
+    depth16 = (levels[0, ..., 0].astype("uint16") * 257)[:32, :32]
+    pictures = [Image.fromarray(one) for one in levels]
+    drawn = draw(guided, guidance_images={"landmarks": pictures})
+    resized = [picture.resize((32, 32), Image.Resampling.LANCZOS) for picture in pictures]
+    tensors = torch.stack([to_tensor(picture) for picture in resized])
+    assert torch.equal(drawn, draw(guided, guidance_images={"landmarks": tensors}))
+    one = draw(guided, guidance_images={"depth": Image.fromarray(depth16)})
+    grey = torch.from_numpy(depth16.astype("float32") / 65535.0).expand(1, 3, 32, 32)
+    torch.testing.assert_close(one, draw(guided, guidance_images={"depth": grey}))
+
+
+def test_a_strength_of_an_unknown_map_is_refused(guided, depth):
+    with pytest.raises(UserError, match="no map 'nose'.*known: landmarks, depth"):
+        draw(guided, guidance_images={"depth": depth}, guidance_strengths={"nose": 1.0})
+    # Strengths of maps that are not given this time do no harm.
+    strengths = {"depth": 1.0, "landmarks": 0.3}
+    first = draw(guided, guidance_images={"depth": depth}, guidance_strengths=strengths)
+    assert torch.equal(first, draw(guided, guidance_images={"depth": depth}))
+
+
+def test_offloaded_parts_draw_the_same(folder, guided, depth):
+    pipeline = GuidedStableDiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.enable_model_cpu_offload(
+        device="cpu:0"
+    )  # hooks as on a GPU, which is not at hand here
+    options = {"guidance_images": {"depth": depth}}
+    for _ in range(2):
+        assert torch.equal(draw(pipeline, **options), draw(guided, **options))
+
+
+def test_parts_leave_the_gpu_in_the_order_in_which_they_run(guided, depth):
+    ran = []
+    parts = {name: part for name, part in guided.components.items() if hasattr(part, "forward")}
+    handles = [
+        part.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        for name, part in parts.items()
+    ]
+    try:
+        draw(guided, guidance_images={"depth": depth})
+    finally:
+        for handle in handles:
+            handle.remove()
+    # The VAE decodes without its forward.
+    planned = [name for name in guided.model_cpu_offload_seq.split("->") if name in parts]
+    assert list(dict.fromkeys(ran)) == [name for name in planned if name != "vae"]
