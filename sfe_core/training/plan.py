@@ -46,7 +46,7 @@ def plan_training(
     device, processes, notes = resolve_devices(options, cuda_devices)
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
-    check_strategy(topology.strategy, precision)
+    check_strategy(topology.strategy, precision, config.train.lora_rank)
     batch, accumulation = lay_out(config.train.batch_size, config.train.effective_batch, processes)
     if batch != config.train.batch_size:
         notes.append(
@@ -155,7 +155,7 @@ def resolve_topology(options: TrainOptions, device: str) -> Topology:
             )
         if importlib.util.find_spec("deepspeed") is None:
             raise UserError(
-                f"--strategy {strategy}", "DeepSpeed is not installed", "pip install deepspeed"
+                f"--strategy {strategy}", "DeepSpeed is not installed", "pip install 'sfe[deepspeed]'"
             )
     if nodes < 1 or not 0 <= rank < nodes:
         raise UserError("--nodes, --node-rank", f"{nodes}, {rank}", "give 0 <= node-rank < nodes")
@@ -167,12 +167,17 @@ def resolve_topology(options: TrainOptions, device: str) -> Topology:
     return Topology(strategy, nodes, rank, options.main_address)
 
 
-def check_strategy(strategy: str, precision: str) -> None:
-    """Check that a strategy computes in a precision.
+def check_strategy(strategy: str, precision: str, lora_rank: int | None) -> None:
+    """Check that a strategy computes in a precision, and trains what is to be trained.
 
     Raises:
-        UserError: float16 with shards, whose gradients accelerate does not scale.
+        UserError: float16 with shards, whose gradients accelerate does not scale; LoRA with sharded
+            weights.
     """
+    if strategy == "fsdp" and lora_rank:
+        raise UserError(
+            "--strategy fsdp", "shards whole UNets, not LoRA", "use ddp: LoRA needs little memory"
+        )
     if strategy != "ddp" and precision == "fp16":
         raise UserError("train.mixed_precision", f"fp16 with --strategy {strategy}", "choose bf16")
 
