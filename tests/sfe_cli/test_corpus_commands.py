@@ -87,3 +87,14 @@ def test_report_writes_the_page(folder: Path) -> None:
     (folder / "corpus" / MANIFEST).unlink()
     empty = sfe("report", "-w", folder)
     assert empty.exit_code == 2 and "no corpus yet" in empty.stderr
+
+
+def test_stats_counts_and_takes_settings_as_typed(folder: Path) -> None:
+    said = sfe("stats", "-w", folder, "--set", "data.ranges={crop_side: [30, 40]}")
+    assert said.exit_code == 0, said.stderr
+    assert "times each" in said.stdout and "ranges.crop_side 0" in said.stdout
+    counted = json.loads(sfe("stats", "-w", folder, "--split", "val300", "--json").stdout)
+    assert counted["splits"] == {"val300": 4, "train": 1}
+    assert sum(row["chosen"] for row in counted["emotions"]) == 4
+    refused = sfe("stats", "-w", folder, "--set", "data.ranges={smile: [0, 1]}")
+    assert refused.exit_code == 2 and "data.ranges.smile" in refused.stderr
