@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfe_core.config.sections import Count, GuidanceMap, Section
+from sfe_core.config.sections import Count, Fraction, GuidanceMap, Section
 
 
 class SamplingConfig(Section):
@@ -21,6 +21,9 @@ class SamplingConfig(Section):
     )
     steps: Count = Field(25, description="denoising steps")
     guidance_scale: Annotated[float, Field(ge=1)] = Field(9.0, description="classifier-free")
+    guidance_rescale: Fraction = Field(
+        0.0, description="against overexposure at high scales; 0.7 for zero-terminal-SNR models"
+    )
     negative_prompt: str = Field(
         "", description="what not to draw: a text, or stableface-1 or stableface-2 for theirs"
     )

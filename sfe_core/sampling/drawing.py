@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 from sfe_core.errors import RunError
 from sfe_core.quiet import quiet_libraries
 from sfe_core.reporting import Reporter
+from sfe_core.sampling.settings import DrawSettings
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,31 @@ class Order:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all pictures of a series share."""
+    """What all pictures of a series share.
+
+    Args:
+        guidance_rescale: how far the guided prediction's spread is brought back to that of the
+            prompt's alone (Lin et al. 2023, https://arxiv.org/abs/2305.08891, sec. 3.4), in [0, 1].
+    """
 
     steps: int
     guidance_scale: float
     negative_prompt: str
     resolution: int
     strengths: dict[str, float]
+    guidance_rescale: float = 0.0
+
+
+def recipe_of(settings: DrawSettings) -> Recipe:
+    """What the drawing itself needs of a series' settings."""
+    return Recipe(
+        steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        negative_prompt=settings.negative_prompt,
+        resolution=settings.resolution,
+        strengths=settings.strengths,
+        guidance_rescale=settings.guidance_rescale,
+    )
 
 
 def prepare_pipeline(
@@ -84,6 +103,7 @@ def draw_batch(
             width=recipe.resolution,
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.guidance_scale,
+            guidance_rescale=recipe.guidance_rescale,
             generator=[torch.Generator("cpu").manual_seed(order.seed) for order in orders],
             output_type="pt",
             **guided,

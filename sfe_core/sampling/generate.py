@@ -19,7 +19,7 @@ from sfe_core.files import atomic_path, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
-from sfe_core.sampling.drawing import Order, Recipe, draw_all
+from sfe_core.sampling.drawing import Order, draw_all, recipe_of
 from sfe_core.sampling.pipelines import (
     load_pipeline,
     pipeline_folder,
@@ -204,13 +204,7 @@ def _draw(
         getattr(torch, settings.precision),
         settings.safety_checker,
     )
-    recipe = Recipe(
-        steps=settings.steps,
-        guidance_scale=settings.guidance_scale,
-        negative_prompt=settings.negative_prompt,
-        resolution=settings.resolution,
-        strengths=settings.strengths,
-    )
+    recipe = recipe_of(settings)
     batch_size = workspace.config.sampling.batch_size
     with reporter.task("drawing", len(orders)) as task:
         for order, pixels in draw_all(pipeline, iter(orders), recipe, batch_size, reporter):

@@ -45,6 +45,7 @@ class DrawSettings:
     precision: str
     strengths: dict[str, float]
     safety_checker: bool = False
+    guidance_rescale: float = 0.0
 
     @property
     def sha256(self) -> str:
@@ -87,6 +88,7 @@ def draw_settings(
         precision=precision,
         strengths={name: sampling.strengths.get(name, 1.0) for name in maps} if guided else {},
         safety_checker=sampling.safety_checker,
+        guidance_rescale=sampling.guidance_rescale,
     )
 
 

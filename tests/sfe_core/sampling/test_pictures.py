@@ -142,7 +142,14 @@ def test_base_pictures_serve_every_checkpoint(workspace: Workspace):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 7}, {"guidance_scale": 5.0}, {"negative_prompt": "hat"}, {"steps": 3}]
+    "change",
+    [
+        {"seed": 7},
+        {"guidance_scale": 5.0},
+        {"guidance_rescale": 0.7},
+        {"negative_prompt": "hat"},
+        {"steps": 3},
+    ],
 )
 def test_other_settings_are_other_pictures_beside_the_first(workspace: Workspace, change: dict):
     first = draw_series(workspace, SPLIT, "text")

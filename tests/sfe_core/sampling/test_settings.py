@@ -9,7 +9,7 @@ from sfe_core.errors import RunError
 from sfe_core.sampling import settings as module
 from sfe_core.sampling.settings import DrawSettings, draw_settings, weights_sha256
 
-PLAIN = DrawSettings("text", "ab", "ddim", 20, 4.0, "", 42, 64, "float32", {}, False)
+PLAIN = DrawSettings("text", "ab", "ddim", 20, 4.0, "", 42, 64, "float32", {}, False, 0.0)
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(DrawSettings), ids=lambda field: field.name)
