@@ -17,7 +17,7 @@ from sfe_core.training.build import hash_base
 from sfe_core.training.checkpoints import CheckpointMeta
 
 INDEX = "model_index.json"
-_CHECKER = "safety_checker"
+_CHECKER, _SCHEDULER = "safety_checker", "scheduler"
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")
 
 
@@ -90,7 +90,7 @@ def assemble(
     parts = pipeline_parts(base)
     if not options.safety_checker and _CHECKER in parts:
         parts.remove(_CHECKER)
-    _write_index(base, target, parts)
+    _write_index(base, target, parts, replaced.get(_SCHEDULER))
     for part in dict.fromkeys((*parts, *replaced)):
         own = replaced.get(part)
         _copy_part(own or base / part, target / part, options, metadata if own else {})
@@ -128,13 +128,19 @@ def _load_as_float32(config: Path) -> None:
         write_json(config, values)
 
 
-def _write_index(base: Path, target: Path, parts: list[str]) -> None:
+def _write_index(base: Path, target: Path, parts: list[str], scheduler: Path | None) -> None:
+    """model_index.json: the base's own, unless the checker stays out or the scheduler changes."""
     index = _read_index(base)
-    if _CHECKER in parts or not isinstance(index.get(_CHECKER), list) or not index[_CHECKER][0]:
+    own = dict(index)
+    if _CHECKER not in parts and isinstance(index.get(_CHECKER), list) and index[_CHECKER][0]:
+        index |= {_CHECKER: [None, None], "requires_safety_checker": False}
+    if scheduler is not None:
+        config = json.loads((scheduler / "scheduler_config.json").read_text(encoding="utf-8"))
+        index[_SCHEDULER] = ["diffusers", config["_class_name"]]
+    if index == own:
         shutil.copyfile(base / INDEX, target / INDEX)
-        return
-    index |= {_CHECKER: [None, None], "requires_safety_checker": False}
-    write_json(target / INDEX, index)
+    else:
+        write_json(target / INDEX, index)
 
 
 def _copy_part(

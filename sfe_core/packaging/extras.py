@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from transformers import CLIPTextModel
 
 from sfe_core.errors import RunError
 from sfe_core.packaging.lora import (
@@ -114,6 +115,7 @@ def _loras(
     layers = len(lora.tensors) // 2
     facts = {**metadata, "modelspec.architecture": "stable-diffusion-v1/lora"}
     without = draw_trial(load_checked(StableDiffusionPipeline, plan.base, "model.base"), order)
+    parts = " and ".join(part for part in ("unet", "text_encoder") if part in plan.folders)
     made = {}
     for layout in layouts:
         file_name, write = _LORA_WRITERS[layout]
@@ -125,17 +127,24 @@ def _loras(
             raise RunError(path.name, "does not change what the base draws", "train for longer")
         made[f"{LORA_FOLDER}/{file_name}"] = (
             f"LoRA of rank {lora.rank} in the {layout.removeprefix('lora-')} layout, for the base "
-            f"model; carries {100 * lora.carried:.1f} % of the UNet's squared change"
+            f"model; carries {100 * lora.carried:.1f} % of the squared change of {parts}"
         )
     return made
 
 
 def _extract(package: Path, plan: PackagePlan, options: PackageOptions) -> Lora:
+    """The LoRA from the base to the package, of UNet and, where it was trained, text encoder."""
     trained_rank = int(plan.history.config.get("train", {}).get("lora_rank") or 0)
+    rank = options.lora_rank or trained_rank or DEFAULT_RANK
+    networks = {"unet": UNet2DConditionModel}
+    if "text_encoder" in plan.folders:
+        networks["text_encoder"] = CLIPTextModel
     with quiet_libraries():
         base, tuned = (
-            UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True)
+            {
+                part: kind.from_pretrained(folder / part, local_files_only=True).state_dict()
+                for part, kind in networks.items()
+            }
             for folder in (plan.base, package)
         )
-    rank = options.lora_rank or trained_rank or DEFAULT_RANK
-    return extract_lora(base.state_dict(), tuned.state_dict(), rank)
+    return extract_lora(base, tuned, rank)

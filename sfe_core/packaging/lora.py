@@ -1,9 +1,10 @@
-"""The difference of two UNets as a LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
+"""The difference of two models as a LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
 
 Every weight matrix W' of the fine-tuned UNet is the base's W plus a change; the best approximation
 of that change by a product up · down of rank r keeps its r largest singular values (Eckart & Young
 1936). For a run that trained a LoRA of rank r the change has rank r, and nothing is lost. Biases
-and norms cannot be part of a LoRA; how much of the change is carried is measured and told.
+and norms cannot be part of a LoRA; how much of the change is carried is measured and told. Where
+the text encoder was trained too, its attentions and MLPs are treated alike.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import convert_state_dict_to_kohya
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sfe_core.errors import RunError, UserError
@@ -29,18 +29,23 @@ DEFAULT_RANK = 32
 _OVERSAMPLED = 16  # extra columns of the randomised SVD, Halko et al. 2011, sec. 4.2
 _EXACT_BELOW = 512  # sides up to which the full SVD is as fast
 
+_PREFIXES = {"unet": "unet.", "text_encoder": "text_encoder.text_model."}
+_TEXT_LAYERS = tuple(
+    f".{name}.weight" for name in ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+)
+
 Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA of a UNet.
+    """A LoRA of a UNet, and of a text encoder where that changed.
 
     Args:
-        tensors: `<layer>.lora_A.weight` (down) and `<layer>.lora_B.weight` (up), PEFT's names
-            without the leading `unet.`; scale 1 (alpha = rank).
+        tensors: `unet.<layer>.lora_A.weight` (down) and `.lora_B.weight` (up), PEFT's names, and
+            `text_encoder.text_model.<layer>…`; scale 1 (alpha = rank).
         rank: of every layer.
-        carried: share of the squared change of all of the UNet's parameters, 0 to 1.
+        carried: share of the squared change of all parameters, 0 to 1.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -48,36 +53,50 @@ class Lora:
     carried: float
 
 
-def extract_lora(base: Tensors, tuned: Tensors, rank: int) -> Lora:
+def extract_lora(base: Mapping[str, Tensors], tuned: Mapping[str, Tensors], rank: int) -> Lora:
     """The LoRA of rank `rank` nearest to `tuned` - `base`, for every layer that changed.
 
     Args:
-        base: state dict of the base's UNet.
-        tuned: state dict of the fine-tuned UNet, of the same shapes.
+        base: `unet` and `text_encoder` of the base to their state dicts; one may be left out.
+        tuned: the same of the fine-tuned model, of the same shapes.
         rank: of the product.
 
     Raises:
-        UserError: the UNets are not of one shape, or are the same.
+        UserError: the models are not of one shape, or are the same.
     """
-    if {n: t.shape for n, t in base.items()} != {n: t.shape for n, t in tuned.items()}:
-        raise UserError("--also lora", "the UNet is not of the base's shape", "leave it out")
     tensors: dict[str, torch.Tensor] = {}
     total = kept = 0.0
-    for name in base:
-        change = tuned[name].double() - base[name].double()
-        energy = float(change.square().sum())
-        total += energy
-        if energy == 0 or change.ndim not in (2, 4) or not name.endswith(".weight"):
-            continue
-        down, up = _factors(change, rank)
-        layer = name.removesuffix(".weight")
-        tensors[f"{layer}.lora_A.weight"] = down
-        tensors[f"{layer}.lora_B.weight"] = up
-        product = up.flatten(1).double() @ down.flatten(1).double()
-        kept += energy - float((change.flatten(1) - product).square().sum())
+    for part in tuned:
+        first, second = (_stripped(states[part]) for states in (base, tuned))
+        if {n: t.shape for n, t in first.items()} != {n: t.shape for n, t in second.items()}:
+            raise UserError("--also lora", f"{part} is not of the base's shape", "leave it out")
+        for name in first:
+            change = second[name].double() - first[name].double()
+            energy = float(change.square().sum())
+            total += energy
+            if energy == 0 or not _can_hold(part, name, change):
+                continue
+            down, up = _factors(change, rank)
+            layer = _PREFIXES[part] + name.removesuffix(".weight")
+            tensors[f"{layer}.lora_A.weight"] = down
+            tensors[f"{layer}.lora_B.weight"] = up
+            product = up.flatten(1).double() @ down.flatten(1).double()
+            kept += energy - float((change.flatten(1) - product).square().sum())
     if not tensors:
-        raise UserError("--also lora", "the UNet's weights are the base's own", "train first")
+        raise UserError("--also lora", "the weights are the base's own", "train first")
     return Lora(tensors, rank, kept / total)
+
+
+def _stripped(tensors: Tensors) -> Tensors:
+    # transformers drops the text encoder's wrapper from 5.6 on; LoRA files name it.
+    return {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
+
+
+def _can_hold(part: str, name: str, change: torch.Tensor) -> bool:
+    """Whether readers of LoRA files look for this layer: matrices, but no embeddings."""
+    if not name.endswith(".weight") or change.ndim not in (2, 4):
+        return False
+    return part == "unet" or name.endswith(_TEXT_LAYERS)
 
 
 def _factors(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,23 +125,24 @@ def write_diffusers_lora(
     lora: Lora, target: Path, precision: Precision | None, metadata: Mapping[str, str]
 ) -> None:
     """Write the LoRA as `save_lora_weights` would, for `load_lora_weights`."""
-    _save({f"unet.{name}": tensor for name, tensor in lora.tensors.items()}, target, precision, {
-        "format": "pt", **metadata,
-    })  # fmt: skip
+    _save(lora.tensors, target, precision, {"format": "pt", **metadata})
 
 
 def write_kohya_lora(
     lora: Lora, target: Path, precision: Precision | None, metadata: Mapping[str, str]
 ) -> None:
     """Write the LoRA under kohya's names, for ComfyUI and A1111."""
-    named = {f"unet.{name}": tensor for name, tensor in lora.tensors.items()}
     kohya = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(lora.rank),
         "ss_network_alpha": str(lora.rank),
         "ss_base_model_version": "sd_v1",
     }
-    tensors = convert_state_dict_to_kohya(named)
+    # With a single text encoder, readers look for `te`; `te1` is the first of two.
+    tensors = {
+        name.replace("lora_te1_", "lora_te_", 1): tensor
+        for name, tensor in convert_state_dict_to_kohya(lora.tensors).items()
+    }
     _save(tensors, target, precision, {"format": "pt", **kohya, **metadata})
 
 
@@ -139,7 +159,7 @@ def load_lora(pipeline: StableDiffusionPipeline, path: Path, layers: int) -> Non
     """Give `pipeline` the LoRA of a file, whichever of the two layouts it has.
 
     Args:
-        layers: how many layers of the UNet it must reach.
+        layers: how many layers of UNet and text encoder it must reach.
 
     Raises:
         RunError: diffusers does not take it, or not all of it.
@@ -149,12 +169,11 @@ def load_lora(pipeline: StableDiffusionPipeline, path: Path, layers: int) -> Non
             pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise RunError(path, f"does not load again ({error})", "report this as a bug") from error
-    reached = sum(name.endswith("lora_A") for name, _ in pipeline.unet.named_modules())
+    names = [
+        name
+        for network in (pipeline.unet, pipeline.text_encoder)
+        for name, _ in network.named_modules()
+    ]
+    reached = sum(name.endswith("lora_A") for name in names)
     if reached != layers:
         raise RunError(path, f"{reached} of its {layers} layers were matched", "report this")
-
-
-def lora_keys(path: Path) -> list[str]:
-    """Names of the tensors in a LoRA file."""
-    with safe_open(path, framework="pt") as file:
-        return sorted(file.keys())

@@ -13,6 +13,7 @@ from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint, v
 from sfe_core.training.checksums import CHECKSUMS
 
 Weights = Literal["ema", "raw"]
+_WEIGHTS_FILES = {"text_encoder": "model.safetensors"}  # as transformers names it
 _WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
 
@@ -82,8 +83,11 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     folders = {"unet": checkpoint.folder / f"unet{suffix}"}
     if any((checkpoint.folder / f"guidance_encoder{end}").is_dir() for end in ("", "_ema")):
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"
-    for folder in folders.values():
-        _check_whole(folder, checkpoint)
+    # There where the run trained it.
+    if (checkpoint.folder / f"text_encoder{suffix}").is_dir():
+        folders["text_encoder"] = checkpoint.folder / f"text_encoder{suffix}"
+    for part, folder in folders.items():
+        _check_whole(folder, _WEIGHTS_FILES.get(part, _WEIGHTS_FILE), checkpoint)
     # Checkpoints of older versions have no checksums to hold them against.
     summed = (checkpoint.folder / CHECKSUMS).is_file()
     problem = verify_checkpoint(checkpoint.folder) if summed else None
@@ -99,12 +103,12 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     return folders
 
 
-def _check_whole(folder: Path, checkpoint: Checkpoint) -> None:
+def _check_whole(folder: Path, weights: str, checkpoint: Checkpoint) -> None:
     remedy = f"package another step of run {checkpoint.run} with --step"
-    for path in (checkpoint.folder / "meta.json", folder / "config.json", folder / _WEIGHTS_FILE):
+    for path in (checkpoint.folder / "meta.json", folder / "config.json", folder / weights):
         if not path.is_file():
             raise RunError(path, "is missing: the checkpoint is torn", remedy)
-    path = folder / _WEIGHTS_FILE
+    path = folder / weights
     try:
         # The header states where the last tensor ends; a shorter file is refused here.
         with safe_open(path, framework="pt") as tensors:

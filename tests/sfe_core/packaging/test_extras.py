@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
@@ -64,6 +65,53 @@ def test_a_lora_of_full_rank_turns_the_base_into_the_package(
     # Biases and norms are no part of a LoRA, so the pictures are near, not equal.
     assert np.abs(draw(base) - tuned).mean() < 0.5 * np.abs(before - tuned).mean()
     assert "rank 64" in package.extras[f"lora/{name}"]
+
+
+def test_a_trained_text_encoder_is_packaged_and_part_of_the_lora(tiny_base: Path, tmp_path: Path):
+    workspace = make_workspace(tmp_path / "work", tiny_base, count=1)
+    checkpoint = make_run(workspace)
+    for suffix in ("", "_ema"):
+        text = CLIPTextModel.from_pretrained(tiny_base / "text_encoder")
+        torch.manual_seed(5)
+        with torch.no_grad():
+            for name, parameter in text.named_parameters():
+                if name.endswith("proj.weight"):
+                    parameter.add_(0.2 * torch.randn_like(parameter))
+        text.save_pretrained(checkpoint / f"text_encoder{suffix}")
+    options = PackageOptions(extras=("lora-diffusers", "lora-kohya"), lora_rank=32)
+    made = package_checkpoint(workspace, options=options)
+    packaged = StableDiffusionPipeline.from_pretrained(made.folder)
+    wanted = CLIPTextModel.from_pretrained(checkpoint / "text_encoder_ema").state_dict()
+    assert all(torch.equal(t, wanted[n]) for n, t in packaged.text_encoder.state_dict().items())
+    assert header(made.folder / "text_encoder/model.safetensors")["sfe.run"] == "first"
+    tokens = torch.tensor([[188, 40, 41, 189]])
+    for name in ("pytorch_lora_weights.safetensors", "kohya.safetensors"):
+        base = StableDiffusionPipeline.from_pretrained(tiny_base)
+        untuned = base.text_encoder(tokens)[0]
+        base.load_lora_weights(made.folder / "lora", weight_name=name)
+        tuned = packaged.text_encoder(tokens)[0]
+        # Only attention weights changed, of rank 32 at most: the LoRA carries all of it.
+        torch.testing.assert_close(base.text_encoder(tokens)[0], tuned, atol=1e-4, rtol=0)
+        assert (untuned - tuned).abs().max() > 0.1
+        assert "unet and text_encoder" in made.extras[f"lora/{name}"]
+    keys = load_file(made.folder / "lora/kohya.safetensors").keys()
+    assert {key.split("_text_model")[0] for key in keys if "text_model" in key} == {"lora_te"}
+
+
+def test_a_schedule_of_the_runs_own_replaces_the_bases(tiny_base: Path, tmp_path: Path):
+    workspace = make_workspace(tmp_path / "work", tiny_base, count=1)
+    schedule = DDIMScheduler(
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        steps_offset=1,
+        clip_sample=False,
+    )
+    schedule.save_pretrained(make_run(workspace) / "scheduler")
+    folder = package_checkpoint(workspace).folder
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    assert isinstance(pipeline.scheduler, DDIMScheduler)
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
+    assert pipeline.scheduler.config.rescale_betas_zero_snr
 
 
 def test_a_lora_works_in_the_guided_pipeline(package: PackageSummary, tiny_base: Path):
