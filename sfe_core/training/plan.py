@@ -155,7 +155,9 @@ def resolve_topology(options: TrainOptions, device: str) -> Topology:
             )
         if importlib.util.find_spec("deepspeed") is None:
             raise UserError(
-                f"--strategy {strategy}", "DeepSpeed is not installed", "pip install 'sfe[deepspeed]'"
+                f"--strategy {strategy}",
+                "DeepSpeed is not installed",
+                "pip install 'sfe[deepspeed]'",
             )
     if nodes < 1 or not 0 <= rank < nodes:
         raise UserError("--nodes, --node-rank", f"{nodes}, {rank}", "give 0 <= node-rank < nodes")

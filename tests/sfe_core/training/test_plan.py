@@ -14,6 +14,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import (
+    check_strategy,
     lay_out,
     plan_training,
     resolve_devices,
@@ -202,3 +203,46 @@ def test_memory_follows_what_trains(workspace):
     assert planned(lora_rank=2) < 0.75 * whole  # the encoders still train whole
     assert state_bytes("ddp", 1, 100, 100) == 4 * 400
     assert state_bytes("ddp", 1, 100, 100, "adamw-8bit") == 4 * 250
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "tp"}, "--strategy: 'tp'.*ddp, fsdp, zero2"),
+        ({"strategy": "zero2"}, "zero2: needs GPUs"),
+        ({"nodes": 2}, "no --main-address"),
+        ({"nodes": 2, "node_rank": 2, "main_address": "a"}, "node-rank"),
+        ({"nodes": 2, "main_address": "a:b"}, "'b' is no port"),
+    ],
+)
+def test_machines_and_strategies_that_cannot_be_are_refused(workspace, options, message):
+    with pytest.raises(UserError, match=message):
+        plan_training(workspace, TrainOptions(cpu_processes=2, **options))
+
+
+def test_several_machines_share_the_images_of_an_update(workspace):
+    options = TrainOptions(gpus=2, nodes=2, main_address="first:1234")
+    plan = plan_training(workspace, options, cuda_devices=2)
+    assert (plan.processes, plan.topology.nodes) == (4, 2)
+    assert plan.processes * plan.batch_size * plan.accumulation == plan.effective_batch
+    with pytest.raises(UserError, match="--gpus 2: this machine has 1"):
+        plan_training(workspace, options, cuda_devices=1)
+    with pytest.raises(UserError, match="--nodes.*add --gpus"):
+        plan_training(workspace, TrainOptions(nodes=2, main_address="a"), cuda_devices=2)
+
+
+def test_shards_take_their_part_of_the_memory():
+    whole = state_bytes("ddp", 4, weights=800, trained=400)
+    assert whole == 4 * (800 + 3 * 400)
+    assert state_bytes("fsdp", 4, weights=800, trained=400) == whole // 4
+    assert state_bytes("zero2", 4, weights=800, trained=400) == 4 * (800 + 3 * 100)
+    assert state_bytes("zero2-offload", 4, weights=800, trained=400) == 4 * 800
+
+
+def test_shards_know_neither_float16_nor_lora():
+    check_strategy("ddp", "fp16", 8)
+    check_strategy("fsdp", "bf16", 0)
+    with pytest.raises(UserError, match="fp16 with --strategy zero2.*bf16"):
+        check_strategy("zero2", "fp16", 0)
+    with pytest.raises(UserError, match="not LoRA"):
+        check_strategy("fsdp", "no", 8)
