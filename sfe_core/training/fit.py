@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
@@ -103,6 +104,27 @@ def _read_config(base: Path, part: str) -> dict[str, Any]:
             f"cannot be read ({error})",
             "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`",
         ) from error
+
+
+def label_notes(loss: LossConfig, rows: pd.DataFrame) -> list[str]:
+    """What to tell of faces that lack a label which the loss aims at.
+
+    Args:
+        loss: section of sfe.yaml.
+        rows: the training split's, of the manifest.
+    """
+    wanted = [name for name in ("valence", "arousal") if getattr(loss, name) > 0]
+    if loss.emotion_target != "label":
+        wanted = []
+    if loss.expression > 0 and loss.expression_loss == "cross-entropy":
+        wanted.append("emotion")
+    gaps = {name: int(rows[name].isna().sum()) for name in wanted}
+    return [
+        f"{missing} of {len(rows)} faces have no {name} label: the loss aims at what its "
+        "recogniser reads in their photos"
+        for name, missing in gaps.items()
+        if missing
+    ]
 
 
 def check_loss_networks(config: Config) -> None:
