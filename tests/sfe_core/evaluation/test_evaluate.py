@@ -101,7 +101,6 @@ def test_a_second_run_draws_and_measures_nothing_and_writes_the_same(
         raise AssertionError("nothing should have to be done again")
 
     monkeypatch.setattr(Meter, "read", refuse)
-    monkeypatch.setattr(Meter, "read_features", refuse)
     monkeypatch.setattr("sfe_core.sampling.share.draw_all", refuse)
     evaluate(evaluated_once)
     assert {p: p.read_bytes() for p in before} == before

@@ -1,0 +1,71 @@
+"""The sentences that tell a reader how far the numbers go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sfe_core.evaluation.limits import notes_on
+from sfe_core.evaluation.metrics import Labels, Yardstick
+from sfe_core.evaluation.pictures import GivenPictures
+from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.references import References
+from sfe_core.evaluation.summary import Reference
+
+
+def readings(count: int, blank: int = 0) -> Readings:
+    faults = np.array(["blank"] * blank + [""] * (count - blank), dtype="<U16")
+    keys = np.array([str(place) for place in range(count)])
+    return Readings(keys, faults, {}, ("judge",))
+
+
+def notes(
+    count: int,
+    reference: Reference,
+    statistics: str = "judge",
+    blank: int = 0,
+    unlabelled: int = 0,
+    names: tuple[str, ...] = ("base", "text", "guided", "real"),
+    sets: dict | None = None,
+) -> list[str]:
+    emotion = np.array([-1] * unlabelled + [0] * (count - unlabelled))
+    labels = Labels(emotion, np.zeros(count), np.zeros(count))
+    read = {name: readings(count, blank if name == "base" else 0) for name in names}
+    photos = readings(count)
+    yardstick = Yardstick(labels, References.missing(""), photos, statistics, "st-lpips")
+    return notes_on(yardstick, read, reference, sets or {})
+
+
+def test_nothing_is_said_where_all_is_well():
+    assert notes(300, Reference(split="train", n=5000)) == []
+    assert notes(3000, Reference(split="train", n=5000), "inception") == []
+
+
+def test_fid_warns_of_few_pictures_and_names_its_unbiased_companion():
+    (note,) = notes(300, Reference(split="train", n=5000), "inception")
+    assert "300 pictures are few" in note and "FID" in note and "KID has no such bias" in note
+    (note,) = notes(3000, Reference(split="train", n=500), "inception")
+    assert "500 reference photos are few" in note
+    (note,) = notes(30, Reference(split="train", n=5000))
+    assert "kernel distance has no such bias" in note
+
+
+def test_missing_references_labels_and_pictures_are_told():
+    gone = Reference(split="train", n=0, reason="the train split has fewer than two photos")
+    found = notes(300, gone, blank=2, unlabelled=5, names=("base", "text", "real"))
+    text = " | ".join(found)
+    assert "5 of 300 photos have no emotion label" in text
+    assert "no distance to real photos: the train split" in text
+    assert "base: 2 blank, left out of every number" in text
+    assert "no guidance encoders" in text
+
+
+def test_of_given_folders_leftovers_and_ignorance_are_told(tmp_path: Path):
+    for name in ("0", "stray"):
+        Image.effect_noise((9, 9), 50).save(tmp_path / f"{name}.png")
+    sets = {"theirs": GivenPictures(tmp_path, ["0", "1"])}
+    found = notes(300, Reference(split="train", n=5000), names=("theirs", "real"), sets=sets)
+    assert any("theirs: 1 files go by no key" in note for note in found)
+    assert any("not known what their model's loss has seen" in note for note in found)
