@@ -1,0 +1,89 @@
+"""`sfe generate` and the options of `sfe package-checkpoint`, as typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from sfe_cli.main import app
+from sfe_core.packaging import hub
+from tests.tiny_workspace import make_run, make_workspace
+
+
+def sfe(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = make_workspace(tmp_path_factory.mktemp("typed") / "work", tiny_base, count=1)
+    make_run(workspace)
+    settings = {
+        "preset": "tiny",
+        "model": {"base": str(tiny_base), "resolution": 32},
+        "guidance": {"block_channels": [8, 16, 16]},
+        "sampling": {"steps": 2},
+        "preprocess": {"crop_size": 64},
+    }
+    (workspace.root / "sfe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return workspace.root
+
+
+def test_a_dry_run_tells_and_writes_nothing(folder: Path):
+    result = sfe(
+        "package-checkpoint", "-w", folder, "--dry-run", "--dtype", "fp16", "--also", "single-file",
+        "--name", "dry", "--push-to", "me/faces",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    for said in ("run first, step 10", "single-file", "would push to", "me/faces", "private"):
+        assert said in result.stdout
+    assert not (folder / "packaged" / "dry").exists()
+
+
+def test_forms_are_listed_and_a_push_uses_the_package_that_stands(folder: Path, monkeypatch):
+    pushed = []
+
+    def push(package, repository, public, force):
+        pushed.append((package.name, repository, public, force))
+        return "https://hub/commit"
+
+    monkeypatch.setattr(hub, "push_package", push)
+    typed = ("package-checkpoint", "-w", folder, "--name", "typed", "--also", "lora-kohya")
+    first = sfe(*typed)
+    assert first.exit_code == 0, first.stderr
+    assert "lora/kohya.safetensors" in first.stdout and "rank 32" in first.stdout
+    assert sfe(*typed).exit_code == 2
+    second = sfe(*typed, "--push-to", "me/faces", "--public")
+    assert second.exit_code == 0, second.stderr
+    assert "https://hub/commit" in second.stdout and "stood from before" in second.stdout
+    assert pushed == [("typed", "me/faces", True, False)]
+
+
+def test_sweeps_are_drawn_and_named(folder: Path):
+    assert sfe("package-checkpoint", "-w", folder).exit_code == 0
+    typed = ("generate", "portrait", "-w", folder, "--emotion", "Sad", "--sweep", "intensity")
+    result = sfe(*typed, "--count", 2)
+    assert result.exit_code == 0, result.stderr
+    assert "sad, portrait" in result.stdout and "2, 2 of them drawn now" in result.stdout
+    names = sorted(path.name for path in folder.glob("generated/prompts/*/*.png"))
+    assert names == ["01-sad-0.00.png", "02-sad-1.00.png", "grid.png"]
+    assert "2, 0 of them drawn now" in sfe(*typed, "--count", 2).stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("generate",), "PROMPT: is empty"),
+        (("generate", "x", "--emotion", "joy"), "choose one of neutral, happy"),
+        (("generate", "x", "--package", "gone"), "there are"),
+        (("package-checkpoint", "--push-to", "nowhere"), "owner/name"),
+        (("package-checkpoint", "--from", "gone"), "holds no diffusion_pytorch_model"),
+    ],
+)
+def test_mistakes_are_one_line(folder: Path, args, said):
+    result = sfe(args[0], "-w", folder, *args[1:])
+    assert result.exit_code == 2
+    assert said in result.stderr and result.stderr.count("\n") == 1
