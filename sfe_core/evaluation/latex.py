@@ -44,7 +44,9 @@ def latex_table(summary: EvaluationSummary) -> str:
             continue
         lines += [r"\midrule"] if metric.group != group else []
         group = metric.group
-        lines.append(rf"{_row(summary, name, names)} \\")
+        lines.append(rf"{_values(summary, name, names)} \\")
+        if any(score.low is not None for score in row):
+            lines.append(rf"{_intervals(row, metric)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -67,7 +69,7 @@ def _comments(summary: EvaluationSummary) -> list[str]:
     return [f"% {' '.join(fact.split())}" for fact in facts]
 
 
-def _row(summary: EvaluationSummary, name: str, names: list[str]) -> str:
+def _values(summary: EvaluationSummary, name: str, names: list[str]) -> str:
     metric = summary.metrics[name]
     unit = "" if metric.unit == "" else r", \%"
     arrow = r"$\uparrow$" if metric.better == "higher" else r"$\downarrow$"
@@ -104,11 +106,19 @@ def _cell(score: Score, metric: Metric, best: bool, verdict: str) -> str:
         return "--"
     value = _digits(score.value, metric)
     text = rf"$\mathbf{{{value}}}" if best else f"${value}"
-    text += rf"^{{{_MARKS[verdict]}}}$" if verdict in _MARKS else "$"
-    if score.low is None or score.high is None:
-        return text
-    bounds = f"{_digits(score.low, metric)}, {_digits(score.high, metric)}"
-    return rf"{text} {{\scriptsize $[{bounds}]$}}"
+    return text + (rf"^{{{_MARKS[verdict]}}}$" if verdict in _MARKS else "$")
+
+
+def _intervals(row: list[Score], metric: Metric) -> str:
+    """A row of its own, so that the table stays as narrow as a column of text."""
+    cells = [""]
+    for score in row:
+        if score.low is None or score.high is None:
+            cells.append("")
+            continue
+        bounds = f"{_digits(score.low, metric)}, {_digits(score.high, metric)}"
+        cells.append(rf"{{\scriptsize $[{bounds}]$}}")
+    return " & ".join(cells)
 
 
 def _digits(value: float, metric: Metric) -> str:

@@ -92,6 +92,7 @@ def _circumstances(summary: EvaluationSummary) -> list[str]:
     if base != BASE:
         found.append(f"base model {base or 'unknown'} here, {BASE} there")
     steps = summary.provenance.settings.get("sampling", {}).get("steps")
-    if steps is not None and steps != STEPS:
+    # Of pictures made elsewhere (no base named) the workspace's settings say nothing.
+    if base and steps is not None and steps != STEPS:
         found.append(f"{steps} sampling steps here, {STEPS} there")
     return found

@@ -188,12 +188,12 @@ def _role(instruments: Mapping[str, InstrumentInfo], metric: Metric) -> str:
 
 
 def meanings(summary: EvaluationSummary) -> list[tuple[str, str]]:
-    """Title and one sentence of every metric that says what it is."""
-    return [
-        (metric.title, metric.description)
-        for metric in summary.metrics.values()
-        if metric.description
-    ]
+    """Title and one sentence of every metric that says what it is; each sentence once."""
+    found: dict[str, str] = {}
+    for metric in summary.metrics.values():
+        if metric.description:
+            found.setdefault(metric.description, metric.title)
+    return [(title, description) for description, title in found.items()]
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
