@@ -12,14 +12,16 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No progress bars and no warnings of diffusers and transformers within the block.
+    """No progress bars and nothing logged by diffusers and transformers within the block.
 
-    Errors still raise; levels and bars are as before afterwards.
+    What fails still raises; levels and bars are as before afterwards.
     """
     libraries = (diffusers_logging, transformers_logging)
     before = [(one.get_verbosity(), one.is_progress_bar_enabled()) for one in libraries]
     for one in libraries:
-        one.set_verbosity(logging.ERROR)
+        # Even ERROR is too much: diffusers logs one for each part that is no safetensors file,
+        # and then loads the .bin beside it.
+        one.set_verbosity(logging.CRITICAL)
         one.disable_progress_bar()
     try:
         yield
