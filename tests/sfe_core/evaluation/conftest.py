@@ -47,8 +47,10 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evaluated_once(tmp_path_factory, tiny_base, judge_folder, face) -> Workspace:
-    """A workspace that was evaluated; tests only read it."""
+def evaluation_run(
+    tmp_path_factory, tiny_base, judge_folder, face
+) -> tuple[Workspace, EvaluationSummary]:
+    """A workspace that was evaluated, and what came of it; once, as it takes seconds."""
     config = Config.model_validate(
         {
             "model": {"base": str(tiny_base), "resolution": 64},
@@ -60,14 +62,25 @@ def evaluated_once(tmp_path_factory, tiny_base, judge_folder, face) -> Workspace
     workspace = Workspace(tmp_path_factory.mktemp("evaluable"), config)
     write_corpus(workspace, face)
     write_package(workspace, tiny_base)
-    evaluate(workspace)
-    return workspace
+    return workspace, evaluate(workspace)
 
 
 @pytest.fixture(scope="session")
-def summary(evaluated_once: Workspace) -> EvaluationSummary:
-    """What a second evaluation of it returns: all is drawn and read, only scored again."""
-    return evaluate(evaluated_once)
+def evaluated_once(evaluation_run) -> Workspace:
+    """The workspace; tests only read it."""
+    return evaluation_run[0]
+
+
+@pytest.fixture(scope="session")
+def summary(evaluation_run) -> EvaluationSummary:
+    """Its numbers."""
+    return evaluation_run[1]
+
+
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots have tests of their own, and take longer than the numbers and the page."""
+    monkeypatch.setattr("sfe_core.evaluation.outputs.draw_plots", lambda *_: [])
 
 
 @pytest.fixture

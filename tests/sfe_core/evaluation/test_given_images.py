@@ -16,12 +16,7 @@ from sfe_core.evaluation.compare import compare
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary
 
-
-@pytest.fixture(autouse=True)
-def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots and page have tests of their own, and take longer than the numbers."""
-    monkeypatch.setattr("sfe_core.evaluation.outputs.draw_plots", lambda *_: [])
-    monkeypatch.setattr("sfe_core.evaluation.outputs.render_report", lambda *_: "")
+pytestmark = pytest.mark.usefixtures("without_plots")
 
 
 def folder_of(workspace: Workspace, variant: str) -> Path:
