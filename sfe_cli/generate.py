@@ -19,7 +19,7 @@ HELP = with_examples(
     'sfe generate "portrait of a woman" --sweep emotion --like photos/her.jpg',
     'sfe generate "portrait" --emotion sad --sweep intensity',
     'sfe generate "portrait" --valence -0.6 --arousal 0.7 --count 4',
-    'sfe generate "happy, portrait" --sweep seed --set sampling.steps=50',
+    'sfe generate "happy, portrait" --sweep seed --preset original',
 )
 
 
@@ -31,48 +31,53 @@ class Sweep(str, Enum):
     seed = "seed"
 
 
+Prompt = Annotated[
+    str,
+    typer.Argument(metavar="[PROMPT]", help="What to draw.", show_default="the captions' template"),
+]
+Emotion = Annotated[str | None, typer.Option(help="happy, sad, …; put in front of the prompt.")]
+Valence = Annotated[float | None, typer.Option(min=-1, max=1, help="Unpleasant to pleasant.")]
+Arousal = Annotated[float | None, typer.Option(min=-1, max=1, help="Calm to excited.")]
+Like = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PHOTO",
+        help="The face of this photo guides: pose, shape and, unless an emotion is asked for, "
+        "expression.",
+        show_default=False,
+    ),
+]
+Head = Annotated[
+    bool, typer.Option("--head", help="The parametric head guides, seen from the front.")
+]
+Count = Annotated[
+    int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8")
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Of the first picture.", show_default="sampling.seed")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/prompts/…"),
+]
+
+
 def generate(
-    prompt: Annotated[
-        str,
-        typer.Argument(
-            metavar="[PROMPT]", help="What to draw.", show_default="the captions' template"
-        ),
-    ] = "",
+    prompt: Prompt = "",
     workspace: options.Workspace = options.HERE,
     package: options.Package = None,
-    emotion: Annotated[
-        str | None, typer.Option(help="happy, sad, …; put in front of the prompt.")
-    ] = None,
-    valence: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Unpleasant to pleasant.")
-    ] = None,
-    arousal: Annotated[float | None, typer.Option(min=-1, max=1, help="Calm to excited.")] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PHOTO",
-            help="The face of this photo guides: pose, shape and, unless an "
-            "emotion is asked for, expression.",
-            show_default=False,
-        ),
-    ] = None,
-    head: Annotated[
-        bool, typer.Option("--head", help="The parametric head guides, seen from the front.")
-    ] = False,
+    emotion: Emotion = None,
+    valence: Valence = None,
+    arousal: Arousal = None,
+    like: Like = None,
+    head: Head = False,
     sweep: Annotated[
         Sweep | None, typer.Option(help="A row of pictures that differ in this alone.")
     ] = None,
-    count: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of the first picture.", show_default="sampling.seed")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/prompts/…"),
-    ] = None,
+    count: Count = None,
+    seed: Seed = None,
+    out: Out = None,
+    preset: options.Preset = None,
     changes: options.Set = None,
 ) -> None:
     from sfe_cli.packages import find_package
@@ -80,7 +85,8 @@ def generate(
     from sfe_core.config.loading import load_workspace
 
     # Settings first: a mistyped key need not wait for torch to be imported.
-    found = load_workspace(workspace, changes or ())
+    chosen = [f"sampling.preset={preset}"] if preset else []
+    found = load_workspace(workspace, [*chosen, *(changes or ())])
 
     from sfe_core.sampling.generate import generate as draw
     from sfe_core.sampling.sweep import Request

@@ -47,62 +47,70 @@ class Form(str, Enum):
     stableface = "stableface"
 
 
+RunName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which run.", show_default="the newest")
+]
+Step = Annotated[
+    int | None, typer.Option(min=0, help="Which checkpoint.", show_default="the newest")
+]
+Name = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Folder below packaged/.", show_default="RUN-STEP"),
+]
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="DIR",
+        help="Package a folder in the StableFace project's layout instead of a run.",
+        show_default=False,
+    ),
+]
+Precision = Annotated[
+    Dtype | None, typer.Option(help="Precision of the weight files.", show_default="as stored")
+]
+ShardSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Split larger weight files, e.g. at 2GB.", show_default=False
+    ),
+]
+Also = Annotated[
+    list[Form] | None,
+    typer.Option(help="Another form beside the folder; may be repeated.", show_default=False),
+]
+LoraRank = Annotated[
+    int | None,
+    typer.Option(min=1, help="Rank of the LoRA.", show_default="the run's own, else 32"),
+]
+SafetyChecker = Annotated[
+    bool, typer.Option("--safety-checker/--no-safety-checker", help="Keep the base's, if any.")
+]
+PushTo = Annotated[
+    str | None,
+    typer.Option(metavar="OWNER/NAME", help="Upload to this hub repository.", show_default=False),
+]
+Public = Annotated[
+    bool, typer.Option("--public", help="A repository made for it is public, not private.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a package, here and there.")]
+
+
 def package_checkpoint(
     workspace: options.Workspace = options.HERE,
-    run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which run.", show_default="the newest")
-    ] = None,
-    step: Annotated[
-        int | None, typer.Option(min=0, help="Which checkpoint.", show_default="the newest")
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Folder below packaged/.", show_default="RUN-STEP"),
-    ] = None,
+    run: RunName = None,
+    step: Step = None,
+    name: Name = None,
     weights: Annotated[Weights, typer.Option(help="Moving average, or as trained.")] = Weights.ema,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="DIR",
-            help="Package a folder in the StableFace project's layout instead of a run.",
-            show_default=False,
-        ),
-    ] = None,
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option(help="Precision of the weight files.", show_default="as stored"),
-    ] = None,
-    max_shard_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", help="Split larger weight files, e.g. at 2GB.", show_default=False
-        ),
-    ] = None,
-    also: Annotated[
-        list[Form] | None,
-        typer.Option(help="Another form beside the folder; may be repeated.", show_default=False),
-    ] = None,
-    lora_rank: Annotated[
-        int | None,
-        typer.Option(min=1, help="Rank of the LoRA.", show_default="the run's own, else 32"),
-    ] = None,
-    safety_checker: Annotated[
-        bool,
-        typer.Option("--safety-checker/--no-safety-checker", help="Keep the base's, if any."),
-    ] = True,
-    push_to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OWNER/NAME", help="Upload to this hub repository.", show_default=False
-        ),
-    ] = None,
-    public: Annotated[
-        bool, typer.Option("--public", help="A repository made for it is public, not private.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a package, here and there.")] = (
-        False
-    ),
+    source: Source = None,
+    dtype: Precision = None,
+    max_shard_size: ShardSize = None,
+    also: Also = None,
+    lora_rank: LoraRank = None,
+    safety_checker: SafetyChecker = True,
+    push_to: PushTo = None,
+    public: Public = False,
+    force: Force = False,
     dry_run: options.DryRun = False,
     changes: options.Set = None,
 ) -> None:
@@ -134,6 +142,13 @@ def package_checkpoint(
     summary = package(
         found, **choice, force=force, reporter=reporter, options=form, reuse=push_to is not None
     )
+    _show_summary(summary)
+    if push_to is not None:
+        render.facts([("pushed to", push_package(summary.folder, push_to, public, force))])
+    render.next_step("`sfe triptych`")
+
+
+def _show_summary(summary) -> None:
     render.facts(
         [
             ("package", summary.folder),
@@ -144,9 +159,6 @@ def package_checkpoint(
             ("", "stood from before, as asked for" if summary.reused else None),
         ]
     )
-    if push_to is not None:
-        render.facts([("pushed to", push_package(summary.folder, push_to, public, force))])
-    render.next_step("`sfe triptych`")
 
 
 def _show_preview(preview, push_to: str | None, public: bool) -> None:

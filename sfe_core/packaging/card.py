@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sfe_core import __version__
 
+_HUB = "https://huggingface.co/"
 # Licences of base models, by the names that model hubs know them by.
 _LICENCES = {"Apache-2.0": "apache-2.0", "CreativeML Open RAIL-M": "creativeml-openrail-m"}
 
@@ -57,7 +58,9 @@ def write_card(facts: CardFacts) -> str:
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
         "license": _LICENCES.get(facts.base_licence, "other"),
-        "base_model": facts.base_name,
+        "base_model": facts.base_page.removeprefix(_HUB)
+        if facts.base_page.startswith(_HUB)
+        else facts.base_name,
         "tags": ["stable-diffusion", "text-to-image", "facial-expression"],
     }
     # Plain Markdown: nothing is escaped, and a name that the template misspells is an error.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from sfe_core.errors import UserError
 from sfe_core.packaging.weights import PRECISIONS, Precision
@@ -47,6 +47,10 @@ class PackageOptions:
                 raise UserError("--also", f"{extra!r} is unknown", f"use {', '.join(EXTRAS)}")
         if self.lora_rank is not None and self.lora_rank < 1:
             raise UserError("--lora-rank", f"{self.lora_rank}", "give at least 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a plain dict; extras in a fixed order."""
+        return asdict(self) | {"extras": sorted(self.extras)}
 
     @property
     def converts(self) -> bool:

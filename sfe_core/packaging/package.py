@@ -79,7 +79,7 @@ def package_checkpoint(
         force: replace a package of that name.
         options: precision, shards, other forms; None = as stored, one file per part, no others.
         source: a folder in the StableFace project's layout to package in place of a checkpoint.
-        reuse: let a package of that name stand if it was made of the same weights.
+        reuse: let a package of that name stand if it is of the same weights and form.
 
     Raises:
         UserError: no checkpoint as asked for, a package of that name, a missing base model.
@@ -113,7 +113,7 @@ def package_checkpoint(
         task.advance(note="other forms" if extras else "")
         for file_name, picture in pictures.items():
             picture.save(partial / file_name)
-        write_papers(partial, plan, card_facts(plan, order, options, extras))
+        write_papers(partial, plan, card_facts(plan, order, options, extras), options)
         task.advance(note="described")
     return _summary(target, plan)
 
@@ -141,7 +141,7 @@ def _made_of(folder: Path, plan: PackagePlan, options: PackageOptions) -> bool:
     return (
         said.get("source") == plan.origin
         and said.get("weights") == plan.weights
-        and said.get("precision") == (options.precision or "as stored")
+        and said.get("form") == options.to_json()
         and said.get("checkpoint_saved_at") == plan.history.meta.saved_at
     )
 

@@ -75,7 +75,9 @@ def card_facts(
     )
 
 
-def write_papers(folder: Path, plan: PackagePlan, facts: CardFacts) -> None:
+def write_papers(
+    folder: Path, plan: PackagePlan, facts: CardFacts, options: PackageOptions
+) -> None:
     """Write README.md, the run's configuration and, last, the provenance with all files' hashes."""
     write_text(folder / "README.md", write_card(facts))
     if facts.run_config:
@@ -89,7 +91,7 @@ def write_papers(folder: Path, plan: PackagePlan, facts: CardFacts) -> None:
         "weights": facts.weights,
         "maps": list(facts.maps),
         "resolution": facts.resolution,
-        "precision": facts.precision,
+        "form": options.to_json(),
         "base": {"name": facts.base_name, "sha256": facts.base_sha256},
         "corpus_sha256": facts.corpus_sha256,
         "config_sha256": sha256_json(plan.history.config) if plan.history.config else "",

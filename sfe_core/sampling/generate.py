@@ -84,12 +84,14 @@ def generate(
     maps = _maps(workspace, request, shots, settings, reporter) if names else [{}] * len(shots)
     records = [_record(settings, shot, one) for shot, one in zip(shots, maps, strict=True)]
     slug = re.sub(r"[^\w]+", "-", shots[0].prompt.lower())[:_SLUG_LENGTH].strip("-")
-    folder = folder or workspace.generated / FOLDER / f"{slug}-{sha256_json(records)[:8]}"
+    given, own = folder, workspace.generated / FOLDER / f"{slug}-{sha256_json(records)[:8]}"
+    folder = given or own
     pictures = [
         folder / f"{place:02d}-{re.sub(r'[^0-9a-z.]+', '-', shot.label)}.png"
         for place, shot in enumerate(shots, start=1)
     ]
-    _check_own(pictures)
+    if given is not None:
+        _check_own(pictures)
     missing = [place for place, path in enumerate(pictures) if read_record(path) != records[place]]
     if missing:
         orders = [

@@ -49,3 +49,9 @@ def test_a_package_to_be_pushed_is_reused_if_it_is_the_same(workspace: Workspace
     half = PackageOptions(precision="fp16")
     with pytest.raises(UserError, match="exists; replace it with --force"):
         package_checkpoint(workspace, reuse=True, options=half)
+
+
+def test_a_package_that_lacks_a_form_asked_for_is_not_reused(workspace: Workspace):
+    package_checkpoint(workspace)
+    with pytest.raises(UserError, match="exists; replace it with --force"):
+        package_checkpoint(workspace, reuse=True, options=PackageOptions(extras=("lora-kohya",)))
