@@ -47,14 +47,9 @@ def plan_training(
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
     check_strategy(topology.strategy, precision, config.train.lora_rank)
-    batch, accumulation = lay_out(config.train.batch_size, config.train.effective_batch, processes)
-    if batch != config.train.batch_size:
-        notes.append(
-            f"batches of {batch} instead of {config.train.batch_size}, so that {processes} "
-            f"process(es) make updates of exactly {config.train.effective_batch}"
-        )
+    batch, accumulation = _deal_out(config, processes, notes)
     base = locate(config.model.base)
-    unet, bank = check_fit(config, base)
+    model = check_fit(config, base)
     check_loss_networks(config)
     notes += schedule_notes(config)
     require_trackers(config.train.trackers)
@@ -62,20 +57,12 @@ def plan_training(
     corpus = Corpus.open(workspace)
     images = _count_faces(corpus, config, notes)
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
-    resume_from, warnings = choose_checkpoint(
-        workspace.runs, options.resume, options.run, options.checked
-    )
-    if resume_from is not None:
-        harmless, accepted = _changes(resume_from, config, corpus, options.accept_changes)
-        notes += harmless
-        warnings += [] if options.checked else accepted
-    elif options.resume is not None:
-        notes.append("--resume auto: no checkpoint yet, starting a new run")
-    trained = sum(p.numel() for m in (unet, bank) for p in m.parameters() if p.requires_grad)
-    total = sum(p.numel() for m in (unet, bank) for p in m.parameters())
+    resume_from, warnings = _resume(workspace, config, corpus, options, notes)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
     # Frozen weights are shared with the average.
     averaged = trained if config.train.ema_decay and config.train.ema_device == "model" else 0
-    weights = {name: getattr(config.loss, name) for name in TERMS}
+    losses, losses_off = _terms(config)
     return TrainPlan(
         device=device,
         processes=processes,
@@ -89,13 +76,8 @@ def plan_training(
         images_seen=config.train.steps * config.train.effective_batch,
         base=base,
         maps=config.guidance.maps,
-        losses={name: weight for name, weight in weights.items() if weight > 0},
-        losses_off=tuple(
-            name
-            for name, weight in weights.items()
-            # A term that is off unless asked for was not switched off.
-            if weight == 0 and type(config.loss).model_fields[name].default > 0
-        ),
+        losses=losses,
+        losses_off=losses_off,
         parameters=total,
         trained_parameters=trained,
         state_bytes=state_bytes(
@@ -106,6 +88,46 @@ def plan_training(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _deal_out(config: Config, processes: int, notes: list[str]) -> tuple[int, int]:
+    """`lay_out` of sfe.yaml's batches; tells in `notes` if they had to be made smaller."""
+    train = config.train
+    batch, accumulation = lay_out(train.batch_size, train.effective_batch, processes)
+    if batch != train.batch_size:
+        notes.append(
+            f"batches of {batch} instead of {train.batch_size}, so that {processes} "
+            f"process(es) make updates of exactly {train.effective_batch}"
+        )
+    return batch, accumulation
+
+
+def _resume(
+    workspace: Workspace, config: Config, corpus: Corpus, options: TrainOptions, notes: list[str]
+) -> tuple[Path | None, list[str]]:
+    """The checkpoint to go on from, and warnings about it; what is harmless goes to `notes`."""
+    checkpoint, warnings = choose_checkpoint(
+        workspace.runs, options.resume, options.run, options.checked
+    )
+    if checkpoint is not None:
+        harmless, accepted = _changes(checkpoint, config, corpus, options.accept_changes)
+        notes += harmless
+        warnings += [] if options.checked else accepted
+    elif options.resume is not None:
+        notes.append("--resume auto: no checkpoint yet, starting a new run")
+    return checkpoint, warnings
+
+
+def _terms(config: Config) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Weights of the terms of the loss, and the terms that were switched off."""
+    weights = {name: getattr(config.loss, name) for name in TERMS}
+    off = (
+        name
+        for name, weight in weights.items()
+        # A term that is off unless asked for was not switched off.
+        if weight == 0 and type(config.loss).model_fields[name].default > 0
+    )
+    return {name: weight for name, weight in weights.items() if weight > 0}, tuple(off)
 
 
 def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int, list[str]]:

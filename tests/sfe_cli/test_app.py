@@ -22,9 +22,9 @@ COMMANDS = {
 }  # fmt: skip
 WITH_EXAMPLES = [
     ["demo"], ["init"], ["doctor"], ["preprocess"], ["train"], ["package-checkpoint"], ["triptych"],
-    ["evaluate"], ["generate"], ["synthesize"], ["assets", "list"], ["assets", "verify"], ["assets", "fetch"],
-    ["config", "show"], ["corpus", "import"], ["corpus", "check"], ["corpus", "report"],
-    ["corpus", "export"],
+    ["evaluate"], ["generate"], ["synthesize"], ["assets", "list"], ["assets", "verify"],
+    ["assets", "fetch"], ["config", "show"], ["corpus", "import"], ["corpus", "check"],
+    ["corpus", "report"], ["corpus", "export"], ["corpus", "stats"],
 ]  # fmt: skip
 HEAVY = ("torch", "pandas", "numpy", "pydantic", "PIL", "matplotlib", "diffusers", "requests")
 
