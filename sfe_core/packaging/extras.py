@@ -73,7 +73,10 @@ def write_extras(
     if "stableface" in options.extras:
         write_stableface(package, package / STABLEFACE_FOLDER)
         check_stableface(package, package / STABLEFACE_FOLDER)
-        made[f"{STABLEFACE_FOLDER}/"] = "UNet and encoders in the layout of the StableFace project"
+        line = "UNet and encoders in the layout of the StableFace project"
+        if "text_encoder" in plan.folders:
+            line += ", which has no place for the text encoder that was trained with them"
+        made[f"{STABLEFACE_FOLDER}/"] = line
     return made
 
 
