@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.plot_style import EMOTION_COLOURS, FAINT
+from sfe_core.evaluation.plot_style import EMOTION_COLOURS, FAINT, set_title
 
 
 def draw_affect(figure: Figure, table: pd.DataFrame, prefix: str, title: str, colour: str) -> None:
@@ -32,7 +32,7 @@ def draw_affect(figure: Figure, table: pd.DataFrame, prefix: str, title: str, co
             _one_emotion(axes, asked[chosen], read[chosen], EMOTION_COLOURS[index], name)
     plain = seen & table["emotion"].isna().to_numpy()
     axes.scatter(*read[plain].T, s=9, color=colour, alpha=0.6, lw=0)
-    axes.set_title(title, fontsize=9.5)
+    set_title(axes, title)
     axes.set_xlim(-1.05, 1.05)
     axes.set_ylim(-1.05, 1.05)
     axes.set_xticks((-1, -0.5, 0, 0.5, 1))

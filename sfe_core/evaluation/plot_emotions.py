@@ -9,7 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.plot_style import FAINT, FULL, INK, PAPER, legend_above, quiet_grid
+from sfe_core.evaluation.plot_style import (
+    FAINT,
+    FULL,
+    INK,
+    PAPER,
+    legend_above,
+    quiet_grid,
+    set_title,
+)
 from sfe_core.evaluation.summary import Reliability, Score
 
 Matrix = Sequence[Sequence[int]]
@@ -117,7 +125,7 @@ def draw_confusion(figure: Figure, matrix: Matrix, title: str, rows: str, column
         axes.add_patch(cell)
         style = {"ha": "center", "va": "center", "fontsize": 7.5}
         axes.text(j, i, f"{share[i, j]:.0f}", color=PAPER if share[i, j] > 50 else INK, **style)
-    axes.set_title(title, fontsize=9.5)
+    set_title(axes, title)
     axes.set_xticks(range(8), EMOTIONS, rotation=45, ha="right", rotation_mode="anchor")
     totals = counts.sum(axis=1)
     axes.set_yticks(range(8), [f"{EMOTIONS[i]} ({totals[i]:.0f})" for i in range(8)])
@@ -144,7 +152,7 @@ def draw_reliability(figure: Figure, found: Reliability, title: str, colour: str
     edges = [100 * one.low for one in found.bins] + [100 * found.bins[-1].high]
     below.stairs([one.n for one in found.bins], edges, fill=True, color=colour, alpha=0.75)
     error = "" if found.ece is None else f"ECE {100 * found.ece:.1f} %, "
-    above.set_title(f"{title} ({error}n = {found.n})", fontsize=9.5)
+    set_title(above, f"{title} ({error}n = {found.n})")
     above.set_ylim(-2, 102)
     above.set_ylabel("% right")
     below.set_ylabel("pictures")

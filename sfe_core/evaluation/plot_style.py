@@ -132,6 +132,11 @@ def legend_room(names: Collection[str]) -> float:
     return 0.12 + 0.17 * -(-len(names) // columns)
 
 
+def set_title(axes: Axes, title: str) -> None:
+    """A title over the axes, smaller where it is long: sets may have any name."""
+    axes.set_title(title, fontsize=min(9.5, 9.5 * 36 / max(len(title), 1)))
+
+
 def quiet_grid(axes: Axes, along: str) -> None:
     """Thin lines behind the data, and no tick marks."""
     axes.grid(axis=along, lw=0.6)

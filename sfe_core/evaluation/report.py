@@ -46,7 +46,6 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters["svg"] = lambda plot: Markup(inline_svg(plot.svg, plot.name, plot.title))
-    best, worst = best_and_worst(summary, table, sets)
     return (
         environment.get_template("report.html.j2").render(
             summary=summary,
@@ -56,8 +55,7 @@ def render_report(
             further=score_table(summary, headline=False),
             tests=paired_sentences(summary),
             plots=plots,
-            best=best,
-            worst=worst,
+            strips=best_and_worst(summary, table, sets),
             instruments=instrument_rows(summary),
             meanings=meanings(summary),
             settings=flat_settings(summary.provenance.settings),

@@ -40,41 +40,73 @@ class Strip:
     tiles: list[Tile]
 
 
+@dataclass(frozen=True)
+class Strips:
+    """Some keys under headings, and by what they were chosen; `worst` may be empty."""
+
+    best_heading: str
+    worst_heading: str
+    chosen_by: str
+    best: list[Strip]
+    worst: list[Strip]
+
+
 def best_and_worst(
     summary: EvaluationSummary, table: pd.DataFrame, sets: Mapping[str, PictureSet]
-) -> tuple[list[Strip], list[Strip]]:
+) -> Strips:
     """Keys whose asked emotion became most and least likely, fine-tuned against the baseline.
 
-    Without labels, or without either of the two, the split's first and last keys.
+    Without a baseline beside it, keys whose asked emotion is most and least likely; without labels,
+    the split's first and last keys.
     """
-    order, gain = table.index.tolist(), None
-    if summary.tuned and summary.baseline in summary.scores:
-        tuned, base = (summary.set_info(name).prefix for name in (summary.tuned, summary.baseline))
-        found = (table[f"{tuned}_asked"] - table[f"{base}_asked"]).astype(float).dropna()
-        if len(found):
-            gain = found
-            order = gain.sort_values(ascending=False, kind="stable").index.tolist()
+    order, points, headings = _ranking(summary, table)
     half = min(SHOWN, len(order) // 2) or len(order)
     best, worst = order[:half], order[half:][-half:][::-1]
     made = [
-        [_strip(summary, table.loc[row], gain, row, sets) for row in rows] for rows in (best, worst)
+        [_strip(summary, table.loc[row], points.get(row), sets) for row in rows]
+        for rows in (best, worst)
     ]
-    return made[0], made[1]
+    return Strips(*headings, *made)
+
+
+def _ranking(
+    summary: EvaluationSummary, table: pd.DataFrame
+) -> tuple[list[int], dict[int, str], tuple[str, str, str]]:
+    """Rows from best to worst, what to write beside each, and the headings."""
+    tuned, base = summary.tuned, summary.baseline
+    plain = (table.index.tolist(), {}, ("Pictures", "More pictures", ""))
+    if not tuned:
+        return plain
+    value = table[f"{summary.set_info(tuned).prefix}_asked"].astype(float)
+    paired = base in summary.scores and base != tuned
+    if paired:
+        value = value - table[f"{summary.set_info(base).prefix}_asked"].astype(float)
+    value = value.dropna().sort_values(ascending=False, kind="stable")
+    if value.empty:
+        return plain
+    order = value.index.tolist()
+    if not paired:
+        words = f"By the probability that the judge gives to the asked emotion in {tuned}."
+        return order, {}, ("Most as asked", "Least as asked", words)
+    points = {
+        row: f"{100 * gain:+.0f} points".replace("-", "\N{MINUS SIGN}")
+        for row, gain in value.items()
+    }
+    words = (
+        "By the probability that the judge gives to the asked emotion, "
+        f"{summary.titles[tuned]} against {summary.titles[base]}."
+    )
+    return order, points, ("Where fine-tuning helped most", "Where it helped least", words)
 
 
 def _strip(
-    summary: EvaluationSummary,
-    row: pd.Series,
-    gain: pd.Series | None,
-    index: int,
-    sets: Mapping[str, PictureSet],
+    summary: EvaluationSummary, row: pd.Series, change: str | None, sets: Mapping[str, PictureSet]
 ) -> Strip:
     names = [name for name in summary.titles if name in sets]
     names.sort(key=lambda name: summary.set_info(name).role != "real")
-    moved = "" if gain is None else f"{100 * gain[index]:+.0f}".replace("-", "\N{MINUS SIGN}")
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
     tiles = [_tile(summary, row, name, sets[name]) for name in names]
-    return Strip(row["key"], caption, moved, tiles)
+    return Strip(row["key"], caption, change or "", tiles)
 
 
 def _tile(summary: EvaluationSummary, row: pd.Series, name: str, pictures: PictureSet) -> Tile:

@@ -8,10 +8,14 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from sfe_core.evaluation.summary import EvaluationSummary
+from sfe_core.evaluation.report import render_report
+from sfe_core.evaluation.summary import EvaluationSummary, usual_set
+from tests.sfe_core.evaluation.summaries import make_summary
+from tests.sfe_core.evaluation.test_report_strips import Grey
 
 DESK, PHONE = (1200, 900), (360, 740)
 
@@ -62,6 +66,12 @@ def page(browser, request, summary: EvaluationSummary) -> Iterator[object]:
     context.close()
 
 
+WIDE = """() => [...document.querySelectorAll('body *')]
+    .filter(one => !one.closest('svg') && !one.closest('table') || one.tagName === 'svg')
+    .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
+    .map(one => one.tagName + '.' + one.className)"""
+
+
 def pixels(page, full: bool = False) -> np.ndarray:
     with Image.open(BytesIO(page.screenshot(full_page=full))) as picture:
         return np.asarray(picture.convert("RGB"), dtype=float)
@@ -69,14 +79,35 @@ def pixels(page, full: bool = False) -> np.ndarray:
 
 def test_nothing_is_wider_than_the_screen(page):
     page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-    wide = page.evaluate(
-        """() => [...document.querySelectorAll('body *')]
-            .filter(one => !one.closest('svg') || one.tagName === 'svg')
-            .filter(one => one.getBoundingClientRect().right > innerWidth + 1)
-            .map(one => one.tagName + '.' + one.className)"""
-    )
-    assert wide == []
+    assert page.evaluate(WIDE) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("size", [DESK, (800, 900), PHONE])
+def test_many_models_with_long_names_fit(browser, tmp_path: Path, size: tuple[int, int]):
+    names = ["base", *(f"a_model_whose_name_has_forty_five_letters_{i}" for i in range(6))]
+    known = make_summary(tmp_path).scores["base"]
+    summary = make_summary(
+        tmp_path,
+        sets={name: usual_set(name) for name in names},
+        scores=dict.fromkeys(names, known),
+        deltas={},
+        tests={},
+    )
+    columns = {
+        f"{usual_set(name).prefix}_{of}": [None] for name in names for of in ("top1", "asked")
+    }
+    table = pd.DataFrame(
+        {"key": ["k" * 90], "caption": ["<b>c" * 40], "emotion": [None], **columns}
+    )
+    grey = Grey()
+    text = render_report(summary, table, dict.fromkeys(names, grey), [])
+    (tmp_path / "report.html").write_text(text, encoding="utf-8")
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate(WIDE) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
 
 
 def test_text_can_be_read(page):
