@@ -90,12 +90,20 @@ def evaluable(evaluated_once: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "work", evaluated_once.config)
 
 
-def write_corpus(workspace: Workspace, face, labelled: bool = True) -> None:
-    """Crops of one face in many lights, cut a little differently each, with their landmarks."""
+def write_corpus(
+    workspace: Workspace,
+    face,
+    labelled: bool = True,
+    counts: tuple[int, int] = (VALIDATION, TRAINING),
+) -> None:
+    """Crops of one face in many lights, cut a little differently each, with their landmarks.
+
+    `counts`: of the validation and of the training split.
+    """
     photo, points, around = face
     rows = []
-    for place in range(VALIDATION + TRAINING):
-        split = "val300" if place < VALIDATION else "train"
+    for place in range(sum(counts)):
+        split = "val300" if place < counts[0] else "train"
         key = f"{split}/no {place}.é"
         random = np.random.default_rng(derive_seed("evaluable", place))
         shift = random.uniform(-0.03, 0.03, 2) * around.side
