@@ -56,7 +56,9 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
             image_encoder=image_encoder,
             requires_safety_checker=requires_safety_checker,
         )
-        self.register_modules(guidance_encoder=guidance_encoder)
+        # A bank without maps (a run without guidance) has no weights, hence no device either.
+        guides = guidance_encoder is not None and guidance_encoder.map_names
+        self.register_modules(guidance_encoder=guidance_encoder if guides else None)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> GuidedStableDiffusionPipeline:

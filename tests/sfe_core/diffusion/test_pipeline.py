@@ -54,6 +54,16 @@ def test_plain_diffusers_loads_the_folder_and_draws_the_same_without_maps(folder
     assert torch.equal(draw(guided, **off), expected)
 
 
+def test_a_run_without_guidance_draws_as_plain_diffusers_does(folder, guided):
+    parts = {name: part for name, part in guided.components.items() if name != "guidance_encoder"}
+    empty = GuidanceBank((), (16, 32, 64), 16)
+    pipeline = GuidedStableDiffusionPipeline(**parts, guidance_encoder=empty)
+    pipeline.set_progress_bar_config(disable=True)
+    assert torch.equal(draw(pipeline), draw(StableDiffusionPipeline.from_pretrained(folder)))
+    with pytest.raises(UserError, match="no guidance_encoder"):
+        draw(pipeline, guidance_images={"depth": torch.rand(2, 3, 32, 32)})
+
+
 def test_maps_change_the_picture_and_leave_no_trace(guided, depth):
     before = draw(guided)
     assert (draw(guided, guidance_images={"depth": depth}) - before).abs().max() > 0.01
