@@ -34,9 +34,18 @@ def require_script() -> Path:
 
 
 def update_seconds(
-    script: Path, base: Path, photos: Path, folder: Path, updates: int, size: int, side: int
+    script: Path,
+    base: Path,
+    photos: Path,
+    folder: Path,
+    updates: int,
+    size: int,
+    side: int,
+    device: str = "cpu",
 ) -> list[float]:
-    """Seconds from one update to the next, over `updates` of `size` images of `side` px, float32.
+    """Seconds from one update to the next, over `updates` of `size` images of `side` px.
+
+    float32 on the CPU; on "cuda" bfloat16 and gradient checkpointing.
 
     Args:
         script: see `require_script`.
@@ -62,12 +71,19 @@ def update_seconds(
         "report_to": "tensorboard",
         "seed": 0,
     }
+    if device == "cuda":
+        arguments["mixed_precision"] = "bf16"
     words = [f"--{name}={value}" for name, value in arguments.items()]
+    words += ["--gradient_checkpointing"] if device == "cuda" else []
     module = [sys.executable, "-m", "tests.benchmarks.diffusers_script", script, times, *words]
     done = subprocess.run(
         [str(word) for word in module],
         cwd=Path(__file__).resolve().parents[2],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"},
+        env={
+            **os.environ,
+            "ACCELERATE_USE_CPU": str(device == "cpu").lower(),
+            "HF_HUB_OFFLINE": "1",
+        },
         capture_output=True,
         text=True,
     )
