@@ -32,7 +32,7 @@ from tests.sfe_core.evaluation.conftest import write_package
 from tests.tiny_workspace import SPLIT, make_workspace
 
 pytestmark = pytest.mark.benchmark
-ITEMS = 16
+ITEMS = 24
 TILE_PX = 512
 RESOLUTION = 64
 AT_LEAST = 20.0  # times the script's speed, says the issue; only printed, as a machine may be busy
