@@ -53,6 +53,12 @@ class TrainConfig(Section):
     guidance_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="for the guidance encoders; null = learning_rate"
     )
+    text_encoder: bool = Field(
+        False, description="train the text encoder too: words the base hardly knows are learnt"
+    )
+    text_encoder_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="for the text encoder, if it is trained; null = learning_rate"
+    )
     schedule: Literal["constant", "linear", "cosine", "polynomial"] = Field(
         "polynomial", description="learning rate after warm-up"
     )

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from sfe_core.diffusion.loading import load_part, text_states
+from sfe_core.diffusion.loading import load_part, text_states, tokenize
 from sfe_core.files import sha256_file, sha256_json
 
 
@@ -20,10 +20,13 @@ class Encoders:
     Args:
         folder: of a diffusers pipeline.
         device: where they compute and their results lie.
+        tokens: captions only become token ids, for a text encoder that is trained.
     """
 
-    def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
-        self.folder, self.device = Path(folder), torch.device(device)
+    def __init__(
+        self, folder: Path, device: torch.device | str = "cpu", tokens: bool = False
+    ) -> None:
+        self.folder, self.device, self.tokens = Path(folder), torch.device(device), tokens
         self._vae: AutoencoderKL | None = None
         self._text: tuple[CLIPTokenizer, CLIPTextModel] | None = None
 
@@ -47,7 +50,10 @@ class Encoders:
 
     @torch.no_grad()
     def texts(self, captions: list[str]) -> Tensor:
-        """Last hidden states [B, L, D] of the text encoder; see `loading.text_states`."""
+        """Last hidden states [B, L, D] of the text encoder (see `text_states`), or ids [B, L]."""
+        if self.tokens:
+            tokenizer = load_part(self.folder, "tokenizer")
+            return tokenize(tokenizer, captions).input_ids.to(self.device)
         if self._text is None:
             network = load_part(self.folder, "text_encoder").to(self.device).requires_grad_(False)
             self._text = load_part(self.folder, "tokenizer"), network
@@ -66,7 +72,8 @@ class Encoders:
 
     def text_hash(self) -> str:
         """Hex SHA-256 over what decides a caption's embedding."""
-        return _hash_files(self.folder, ("text_encoder", "tokenizer"))
+        parts = ("tokenizer",) if self.tokens else ("text_encoder", "tokenizer")
+        return _hash_files(self.folder, parts)
 
 
 def _hash_files(folder: Path, parts: tuple[str, ...]) -> str:

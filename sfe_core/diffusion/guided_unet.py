@@ -1,4 +1,4 @@
-"""The UNet and its guidance encoders as one module, so that one wrapper (DDP) trains both."""
+"""All networks that train as one module, so that one wrapper (DDP, FSDP) trains them together."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from collections.abc import Mapping, Sequence
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
+from transformers import CLIPTextModel
 
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
 
 
 class GuidedUNet(nn.Module):
-    """A plain UNet2DConditionModel beside a GuidanceBank; each is saved on its own."""
+    """A plain UNet2DConditionModel beside a GuidanceBank; each is saved on its own.
 
-    def __init__(self, unet: UNet2DConditionModel, bank: GuidanceBank) -> None:
+    Where the text encoder trains too, it is the third, and texts come as token ids.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        bank: GuidanceBank,
+        text_encoder: CLIPTextModel | None = None,
+    ) -> None:
         super().__init__()
         self.unet = unet
         self.bank = bank
+        self.text_encoder = text_encoder
 
     def forward(
         self,
@@ -33,7 +43,7 @@ class GuidedUNet(nn.Module):
         Args:
             noisy: latents [B, C, h, w].
             timesteps: [B] integers.
-            text: text-encoder states [B, L, D].
+            text: text-encoder states [B, L, D], or token ids [B, L] for the text encoder here.
             maps: name to [B, 3, H, W] in [0, 1]; None or empty: text alone.
             keep: B flags, False where an image goes without guidance; None keeps all.
             strengths: name to factor, 1 where not named.
@@ -41,6 +51,8 @@ class GuidedUNet(nn.Module):
         Returns:
             [B, C, h, w].
         """
+        if self.text_encoder is not None:
+            text = self.text_encoder(text)[0]
         features = self.bank(maps, strengths, keep) if maps else None
         with added_to_conv_in(self.unet, features):
             return self.unet(noisy, timesteps, encoder_hidden_states=text, return_dict=False)[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import BatchEncoding, CLIPTextModel, CLIPTokenizer
 
 from sfe_core.errors import UserError
 
@@ -59,17 +59,22 @@ def text_states(
 
     Captions are padded or cut to the tokenizer's length L; "" is the unconditional embedding.
     """
-    tokens = tokenizer(
+    tokens = tokenize(tokenizer, captions)
+    mask = None
+    if getattr(network.config, "use_attention_mask", False):
+        mask = tokens.attention_mask.to(network.device)
+    return network(tokens.input_ids.to(network.device), attention_mask=mask)[0]
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> BatchEncoding:
+    """`input_ids` [B, L] and `attention_mask` of captions, padded or cut to the tokenizer's L."""
+    return tokenizer(
         captions,
         padding="max_length",
         max_length=tokenizer.model_max_length,
         truncation=True,
         return_tensors="pt",
     )
-    mask = None
-    if getattr(network.config, "use_attention_mask", False):
-        mask = tokens.attention_mask.to(network.device)
-    return network(tokens.input_ids.to(network.device), attention_mask=mask)[0]
 
 
 def load_base(folder: Path, encoders: bool = True) -> BaseModels:

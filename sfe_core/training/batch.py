@@ -23,7 +23,8 @@ class Batch:
     Attributes:
         latent_mean, latent_std: [B, C, h, w] float32, the VAE's posterior before its scaling
             factor; a step samples from it, as Stable Diffusion was trained.
-        text: [B, L, D], the captions' embeddings.
+        text: [B, L, D], the captions' embeddings; or their token ids [B, L], where the text
+            encoder is trained.
         maps: name to [B, 3, R, R] in [0, 1].
         images: [B, 3, R, R] in [-1, 1]; None where no term of the loss looks at them.
     """
@@ -38,7 +39,8 @@ class Batch:
         """All of it, in float32, on a device."""
         moved = self._each(lambda part: part.to(device, non_blocking=True))
         return Batch(
-            *(part.float() for part in (moved.latent_mean, moved.latent_std, moved.text)),
+            *(part.float() for part in (moved.latent_mean, moved.latent_std)),
+            moved.text.float() if moved.text.is_floating_point() else moved.text.long(),
             maps={name: unpack(part) for name, part in moved.maps.items()},
             images=None if moved.images is None else _signed(moved.images),
         )
@@ -66,6 +68,11 @@ def encode(raw: FaceBatch, base: BaseModels | Encoders) -> Batch:
         mean, std = posterior.mean, posterior.std
         text = base.encode_text(list(raw["caption"]))
     return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device))
+
+
+def pack_text(text: Tensor) -> Tensor:
+    """Embeddings in half precision, token ids in 32 bits."""
+    return text.half() if text.is_floating_point() else text.int()
 
 
 def pack_image(image: Tensor) -> Tensor:

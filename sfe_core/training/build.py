@@ -21,7 +21,7 @@ from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
-from sfe_core.diffusion.loading import BaseModels, load_base
+from sfe_core.diffusion.loading import BaseModels, load_base, load_part
 from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.errors import UserError
 from sfe_core.faces.recognisers import load_recogniser
@@ -123,7 +123,10 @@ def write_config(run: Path, config: Config) -> None:
 
 
 def build_model(config: Config, base: BaseModels) -> GuidedUNet:
-    """The base's UNet and a fresh guidance bank, with what is frozen frozen."""
+    """The base's UNet and a fresh guidance bank, with what is frozen frozen.
+
+    The base's text encoder joins them where it is trained.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.train.seed, "guidance bank") % 2**32)
         bank = GuidanceBank(
@@ -136,7 +139,8 @@ def build_model(config: Config, base: BaseModels) -> GuidedUNet:
     if config.train.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
         base.vae.enable_gradient_checkpointing()
-    return GuidedUNet(base.unet, bank)
+    text_encoder = load_part(base.folder, "text_encoder") if config.train.text_encoder else None
+    return GuidedUNet(base.unet, bank, text_encoder)
 
 
 def build_composite(config: Config) -> CompositeLoss:
@@ -156,12 +160,16 @@ def open_data(
     base: BaseModels,
     accelerator: Accelerator,
     images: bool,
+    faces: int,
     reporter: Reporter,
 ) -> tuple[FaceDataset, BatchSource]:
-    """The training split and where its batches come from; `images`: whether they hold photos."""
+    """The first `faces` of the training split, and where its batches come from.
+
+    `images` says whether these hold the photos.
+    """
     config = workspace.config
     maps, side = config.guidance.maps, config.model.resolution
-    dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data)
+    dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data, faces)
     options = SourceOptions(
         config.data.cache,
         workspace.cache,
@@ -170,7 +178,7 @@ def open_data(
         accelerator.process_index,
         accelerator.num_processes,
     )
-    encoders = Encoders(base.folder, accelerator.device)
+    encoders = Encoders(base.folder, accelerator.device, config.train.text_encoder)
     teller = reporter if accelerator.is_main_process else Reporter()
     return dataset, open_source(dataset, base, encoders, options, teller)
 
@@ -190,7 +198,7 @@ def build(
     main = accelerator.is_main_process
     composite = build_composite(config).to(device)
     dataset, source = open_data(
-        workspace, corpus, base, accelerator, composite.needs_pixels, reporter
+        workspace, corpus, base, accelerator, composite.needs_pixels, plan.split_images, reporter
     )
     model = build_model(config, base).to(device)
     if config.train.channels_last:

@@ -18,7 +18,7 @@ from sfe_core.corpus.dataset import FaceBatch, FaceDataset, FaceItem, collate
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.reporting import Reporter
-from sfe_core.training.batch import Batch, encode, pack_image, pack_maps
+from sfe_core.training.batch import Batch, encode, pack_image, pack_maps, pack_text
 
 CACHE_BYTES = 1_000_000_000
 ENCODE_BATCH = 16
@@ -69,7 +69,7 @@ class CachedSource:
                 for row, caption in enumerate(raw["caption"]):
                     if caption not in places:
                         places[caption] = len(texts)
-                        texts.append(batch.text[row].cpu().half())
+                        texts.append(pack_text(batch.text[row].cpu()))
                     caption_of.append(places[caption])
                 parts.append(_packed(batch, images))
                 task.advance(len(raw["key"]))

@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.config.training_sections import LossConfig
 from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.noise_schedule import schedule_changes
 from sfe_core.diffusion.pixel_decoder import FULL
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
@@ -25,8 +27,8 @@ from sfe_core.training.lora import add_lora
 from sfe_core.training.optimiser import freeze
 
 
-def check_fit(config: Config, base: Path) -> tuple[UNet2DConditionModel, GuidanceBank]:
-    """Check that base, guidance and training go together; return both networks without weights.
+def check_fit(config: Config, base: Path) -> GuidedUNet:
+    """Check that base, guidance and training go together; return the networks without weights.
 
     Raises:
         UserError: naming the field of sfe.yaml that does not fit.
@@ -57,9 +59,15 @@ def check_fit(config: Config, base: Path) -> tuple[UNet2DConditionModel, Guidanc
     freeze(unet, config.train.frozen)
     if config.train.lora_rank:
         add_lora(unet, config.train.lora_rank, config.train.frozen)
+    text_encoder = None
+    if config.train.text_encoder:
+        with torch.device("meta"):
+            text_encoder = CLIPTextModel(
+                CLIPTextConfig.from_dict(_read_config(base, "text_encoder"))
+            )
     if needs_pixels(config.loss):
         pixel_window(config.loss, scheduler.alphas_cumprod)
-    return unet, bank
+    return GuidedUNet(unet, bank, text_encoder)
 
 
 def run_scheduler(config: Config, base: Path) -> DDPMScheduler:

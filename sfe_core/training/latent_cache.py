@@ -22,7 +22,7 @@ from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.files import sha256_json
 from sfe_core.reporting import Reporter
-from sfe_core.training.batch import Batch, pack_image, pack_maps
+from sfe_core.training.batch import Batch, pack_image, pack_maps, pack_text
 from sfe_core.training.data import ENCODE_BATCH, open_loader
 from sfe_core.training.tensor_store import FILE_BYTES, TensorReader, TensorStore
 
@@ -108,7 +108,7 @@ class LatentCache:
         rows: list[Tensor] = []
         for start in range(0, len(keys), _TEXT_BATCH):
             part = [caption_of[key] for key in keys[start : start + _TEXT_BATCH]]
-            rows += self._encoders.texts(part).half().cpu()
+            rows += pack_text(self._encoders.texts(part)).cpu()
         _write(self._texts, keys, iter(rows), self._row_bytes[1])
 
     def _fill_latents(self, keys: list[str], reporter: Reporter, workers: int) -> None:

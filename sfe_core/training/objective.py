@@ -24,7 +24,7 @@ class Objective:
         composite: the loss.
         decoder: latents to images, or None where no term looks at any.
         labels: of the whole training split, in the order of its places, on the CPU.
-        empty_text: [1, L, D], takes a caption's place where it is dropped.
+        empty_text: [1, L, D] (or ids [1, L]), takes a caption's place where it is dropped.
         alphas: [T] float32 on the device, the schedule's alphas_cumprod.
         prediction: "epsilon" or "v_prediction".
         latent_scale: the VAE's scaling factor.
@@ -73,7 +73,7 @@ def build_objective(
         composite=composite,
         decoder=decoder,
         labels=EmotionLabels(dataset.emotions, dataset.valence, dataset.arousal),
-        empty_text=empty_text.to(device, torch.float32),
+        empty_text=empty_text.to(device),
         alphas=alphas.to(device, torch.float32),
         prediction=base.scheduler.config.prediction_type,
         latent_scale=base.vae.config.scaling_factor,

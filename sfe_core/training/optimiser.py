@@ -43,7 +43,7 @@ def freeze(unet: nn.Module, names: tuple[str, ...]) -> None:
 
 
 def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101) with two groups.
+    """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), a group per network.
 
     Each group carries its `peak_lr`, from which `set_learning_rate` derives the rate of an update.
     `adamw-8bit` keeps both moments in 8 bits, quantised by blocks (Dettmers et al. 2022,
@@ -52,10 +52,15 @@ def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.Optimi
     Raises:
         UserError: `train.optimiser` needs a package that is not installed.
     """
-    rates = {"unet": train.learning_rate, "guidance": train.guidance_learning_rate}
+    parts: dict[str, tuple[nn.Module, float | None]] = {
+        "unet": (model.unet, None),
+        "guidance": (model.bank, train.guidance_learning_rate),
+    }
+    if model.text_encoder is not None:
+        parts["text"] = (model.text_encoder, train.text_encoder_learning_rate)
     groups = []
-    for name, module in (("unet", model.unet), ("guidance", model.bank)):
-        rate = rates[name] or train.learning_rate
+    for name, (module, own_rate) in parts.items():
+        rate = own_rate or train.learning_rate
         parameters = [p for p in module.parameters() if p.requires_grad]
         if parameters:
             groups.append({"params": parameters, "lr": rate, "peak_lr": rate, "name": name})

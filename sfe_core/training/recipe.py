@@ -8,11 +8,12 @@ an interruption changes what is learnt. Runs under accelerate or torchrun, and w
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import Stopped
 from sfe_core.files import sha256_file
 from sfe_core.reporting import Reporter
@@ -33,6 +34,7 @@ from sfe_core.training.samples import (
     save_grid,
 )
 from sfe_core.training.scaling import probe_one_device, scaling_line, scaling_warning
+from sfe_core.training.sharding import drawable, is_sharded
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
 
@@ -205,13 +207,10 @@ def sample(session: Session, interruption: Interruption) -> dict[str, float]:
         The numbers of `SampleMeter.measure`; none in other processes, or if a signal came.
     """
     numbers: dict[str, float] = {}
-    if session.plan.topology.strategy == "fsdp":
-        session.reporter.warn("weights are dealt out among the devices: no samples drawn")
-        return numbers
+    weights = _weights_to_draw_with(session)
     if session.log is not None and session.faces is not None:
         config = session.config
         places = pick_faces(session.faces.emotions, config.train.samples_per_emotion)
-        weights = session.ema.applied() if session.ema is not None else nullcontext(session.model)
         try:
             with weights as model, session.accelerator.autocast():
                 drawn = draw_samples(
@@ -226,6 +225,16 @@ def sample(session: Session, interruption: Interruption) -> dict[str, float]:
             session.log.picture("samples", grid, session.step)
     session.accelerator.wait_for_everyone()
     return numbers
+
+
+def _weights_to_draw_with(session: Session) -> AbstractContextManager[GuidedUNet]:
+    """The averages, if there are any, as a model that the first process can draw with."""
+    averages = session.ema
+    held = session.model if averages is None else averages.model
+    if is_sharded(held):
+        accelerator = session.accelerator
+        return nullcontext(drawable(held, accelerator.device, accelerator.is_main_process))
+    return nullcontext(held) if averages is None else averages.applied()
 
 
 def finish(session: Session, images_per_s: float) -> TrainSummary:

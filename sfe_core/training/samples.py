@@ -6,7 +6,7 @@ Always the same faces, captions and noise, so that grids of one run show what tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,8 @@ def draw_samples(
         guidance_encoder=model.bank,
     )
     pipeline.set_progress_bar_config(disable=True)
+    if model.text_encoder is not None:
+        base = replace(base, text_encoder=model.text_encoder)
     captions = base.encode_text(list(faces["caption"])).to(device)
     empty = base.encode_text([""]).to(device)
 

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from transformers import CLIPTextModel
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
@@ -53,15 +54,23 @@ def whole(model: GuidedUNet) -> GuidedUNet:
     return copy
 
 
+def drawable(model: GuidedUNet, device: torch.device, first: bool) -> GuidedUNet:
+    """As `whole`, ready to draw on `device` where this is the `first` process."""
+    found = whole(model)
+    return found.to(device) if first else found
+
+
 def shell(model: GuidedUNet) -> GuidedUNet:
     """The model itself, or, of a sharded one, a whole model of its layout without weights."""
     if not is_sharded(model):
         return model
     bank = model.bank.config
+    text = model.text_encoder
     with torch.device("meta"):
         return GuidedUNet(
             UNet2DConditionModel.from_config(model.unet.config),
             GuidanceBank(bank.maps, bank.block_channels, bank.out_channels),
+            None if text is None else CLIPTextModel(text.config),
         ).eval()
 
 

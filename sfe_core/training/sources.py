@@ -54,7 +54,9 @@ def open_source(
     """
     side = dataset.resolution // base.vae_factor
     latent = (base.vae.config.latent_channels, side, side)
-    text = (base.tokenizer.model_max_length, base.unet.config.cross_attention_dim)
+    # A token's id takes as much as two numbers of its embedding.
+    width = 2 if encoders.tokens else base.unet.config.cross_attention_dim
+    text = (base.tokenizer.model_max_length, width)
     kind = options.cache
     if kind == "auto" and cache_bytes(dataset, latent, text) <= data.CACHE_BYTES:
         kind = "memory"

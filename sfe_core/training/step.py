@@ -62,7 +62,8 @@ def batch_loss(
     noisy = add_noise(clean, seen_noise, objective.alphas, timesteps)
 
     without_caption = torch.tensor([slot.drop_caption for slot in slots], device=device)
-    text = torch.where(without_caption.view(-1, 1, 1), objective.empty_text, batch.text)
+    along = (-1, *[1] * (batch.text.dim() - 1))
+    text = torch.where(without_caption.view(along), objective.empty_text, batch.text)
     # A list stays on the CPU under any wrapper: choosing by it waits for no GPU.
     keep = [not slot.drop_guidance for slot in slots]
     prediction = model(noisy, timesteps, text, maps=batch.maps, keep=keep).float()
