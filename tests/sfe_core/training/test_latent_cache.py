@@ -93,6 +93,11 @@ def test_an_interrupted_filling_goes_on_where_it_stopped(workspace, tmp_path, mo
 def test_processes_share_the_work_and_wait_for_each_other(workspace, tmp_path, monkeypatch):
     monkeypatch.setattr(latent_cache, "_WAIT_S", 0.01)
     caches = [make_cache(workspace, tmp_path) for _ in range(2)]
+    # Loaded here: transformers' loading swaps global functions, which threads must not do at once.
+    for cache in caches:
+        cache._encoders.texts([""])
+        cache._encoders.photos(torch.zeros(1, 3, 32, 32))
+        cache._encoders.photo_count = 0
     threads = [
         threading.Thread(target=cache.fill, args=(Reporter(), 0, number, 2))
         for number, cache in enumerate(caches)

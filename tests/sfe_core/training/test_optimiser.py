@@ -132,7 +132,7 @@ def test_eight_bit_moments_take_a_quarter_of_the_memory_and_learn_alike(model):
             if torch.is_tensor(tensor) and tensor.ndim  # but for the counter
         )
 
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="extra 8bit is not installed")
     layer = torch.nn.Linear(64, 256, bias=False)
     start, target = layer.weight.detach().clone(), torch.zeros(256, 64)
     sizes, ends = {}, {}
