@@ -70,13 +70,14 @@ def train_tokenizer(captions: Iterable[str], recipe: Recipe) -> CLIPTokenizer:
         show_progress=False,
     )
     bpe.train_from_iterator(captions, trainer)
-    learnt = json.loads(bpe.to_str())["model"]
-    vocabulary: dict[str, int] = learnt["vocab"]
-    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocabulary.setdefault(byte + "</w>", len(vocabulary))
+    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    # Numbered here: the trainer's numbers of single letters differ from process to process, and a
+    # base that goes on training in another process would read other letters.
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [START, END, *letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]
     return CLIPTokenizer(
-        vocab=vocabulary,
-        merges=[tuple(pair) for pair in learnt["merges"]],
+        vocab={token: number for number, token in enumerate(dict.fromkeys(tokens))},
+        merges=merges,
         model_max_length=recipe.text_tokens,
     )
 

@@ -49,6 +49,13 @@ def test_tokenizer_knows_every_word():
     assert tokenizer.unk_token_id not in ids[1:-1]
 
 
+def test_token_numbers_are_the_same_whenever_they_are_learnt():
+    captions = ["Happy, close-up of an old man", "Sad, headshot of a young woman"] * 4
+    learnt = [train_tokenizer(captions, RECIPE).get_vocab() for _ in range(4)]
+    assert all(vocabulary == learnt[0] for vocabulary in learnt)
+    assert sorted(learnt[0].values()) == list(range(len(learnt[0])))
+
+
 def test_captions_name_the_emotion_as_rarely_as_asked(tmp_path):
     faces = make_faces(FaceSet(8, (0, 4), 5), RECIPE, tmp_path / "faces.npz", workers=1)
     many = faces.rows(np.zeros(4000, int))
