@@ -33,7 +33,8 @@ def latex_table(summary: EvaluationSummary) -> str:
     heading = " & ".join(["", *(escape(summary.titles[name]) for name in names)])
     lines = [
         *_comments(summary),
-        rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
+        r"\begingroup\setlength{\tabcolsep}{4pt}%",
+        rf"\begin{{tabular}}{{@{{}}l{'r' * len(names)}@{{}}}}",
         r"\toprule",
         rf"{heading} \\",
     ]
@@ -44,10 +45,12 @@ def latex_table(summary: EvaluationSummary) -> str:
             continue
         lines += [r"\midrule"] if metric.group != group else []
         group = metric.group
-        lines.append(rf"{_values(summary, name, names)} \\")
-        if any(score.low is not None for score in row):
-            lines.append(rf"{_intervals(row, metric)} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+        has_intervals = any(score.low is not None for score in row)
+        title, instrument = _split(metric.title) if has_intervals else (metric.title, "")
+        lines.append(rf"{_values(summary, name, names, title)} \\")
+        if has_intervals:
+            lines.append(rf"{_intervals(row, metric, instrument)} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}\endgroup"]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -69,11 +72,17 @@ def _comments(summary: EvaluationSummary) -> list[str]:
     return [f"% {' '.join(fact.split())}" for fact in facts]
 
 
-def _values(summary: EvaluationSummary, name: str, names: list[str]) -> str:
+def _split(title: str) -> tuple[str, str]:
+    """`Fréchet (judge)` as `Fréchet` and `(judge)`, which then stands under it."""
+    place = title.find(" (")
+    return (title[:place], title[place + 1 :]) if place > 0 else (title, "")
+
+
+def _values(summary: EvaluationSummary, name: str, names: list[str], title: str) -> str:
     metric = summary.metrics[name]
     unit = "" if metric.unit == "" else r", \%"
     arrow = r"$\uparrow$" if metric.better == "higher" else r"$\downarrow$"
-    cells = [f"{escape(metric.title)}{unit} {arrow}"]
+    cells = [f"{escape(title)}{unit} {arrow}"]
     best = _best(summary, name, names)
     for column in names:
         delta = summary.deltas.get(column, {}).get(name)
@@ -109,9 +118,9 @@ def _cell(score: Score, metric: Metric, best: bool, verdict: str) -> str:
     return text + (rf"^{{{_MARKS[verdict]}}}$" if verdict in _MARKS else "$")
 
 
-def _intervals(row: list[Score], metric: Metric) -> str:
+def _intervals(row: list[Score], metric: Metric, instrument: str) -> str:
     """A row of its own, so that the table stays as narrow as a column of text."""
-    cells = [""]
+    cells = [rf"{{\scriptsize {escape(instrument)}}}" if instrument else ""]
     for score in row:
         if score.low is None or score.high is None:
             cells.append("")

@@ -22,14 +22,15 @@ def body(text: str) -> list[list[str]]:
 
 
 def test_numbers_intervals_and_marks(tmp_path: Path):
-    heading, top1, around, frechet, _ = body(latex_table(make_summary(tmp_path)))
+    heading, top1, around, frechet, beneath = body(latex_table(make_summary(tmp_path)))
     assert heading == ["", "base", "fine-tuned, guided", "real photos"]
     assert top1[:2] == [r"Emotion Top-1, \% $\uparrow$", "$31.0$"]
     # Best of the drawn sets, and better beyond its interval; the ceiling is no competitor.
     assert top1[2:] == [r"$\mathbf{39.0}^{\ast}$", "$52.0$"]
     assert around[:2] == ["", r"{\scriptsize $[26.0, 36.0]$}"]
     # Best, but not beyond doubt.
-    assert frechet[2] == r"$\mathbf{84.4}$" and r"$\downarrow$" in frechet[0]
+    assert frechet[2] == r"$\mathbf{84.4}$" and frechet[0] == r"Fréchet $\downarrow$"
+    assert beneath[0] == r"{\scriptsize (emonet\_8)}"
 
 
 def test_worse_is_marked_and_a_tie_is_shared(tmp_path: Path):
