@@ -165,10 +165,22 @@ def _measure(
     name = f"{PREFIX}-{variant.name}-{sha256_json(trained)[:8]}"
     run = {**vars(options), "run": name, "resume": "auto"}
     summary = launch(changed, TrainOptions(**run), reporter)
-    package = package_checkpoint(
-        changed, run=name, step=summary.step, name=name, reuse=True, reporter=reporter
-    )
-    return evaluate(changed, split, package.folder, reporter, name=f"{name}-{split}")
+    package = _package(changed, name, summary.step, reporter)
+    return evaluate(changed, split, package, reporter, name=f"{name}-{split}")
+
+
+def _package(workspace: Workspace, name: str, step: int, reporter: Reporter) -> Path:
+    """The run's package; one of its name and other weights is the ablation's own, and stale."""
+
+    def made(**how: bool) -> Path:
+        return package_checkpoint(
+            workspace, run=name, step=step, name=name, reporter=reporter, **how
+        ).folder
+
+    try:
+        return made(reuse=True)
+    except UserError:
+        return made(force=True)
 
 
 def collect(summaries: Mapping[str, EvaluationSummary], folder: Path) -> Ablation:

@@ -1,7 +1,7 @@
 """Images per second beside diffusers' train_text_to_image.py: same model, photos, batch, precision.
 
-Aim: the noise loss alone at 1.3 times its images/s, the full composite loss at 0.7 times. The script
-has no guidance encoders: the ways without them train the same model, those with them another one.
+Aim: the noise loss alone at 1.3 times its images/s, the full composite loss at 0.7 times. The
+script has no guidance encoders: the ways without them train the same model, the rest a larger one.
 """
 
 from __future__ import annotations

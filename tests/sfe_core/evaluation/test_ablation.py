@@ -55,8 +55,11 @@ def test_each_variant_is_trained_packaged_and_measured_under_its_own_name(tmp_pa
         calls.append((options.run, options.resume, options.steps, workspace.config.guidance.maps))
         return SimpleNamespace(step=7)
 
-    def package(workspace, run, step, name, reuse, reporter):
-        assert (run, step, name, reuse) == (calls[-1][0], 7, calls[-1][0], True)
+    def package(workspace, run, step, name, reporter, reuse=False, force=False):
+        assert (run, step, name) == (calls[-1][0], 7, calls[-1][0])
+        if reuse and "no-guidance" in run:
+            raise UserError(name, "exists")  # of other weights
+        assert reuse or force
         return SimpleNamespace(folder=tmp_path / name)
 
     def evaluate(workspace, split, package, reporter, name):

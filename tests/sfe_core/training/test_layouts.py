@@ -9,6 +9,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.build import build
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
+from sfe_core.training.recipe import _weights_to_draw_with
 from sfe_core.training.scaling import probe_one_device, scaling_line
 from sfe_core.training.sharding import is_sharded, local
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
@@ -99,6 +100,10 @@ def test_sharded_weights_learn_what_whole_ones_do_and_are_saved_whole(eights):
             session.step += 1
         held = sum(local(p).numel() for p in session.model.parameters())
         checkpoint = save_checkpoint(session)
+        with _weights_to_draw_with(session) as averages:
+            if rank == 0:
+                assert not is_sharded(averages)
+                assert all(p.isfinite().all() for p in averages.parameters())
         more = dict(update(session, batches))
         load_checkpoint(session, checkpoint)
         again = update(session, session.source.batches(wanted_batches(session)))
