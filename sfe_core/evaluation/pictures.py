@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -143,4 +144,10 @@ class RealPictures:
 
     def fingerprint(self, key: str) -> str:
         """The crop's SHA-256 as the manifest has it, so that nothing needs to be read."""
-        return str(self.corpus.row(key)["inputs_sha256"])
+        return self._hashes[key]
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        # Ten thousand reference photos are asked for: one look-up each, not one row of a table.
+        rows = self.corpus.rows
+        return dict(zip(rows["key"], rows["inputs_sha256"].astype(str), strict=True))
