@@ -22,8 +22,12 @@ EVENT_MARK = "@sfe "
 
 def tell(event: str, *arguments: Any) -> None:
     """Write an event for the launcher."""
-    sys.stdout.write(f"{EVENT_MARK}{json.dumps([event, *arguments])}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{EVENT_MARK}{json.dumps([event, *arguments])}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The launcher was killed and nobody listens; what is under way may still be saved.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
 
 
 def tell_error(error: SfeError) -> None:

@@ -248,3 +248,26 @@ def test_a_signal_goes_to_the_workers_that_told_their_number(tmp_path):
         follow([sys.executable, "-c", worker], launcher_env("cpu", 1, {}), Signalled(), "worker")
     assert stopped.value.exit_code == 85
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_worker_whose_launcher_is_gone_can_still_save(tmp_path):
+    worker = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from sfe_core.worker_events import tell\n"
+        "sys.stdin.read()\n"
+        "tell('say', 'nobody')\n"
+        "tell('say', 'listens')\n"
+        "Path(sys.argv[1]).touch()\n"
+    )
+    saved = tmp_path / "saved"
+    process = subprocess.Popen(
+        [sys.executable, "-c", worker, str(saved)],
+        env=launcher_env("cpu", 1, dict(os.environ)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    process.stdout.close()
+    process.stdin.close()
+    process.wait(timeout=60)
+    assert saved.exists()
