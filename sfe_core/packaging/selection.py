@@ -8,6 +8,7 @@ from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
+from sfe_core.diffusion.guidance_files import bank_maps
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint, verify_checkpoint
 from sfe_core.training.checksums import CHECKSUMS
@@ -70,6 +71,14 @@ def _others(present: dict[int, Path], verb: str) -> str:
     return f"{verb}: {', '.join(map(str, present)) or 'none'}"
 
 
+def _guides(folder: Path) -> bool:
+    """Whether there are guidance encoders; a run without maps leaves a folder without weights."""
+    try:
+        return bool(bank_maps(folder))
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # torn, which is told when its weights are looked at
+
+
 def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     """Part of the pipeline (unet, guidance_encoder) to the checkpoint's folder for it.
 
@@ -81,7 +90,7 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
         raise UserError("--weights", f"{checkpoint.folder} has no unet_ema/", "use --weights raw")
     suffix = "_ema" if weights == "ema" else ""
     folders = {"unet": checkpoint.folder / f"unet{suffix}"}
-    if any((checkpoint.folder / f"guidance_encoder{end}").is_dir() for end in ("", "_ema")):
+    if any(_guides(checkpoint.folder / f"guidance_encoder{end}") for end in ("", "_ema")):
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"
     # There where the run trained it.
     if (checkpoint.folder / f"text_encoder{suffix}").is_dir():

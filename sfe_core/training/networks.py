@@ -66,8 +66,9 @@ def load_networks(folder: Path, model: GuidedUNet, suffix: str = "") -> None:
     else:
         unet = UNet2DConditionModel.from_pretrained(folder / f"{UNET}{suffix}")
         model.unet.load_state_dict(unet.state_dict(), assign=_is_empty(model.unet))
-    bank = GuidanceBank.from_pretrained(folder / f"{GUIDANCE}{suffix}")
-    model.bank.load_state_dict(bank.state_dict(), assign=_is_empty(model.bank))
+    if model.bank.map_names:  # a bank without maps has no weights, and no file of them
+        bank = GuidanceBank.from_pretrained(folder / f"{GUIDANCE}{suffix}")
+        model.bank.load_state_dict(bank.state_dict(), assign=_is_empty(model.bank))
     if model.text_encoder is not None:
         stored = CLIPTextModel.from_pretrained(texts)
         empty = _is_empty(model.text_encoder)
