@@ -25,5 +25,6 @@ def test_networks_without_maps_come_back_and_package_without_encoders(tiny_base,
     save_networks(folder, saved)
     load_networks(folder, other)
     assert torch.equal(other.unet.conv_in.weight, saved.unet.conv_in.weight)
+    (folder / "meta.json").write_text("{}", encoding="utf-8")
     checkpoint = Checkpoint(folder)
     assert list(weight_folders(checkpoint, "raw")) == ["unet"]
