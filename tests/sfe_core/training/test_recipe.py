@@ -95,7 +95,7 @@ def test_a_run_leaves_all_it_promises(workspace):
     assert read_meta(summary.checkpoint).images_seen == 32
     assert not list(summary.run.glob(".sfe-partial*"))
     grid = np.asarray(Image.open(summary.samples))
-    assert grid.shape == (3 * 32, 6 * 32, 3)
+    assert grid.shape == (3 * 32, 2 * 32, 3)  # its validation split has two of the emotions
     config = yaml.safe_load((summary.run / "config.yaml").read_text())
     assert config["train"]["steps"] == 4
 
@@ -214,8 +214,8 @@ def test_a_loss_that_leaves_the_numbers_stops_the_run(workspace, monkeypatch):
     from sfe_core.losses import noise
 
     monkeypatch.setattr(noise, "noise_l1", lambda a, b: (a - b).mean(dim=(1, 2, 3)) * float("nan"))
-    with pytest.raises(RunError, match="update 1: the loss is nan"):
-        run(workspace)
+    with pytest.raises(RunError, match="update 1: .*NaN.* no checkpoint was saved yet"):
+        run(with_settings(workspace, train={"max_skipped_updates": 1}))
     assert list_checkpoints(next(workspace.runs.iterdir())) == []
 
 
@@ -244,8 +244,9 @@ def test_resuming_other_encoders_or_another_base_is_refused(workspace, tmp_path)
     with pytest.raises(UserError, match="guidance.maps.*new run without --resume"):
         run(fewer, resume="auto")
     other = make_tiny_base(tmp_path / "other", seed=5)
-    with pytest.raises(UserError, match="model.base"):
-        run(with_settings(workspace, model={"base": str(other)}), resume="auto")
+    rebased = with_settings(workspace, train={"steps": 1}, model={"base": str(other)})
+    with pytest.raises(UserError, match="model.base: .* is not what .* started from"):
+        run(rebased, resume="auto")
 
 
 def test_a_run_is_never_written_over(workspace):
