@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from sfe_cli import options, render
+from sfe_cli import options, render, train_options
+from sfe_cli.cluster import hand_in
 from sfe_cli.help import with_examples
 from sfe_cli.preflight import AUTO, choose_batch_size, parse_batch_size, run_preflight
 
@@ -33,68 +32,20 @@ HELP = with_examples(
 
 def train(
     workspace: options.Workspace = options.HERE,
-    gpus: Annotated[
-        int | None, typer.Option(min=1, help="GPUs, one process each.", show_default="one, if any")
-    ] = None,
-    cpu_processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes on the CPU instead.", show_default=False)
-    ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            metavar="ddp|fsdp|zero2|zero2-offload",
-            help="How several devices share the model: whole copies, shards (FSDP), or sharded "
-            "optimiser state (DeepSpeed), also in main memory.",
-        ),
-    ] = "ddp",
-    nodes: Annotated[int, typer.Option(min=1, help="Machines, each called with this.")] = 1,
-    node_rank: Annotated[
-        int, typer.Option(min=0, help="Number of this machine.", show_default=False)
-    ] = 0,
-    main_address: Annotated[
-        str, typer.Option(metavar="HOST[:PORT]", help="Machine 0 of several.", show_default=False)
-    ] = "",
-    effective_batch: Annotated[
-        int | None, typer.Option(min=1, help="Images per update, over all devices.")
-    ] = None,
-    batch_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|auto", help="Images per device and forward pass; auto: as many as fit."
-        ),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser updates.")] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|PATH", help="Go on from a checkpoint.", show_default="a new run"
-        ),
-    ] = None,
-    accept_changes: Annotated[
-        bool,
-        typer.Option(
-            "--accept-changes", help="Resume though sfe.yaml or the corpus have changed since."
-        ),
-    ] = False,
-    name: Annotated[
-        str | None, typer.Option("--run", metavar="NAME", help="Name of the run's folder.")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="condor|slurm",
-            help="Hand the run in as a job, with what `cluster` in sfe.yaml asks for; "
-            "with --dry-run, print the job.",
-            show_default=False,
-        ),
-    ] = None,
-    preflight: Annotated[
-        bool,
-        typer.Option(
-            "--preflight",
-            help="Only rehearse: an update, samples and a save; tells memory and speed.",
-        ),
-    ] = False,
+    gpus: options.Gpus = None,
+    cpu_processes: options.CpuProcesses = None,
+    strategy: train_options.Strategy = "ddp",
+    nodes: train_options.Nodes = 1,
+    node_rank: train_options.NodeRank = 0,
+    main_address: train_options.MainAddress = "",
+    effective_batch: train_options.EffectiveBatch = None,
+    batch_size: train_options.BatchSize = None,
+    steps: train_options.Steps = None,
+    resume: train_options.Resume = None,
+    accept_changes: train_options.AcceptChanges = False,
+    name: train_options.Run = None,
+    cluster: train_options.Cluster = None,
+    preflight: train_options.Preflight = False,
     dry_run: options.DryRun = False,
     changes: options.Set = None,
 ) -> None:
@@ -131,15 +82,12 @@ def train(
         run_preflight(found, chosen)
         return
     if cluster is not None:
-        from sfe_cli.cluster import hand_in
-
         hand_in(cluster, found, chosen, changes or ())
         return
     if dry_run:
         show_plan(plan_training(found, chosen))
         return
-    summary = launch(found, chosen, RichReporter())
-    show_summary(summary)
+    show_summary(launch(found, chosen, RichReporter()))
     render.next_step("`sfe package-checkpoint`")
 
 

@@ -73,29 +73,14 @@ def evaluate(
     rows = corpus.split(split)
     keys = rows["key"].tolist()
     folder = workspace.evaluation / check_key(name or _folder_name(split, images), "--name")
-    if images:
-        sets, meter = given_sets(images, keys, corpus), Meter(workspace.config)
-    else:
-        package = package or newest_package(workspace)
-        # First of all: a missing asset is told before hours of drawing.
-        meter = Meter(workspace.config)
-        sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
-    cache, photos = workspace.evaluation / ".readings", RealPictures(corpus)
-    readings = {
-        title: read_cached(meter, pictures, keys, photos, cache, title, reporter)
-        for title, pictures in sets.pictures.items()
-    }
-    references, reference = _references(workspace, corpus, meter, split, cache, reporter)
-    yardstick = Yardstick(
-        labels_of(rows),
-        references,
-        readings[REAL],
-        meter.statistics,
-        meter.perceptual,
-        frozenset(meter.instruments),
-    )
-    people = rows["identity"].to_numpy(dtype=object)
+    package = package if images else package or newest_package(workspace)
+    # First of all: a missing asset is told before hours of drawing.
+    meter = Meter(workspace.config)
+    drawn = (workspace, split, package, corpus, reporter, placement)
+    sets = given_sets(images, keys, corpus) if images else drawn_sets(*drawn)
+    readings, yardstick, reference = _measure(workspace, corpus, split, sets, meter, reporter)
     resamples = _resamples(workspace, split, len(keys))
+    people = rows["identity"].to_numpy(dtype=object)
     board = score_all(readings, yardstick, meter.instruments, resamples, people)
     summary = EvaluationSummary(
         split=split,
@@ -113,6 +98,27 @@ def evaluate(
     summary = with_published(summary)
     write_outputs(summary, rows, yardstick.labels, readings, sets.pictures, reporter)
     return summary
+
+
+def _measure(
+    workspace: Workspace,
+    corpus: Corpus,
+    split: str,
+    sets: PictureSets,
+    meter: Meter,
+    reporter: Reporter,
+) -> tuple[dict[str, Readings], Yardstick, Reference]:
+    """Every set read, and what the readings are held against."""
+    rows = corpus.split(split)
+    keys = rows["key"].tolist()
+    cache, photos = workspace.evaluation / ".readings", RealPictures(corpus)
+    readings = {
+        title: read_cached(meter, pictures, keys, photos, cache, title, reporter)
+        for title, pictures in sets.pictures.items()
+    }
+    references, reference = _references(workspace, corpus, meter, split, cache, reporter)
+    names = (meter.statistics, meter.perceptual, frozenset(meter.instruments))
+    return readings, Yardstick(labels_of(rows), references, readings[REAL], *names), reference
 
 
 def labels_of(rows: pd.DataFrame) -> Labels:

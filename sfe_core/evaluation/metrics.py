@@ -274,6 +274,19 @@ def _distribution(name: str, features: Array, references: References) -> Measura
     return PerPicture(agreement.mean, (held,), few, True)
 
 
+def _photo_metric(title: str, better: str, group: str, instrument: str, description: str) -> Metric:
+    return Metric(
+        title=title,
+        unit="",
+        better=better,
+        headline=True,
+        digits=3,
+        group=group,
+        instrument=instrument,
+        description=description,
+    )
+
+
 def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]:
     def column(instrument: str, name: str, absent: str):
         return lambda readings, _: PerPicture(
@@ -291,24 +304,12 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
             agreement.mean, (similarity,), PHOTOS_THEMSELVES if of_photos else NO_FACE
         )
 
-    def metric(title: str, better: str, group: str, instrument: str, description: str) -> Metric:
-        return Metric(
-            title=title,
-            unit="",
-            better=better,
-            headline=True,
-            digits=3,
-            group=group,
-            instrument=instrument,
-            description=description,
-        )
-
     name = yardstick.perceptual
     text = "Distance to the photo of the same key."
     yield (
         f"perceptual_{name}",
         Definition(
-            metric(f"Perceptual ({name})", "lower", "perceptual", name, text),
+            _photo_metric(f"Perceptual ({name})", "lower", "perceptual", name, text),
             column(name, "distance", PHOTOS_THEMSELVES),
         ),
     )
@@ -316,7 +317,7 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
         yield (
             "dists",
             Definition(
-                metric("DISTS", "lower", "perceptual", "dists", text),
+                _photo_metric("DISTS", "lower", "perceptual", "dists", text),
                 column("dists", "distance", PHOTOS_THEMSELVES),
             ),
         )
@@ -325,7 +326,7 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
         yield (
             embedder,
             Definition(
-                metric(
+                _photo_metric(
                     f"Identity ({embedder.partition('_')[2]})", "higher", "identity", embedder, text
                 ),
                 identity,
@@ -336,7 +337,7 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
         yield (
             "clip",
             Definition(
-                metric("Caption (CLIP)", "higher", "text", "clip", text),
+                _photo_metric("Caption (CLIP)", "higher", "text", "clip", text),
                 column("clip", "similarity", "no picture of the split has a caption"),
             ),
         )

@@ -110,7 +110,7 @@ def _resume(
         workspace.runs, options.resume, options.run, options.checked
     )
     if checkpoint is not None:
-        harmless, accepted = _changes(checkpoint, config, corpus, options.accept_changes)
+        harmless, accepted = _changes(checkpoint, config, corpus, options)
         notes += harmless
         warnings += [] if options.checked else accepted
     elif options.resume is not None:
@@ -280,15 +280,15 @@ def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int,
 
 
 def _changes(
-    checkpoint: Path, config: Config, corpus: Corpus, accept: bool
+    checkpoint: Path, config: Config, corpus: Corpus, options: TrainOptions
 ) -> tuple[list[str], list[str]]:
     """Notes and warnings about what has changed since a checkpoint."""
-    changes = changes_since(checkpoint, config, corpus.sha256)
-    if not accept:
+    told = ("steps",) if options.steps is not None else ()
+    changes = changes_since(checkpoint, config, corpus.sha256, told)
+    if not options.accept_changes:
         require_unchanged(checkpoint, changes)
-    told = (
+    notes, warnings = (
         [f"resuming {checkpoint.parent.name} with {change}" for change in kind]
         for kind in (changes.harmless, changes.learning)
     )
-    notes, warnings = told
     return notes, warnings

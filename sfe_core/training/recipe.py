@@ -89,8 +89,8 @@ def resume(session: Session, checkpoint: Path) -> None:
         write_config(session.run, session.config)
     if step >= steps:
         session.reporter.say(
-            f"{run} has done its {steps} updates: nothing left to do; raise train.steps (with "
-            "--accept-changes), or start a new run without --resume"
+            f"{run} has done its {steps} updates: nothing left to do; ask for more with "
+            "--steps, or start a new run without --resume"
         )
     else:
         rates = set_learning_rate(session.optimiser, step, session.config.train)

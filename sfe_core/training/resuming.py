@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,8 +98,13 @@ def choose_checkpoint(
     return sound, [f"{complaint}; going on from {sound.name}" for complaint in complaints]
 
 
-def changes_since(checkpoint: Path, config: Config, corpus_sha256: str) -> Changes:
-    """Where sfe.yaml and the corpus now differ from what a checkpoint was trained with."""
+def changes_since(
+    checkpoint: Path, config: Config, corpus_sha256: str, told: Collection[str] = ()
+) -> Changes:
+    """Where sfe.yaml and the corpus now differ from what a checkpoint was trained with.
+
+    `told` names fields of `train` that were asked for together with resuming, such as more steps.
+    """
     before = _config_of(checkpoint)
     now = config.model_dump(mode="json")
     learning, harmless = [], []
@@ -106,7 +112,7 @@ def changes_since(checkpoint: Path, config: Config, corpus_sha256: str) -> Chang
         for name, value in now[section].items():
             if name in before.get(section, {}) and before[section][name] != value:
                 changed = f"{section}.{name}: {value}, was {before[section][name]}"
-                quiet = name in _HARMLESS.get(section, ())
+                quiet = name in _HARMLESS.get(section, ()) or (section == "train" and name in told)
                 (harmless if quiet else learning).append(changed)
     if read_meta(checkpoint).corpus_sha256 != corpus_sha256:
         learning.append("the corpus: other images, maps, captions, labels or splits")

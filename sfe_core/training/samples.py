@@ -77,8 +77,8 @@ def draw_samples(
 ) -> Samples:
     """Draw faces of a data set with and without their maps.
 
-    Drawn with DPM-Solver++ in 20 steps whatever sfe.yaml's sampler: samples are for a glance, and
-    comparable between runs. Noise depends on the run's seed and the key only.
+    Always by DPM-Solver++ in 20 steps: samples are for a glance, and comparable between runs.
+    Noise depends on the run's seed and the key only.
 
     Args:
         model: what to draw with.
@@ -92,20 +92,11 @@ def draw_samples(
         SamplingStopped: `stopped` said so.
     """
     faces = collate([dataset[place] for place in places])
-    device = model.unet.device
-    pipeline = GuidedStableDiffusionPipeline(
-        vae=base.vae,
-        text_encoder=None,  # training goes on without it once all captions are encoded
-        tokenizer=base.tokenizer,
-        unet=model.unet,
-        scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
-        guidance_encoder=model.bank,
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = _open_pipeline(model, base)
     if model.text_encoder is not None:
         base = replace(base, text_encoder=model.text_encoder)
-    captions = base.encode_text(list(faces["caption"])).to(device)
-    empty = base.encode_text([""]).to(device)
+    captions = base.encode_text(list(faces["caption"])).to(model.unet.device)
+    empty = base.encode_text([""]).to(model.unet.device)
 
     def look(pipeline: Any, step: int, timestep: Any, values: dict) -> dict:
         del pipeline, step, timestep
@@ -131,11 +122,24 @@ def draw_samples(
 
     def draw_all(maps: dict[str, Tensor]) -> Tensor:
         size = config.sampling.batch_size
-        starts = range(0, len(places), size)
-        return torch.cat([draw(maps, slice(start, start + size)) for start in starts])
+        rows = [slice(start, start + size) for start in range(0, len(places), size)]
+        return torch.cat([draw(maps, part) for part in rows])
 
     guided = draw_all(faces["maps"]) if faces["maps"] else None
     return Samples(faces, draw_all({}), guided)
+
+
+def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedStableDiffusionPipeline:
+    pipeline = GuidedStableDiffusionPipeline(
+        vae=base.vae,
+        text_encoder=None,  # training goes on without it once all captions are encoded
+        tokenizer=base.tokenizer,
+        unet=model.unet,
+        scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
+        guidance_encoder=model.bank,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def make_grid(samples: Samples) -> np.ndarray:
