@@ -32,8 +32,12 @@ class RichReporter(Reporter):
         """A bar on a terminal; elsewhere a line every ten seconds and one at the end."""
         if not self.console.is_terminal:
             plain = _PlainTask(self.console, title, total, lambda: self._figures)
-            yield plain
-            plain.finish()
+            self._open += 1
+            try:
+                yield plain
+                plain.finish()
+            finally:
+                self._close()
             return
         progress = self._start()
         bar = _Bar(progress, title, total)
@@ -41,11 +45,7 @@ class RichReporter(Reporter):
             yield bar
             bar.finish()
         finally:
-            self._open -= 1
-            if self._open == 0:
-                progress.stop()
-                self._progress = None
-                self._figures = {}
+            self._close()
 
     def say(self, message: str) -> None:
         """A line above the bars."""
@@ -76,6 +76,15 @@ class RichReporter(Reporter):
             self._progress.start()
         self._open += 1
         return self._progress
+
+    def _close(self) -> None:
+        """Figures go with the last task that is open."""
+        self._open -= 1
+        if self._open:
+            return
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress, self._figures = None, {}
 
 
 class _ProgressAndFigures(Progress):

@@ -58,6 +58,9 @@ def test_figures_are_in_the_lines_without_a_terminal():
         task.advance(2, "loss 0.5")
     (line,) = stream.getvalue().splitlines()
     assert line.endswith("loss 0.5012, noise 0.4000, images/s 12.3, memory 1.20 GB")
+    with told.task("Encoding", 1) as task:
+        task.advance()
+    assert "12.3" not in stream.getvalue().splitlines()[-1]
 
 
 def test_few_lines_for_much_work():
