@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from sfe_core.faces.recognisers import load_recogniser
-from sfe_core.files import atomic_path, write_text
+from sfe_core.files import atomic_path, write_json, write_text
 from sfe_core.synthesis.tiny.recipe import Recipe
 
 _CARD = """---
@@ -65,6 +65,14 @@ def _read_scores(path: Path) -> dict:
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in scores.items()}
 
 
+def _forget_paths(folder: Path) -> None:
+    """Take out of the configurations where the networks lay when they were loaded."""
+    for path in folder.rglob("*.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("_name_or_path", None) is not None:
+            write_json(path, values)
+
+
 def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
     """Write tiny-sd, tiny-emotion-loss and tiny-emotion-judge below `embedded`."""
     pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
@@ -73,6 +81,7 @@ def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
         # transformers would load it in half precision beside a float32 UNet.
         pipeline.text_encoder.float()
         pipeline.save_pretrained(partial, safe_serialization=True)
+        _forget_paths(partial)
         data = _face_set(recipe, "loss", "judge") | {
             "captions that name the emotion": ", then ".join(
                 f"{phase.emotion_caption_share:.0%} for {phase.steps} updates"
@@ -95,6 +104,7 @@ def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
         name = f"tiny-emotion-{role}"
         with atomic_path(embedded / name) as partial:
             load_recogniser(work / name).half().save_pretrained(partial, safe_serialization=True)
+            _forget_paths(partial)
             text = _CARD.format(
                 name=name,
                 what=what,
