@@ -30,8 +30,9 @@ from tests.benchmarks.measure import compare
 
 pytestmark = pytest.mark.benchmark
 
-# Enough that starting processes weighs little; SFE_BENCH_PHOTOS changes it.
 COPIES = int(os.environ.get("SFE_BENCH_PHOTOS", "192"))
+# Enough that starting processes, some five seconds, weighs little; SFE_BENCH_SHARED changes it.
+SHARED = int(os.environ.get("SFE_BENCH_SHARED", "1440"))
 
 
 def plain_script(workspace: Workspace, folder: Path) -> int:
@@ -75,16 +76,22 @@ def _pictures(
 @pytest.fixture(scope="module")
 def many(photos: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace of `COPIES` photos."""
-    root = tmp_path_factory.mktemp("many")
+    return copies(photos, tmp_path_factory.mktemp("many"), COPIES)
+
+
+def copies(photos: Workspace, root: Path, count: int) -> Workspace:
+    """A workspace of so many photos, over and over the same few."""
     originals = find_photos(photos.photos)
     (root / "photos").mkdir()
-    for number in range(COPIES):
+    for number in range(count):
         shutil.copy(originals[number % len(originals)], root / "photos" / f"{number:05d}.png")
     return Workspace(root, photos.config)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_photos(many: Workspace, tmp_path: Path, workers: int):
+@pytest.mark.parametrize(("workers", "count", "rounds"), [(1, COPIES, 2), (2, SHARED, 1)])
+def test_photos(photos: Workspace, tmp_path: Path, workers: int, count: int, rounds: int):
+    many = copies(photos, tmp_path, count)
+
     def ours() -> int:
         shutil.rmtree(many.corpus, ignore_errors=True)
         return preprocess(many, cpu_processes=workers).done
@@ -94,7 +101,7 @@ def test_photos(many: Workspace, tmp_path: Path, workers: int):
         return plain_script(many, tmp_path / "plain")
 
     title = f"preprocess, {PHOTO_PX} px, {workers} process(es)"
-    found = compare(title, "photos", ours, script, rounds=2)
+    found = compare(title, "photos", ours, script, rounds)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{'':<34} {1 / found.overhead:.2f} times the plain script's rate on {usable} core(s)")
 
