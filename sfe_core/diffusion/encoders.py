@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ class Encoders:
     ) -> None:
         self.folder, self.device, self.tokens = Path(folder), torch.device(device), tokens
         self._vae: AutoencoderKL | None = None
-        self._text: tuple[CLIPTokenizer, CLIPTextModel] | None = None
+        self._text: CLIPTextModel | None = None
 
     @property
     def loaded(self) -> bool:
@@ -52,12 +53,15 @@ class Encoders:
     def texts(self, captions: list[str]) -> Tensor:
         """Last hidden states [B, L, D] of the text encoder (see `text_states`), or ids [B, L]."""
         if self.tokens:
-            tokenizer = load_part(self.folder, "tokenizer")
-            return tokenize(tokenizer, captions).input_ids.to(self.device)
+            return tokenize(self._tokenizer, captions).input_ids.to(self.device)
         if self._text is None:
-            network = load_part(self.folder, "text_encoder").to(self.device).requires_grad_(False)
-            self._text = load_part(self.folder, "tokenizer"), network
-        return text_states(*self._text, captions)
+            network = load_part(self.folder, "text_encoder")
+            self._text = network.to(self.device).requires_grad_(False)
+        return text_states(self._tokenizer, self._text, captions)
+
+    @cached_property
+    def _tokenizer(self) -> CLIPTokenizer:
+        return load_part(self.folder, "tokenizer")
 
     def release(self) -> None:
         """Give their memory back; a later use loads them again."""
