@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sfe_core.corpus.dataset import FaceBatch
 from sfe_core.diffusion.encoders import Encoders
-from sfe_core.diffusion.loading import BaseModels
 
 
 @dataclass
@@ -57,16 +56,10 @@ class Batch:
         )
 
 
-def encode(raw: FaceBatch, base: BaseModels | Encoders) -> Batch:
+def encode(raw: FaceBatch, encoders: Encoders) -> Batch:
     """Encode images by the VAE and captions by the text encoder, on their device."""
-    if isinstance(base, Encoders):
-        mean, std = base.photos(raw["image"])
-        text = base.texts(list(raw["caption"]))
-    else:
-        with torch.no_grad():
-            posterior = base.vae.encode(raw["image"].to(base.vae.device)).latent_dist
-        mean, std = posterior.mean, posterior.std
-        text = base.encode_text(list(raw["caption"]))
+    mean, std = encoders.photos(raw["image"])
+    text = encoders.texts(list(raw["caption"]))
     return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device))
 
 

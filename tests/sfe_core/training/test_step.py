@@ -11,6 +11,7 @@ from torch import nn
 from sfe_core.config.training_sections import LossConfig
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.loading import load_base
 from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.losses.composite import TERMS, CompositeLoss
@@ -67,7 +68,7 @@ class Bench:
         self.model = build_model(config, self.base)
         self.composite = build_composite(config)
         dataset = FaceDataset(Corpus.open(workspace), "train", config.guidance.maps, 32)
-        self.batch = encode(collate([dataset[i] for i in range(3)]), self.base)
+        self.batch = encode(collate([dataset[i] for i in range(3)]), Encoders(self.base.folder))
         empty = self.base.encode_text([""])
         self.objective = replace(
             build_objective(config, self.base, self.composite, dataset, empty, torch.device("cpu")),
