@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -22,6 +22,7 @@ from sfe_core.corpus.manifest import to_frame, write_manifest
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.recognisers import TinyEmotionNet
 from sfe_core.files import sha256_file
+from sfe_core.synthesis.tiny.networks import make_scheduler
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
@@ -46,13 +47,7 @@ def make_tiny_base(folder: Path, resolution: int = 32, seed: int = 0) -> Path:
             text_encoder=_text_encoder(),
             tokenizer=make_tiny_tokenizer(),
             unet=_unet(resolution),
-            scheduler=DDPMScheduler(
-                beta_schedule="scaled_linear",
-                beta_start=0.00085,
-                beta_end=0.012,
-                clip_sample=False,
-                steps_offset=1,
-            ),
+            scheduler=make_scheduler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import lpips
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.faces.emonet import EmoNet
 from sfe_core.losses.perceptual import PerceptualDistance
+from sfe_core.synthesis.tiny.networks import make_scheduler
 from tests.tiny import make_tiny_tokenizer
 
 
@@ -50,13 +51,7 @@ def make_sd15(folder: Path) -> Path:
             cross_attention_dim=768,
             attention_head_dim=8,
         ),
-        scheduler=DDPMScheduler(
-            beta_schedule="scaled_linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            clip_sample=False,
-            steps_offset=1,
-        ),
+        scheduler=make_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

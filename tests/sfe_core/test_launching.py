@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,29 +25,9 @@ from sfe_core.launching import (
     launcher_env,
 )
 from sfe_core.reporting import Reporter
+from tests.listening import Listener
 
 MODULE = "sfe_core.training.worker"
-
-
-class Listener(Reporter):
-    """Keeps the titles of tasks, how far they came, and what was said."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, int] = {}
-        self.lines: list[str] = []
-
-    @contextmanager
-    def task(self, title, total=None):
-        self.done[title] = 0
-
-        class Bar:
-            def advance(bar, count=1, note=""):
-                self.done[title] += count
-
-        yield Bar()
-
-    def say(self, message):
-        self.lines.append(message)
 
 
 def test_several_gpus_go_through_accelerate():

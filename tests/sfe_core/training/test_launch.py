@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from contextlib import contextmanager
 
 import pytest
 
@@ -14,28 +13,8 @@ from sfe_core.training import launch as launching
 from sfe_core.training.launch import launch
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.runlog import read_metrics
+from tests.listening import Listener
 from tests.sfe_core.training.conftest import with_settings
-
-
-class Listener(Reporter):
-    """Keeps the titles of tasks, how far they came, and what was said."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, int] = {}
-        self.lines: list[str] = []
-
-    @contextmanager
-    def task(self, title, total=None):
-        self.done[title] = 0
-
-        class Bar:
-            def advance(bar, count=1, note=""):
-                self.done[title] += count
-
-        yield Bar()
-
-    def say(self, message):
-        self.lines.append(message)
 
 
 def test_more_gpus_than_there_are_is_an_error_not_a_fallback(workspace, monkeypatch):

@@ -1,0 +1,28 @@
+"""A reporter that remembers."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from sfe_core.reporting import Reporter
+
+
+class Listener(Reporter):
+    """Keeps the titles of tasks, how far they came, and what was said."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+        self.lines: list[str] = []
+
+    @contextmanager
+    def task(self, title, total=None):
+        self.done[title] = 0
+
+        class Bar:
+            def advance(bar, count=1, note=""):
+                self.done[title] += count
+
+        yield Bar()
+
+    def say(self, message):
+        self.lines.append(message)
