@@ -33,10 +33,8 @@ def ablate(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser updates of each run.", show_default=False)
     ] = None,
-    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs.", show_default=False)] = None,
-    cpu_processes: Annotated[
-        int | None, typer.Option(min=1, help="Processes on the CPU instead.", show_default=False)
-    ] = None,
+    gpus: options.Gpus = None,
+    cpu_processes: options.CpuProcesses = None,
     split: options.Split = None,
     json: options.Json = False,
     changes: options.Set = None,
