@@ -24,7 +24,7 @@ from tests.benchmarks.test_train import open_session
 
 pytestmark = pytest.mark.benchmark
 UPDATES = 12
-ROUNDS = 2
+ROUNDS = 4
 NOISE_ONLY = {"perceptual": 0, "valence": 0, "arousal": 0, "expression": 0, "features": 0}
 # As in the tiny preset: a quarter of an update is decoded.
 PIXELS = {"pixel_fraction": 0.25, "pixel_max_timestep": 600}
