@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.assets import locate
+from sfe_core.config.portable import is_place
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_file, write_json
 from sfe_core.packaging.options import PackageOptions
@@ -94,8 +95,8 @@ def assemble(
     for part in dict.fromkeys((*parts, *replaced)):
         own = replaced.get(part)
         _copy_part(own or base / part, target / part, options, metadata if own else {})
-    for part in parts:
-        _load_as_float32(target / part / "config.json")
+    for path in (target / INDEX, *target.rglob("*config.json")):
+        _tidy(path)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -116,16 +117,21 @@ def _read_index(base: Path) -> dict[str, Any]:
     return index
 
 
-def _load_as_float32(config: Path) -> None:
+def _tidy(config: Path) -> None:
+    """Mend what loaders and readers of a part's configuration would stumble over."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        return
+    changed = dict(values)
     # transformers loads a part in the precision its config names, diffusers in float32: a base
     # stored in half precision would come back mixed, and could not draw.
-    if not config.is_file():
-        return
-    values = json.loads(config.read_text(encoding="utf-8"))
-    named = {name for name in ("dtype", "torch_dtype") if name in values}
-    if named:
-        values.update(dict.fromkeys(named, "float32"))
-        write_json(config, values)
+    changed |= dict.fromkeys({"dtype", "torch_dtype"} & values.keys(), "float32")
+    # Where the libraries found a part when they saved it is nobody's business.
+    for name in ("_name_or_path", "name_or_path"):
+        if is_place(str(values.get(name, ""))):
+            del changed[name]
+    if changed != values:
+        write_json(config, changed)
 
 
 def _write_index(base: Path, target: Path, parts: list[str], scheduler: Path | None) -> None:

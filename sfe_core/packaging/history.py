@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from sfe_core.config.portable import portable_yaml
 from sfe_core.packaging.selection import Checkpoint
 from sfe_core.training.checkpoints import CheckpointMeta, read_meta
 from sfe_core.training.runlog import read_metrics
@@ -19,8 +20,8 @@ class RunHistory:
 
     Args:
         meta: the checkpoint's meta.json.
-        config_text: config.yaml of the run, "" when there is none.
-        config: the same, parsed; {} when there is none.
+        config_text: config.yaml of the run, folders by their names alone; "" when there is none.
+        config: the same, parsed, with the folders' places; {} when there is none.
         metrics: the last line of metrics.jsonl up to the checkpoint's step, groups written as
             `group/name`; {} when there is none.
     """
@@ -50,7 +51,7 @@ def read_history(checkpoint: Checkpoint) -> RunHistory:
     lines = [line for line in read_metrics(run) if line.get("step", 0) <= checkpoint.step]
     return RunHistory(
         meta=read_meta(checkpoint.folder),
-        config_text=text,
+        config_text=portable_yaml(text),
         config=config if isinstance(config, dict) else {},
         metrics=_flat(lines[-1]) if lines else {},
     )

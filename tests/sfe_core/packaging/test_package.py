@@ -19,6 +19,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.files import sha256_file
 from sfe_core.packaging import package as module
 from sfe_core.packaging.listing import guidance_maps, list_packages
+from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.package import newest_package, package_checkpoint
 from sfe_core.packaging.trial import check_picture
 from tests.tiny_workspace import SPLIT, make_run, make_workspace
@@ -121,9 +122,21 @@ def test_provenance_and_card_tell_where_it_came_from(workspace: Workspace):
     ):
         assert fact in card
     config = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
-    assert config == workspace.config.model_dump(mode="json")
+    settings = workspace.config.model_dump(mode="json")
+    settings["model"]["base"] = Path(workspace.config.model.base).name
+    assert config == settings
     for picture in summary.pictures:
         assert Image.open(picture).size == (32, 32)
+
+
+def test_no_file_tells_where_it_was_made(workspace: Workspace, tiny_base: Path):
+    checkpoint = make_run(workspace)
+    assert str(tiny_base).encode() in (checkpoint / "unet_ema" / "config.json").read_bytes()
+    extras = ("single-file", "lora-kohya", "lora-diffusers", "stableface")
+    folder = package_checkpoint(workspace, options=PackageOptions(extras=extras)).folder
+    for place in (tiny_base, workspace.root):
+        telling = [path for path in _files(folder) if str(place).encode() in path.read_bytes()]
+        assert telling == []
 
 
 def _files(folder: Path) -> list[Path]:
