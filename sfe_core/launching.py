@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,10 @@ from sfe_core.stopping_signals import Forwarding
 from sfe_core.worker_events import EVENT_MARK
 
 _TAIL_LINES = 12
-
+# torchrun may put a worker's rank before every line of its traceback.
+_RANK = re.compile(r"^\[\w+\]: ?", re.MULTILINE)
+# The line after a traceback's indented ones: the exception and what it says.
+_RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
 
 # Name of a strategy to the accelerate configuration that a machine's GPUs are started with.
 STRATEGY_FILES = {
@@ -219,12 +223,15 @@ def follow(
         if relay.error is not None:
             raise relay.error
         if code:
-            raise RunError(who, f"ended with code {code}: {_tail(complaints)}")
+            raise RunError(who, f"ended with code {code}: {_reason(complaints)}")
         return relay.result
 
 
-def _tail(stream: IO[str]) -> str:
-    """The last lines of what was written to a file."""
+def _reason(stream: IO[str]) -> str:
+    """What a worker died of: the exception it ended with, else the last lines it wrote."""
     stream.seek(0)
-    lines = [line.strip() for line in stream.readlines() if line.strip()]
-    return " / ".join(lines[-_TAIL_LINES:])
+    text = _RANK.sub("", stream.read())
+    # The launcher adds a traceback of its own, which says no more than that a worker failed.
+    raised = [line for line in _RAISED.findall(text) if not line.startswith("torch.distributed.")]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return raised[-1] if raised else " / ".join(lines[-_TAIL_LINES:])

@@ -159,6 +159,13 @@ def test_a_worker_that_dies_leaves_its_last_words():
         follow([sys.executable, "-c", script], environment, Reporter(), "worker")
 
 
+def test_of_two_workers_that_raise_the_exception_is_told_and_not_the_launchers():
+    argv = launcher_argv("timeit", "cpu", 2, ["1/0"])  # timeit prints what its statement raises
+    environment = launcher_env("cpu", 2, os.environ)
+    with pytest.raises(RunError, match="code 1: ZeroDivisionError: division by zero$"):
+        follow(argv, environment, Reporter(), "worker")
+
+
 def test_result_and_progress_without_a_task_of_their_own_come_back():
     script = (
         "from sfe_core.worker_events import ToldTask, tell\n"
