@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 from sfe_core.errors import RunError, UserError
 
 TEMPORARY_MARK = ".sfe-partial-"
+_LEFT_S = 3600.0
 
 
 @contextmanager
@@ -49,6 +51,25 @@ def atomic_path(target: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         else:
             partial.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`; no error where there is no folder.
+
+    A temporary file or folder counts as left when nothing in it was written for an hour: a process
+    of another machine may be at work here, and cannot be asked.
+    """
+    for left in folder.glob(f"{TEMPORARY_MARK}*"):
+        try:
+            written = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+        except OSError:  # its writer has just finished
+            continue
+        if time.time() - written < _LEFT_S:
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

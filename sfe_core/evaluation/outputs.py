@@ -19,8 +19,10 @@ from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.report import render_report
 from sfe_core.evaluation.scoring import REAL
 from sfe_core.evaluation.summary import EvaluationSummary, summary_schema, usual_set
-from sfe_core.files import atomic_path, write_json, write_text
+from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
 from sfe_core.reporting import Reporter
+
+PLOTS = "plots"
 
 
 def write_outputs(
@@ -36,6 +38,8 @@ def write_outputs(
     per_image.csv, emotion_results.csv (StableFaceEmotion's columns), summary.json and its schema
     summary.schema.json, table.tex, plots/*.png and .svg.
     """
+    for folder in (summary.folder, summary.folder / PLOTS):
+        clear_leftovers(folder)
     table = per_image_table(rows, labels, readings)
     _write_table(summary.folder / "per_image.csv", table)
     original = original_table(rows, labels, readings)
@@ -45,7 +49,7 @@ def write_outputs(
     write_text(summary.folder / "summary.schema.json", summary_schema())
     write_text(summary.folder / "table.tex", latex_table(summary))
     with reporter.task("Writing the report", 2) as task:
-        plots = draw_plots(summary, table, summary.folder / "plots")
+        plots = draw_plots(summary, table, summary.folder / PLOTS)
         task.advance()
         write_text(summary.report, render_report(summary, table, sets, plots))
         task.advance()

@@ -14,7 +14,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.captions import template_caption
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
-from sfe_core.files import TEMPORARY_MARK, atomic_path
+from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers
 from sfe_core.packaging.assembly import assemble
 from sfe_core.packaging.extras import write_extras
 from sfe_core.packaging.listing import PROVENANCE, guidance_maps, newest_package
@@ -92,6 +92,7 @@ def package_checkpoint(
         if reuse and _made_of(target, plan, options):
             return _summary(target, plan, reused=True)
         raise UserError(target, "exists", "replace it with --force, or give another --name")
+    clear_leftovers(workspace.packaged)
     with ExitStack() as stack:
         task = stack.enter_context(reporter.task(f"packaging {plan.name}", 5))
         partial = stack.enter_context(atomic_path(target))
