@@ -12,11 +12,12 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.emotions import EMOTIONS
-from sfe_core.errors import UserError
+from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.intervals import Indices, draw_resamples
 from sfe_core.evaluation.limits import notes_on
 from sfe_core.evaluation.measuring import Meter, read_cached
 from sfe_core.evaluation.metrics import Labels, Yardstick
+from sfe_core.evaluation.model_card import write_to_card
 from sfe_core.evaluation.origin import loss_networks, provenance
 from sfe_core.evaluation.outputs import write_outputs
 from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
@@ -50,8 +51,9 @@ def evaluate(
     """Measure base, fine-tuned (text, guided) and real photos of a split, and write the report.
 
     Pictures that are not drawn yet are drawn first. Everything lands in evaluation/<split>/:
-    summary.json, per_image.csv, plots/ and report.html, each written whole or not at all. What
-    limits the numbers (few pictures, missing labels, blank ones) stands in `notes`.
+    summary.json, per_image.csv, plots/ and report.html, each written whole or not at all; the short
+    table also on the package's card. What limits the numbers (few pictures, missing labels, blank
+    ones) stands in `notes`.
 
     Args:
         workspace: with a corpus and, unless `images` are given, at least one packaged model.
@@ -97,6 +99,11 @@ def evaluate(
     )
     summary = with_published(summary)
     write_outputs(summary, rows, yardstick.labels, readings, sets.pictures, reporter)
+    if sets.package is not None:
+        try:
+            write_to_card(sets.package, summary)
+        except RunError as error:  # a package that others share may be theirs alone to write
+            reporter.warn(f"the package's card does not show these numbers: {error}")
     return summary
 
 
