@@ -15,7 +15,7 @@ from tests.sfe_core.evaluation.conftest import face, write_corpus, write_package
 
 __all__ = ["face"]
 pytestmark = pytest.mark.benchmark
-COUNTS = (16, 480)  # pictures of a set, photos of the reference: as 300 to 10,000
+COUNTS = (60, 2000)  # pictures of a set, photos of the reference: as 300 to 10,000
 VARIANTS = ("base", "text", "guided")
 
 
