@@ -82,7 +82,7 @@ def definitions(yardstick: Yardstick) -> dict[str, Definition]:
     found |= dict(_against_the_photo(yardstick))
     for place, name in enumerate(recognisers):
         suffix = f"_{name}" if place else ""
-        found |= {k + suffix: d for k, d in _recalls(name, yardstick.labels)}
+        found |= {k + suffix: d for k, d in _recalls(name, yardstick.labels, place == 0)}
     return found
 
 
@@ -343,10 +343,10 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
         )
 
 
-def _recalls(recogniser: str, labels: Labels) -> Iterator[tuple[str, Definition]]:
+def _recalls(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
     for index, emotion in enumerate(EMOTIONS):
         metric = Metric(
-            title=f"Recall, {emotion}",
+            title=f"Recall, {emotion}" + ("" if judge else f" ({recogniser})"),
             unit="share",
             better="higher",
             headline=False,
