@@ -11,6 +11,7 @@ import yaml
 
 import sfe_core
 from sfe_core.config.model import Config
+from sfe_core.config.portable import without_places
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.evaluation.summary import Provenance
@@ -41,7 +42,7 @@ def provenance(
         weights_sha256={name: drawn.settings.weights_sha256 for name, drawn in series.items()},
         corpus_sha256=corpus.sha256,
         loss_networks=list(loss_networks(config, package)),
-        settings=config.model_dump(mode="json", include=_SECTIONS),
+        settings=without_places(config.model_dump(mode="json", include=_SECTIONS)),
     )
 
 

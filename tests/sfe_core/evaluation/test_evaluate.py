@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -61,7 +62,16 @@ def test_summary_json_holds_the_schema_and_the_summary(summary: EvaluationSummar
     assert not list(Draft202012Validator(schema).iter_errors(stored))
     broken = {**stored, "pictures": "many", "surprise": 1}
     assert len(list(Draft202012Validator(schema).iter_errors(broken))) == 2
-    assert str(summary.folder) not in json.dumps(stored)
+
+
+def test_no_output_tells_where_it_was_made(
+    evaluated_once: Workspace, summary: EvaluationSummary, tiny_base: Path
+):
+    texts = [path for path in summary.folder.iterdir() if path.is_file()]
+    assert {"summary.json", "report.html", "table.tex"} <= {path.name for path in texts}
+    for place in (evaluated_once.root, tiny_base):
+        telling = [path.name for path in texts if str(place) in path.read_text(encoding="utf-8")]
+        assert telling == []
 
 
 def test_the_table_is_ready_to_show(summary: EvaluationSummary):
