@@ -1,4 +1,4 @@
-"""Triptychs a minute, beside the loop of StableFaceEmotion's script; and what hurry costs.
+"""Triptychs a minute, beside the loop of StableFaceEmotion's script.
 
 The script draws each item by itself: the base model's picture, then the fine-tuned one's, by DDPM
 in 300 steps, pasted together and saved (inference_validation_flame_triptych_emonet.py). Both ways
@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
@@ -20,12 +19,7 @@ from sfe_core.config.sampling_presets import negative_prompt_text, sampling_pres
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.reader import Corpus
-from sfe_core.emotions import EMOTIONS
-from sfe_core.faces.recognisers import load_recogniser
 from sfe_core.quiet import quiet_libraries
-from sfe_core.reporting import Reporter
-from sfe_core.sampling.drawing import Order, Recipe, draw_all
-from sfe_core.sampling.pipelines import load_pipeline
 from sfe_core.sampling.triptych import make_triptychs
 from tests.benchmarks.measure import compare
 from tests.sfe_core.evaluation.conftest import write_package
@@ -36,7 +30,6 @@ ITEMS = 24
 TILE_PX = 512
 RESOLUTION = 64
 AT_LEAST = 20.0  # times the script's speed, says the issue; only printed, as a machine may be busy
-JUDGED = 128
 
 
 def with_sampling(workspace: Workspace, **changes: object) -> Workspace:
@@ -113,36 +106,3 @@ def test_fast_beside_the_scripts_loop(packaged: Workspace):
 
     found = compare("triptychs, preset fast", "triptychs", ours, script, rounds=1)
     print(f"{1 / found.overhead:.1f} times the script's speed; asked for are {AT_LEAST:.0f}")
-
-
-def labels(
-    pipeline: StableDiffusionPipeline, batch_size: int, judge: torch.nn.Module
-) -> np.ndarray:
-    """The judged emotion of JUDGED pictures drawn `batch_size` at once."""
-    recipe = Recipe(25, 4.0, "", RESOLUTION, {})
-    orders = (
-        Order(str(number), f"{EMOTIONS[number % 8]}, close-up photo of a face", number, {})
-        for number in range(JUDGED)
-    )
-    drawn = [pixels for _, pixels in draw_all(pipeline, orders, recipe, batch_size, Reporter())]
-    pictures = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.inference_mode():
-        return judge(pictures).logits.argmax(dim=1).numpy()
-
-
-def test_labels_that_batching_and_half_precision_change(models: dict[str, str]):
-    judge, folder = load_recogniser(models["tiny-emotion-judge"]), Path(models["tiny-sd"])
-    cpu, found = torch.device("cpu"), {}
-    for precision, batch_size in (
-        (torch.float32, 1),
-        (torch.float32, 16),
-        (torch.bfloat16, 16),
-        (torch.float16, 16),
-    ):
-        pipeline = load_pipeline("base", folder, "dpm-solver++", cpu, precision)
-        name = f"{str(precision).removeprefix('torch.')}, {batch_size} at once"
-        found[name] = labels(pipeline, batch_size, judge)
-    reference, *others = found.values()
-    for name, judged in zip(list(found)[1:], others, strict=True):
-        changed = np.mean(judged != reference)
-        print(f"\n{name:<34} {changed:8.2%} of {JUDGED} judged labels changed")
