@@ -16,6 +16,7 @@ from accelerate.utils import (
     DistributedDataParallelKwargs,
     DistributedType,
     FullyShardedDataParallelPlugin,
+    InitProcessGroupKwargs,
 )
 from torch import nn
 from torch.distributed.tensor import DTensor
@@ -38,8 +39,12 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
     strategy = plan.topology.strategy
     if strategy.startswith("zero2"):
         plugin = _deepspeed_plugin(plan, max_gradient_norm)
+        # accelerate knows how the processes of accelerators meet, for DeepSpeed not those of CPUs.
+        meeting = [InitProcessGroupKwargs(backend="gloo")] if plan.device == "cpu" else []
         # Precision is DeepSpeed's business (torch_autocast below); weights stay float32.
-        return Accelerator(mixed_precision="no", deepspeed_plugins=plugin)
+        return Accelerator(
+            mixed_precision="no", deepspeed_plugins=plugin, kwargs_handlers=meeting
+        )
     # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
     buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     accelerator = Accelerator(
