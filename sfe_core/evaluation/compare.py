@@ -24,6 +24,7 @@ from sfe_core.files import derive_seed
 RESAMPLES = 1000
 # Settings that shape the pictures, not how they are measured: two models may differ in them.
 _DRAWING = ("model", "guidance", "sampling")
+_UNKNOWN = "not known"  # of pictures made elsewhere
 _AFFECT = {
     "ccc": agreement.concordance,
     "rmse": agreement.root_mean_square,
@@ -197,7 +198,7 @@ def _drawn_unlike(
     one, other = (dict(_flat(summary.provenance.settings)) for summary in (first, second))
     for name in dict.fromkeys([*one, *other]):
         if name.split(".")[0] in _DRAWING and one.get(name) != other.get(name):
-            yield name, str(one.get(name)), str(other.get(name))
+            yield name, str(one.get(name, _UNKNOWN)), str(other.get(name, _UNKNOWN))
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,8 @@ from sfe_core.evaluation.summary import Provenance
 from sfe_core.sampling.pictures import Series
 
 RUN_CONFIG = "train_config.yaml"  # of a package: the run's configuration
-_SECTIONS = {"model", "guidance", "sampling", "evaluate"}
+_MEASURING = {"evaluate"}
+_DRAWING = {"model", "guidance", "sampling"}
 
 
 def provenance(
@@ -28,12 +29,16 @@ def provenance(
     series: Mapping[str, Series],
     images: Mapping[str, Path],
 ) -> Provenance:
-    """What was measured; of pictures made elsewhere only the names of their folders are known."""
+    """What was measured; of pictures made elsewhere only the names of their folders are known.
+
+    How those were drawn the workspace's settings do not say, so that they are left out.
+    """
     config = workspace.config
     try:
         released = version("sfe")
     except PackageNotFoundError:
         released = sfe_core.__version__
+    known = _MEASURING if images else _MEASURING | _DRAWING
     return Provenance(
         sfe=released,
         torch=torch.__version__,
@@ -42,7 +47,7 @@ def provenance(
         weights_sha256={name: drawn.settings.weights_sha256 for name, drawn in series.items()},
         corpus_sha256=corpus.sha256,
         loss_networks=list(loss_networks(config, package)),
-        settings=without_places(config.model_dump(mode="json", include=_SECTIONS)),
+        settings=without_places(config.model_dump(mode="json", include=known)),
     )
 
 

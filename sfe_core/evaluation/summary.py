@@ -157,7 +157,9 @@ class Provenance(_Record):
     weights_sha256: dict[str, str] = Field(description="variant: of the model that drew it")
     corpus_sha256: str
     loss_networks: list[str] = Field(description="networks the fine-tuning optimised against")
-    settings: dict[str, Any] = Field(description="sections model, guidance, sampling, evaluate")
+    settings: dict[str, Any] = Field(
+        description="section evaluate; model, guidance and sampling of pictures drawn here"
+    )
 
 
 class EvaluationSummary(BaseModel):

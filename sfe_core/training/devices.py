@@ -42,9 +42,7 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
         # accelerate knows how the processes of accelerators meet, for DeepSpeed not those of CPUs.
         meeting = [InitProcessGroupKwargs(backend="gloo")] if plan.device == "cpu" else []
         # Precision is DeepSpeed's business (torch_autocast below); weights stay float32.
-        return Accelerator(
-            mixed_precision="no", deepspeed_plugins=plugin, kwargs_handlers=meeting
-        )
+        return Accelerator(mixed_precision="no", deepspeed_plugins=plugin, kwargs_handlers=meeting)
     # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
     buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     accelerator = Accelerator(

@@ -51,6 +51,12 @@ def test_given_folders_have_the_numbers_of_drawn_ones(
     assert not any(tool.seen_by_loss for tool in found.instruments.values())
     table = pd.read_csv(found.folder / "per_image.csv")
     assert {"orig_top1", "base_top1", "fine_top1", "fine_rank", "same_top3"} <= set(table)
+    # How others drew them the workspace's settings do not tell.
+    assert set(found.provenance.settings) == {"evaluate"}
+    unlike = {
+        name: values for name, *values in compare(evaluable, "val300", found.folder).drawn_unlike
+    }
+    assert unlike["sampling.steps"] == ["2", "not known"]
 
 
 def test_names_that_would_mix_up_columns_are_refused(evaluable: Workspace, given: dict[str, Path]):
