@@ -56,7 +56,7 @@ def ablate(
         return
     headers = list(table[0])
     render.grid(headers, [list(row.values()) for row in table], headers[2:])
-    render.facts([("table", result.folder)])
+    render.facts([*(("note", note) for note in result.notes), ("table", result.folder)])
 
 
 ablate.__doc__ = HELP

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from sfe_core.training.launch import launch
 from sfe_core.training.options import TrainOptions
 
 FULL = "full"
+NO_BALANCE = "no-balance"
 PREFIX = "ablation"
 # What the table shows, of each summary: Top-1, valence and arousal, and the Fréchet distance under
 # the name of whatever features it is of.
@@ -73,11 +74,13 @@ class Ablation:
         rows: in the order of the variants, guided pictures first.
         metrics: the columns.
         folder: holds ablation.json, .csv and .md.
+        notes: what to know when reading the table.
     """
 
     rows: list[AblationRow]
     metrics: dict[str, Metric]
     folder: Path
+    notes: tuple[str, ...] = ()
 
     def table(self) -> list[dict[str, str]]:
         """As display strings, with intervals."""
@@ -104,7 +107,7 @@ def variants_of(config: Config) -> list[Variant]:
     if config.guidance.maps:
         found.append(Variant("no-guidance", {"guidance": {"maps": ()}}))
     if config.train.balance > 0:
-        found.append(Variant("no-balance", {"train": {"balance": 0.0}}))
+        found.append(Variant(NO_BALANCE, {"train": {"balance": 0.0}}))
     return found
 
 
@@ -214,7 +217,21 @@ def collect(summaries: Mapping[str, EvaluationSummary], folder: Path) -> Ablatio
         for pictures in SETS
         if pictures in summary.scores
     ]
-    return Ablation(rows, metrics, folder)
+    return Ablation(rows, metrics, folder, tuple(_notes(rows)))
+
+
+def _notes(rows: Sequence[AblationRow]) -> Iterator[str]:
+    """Variants that came out as the full recipe did to the last digit, and why that may be."""
+    scores: dict[str, dict[str, dict[str, Score]]] = {}
+    for row in rows:
+        scores.setdefault(row.variant, {})[row.pictures] = row.scores
+    for name, found in scores.items():
+        if name == FULL or found != scores[FULL]:
+            continue
+        note = f"{name} is {FULL} to the last digit: what it leaves out changes nothing here"
+        if name == NO_BALANCE:
+            note += ", where the training photos show every emotion equally often"
+        yield note
 
 
 def write_table(found: Ablation) -> None:
@@ -231,6 +248,7 @@ def write_table(found: Ablation) -> None:
             }
             for row in found.rows
         ],
+        "notes": found.notes,
     }
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -239,7 +257,9 @@ def write_table(found: Ablation) -> None:
     lines = [headers, ["---"] * len(headers), *[list(row.values()) for row in table]]
     write_text(found.folder / "ablation.json", json.dumps(plain, indent=2) + "\n")
     write_text(found.folder / "ablation.csv", stream.getvalue())
-    write_text(found.folder / "ablation.md", "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    text += "".join(f"\n{note}\n" for note in found.notes)
+    write_text(found.folder / "ablation.md", text)
 
 
 def _number_headers(found: Ablation) -> list[str]:

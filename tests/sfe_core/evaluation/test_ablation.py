@@ -101,7 +101,25 @@ def test_the_table_holds_values_and_intervals_in_each_form(tmp_path):
     assert (float(numbers["frechet_emonet_8"]), numbers["top1_n"]) == (84.4, "300")
     plain = json.loads((tmp_path / "out" / "ablation.json").read_text(encoding="utf-8"))
     assert plain["rows"][0]["scores"]["top1"]["high"] == 0.45
-    assert (tmp_path / "out" / "ablation.md").read_text(encoding="utf-8").count("\n") == 4
+    # A row of each variant, below the heading and its rule.
+    text = (tmp_path / "out" / "ablation.md").read_text(encoding="utf-8")
+    assert text.startswith("| variant |") and text.count("\n| ") == 3
+
+
+def test_a_variant_that_changes_nothing_is_told(tmp_path):
+    full = make_summary(tmp_path)
+    scores = {**full.scores, "guided": {"top1": score((0.5, 0.4, 0.6), "judge")}}
+    summaries = {
+        FULL: full,
+        "no-valence": make_summary(tmp_path, scores=scores),
+        "no-balance": make_summary(tmp_path),
+    }
+    found = collect(summaries, tmp_path / "out")
+    (note,) = found.notes
+    assert note.startswith("no-balance is full to the last digit") and "equally often" in note
+    ablation.write_table(found)
+    assert note in (tmp_path / "out" / "ablation.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "out" / "ablation.json").read_text())["notes"] == [note]
 
 
 def test_numbers_of_other_photos_are_not_put_side_by_side(tmp_path):
