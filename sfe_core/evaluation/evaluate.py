@@ -66,18 +66,15 @@ def evaluate(
         placement: devices that missing pictures are drawn on, see `place_drawing`.
 
     Raises:
-        UserError: no such split, no packaged model, a folder without a picture of the split, or an
-            asset is missing.
+        UserError: no such split, package or asset, or a folder without a picture of the split.
     """
-    reporter = reporter or Reporter()
-    split = split or workspace.config.split.validation_name
+    reporter, split = reporter or Reporter(), split or workspace.config.split.validation_name
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
     folder = workspace.evaluation / check_key(name or _folder_name(split, images), "--name")
     package = package if images else package or newest_package(workspace)
-    # First of all: a missing asset is told before hours of drawing.
-    meter = Meter(workspace.config)
+    meter = Meter(workspace.config)  # a missing asset is told before hours of drawing
     drawn = (workspace, split, package, corpus, reporter, placement)
     sets = given_sets(images, keys, corpus) if images else drawn_sets(*drawn)
     readings, yardstick, reference = _measure(workspace, corpus, split, sets, meter, reporter)
@@ -99,12 +96,17 @@ def evaluate(
     )
     summary = with_published(summary)
     write_outputs(summary, rows, yardstick.labels, readings, sets.pictures, reporter)
-    if sets.package is not None:
-        try:
-            write_to_card(sets.package, summary)
-        except RunError as error:  # a package that others share may be theirs alone to write
-            reporter.warn(f"the package's card does not show these numbers: {error}")
+    _tell_card(sets.package, summary, reporter)
     return summary
+
+
+def _tell_card(package: Path | None, summary: EvaluationSummary, reporter: Reporter) -> None:
+    if package is None:
+        return
+    try:
+        write_to_card(package, summary)
+    except RunError as error:  # a package that others share may be theirs alone to write
+        reporter.warn(f"the package's card does not show these numbers: {error}")
 
 
 def _measure(

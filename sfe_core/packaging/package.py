@@ -96,11 +96,7 @@ def package_checkpoint(
     with ExitStack() as stack:
         task = stack.enter_context(reporter.task(f"packaging {plan.name}", 5))
         partial = stack.enter_context(atomic_path(target))
-        if plan.source is not None:
-            staging = stack.enter_context(
-                TemporaryDirectory(prefix=TEMPORARY_MARK, dir=workspace.packaged)
-            )
-            plan = replace(plan, folders=unpack(plan.source, plan.base / "unet", Path(staging)))
+        plan = _unpacked(plan, workspace, stack)
         metadata = header_metadata(plan)
         assemble(plan.base, plan.folders, partial, options, metadata)
         task.advance(note="copied")
@@ -134,6 +130,14 @@ def make_plan(
     if run is not None or step is not None:
         raise UserError("--from", "was given together with --run or --step", "give one of them")
     return plan_foreign(workspace, source, name, reporter)
+
+
+def _unpacked(plan: PackagePlan, workspace: Workspace, stack: ExitStack) -> PackagePlan:
+    """The plan with the parts of a foreign folder unpacked, for as long as `stack` is open."""
+    if plan.source is None:
+        return plan
+    staging = stack.enter_context(TemporaryDirectory(prefix=TEMPORARY_MARK, dir=workspace.packaged))
+    return replace(plan, folders=unpack(plan.source, plan.base / "unet", Path(staging)))
 
 
 def _made_of(folder: Path, plan: PackagePlan, options: PackageOptions) -> bool:

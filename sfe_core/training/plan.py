@@ -41,9 +41,8 @@ def plan_training(
         UserError: a device, a file or a number of sfe.yaml does not allow the run.
     """
     config = options.applied_to(workspace).config
-    if cuda_devices is None:
-        cuda_devices = torch.cuda.device_count()
-    device, processes, notes = resolve_devices(options, cuda_devices)
+    there = torch.cuda.device_count() if cuda_devices is None else cuda_devices
+    device, processes, notes = resolve_devices(options, there)
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
     check_strategy(topology.strategy, precision, config.train.lora_rank)

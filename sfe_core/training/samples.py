@@ -98,8 +98,7 @@ def draw_samples(
     captions = base.encode_text(list(faces["caption"])).to(model.unet.device)
     empty = base.encode_text([""]).to(model.unet.device)
 
-    def look(pipeline: Any, step: int, timestep: Any, values: dict) -> dict:
-        del pipeline, step, timestep
+    def look(_pipeline: Any, _step: int, _timestep: Any, values: dict) -> dict:
         if stopped():
             raise SamplingStopped
         return values
