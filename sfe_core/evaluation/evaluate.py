@@ -33,7 +33,7 @@ from sfe_core.evaluation.summary import (
     usual_set,
 )
 from sfe_core.files import check_key, derive_seed, sha256_json
-from sfe_core.packaging.listing import newest_package
+from sfe_core.packaging.listing import list_packages, newest_package
 from sfe_core.reporting import Reporter
 
 REFERENCE_SPLIT = "train"
@@ -52,8 +52,8 @@ def evaluate(
 
     Pictures that are not drawn yet are drawn first. Everything lands in evaluation/<split>/:
     summary.json, per_image.csv, plots/ and report.html, each written whole or not at all; the short
-    table also on the package's card. What limits the numbers (few pictures, missing labels, blank
-    ones) stands in `notes`.
+    table also on the card of the workspace's own package. What limits the numbers (few pictures,
+    missing labels, blank ones) stands in `notes`.
 
     Args:
         workspace: with a corpus and, unless `images` are given, at least one packaged model.
@@ -96,16 +96,20 @@ def evaluate(
     )
     summary = with_published(summary)
     write_outputs(summary, rows, yardstick.labels, readings, sets.pictures, reporter)
-    _tell_card(sets.package, summary, reporter)
+    _tell_card(workspace, sets.package, summary, reporter)
     return summary
 
 
-def _tell_card(package: Path | None, summary: EvaluationSummary, reporter: Reporter) -> None:
-    if package is None:
+def _tell_card(
+    workspace: Workspace, package: Path | None, summary: EvaluationSummary, reporter: Reporter
+) -> None:
+    """The numbers on the card of a package of this workspace; one elsewhere may be others'."""
+    own = [folder.resolve() for folder in list_packages(workspace)]
+    if package is None or package.resolve() not in own:
         return
     try:
         write_to_card(package, summary)
-    except RunError as error:  # a package that others share may be theirs alone to write
+    except RunError as error:
         reporter.warn(f"the package's card does not show these numbers: {error}")
 
 

@@ -192,3 +192,18 @@ def test_unknown_splits_and_missing_packages_are_the_users_errors(evaluable: Wor
     with pytest.raises(UserError, match="package-checkpoint"):
         evaluate(evaluable)
     assert not (evaluable.evaluation / "test").exists()
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_a_package_of_this_workspace_shows_its_numbers_and_one_elsewhere_stays(
+    evaluable: Workspace, tmp_path: Path
+):
+    mine = next(evaluable.packaged.iterdir())
+    (mine / "README.md").write_text("# tuned\n", encoding="utf-8")
+    theirs = tmp_path / "shared" / mine.name
+    shutil.copytree(mine, theirs)
+    evaluate(evaluable, package=theirs)
+    assert (theirs / "README.md").read_text(encoding="utf-8") == "# tuned\n"
+    found = evaluate(evaluable, package=mine)
+    card = (mine / "README.md").read_text(encoding="utf-8")
+    assert "## Evaluation on val300" in card and found.table[0]["base"] in card
