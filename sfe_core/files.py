@@ -47,10 +47,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
             target, f"cannot be written ({error.strerror})", "free space or check permissions"
         ) from error
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder; no error where there is neither."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -64,12 +69,8 @@ def clear_leftovers(folder: Path) -> None:
             written = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
         except OSError:  # its writer has just finished
             continue
-        if time.time() - written < _LEFT_S:
-            continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        if time.time() - written >= _LEFT_S:
+            remove(left)
 
 
 def write_text(target: Path, text: str) -> None:

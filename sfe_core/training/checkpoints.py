@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sfe_core.errors import RunError, UserError
-from sfe_core.files import TEMPORARY_MARK
+from sfe_core.files import TEMPORARY_MARK, remove
 from sfe_core.training.checksums import compare_checksums
 
 META = "meta.json"
@@ -170,16 +169,13 @@ def delete_checkpoint(folder: Path) -> None:
     """Delete a checkpoint; killed halfway, what is left of it passes for nothing."""
     retired = folder.with_name(f"{TEMPORARY_MARK}old-{folder.name}")
     folder.rename(retired)
-    shutil.rmtree(retired, ignore_errors=True)
+    remove(retired)
 
 
 def clear_remains(run: Path) -> None:
     """Delete what a killed process left half written or half deleted in a run's folder."""
     for path in Path(run).glob(f"{TEMPORARY_MARK}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
 def _meta_if_whole(checkpoint: Path) -> CheckpointMeta | None:
