@@ -18,7 +18,7 @@ from typing import Any
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
-from sfe_core.evaluation.display import display
+from sfe_core.evaluation.display import display, markdown_table
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 from sfe_core.files import sha256_json, write_text
@@ -254,10 +254,9 @@ def write_table(found: Ablation) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["variant", "pictures", *_number_headers(found)])
     writer.writerows([row.variant, row.pictures, *_numbers(row, found)] for row in found.rows)
-    lines = [headers, ["---"] * len(headers), *[list(row.values()) for row in table]]
     write_text(found.folder / "ablation.json", json.dumps(plain, indent=2) + "\n")
     write_text(found.folder / "ablation.csv", stream.getvalue())
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    text = markdown_table(headers, [list(row.values()) for row in table])
     text += "".join(f"\n{note}\n" for note in found.notes)
     write_text(found.folder / "ablation.md", text)
 

@@ -18,12 +18,16 @@ from sfe_core.evaluation.display import display
 from sfe_core.evaluation.intervals import Indices, draw_resamples
 from sfe_core.evaluation.measurables import PerPicture
 from sfe_core.evaluation.scoring import delta_of
-from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric, Score
+from sfe_core.evaluation.summary import (
+    DRAWING_SECTIONS,
+    Delta,
+    EvaluationSummary,
+    Metric,
+    Score,
+)
 from sfe_core.files import derive_seed
 
 RESAMPLES = 1000
-# Settings that shape the pictures, not how they are measured: two models may differ in them.
-_DRAWING = ("model", "guidance", "sampling")
 _UNKNOWN = "not known"  # of pictures made elsewhere
 _AFFECT = {
     "ccc": agreement.concordance,
@@ -197,7 +201,7 @@ def _drawn_unlike(
 ) -> Iterator[tuple[str, str, str]]:
     one, other = (dict(_flat(summary.provenance.settings)) for summary in (first, second))
     for name in dict.fromkeys([*one, *other]):
-        if name.split(".")[0] in _DRAWING and one.get(name) != other.get(name):
+        if name.split(".")[0] in DRAWING_SECTIONS and one.get(name) != other.get(name):
             yield name, str(one.get(name, _UNKNOWN)), str(other.get(name, _UNKNOWN))
 
 

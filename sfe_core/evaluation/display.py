@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,3 +34,9 @@ def unit_sign(metric: Metric) -> str:
 def change(value: float, metric: Metric) -> str:
     """A difference: `+8.3 points` between shares, `−0.012` elsewhere."""
     return number(value, metric, signed=True) + ("" if metric.unit == "" else " points")
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, from cells that hold no `|`; ends with a line break."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -101,10 +101,15 @@ def ranks_of(readings: Readings, recogniser: str, labels: Labels) -> Array:
     return ranks
 
 
+def _whose(recogniser: str, judge: bool) -> str:
+    """End of a title: who else than the judge sees it."""
+    return "" if judge else f" ({recogniser})"
+
+
 def _of_emotion(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
     for k in (1, 2, 3):
         metric = Metric(
-            title=f"Emotion Top-{k}" + ("" if judge else f" ({recogniser})"),
+            title=f"Emotion Top-{k}" + _whose(recogniser, judge),
             unit="share",
             better="higher",
             headline=judge or k == 1,
@@ -157,8 +162,7 @@ def _of_affect(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[s
     for name in ("valence", "arousal"):
         for suffix, statistic, unit, better, digits, description in statistics:
             metric = Metric(
-                title=f"{name.capitalize()} {suffix.upper()}"
-                + ("" if judge else f" ({recogniser})"),
+                title=f"{name.capitalize()} {suffix.upper()}" + _whose(recogniser, judge),
                 unit=unit,
                 better=better,
                 headline=judge and suffix in ("ccc", "rmse"),
@@ -346,7 +350,7 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
 def _recalls(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
     for index, emotion in enumerate(EMOTIONS):
         metric = Metric(
-            title=f"Recall, {emotion}" + ("" if judge else f" ({recogniser})"),
+            title=f"Recall, {emotion}" + _whose(recogniser, judge),
             unit="share",
             better="higher",
             headline=False,

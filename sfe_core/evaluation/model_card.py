@@ -6,11 +6,11 @@ import json
 import re
 from pathlib import Path
 
+from sfe_core.evaluation.display import markdown_table
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.files import sha256_file, write_json, write_text
-from sfe_core.packaging.listing import PROVENANCE
+from sfe_core.packaging.listing import CARD, PROVENANCE
 
-CARD = "README.md"
 _BEFORE = "## Licences\n"  # the numbers stand above it; at the end of a card without it
 
 
@@ -50,14 +50,13 @@ def write_to_card(package: Path, summary: EvaluationSummary) -> None:
 def _section(summary: EvaluationSummary) -> str:
     rows = [row for row in summary.table if any(value != "n/a" for value in _values(row))]
     headings = ["", *(title for title in rows[0] if title != "metric")] if rows else [""]
-    lines = [headings, ["---"] * len(headings), *([row["metric"], *_values(row)] for row in rows)]
     judges = [tool.backend for tool in summary.instruments.values() if tool.kind == "judge"]
     judged = f" The judge is {judges[0]}." if judges else ""
     return (
         f"## Evaluation on {summary.split}\n\n"
         f"{summary.pictures} pictures a column, measured at {summary.resolution} px by sfe "
         f"{summary.provenance.sfe}; in brackets, 95 % bootstrap intervals.{judged}\n\n"
-        + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        + markdown_table(headings, ([row["metric"], *_values(row)] for row in rows))
     )
 
 

@@ -14,12 +14,10 @@ from sfe_core.config.model import Config
 from sfe_core.config.portable import without_places
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
-from sfe_core.evaluation.summary import Provenance
+from sfe_core.evaluation.summary import DRAWING_SECTIONS, Provenance
 from sfe_core.sampling.pictures import Series
 
 RUN_CONFIG = "train_config.yaml"  # of a package: the run's configuration
-_MEASURING = {"evaluate"}
-_DRAWING = {"model", "guidance", "sampling"}
 
 
 def provenance(
@@ -38,7 +36,7 @@ def provenance(
         released = version("sfe")
     except PackageNotFoundError:
         released = sfe_core.__version__
-    known = _MEASURING if images else _MEASURING | _DRAWING
+    known = {"evaluate"} if images else {"evaluate", *DRAWING_SECTIONS}
     return Provenance(
         sfe=released,
         torch=torch.__version__,

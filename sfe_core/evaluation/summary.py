@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sfe_core.evaluation.display import display
 
 SCHEMA = "sfe.evaluation/2"
+# Settings that shape the pictures, not how they are measured: two models may differ in them.
+DRAWING_SECTIONS = ("model", "guidance", "sampling")
 # The sets that every evaluation has, by title.
 VARIANTS: dict[str, str] = {
     "base": "base",

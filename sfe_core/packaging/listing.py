@@ -9,7 +9,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, bank_maps
 from sfe_core.errors import RunError, UserError
 
-PROVENANCE = "provenance.json"
+PROVENANCE, CARD = "provenance.json", "README.md"
 
 
 def list_packages(workspace: Workspace) -> list[Path]:

@@ -11,7 +11,7 @@ from sfe_core.assets.registry import registry
 from sfe_core.files import sha256_json, write_json, write_text
 from sfe_core.packaging.assembly import file_hashes
 from sfe_core.packaging.card import CardFacts, write_card
-from sfe_core.packaging.listing import PROVENANCE
+from sfe_core.packaging.listing import CARD, PROVENANCE
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan
 from sfe_core.packaging.trial import TrialOrder
@@ -79,7 +79,7 @@ def write_papers(
     folder: Path, plan: PackagePlan, facts: CardFacts, options: PackageOptions
 ) -> None:
     """Write README.md, the run's configuration and, last, the provenance with all files' hashes."""
-    write_text(folder / "README.md", write_card(facts))
+    write_text(folder / CARD, write_card(facts))
     if facts.run_config:
         write_text(folder / "train_config.yaml", facts.run_config)
     provenance: dict[str, Any] = {
