@@ -1,15 +1,27 @@
-"""Several training processes, forked from the test: started at once, with everything imported."""
+"""Several training processes, as torchrun starts them: they inherit nothing of what tests did.
+
+A plain fork of the test's process would take along its memory without the threads that were at
+work in it, which torch does not survive reliably. These are forked from a server which has
+imported everything and computed nothing.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import faulthandler
 import os
 import socket
-import traceback
+import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from typing import Any
 
+import torch
+from torch.multiprocessing import start_processes
+
+METHOD = "forkserver"
 TIME_LIMIT_S = 120.0
+
+get_context(METHOD).set_forkserver_preload(["sfe_core.training.recipe", "tests.tiny"])
 
 
 def free_port() -> int:
@@ -19,53 +31,47 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def in_processes(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What `work(rank)` returns in each of `count` processes, which torchrun might have started.
+def in_processes(count: int, work: Callable[..., Any], *given: Any) -> list[Any]:
+    """What `work(rank, *given)` returns in each of `count` processes, by rank.
 
     Args:
         count: of processes, on the CPU, meeting over gloo.
-        work: its result must be picklable.
+        work: a function of a module, whose result can be pickled, as can what is `given`.
+
+    Raises:
+        torch.multiprocessing.ProcessRaisedException: `work` raised; with its traceback.
+        torch.multiprocessing.ProcessExitedException: A process died; with its signal.
+        TimeoutError: Nothing came back within TIME_LIMIT_S.
     """
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    port = free_port()
-    children = [
-        context.Process(target=_child, args=(rank, count, port, work, answers), daemon=True)
-        for rank in range(count)
-    ]
-    for child in children:
-        child.start()
-    try:
-        found = dict(answers.get(timeout=TIME_LIMIT_S) for _ in children)
-    finally:
-        for child in children:
-            child.join(timeout=10)
-            if child.is_alive():
-                child.kill()
-    errors = [text for worked, text in found.values() if not worked]
-    if errors:
-        raise AssertionError("\n".join(errors))
-    return [found[rank][1] for rank in range(count)]
-
-
-def _child(rank: int, count: int, port: int, work: Callable[[int], Any], answers: Any) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
+    answers = get_context(METHOD).SimpleQueue()
+    environment = dict(os.environ) | {
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(free_port()),
         "ACCELERATE_USE_CPU": "true",
         "OMP_NUM_THREADS": "1",
     }
-    try:
-        answers.put((rank, (True, work(rank))))
-    except BaseException:
-        answers.put((rank, (False, traceback.format_exc())))
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    children = start_processes(
+        _child, (environment, work, given, answers), count, join=False, start_method=METHOD
+    )
+    deadline = time.monotonic() + TIME_LIMIT_S
+    while not children.join(max(0.0, deadline - time.monotonic())):
+        if time.monotonic() >= deadline:
+            for process in children.processes:
+                process.kill()
+            raise TimeoutError(f"{count} processes were not done within {TIME_LIMIT_S:.0f} s")
+    found = dict(answers.get() for _ in range(count))
+    return [found[rank] for rank in range(count)]
+
+
+def _child(
+    rank: int, environment: dict[str, str], work: Callable[..., Any], given: tuple, answers: Any
+) -> None:
+    faulthandler.enable()
+    torch.set_num_threads(1)
+    os.environ.clear()
+    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
+    answers.put((rank, work(rank, *given)))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
