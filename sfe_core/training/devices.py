@@ -43,10 +43,15 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
         meeting = [InitProcessGroupKwargs(backend="gloo")] if plan.device == "cpu" else []
         # Precision is DeepSpeed's business (torch_autocast below); weights stay float32.
         return Accelerator(mixed_precision="no", deepspeed_plugins=plugin, kwargs_handlers=meeting)
-    # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
-    buckets = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    ddp = DistributedDataParallelKwargs(
+        # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
+        gradient_as_bucket_view=True,
+        # The only buffers are a text encoder's position numbers, the same everywhere; exchanging
+        # them before each pass would make the pass of one process wait for the others'.
+        broadcast_buffers=False,
+    )
     accelerator = Accelerator(
-        mixed_precision=plan.precision, cpu=plan.device == "cpu", kwargs_handlers=[buckets]
+        mixed_precision=plan.precision, cpu=plan.device == "cpu", kwargs_handlers=[ddp]
     )
     if strategy == "fsdp" and accelerator.distributed_type == DistributedType.MULTI_CPU:
         # accelerate shards on accelerators only; torch does so on the CPU as well, over gloo.

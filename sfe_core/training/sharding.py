@@ -6,7 +6,7 @@ Every function with a sharded model must be called by every process.
 from __future__ import annotations
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, init_empty_weights
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
@@ -66,7 +66,8 @@ def shell(model: GuidedUNet) -> GuidedUNet:
         return model
     bank = model.bank.config
     text = model.text_encoder
-    with torch.device("meta"):
+    # Not the buffers: no file holds a text encoder's position numbers.
+    with init_empty_weights(include_buffers=False):
         return GuidedUNet(
             UNet2DConditionModel.from_config(model.unet.config),
             GuidanceBank(bank.maps, bank.block_channels, bank.out_channels),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from diffusers import UNet2DConditionModel
 
+from sfe_core.config.workspace import Workspace
 from sfe_core.reporting import Reporter
-from sfe_core.training.build import build
+from sfe_core.training.build import Session, build
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
 from sfe_core.training.recipe import _weights_to_draw_with
@@ -30,23 +33,36 @@ def eights(workspace):
     )
 
 
-def numbers_of(workspace, processes: int, batch: int, updates: int = UPDATES) -> list[dict]:
+with_and_without_text_encoder = pytest.mark.parametrize("text_encoder", [False, True])
+
+
+def numbers_of(
+    workspace: Workspace, processes: int, batch: int, updates: int = UPDATES
+) -> list[dict]:
     """The numbers of every update of a run in a layout, as its first process has them."""
     chosen = TrainOptions(cpu_processes=processes, batch_size=batch)
-
-    def work(rank: int) -> list[dict[str, float]]:
-        applied = chosen.applied_to(workspace)
-        session = build(applied, plan_training(workspace, chosen), chosen, Reporter())
-        batches = session.source.batches(wanted_batches(session))
-        found = []
-        for _ in range(updates):
-            found.append(update(session, batches))
-            session.step += 1
-        return found
-
-    every = in_processes(processes, work)
+    every = in_processes(processes, updates_of, workspace, chosen, updates)
     assert all(numbers == every[0] for numbers in every)
     return every[0]
+
+
+def open_session(workspace: Workspace, chosen: TrainOptions) -> Session:
+    return build(chosen.applied_to(workspace), plan_training(workspace, chosen), chosen, Reporter())
+
+
+def updates_of(
+    rank: int, workspace: Workspace, chosen: TrainOptions, updates: int
+) -> list[dict[str, float]]:
+    session = open_session(workspace, chosen)
+    return go_on(session, session.source.batches(wanted_batches(session)), updates)
+
+
+def go_on(session: Session, batches: Iterator, updates: int) -> list[dict[str, float]]:
+    found = []
+    for _ in range(updates):
+        found.append(update(session, batches))
+        session.step += 1
+    return found
 
 
 def assert_same_learning(one: list[dict[str, float]], other: list[dict[str, float]]) -> None:
@@ -66,50 +82,51 @@ def test_1x8_2x4_and_accumulated_learn_the_same(eights):
     assert_same_learning(whole, numbers_of(eights, processes=2, batch=2))
 
 
-def test_the_probe_of_one_device_changes_nothing_and_measures(eights):
+def probe_and_update(rank: int, workspace: Workspace, chosen: TrainOptions) -> tuple:
+    session = open_session(workspace, chosen)
+    batches = session.source.batches(wanted_batches(session))
+    session.one_device = probe_one_device(session)
+    numbers = update(session, batches)
+    return numbers, session.one_device, scaling_line(session, 2 * (session.one_device or 0))
+
+
+@with_and_without_text_encoder
+def test_the_probe_of_one_device_changes_nothing_and_measures(eights, text_encoder):
+    # A text encoder has buffers, which DDP by itself exchanges before a forward pass.
+    eights = with_settings(eights, train={"text_encoder": text_encoder})
     chosen = TrainOptions(cpu_processes=2, batch_size=4)
-
-    def work(rank: int) -> tuple:
-        session = build(
-            chosen.applied_to(eights), plan_training(eights, chosen), chosen, Reporter()
-        )
-        batches = session.source.batches(wanted_batches(session))
-        session.one_device = probe_one_device(session)
-        numbers = update(session, batches)
-        return numbers, session.one_device, scaling_line(session, 2 * (session.one_device or 0))
-
-    (first, rate, line), (second, none, empty) = in_processes(2, work)
+    (first, rate, line), (second, none, empty) = in_processes(2, probe_and_update, eights, chosen)
     assert rate > 0 and line["scaling"] == {"one_device": round(rate, 3), "efficiency": 1.0}
     assert none is None and empty == {}
     assert first == second
     assert first == pytest.approx(numbers_of(eights, 2, 4, updates=1)[0], rel=1e-9)
 
 
-def test_sharded_weights_learn_what_whole_ones_do_and_are_saved_whole(eights):
+def learn_save_and_go_on_twice(rank: int, workspace: Workspace, chosen: TrainOptions) -> tuple:
+    """Two updates, the share of the weights held, and a third, from memory and from disk."""
+    session = open_session(workspace, chosen)
+    leave_weights_out(session)
+    assert is_sharded(session.model) and is_sharded(session.ema.model)
+    batches = session.source.batches(wanted_batches(session))
+    found = go_on(session, batches, 2)
+    held = sum(local(p).numel() for p in session.model.parameters())
+    checkpoint = save_checkpoint(session)
+    with _weights_to_draw_with(session) as averages:
+        if rank == 0:
+            assert not is_sharded(averages)
+            assert all(p.isfinite().all() for p in averages.parameters())
+    more = dict(update(session, batches))
+    load_checkpoint(session, checkpoint)
+    again = update(session, session.source.batches(wanted_batches(session)))
+    return found, held / session.plan.parameters, more, again
+
+
+@with_and_without_text_encoder
+def test_sharded_weights_learn_what_whole_ones_do_and_are_saved_whole(eights, text_encoder):
+    eights = with_settings(eights, train={"text_encoder": text_encoder})
     chosen = TrainOptions(cpu_processes=2, batch_size=2, strategy="fsdp", run="shards")
-
-    def work(rank: int) -> tuple:
-        plan = plan_training(eights, chosen)
-        session = build(chosen.applied_to(eights), plan, chosen, Reporter())
-        leave_weights_out(session)
-        assert is_sharded(session.model) and is_sharded(session.ema.model)
-        batches = session.source.batches(wanted_batches(session))
-        found = []
-        for _ in range(2):
-            found.append(update(session, batches))
-            session.step += 1
-        held = sum(local(p).numel() for p in session.model.parameters())
-        checkpoint = save_checkpoint(session)
-        with _weights_to_draw_with(session) as averages:
-            if rank == 0:
-                assert not is_sharded(averages)
-                assert all(p.isfinite().all() for p in averages.parameters())
-        more = dict(update(session, batches))
-        load_checkpoint(session, checkpoint)
-        again = update(session, session.source.batches(wanted_batches(session)))
-        return found, held / plan.parameters, more, again
-
-    (found, share, more, again), _ = in_processes(2, work)
+    answers = in_processes(2, learn_save_and_go_on_twice, eights, chosen)
+    found, share, more, again = answers[0]
     assert_same_learning(numbers_of(eights, processes=1, batch=8, updates=2), found)
     assert share < 0.6
     assert again == more
