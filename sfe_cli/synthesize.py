@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -46,6 +45,8 @@ def synthesize(
         raise UserError(
             "photos.folder", f"found {found.config.photos.folder!r}", "synthesize needs photos"
         )
+    from joblib import cpu_count
+
     from sfe_core.synthesis.photos import synthesize as run
 
     given = {"identity_range": parse_range(identities)} if identities else {}
@@ -56,7 +57,7 @@ def synthesize(
         size_px=size,
         balanced=balanced,
         expressions_per_identity=per_identity,
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or cpu_count(),
         reporter=RichReporter(),
         **given,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from joblib import cpu_count
 
 from sfe_core.config.init import init_workspace
 from sfe_core.config.loading import load_workspace
@@ -78,7 +79,7 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
             folder,
             seed=seed,
             identity_range=IDENTITIES,
-            workers=os.cpu_count() or 1,
+            workers=cpu_count(),
             reporter=reporter,
             **PHOTOS,
         )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from joblib import cpu_count
+
 import sfe_core
 from sfe_core.errors import RunError, SfeError, error_of
 from sfe_core.reporting import Reporter, Task
@@ -120,7 +122,7 @@ def launcher_env(device: str, processes: int, environment: Mapping[str, str]) ->
     changed["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
     if device == "cpu":
         changed["ACCELERATE_USE_CPU"] = "true"
-        threads = max(1, (os.cpu_count() or 1) // processes)
+        threads = max(1, cpu_count() // processes)
         changed.setdefault("OMP_NUM_THREADS", str(threads))
     return changed
 

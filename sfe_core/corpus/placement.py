@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
+
+from joblib import cpu_count
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.errors import UserError
@@ -39,7 +40,7 @@ def place(
         raise UserError(
             "--gpus, --cpu-processes", "both are given", "preprocess runs on the one or the other"
         )
-    cores = os.cpu_count() or 1
+    cores = cpu_count()
     if cpu_processes is not None:
         return Placement("cpu", cpu_processes or cores)
     on_gpu = networks(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+
+from joblib import cpu_count
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
@@ -100,7 +101,7 @@ def plan_preprocess(workspace: Workspace, placement: Placement | None = None) ->
     hashes = artefact_hashes(config)
     before = _rows_before(workspace.corpus / MANIFEST)
     kept, jobs = [], []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+    with ThreadPoolExecutor(cpu_count()) as threads:
         # Photos that were never seen are hashed when they are decoded.
         known = (file.path if file.photo in before else None for file in files)
         for file, sha256 in zip(files, threads.map(_hash_or_empty, known), strict=True):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from joblib import cpu_count
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefact_hashes import ArtefactHashes
@@ -34,7 +35,7 @@ class Shard:
 
 def decode_threads(processes: int) -> int:
     """Loader threads of each of so many processes: the cores that the models leave free."""
-    free = (os.cpu_count() or 1) // processes - 1
+    free = cpu_count() // processes - 1
     return max(1, min(_MOST_THREADS, free))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from joblib import cpu_count
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefact_hashes import parse_made_with
@@ -74,7 +75,7 @@ def verify_corpus(workspace: Workspace, reporter: Reporter | None = None) -> Ver
         total = sum(len(parse_made_with(text).keys() & ARTEFACTS) for text in kinds.values())
         with (
             reporter.task("verify the corpus", total) as task,
-            ThreadPoolExecutor(os.cpu_count() or 1) as threads,
+            ThreadPoolExecutor(cpu_count()) as threads,
         ):
             while some := list(islice(expected, _FILES_AT_ONCE)):
                 for one, sha256 in zip(some, threads.map(_hash, some), strict=True):

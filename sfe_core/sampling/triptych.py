@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib import cpu_count
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
@@ -183,7 +183,7 @@ def _drawn(series: Series, key: str) -> dict[str, Any]:
 def _compose_stale(jobs: list[_Job], makings: _Makings, reporter: Reporter) -> int:
     """Compose what is missing, damaged or no longer as it should be; gives their number."""
     stale = [job for job in jobs if read_record(job.target) != job.record]
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MOST_THREADS, cpu_count())) as pool:
         composed = pool.map(lambda job: _compose(job, makings), stale)
         for _ in reporter.track(composed, "composing triptychs", len(stale)):
             pass

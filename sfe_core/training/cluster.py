@@ -237,7 +237,8 @@ def _slurm(job: Job) -> str:
             "",
             'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
             "port=$((20000 + SLURM_JOB_ID % 20000))",
-            f"srun --kill-on-bad-exit=0 {command}",
+            # srun does not take over --cpus-per-task of sbatch (since Slurm 22.05).
+            f"srun --cpus-per-task={wants.cpus} --kill-on-bad-exit=0 {command}",
             "code=$?",
             f"if [ $code -eq {REQUEUE_EXIT_CODE} ]; then",
             '    scontrol requeue "$SLURM_JOB_ID"',

@@ -105,7 +105,7 @@ def test_torchrun_gives_each_machine_its_share():
 
 
 def test_environment_of_workers(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("sfe_core.launching.cpu_count", lambda: 8)
     on_cpu = launcher_env("cpu", 2, {"PYTHONPATH": "/elsewhere", "HOME": "/h"})
     assert on_cpu["ACCELERATE_USE_CPU"] == "true" and on_cpu["OMP_NUM_THREADS"] == "4"
     root = str(Path(sfe_core.__file__).parents[1])

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from joblib import cpu_count
 
 from sfe_core.assets.store import EMBEDDED
 from sfe_core.faces.recognisers import TinyEmotionJudge, TinyEmotionNet, load_recogniser
@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for what stages leave")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this; repeatable")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=cpu_count())
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     build = Build(options.work, RECIPE, options.workers)

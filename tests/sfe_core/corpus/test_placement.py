@@ -15,7 +15,7 @@ FULL = PreprocessConfig(detector="face-alignment", reconstruction="emoca", depth
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four cores and two GPUs."""
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("sfe_core.corpus.placement.cpu_count", lambda: 4)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
 
 

@@ -108,7 +108,7 @@ def test_a_slurm_script_starts_each_machine_and_requeues_what_was_saved(
     tmp_path, code, requeued, nodes
 ):
     # Stand-ins for Slurm: srun runs the words as machine 1 of the job, scontrol keeps what it did.
-    executable(tmp_path, "srun", 'shift; SLURM_NODEID=1 exec "$@"')
+    executable(tmp_path, "srun", 'shift 2; SLURM_NODEID=1 exec "$@"')
     executable(
         tmp_path,
         "scontrol",
