@@ -87,7 +87,10 @@ def train(
     if dry_run:
         show_plan(plan_training(found, chosen))
         return
-    show_summary(launch(found, chosen, RichReporter()))
+    summary = launch(found, chosen, RichReporter())
+    if node_rank:  # the first machine shows it
+        return
+    show_summary(summary)
     render.next_step("`sfe package-checkpoint`")
 
 

@@ -3,8 +3,8 @@
 Started N-fold by `launch`, through accelerate or torchrun. OPTIONS is JSON:
 `{"options": {fields of TrainOptions}, "config": {a whole configuration}}`, both may be left out.
 
-It tells of itself in events (`worker_events`). Only the first process tells of progress; all tell
-of their errors.
+It tells of itself in events (`worker_events`). Only the first process tells of progress, and the
+first one of each machine what the run did; all tell of their errors.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     except SfeError as error:
         tell_error(error)
         return error.exit_code
-    if first:
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         tell("done", summary_to_json(summary))
     return 0
 

@@ -7,14 +7,16 @@ import json
 
 import pytest
 
+from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
 from sfe_core.reporting import Reporter
 from sfe_core.training import launch as launching
 from sfe_core.training.launch import launch
-from sfe_core.training.options import TrainOptions
+from sfe_core.training.options import TrainOptions, TrainSummary
 from sfe_core.training.runlog import read_metrics
 from tests.listening import Listener
 from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.training.processes import free_port, in_processes
 
 
 def test_more_gpus_than_there_are_is_an_error_not_a_fallback(workspace, monkeypatch):
@@ -42,6 +44,25 @@ def test_two_cpu_processes_learn_what_one_does(workspace):
         assert ours["images_seen"] == theirs["images_seen"]
         assert theirs["raw"] == pytest.approx(ours["raw"], rel=1e-3)
         assert theirs["weighted"] == pytest.approx(ours["weighted"], rel=1e-3)
+        assert theirs["gradient_norm"] == pytest.approx(ours["gradient_norm"], rel=1e-3)
+
+
+def launch_a_machine(rank: int, workspace: Workspace, address: str) -> TrainSummary:
+    options = TrainOptions(
+        cpu_processes=1, nodes=2, node_rank=rank, main_address=address, run="machines"
+    )
+    return launch(workspace, options, Reporter())
+
+
+@pytest.mark.slow
+def test_two_machines_learn_what_one_does_and_both_end_well(workspace):
+    workspace = with_settings(workspace, train={"steps": 2})
+    one = launch(workspace, TrainOptions(cpu_processes=1, run="one"), Reporter())
+    address = f"127.0.0.1:{free_port()}"
+    first, second = in_processes(2, launch_a_machine, workspace, address)
+    assert (first.run.name, first.step, first.checkpoint) == ("machines", 2, second.checkpoint)
+    for ours, theirs in zip(read_metrics(one.run), read_metrics(first.run), strict=True):
+        assert theirs["raw"] == pytest.approx(ours["raw"], rel=1e-3)
         assert theirs["gradient_norm"] == pytest.approx(ours["gradient_norm"], rel=1e-3)
 
 

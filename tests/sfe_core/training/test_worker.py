@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sfe_core.training.options import TrainSummary
 from sfe_core.training.runlog import read_metrics
 from sfe_core.training.worker import main, summary_from_json
 from sfe_core.worker_events import EVENT_MARK
@@ -40,9 +41,19 @@ def test_errors_are_told_with_their_code(workspace, capsys):
     assert remedy
 
 
-@pytest.mark.parametrize("rank", ["1"])
-def test_only_the_first_process_tells_of_progress(workspace, capsys, monkeypatch, rank):
-    # Without a launcher accelerate looks at WORLD_SIZE; RANK alone only mutes this process.
-    monkeypatch.setenv("RANK", rank)
-    assert main(request(workspace, steps=1)) == 0
-    assert [name for name, *_ in events(capsys.readouterr().out)] == ["pid"]
+@pytest.mark.parametrize(
+    ("rank", "local_rank", "told"),
+    [(0, 0, ["pid", "say", "done"]), (1, 1, ["pid"]), (2, 0, ["pid", "done"])],
+)
+def test_the_first_process_tells_of_progress_and_one_of_each_machine_of_the_end(
+    workspace, capsys, monkeypatch, rank, local_rank, told
+):
+    def said(workspace, options, reporter):
+        reporter.say("half of it")
+        return TrainSummary(workspace.runs, workspace.runs, 1, 8, 2.0, losses={})
+
+    monkeypatch.setattr("sfe_core.training.recipe.train", said)
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+    assert main(request(workspace)) == 0
+    assert [name for name, *_ in events(capsys.readouterr().out)] == told
