@@ -28,10 +28,10 @@ class RichReporter(Reporter):
         self._figures: dict[str, str] = {}
 
     @contextmanager
-    def task(self, title: str, total: int | None = None) -> Iterator[Task]:
+    def task(self, title: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
         """A bar on a terminal; elsewhere a line every ten seconds and one at the end."""
         if not self.console.is_terminal:
-            plain = _PlainTask(self.console, title, total, lambda: self._figures)
+            plain = _PlainTask(self.console, title, total, done, lambda: self._figures)
             self._open += 1
             try:
                 yield plain
@@ -40,7 +40,7 @@ class RichReporter(Reporter):
                 self._close()
             return
         progress = self._start()
-        bar = _Bar(progress, title, total)
+        bar = _Bar(progress, title, total, done)
         try:
             yield bar
             bar.finish()
@@ -103,9 +103,9 @@ class _ProgressAndFigures(Progress):
 
 
 class _Bar:
-    def __init__(self, progress: Progress, title: str, total: int | None) -> None:
+    def __init__(self, progress: Progress, title: str, total: int | None, done: int) -> None:
         self._progress = progress
-        self._id = progress.add_task(title, total=total, note="")
+        self._id = progress.add_task(title, total=total, completed=done, note="")
 
     def advance(self, count: int = 1, note: str = "") -> None:
         self._progress.advance(self._id, count)
@@ -138,11 +138,12 @@ class _PlainTask:
         console: Console,
         title: str,
         total: int | None,
+        done: int,
         figures: Callable[[], Mapping[str, str]],
     ) -> None:
         self._console, self._title, self._total = console, title, total
         self._figures = figures
-        self._done, self._note = 0, ""
+        self._before, self._done, self._note = done, done, ""
         self._begin = self._last = time.monotonic()
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -156,16 +157,18 @@ class _PlainTask:
         self._print(f"in {duration(time.monotonic() - self._begin)}")
 
     def _left(self) -> str:
-        if not self._total or not self._done:
+        if not self._total or self._done == self._before:
             return ""
-        seconds = (time.monotonic() - self._begin) / self._done * (self._total - self._done)
-        return f"{duration(seconds)} left"
+        return f"{duration((self._total - self._done) / self._rate())} left"
+
+    def _rate(self) -> float:
+        seconds = max(time.monotonic() - self._begin, 1e-6)
+        return (self._done - self._before) / seconds
 
     def _print(self, ending: str) -> None:
-        seconds = max(time.monotonic() - self._begin, 1e-6)
         total = f"/{quantity(self._total)}" if self._total else ""
         parts = [f"{self._title}: {quantity(self._done)}{total}"]
-        parts += [rate(self._done / seconds)] if self._done else []
+        parts += [rate(self._rate())] if self._done > self._before else []
         figures = ", ".join(f"{name} {value}" for name, value in self._figures().items())
         parts += [part for part in (ending, figures or self._note) if part]
         self._console.print(", ".join(parts), markup=False, highlight=False, soft_wrap=True)

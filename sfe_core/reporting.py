@@ -25,9 +25,15 @@ class Reporter:
     """The silent reporter, and the interface every other one follows."""
 
     @contextmanager
-    def task(self, title: str, total: int | None = None) -> Iterator[Task]:
-        """Open a bar of `total` units (None: unknown) for the length of the `with` block."""
-        del title, total
+    def task(self, title: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
+        """Open a bar for the length of the `with` block.
+
+        Args:
+            title: of the bar.
+            total: units; None is unknown.
+            done: units done before, in an earlier call; they say nothing of the rate.
+        """
+        del title, total, done
         yield _SilentTask()
 
     def track(self, items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:

@@ -47,9 +47,9 @@ class TellingReporter(Reporter):
     """Passes everything on as events; one task is open at a time."""
 
     @contextmanager
-    def task(self, title: str, total: int | None = None) -> Iterator[Task]:
+    def task(self, title: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
         """See `Reporter.task`."""
-        tell("open", title, total)
+        tell("open", title, total, done)
         yield ToldTask()
         tell("close")
 

@@ -15,8 +15,8 @@ class Listener(Reporter):
         self.lines: list[str] = []
 
     @contextmanager
-    def task(self, title, total=None):
-        self.done[title] = 0
+    def task(self, title, total=None, done=0):
+        self.done[title] = done
 
         class Bar:
             def advance(bar, count=1, note=""):

@@ -87,9 +87,8 @@ def _download(asset: Asset, file: AssetFile, partial: Path, reporter: Reporter) 
         title = f"{asset.name}: {file.path.rsplit('/', 1)[-1]}"
         with (
             open(partial, "ab" if resumed else "wb") as stream,
-            reporter.task(title, total) as task,
+            reporter.task(title, total, done) as task,
         ):
-            task.advance(done)
             _copy(answer, stream, task)
     size = partial.stat().st_size
     if total is not None and size < total:

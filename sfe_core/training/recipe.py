@@ -113,8 +113,7 @@ def loop(session: Session, interruption: Interruption) -> float:
     pace = Pace(session.plan.effective_batch)
     interruption.wait_for_update()
     batches = session.source.batches(wanted_batches(session))
-    with session.reporter.task("Training", steps) as task:
-        task.advance(session.step)
+    with session.reporter.task("Training", steps, done=session.step) as task:
         while session.step < steps:
             with pace:
                 numbers = update(session, batches)

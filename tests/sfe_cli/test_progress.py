@@ -32,6 +32,23 @@ def test_plain_lines_without_a_terminal(monkeypatch):
     assert "\x1b" not in stream.getvalue()
 
 
+def test_what_was_done_before_says_nothing_of_rate_and_time_left(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    told, stream = reporter(terminal=False)
+    with told.task("Training", 120, done=100) as task:
+        clock[0] += 10.0
+        task.advance(5)
+        clock[0] += 30.0
+        task.advance(15)
+    first, last = stream.getvalue().splitlines()[0], stream.getvalue().splitlines()[-1]
+    assert first == "Training: 105/120, 2.0 s each, 0:30 left"
+    assert last == "Training: 120/120, 2.0 s each, in 0:40"
+    with told.task("Training", 120, done=120):
+        pass
+    assert stream.getvalue().splitlines()[-1] == "Training: 120/120, in 0:00"
+
+
 FIGURES = {"loss": "0.5012", "noise": "0.4000", "images/s": "12.3", "memory": "1.20 GB"}
 
 

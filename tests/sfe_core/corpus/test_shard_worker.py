@@ -29,7 +29,7 @@ class Counter(Reporter):
     done = 0
 
     @contextmanager
-    def task(self, title, total=None):
+    def task(self, title, total=None, done=0):
         counter = self
 
         class Bar:

@@ -41,9 +41,7 @@ class Listener(Reporter):
         self.stop_after = stop_after
 
     @contextmanager
-    def task(self, title, total=None):
-        done = 0
-
+    def task(self, title, total=None, done=0):
         class Bar:
             def advance(bar, count=1, note=""):
                 nonlocal done

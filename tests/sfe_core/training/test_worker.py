@@ -26,7 +26,7 @@ def request(workspace, **options) -> list[str]:
 def test_it_trains_and_tells(workspace, capsys):
     assert main(request(workspace, steps=1, run="mine")) == 0
     told = events(capsys.readouterr().out)
-    assert ["open", "Training", 1] in told
+    assert ["open", "Training", 1, 0] in told
     name, plain = told[-1]
     summary = summary_from_json(plain)
     assert name == "done" and summary.step == 1
