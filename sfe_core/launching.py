@@ -27,6 +27,8 @@ _TAIL_LINES = 12
 _RANK = re.compile(r"^\[\w+\]: ?", re.MULTILINE)
 # The line after a traceback's indented ones: the exception and what it says.
 _RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
+# What torchrun says of the first worker that died, where a signal killed it.
+_KILLED = re.compile(r"Root Cause .*Signal \d+ \((\w+)\) received by PID", re.DOTALL)
 
 # Name of a strategy to the accelerate configuration that a machine's GPUs are started with.
 STRATEGY_FILES = {
@@ -225,15 +227,20 @@ def follow(
         if relay.error is not None:
             raise relay.error
         if code:
-            raise RunError(who, f"ended with code {code}: {_reason(complaints)}")
+            raise _death(who, code, complaints)
         return relay.result
 
 
-def _reason(stream: IO[str]) -> str:
-    """What a worker died of: the exception it ended with, else the last lines it wrote."""
+def _death(who: str, code: int, stream: IO[str]) -> RunError:
+    """What a worker died of: a signal, the exception it ended with, or the last lines it wrote."""
     stream.seek(0)
     text = _RANK.sub("", stream.read())
+    if killed := _KILLED.search(text):
+        remedy = "unless somebody did that, the machine ran short of main memory"
+        signal = killed[1]
+        return RunError(who, f"was killed by {signal}", remedy if signal == "SIGKILL" else "")
     # The launcher adds a traceback of its own, which says no more than that a worker failed.
     raised = [line for line in _RAISED.findall(text) if not line.startswith("torch.distributed.")]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return raised[-1] if raised else " / ".join(lines[-_TAIL_LINES:])
+    reason = raised[-1] if raised else " / ".join(lines[-_TAIL_LINES:])
+    return RunError(who, f"ended with code {code}: {reason}")

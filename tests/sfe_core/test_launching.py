@@ -166,6 +166,17 @@ def test_of_two_workers_that_raise_the_exception_is_told_and_not_the_launchers()
         follow(argv, environment, Reporter(), "worker")
 
 
+def test_of_two_workers_the_signal_that_killed_one_is_told(tmp_path):
+    # The other one dies of its absence, which explains nothing.
+    die = (
+        "import os, time; os.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else time.sleep(60)"
+    )
+    argv = launcher_argv("timeit", "cpu", 2, [die])
+    environment = launcher_env("cpu", 2, os.environ)
+    with pytest.raises(RunError, match="^worker: was killed by SIGKILL; .*main memory$"):
+        follow(argv, environment, Reporter(), "worker")
+
+
 def test_result_and_progress_without_a_task_of_their_own_come_back():
     script = (
         "from sfe_core.worker_events import ToldTask, tell\n"
