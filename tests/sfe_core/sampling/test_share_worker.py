@@ -19,6 +19,7 @@ from sfe_core.sampling import share, share_worker
 from sfe_core.sampling.pictures import draw_series
 from sfe_core.sampling.placement import place_drawing
 from sfe_core.worker_events import EVENT_MARK
+from tests.processes import clean_process
 from tests.sfe_core.sampling.conftest import with_sampling
 from tests.tiny_workspace import SPLIT
 
@@ -109,7 +110,6 @@ def test_devices_are_chosen_and_never_replaced_in_silence(monkeypatch: pytest.Mo
 
 def killed_at_the_second_picture(workspace: Workspace) -> None:
     """Never returns: draws, and is killed with a picture half written."""
-    torch.set_num_threads(1)  # a fork has none of its parent's threads
     real, saved = share.save_png, []
 
     def save_one(image, target, *rest):
@@ -119,19 +119,15 @@ def killed_at_the_second_picture(workspace: Workspace) -> None:
         saved.append(real(image, target, *rest))
 
     share.save_png = save_one
-    try:
-        draw_series(workspace, SPLIT, "guided")
-    finally:
-        os._exit(1)
+    draw_series(workspace, SPLIT, "guided")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork of itself")
 def test_a_killed_run_is_gone_on_with_to_the_same_bytes(singly: Workspace, ranks: list):
     expected = alone(singly)
-    child = os.fork()
-    if child == 0:
-        killed_at_the_second_picture(singly)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    killed = clean_process(killed_at_the_second_picture, singly)
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert len(list(singly.generated.rglob(f"{TEMPORARY_MARK}*"))) == 1
     series = draw_series(singly, SPLIT, "guided", placement=TWO)
     assert (series.drawn, series.reused, len(ranks)) == (4, 1, 2)

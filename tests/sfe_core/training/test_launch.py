@@ -15,8 +15,8 @@ from sfe_core.training.launch import launch
 from sfe_core.training.options import TrainOptions, TrainSummary
 from sfe_core.training.runlog import read_metrics
 from tests.listening import Listener
+from tests.processes import free_port, in_processes
 from tests.sfe_core.training.conftest import with_settings
-from tests.sfe_core.training.processes import free_port, in_processes
 
 
 def test_more_gpus_than_there_are_is_an_error_not_a_fallback(workspace, monkeypatch):

@@ -17,8 +17,8 @@ from sfe_core.training.scaling import probe_one_device, scaling_line
 from sfe_core.training.sharding import is_sharded, local
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
+from tests.processes import in_processes
 from tests.sfe_core.training.conftest import with_settings
-from tests.sfe_core.training.processes import in_processes
 
 UPDATES = 3
 

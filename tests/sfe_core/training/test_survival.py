@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ from sfe_core.training.checkpoints import list_checkpoints, read_meta, verify_ch
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.recipe import train
 from sfe_core.training.runlog import read_metrics
+from tests.processes import clean_process
 from tests.sfe_core.training.conftest import with_settings
 from tests.sfe_core.training.test_recipe import PLAIN, Listener, run, weights_of, without_speed
 
@@ -51,15 +51,16 @@ def same_run(one, other) -> None:
     assert without_speed(read_metrics(one.run)) == without_speed(read_metrics(other.run))
 
 
-def in_a_fork(work) -> multiprocessing.Process:
-    """Start `work` in a copy of this process, which has all libraries loaded already."""
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    return process
+def train_roughly(workspace, options: TrainOptions) -> None:
+    samples.SAMPLE_STEPS = 1
+    train(workspace, options, Reporter())
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
+    warm_up = clean_process(bool)
+    warm_up.start()
+    warm_up.join()
     chance = random.Random(5)
     begin = time.perf_counter()
     whole = run(quick, run="whole")
@@ -68,7 +69,8 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
     while kills < KILLS:
         name = f"killed-{number}"
         options = TrainOptions(cpu_processes=1, run=name, resume="auto")
-        process = in_a_fork(lambda options=options: train(quick, options, Reporter()))
+        process = clean_process(train_roughly, quick, options)
+        process.start()
         process.join(chance.uniform(0.0, 1.2 * length))
         process.kill()
         process.join()

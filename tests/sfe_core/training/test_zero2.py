@@ -23,9 +23,9 @@ from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
-from tests.sfe_core.training import processes
+from tests import processes
+from tests.processes import in_processes
 from tests.sfe_core.training.conftest import with_settings
-from tests.sfe_core.training.processes import in_processes
 from tests.sfe_core.training.test_layouts import assert_same_learning, go_on, numbers_of
 
 pytestmark = pytest.mark.skipif(

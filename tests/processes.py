@@ -1,4 +1,4 @@
-"""Several training processes, as torchrun starts them: they inherit nothing of what tests did.
+"""Processes that inherit nothing of what the tests did, but start as fast as a fork.
 
 A plain fork of the test's process would take along its memory without the threads that were at
 work in it, which torch does not survive reliably. These are forked from a server which has
@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -22,6 +23,17 @@ METHOD = "forkserver"
 TIME_LIMIT_S = 120.0
 
 get_context(METHOD).set_forkserver_preload(["sfe_core.training.recipe", "tests.tiny"])
+
+
+def clean_process(work: Callable[..., Any], *given: Any) -> BaseProcess:
+    """A process, not yet started, that calls `work(*given)` in this one's environment.
+
+    Args:
+        work: a function of a module; what is `given` to it can be pickled.
+    """
+    return get_context(METHOD).Process(
+        target=_in_environment, args=(dict(os.environ), work, *given), daemon=True
+    )
 
 
 def free_port() -> int:
@@ -65,13 +77,18 @@ def in_processes(count: int, work: Callable[..., Any], *given: Any) -> list[Any]
     return [found[rank] for rank in range(count)]
 
 
-def _child(
-    rank: int, environment: dict[str, str], work: Callable[..., Any], given: tuple, answers: Any
-) -> None:
+def _in_environment(environment: dict[str, str], work: Callable[..., Any], *given: Any) -> Any:
     faulthandler.enable()
     torch.set_num_threads(1)
     os.environ.clear()
-    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
-    answers.put((rank, work(rank, *given)))
+    os.environ.update(environment)
+    return work(*given)
+
+
+def _child(
+    rank: int, environment: dict[str, str], work: Callable[..., Any], given: tuple, answers: Any
+) -> None:
+    own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    answers.put((rank, _in_environment(own, work, rank, *given)))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
