@@ -5,8 +5,11 @@ Every function with a sharded model must be called by every process.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator, init_empty_weights
+from accelerate.utils import send_to_device
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
@@ -16,7 +19,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
 )
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
 from transformers import CLIPTextModel
 
 from sfe_core.diffusion.guidance import GuidanceBank
@@ -73,6 +77,36 @@ def shell(model: GuidedUNet) -> GuidedUNet:
             GuidanceBank(bank.maps, bank.block_channels, bank.out_channels),
             None if text is None else CLIPTextModel(text.config),
         ).eval()
+
+
+def whole_state(optimiser: Optimizer, first: bool) -> dict[str, Any]:
+    """The optimiser's `state_dict` with sharded moments made whole, as one device would have it.
+
+    Only the `first` process gets the moments, on the CPU: those of all would fill the memory.
+    """
+    state = optimiser.state_dict()
+    whole_moments: dict[int, dict[str, Any]] = {}
+    for place, moments in state["state"].items():
+        gathered = {
+            name: value.full_tensor() if isinstance(value, DTensor) else value
+            for name, value in moments.items()
+        }
+        if first:
+            whole_moments[place] = send_to_device(gathered, "cpu")
+    return state | {"state": whole_moments}
+
+
+def deal_out_state(state: dict[str, Any], optimiser: Optimizer) -> None:
+    """Load what `whole_state` gave, dealing the moments out as the weights are."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for place, moments in state["state"].items():
+        weight = weights[place]
+        for name, value in moments.items():
+            if isinstance(weight, DTensor) and getattr(value, "shape", None) == weight.shape:
+                moments[name] = distribute_tensor(
+                    value.to(weight.device), weight.device_mesh, weight.placements
+                )
+    optimiser.load_state_dict(state)
 
 
 def deal_out(source: GuidedUNet, model: GuidedUNet) -> None:

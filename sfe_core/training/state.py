@@ -9,6 +9,11 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
+import torch
+from accelerate.checkpointing import load_accelerator_state, save_accelerator_state
+from accelerate.utils import DistributedType
+from accelerate.utils.constants import OPTIMIZER_NAME
+
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.noise_schedule import save_schedule
@@ -20,9 +25,17 @@ from sfe_core.training.checksums import write_checksums
 from sfe_core.training.networks import GUIDANCE, load_networks, save_networks
 from sfe_core.training.room import make_room, needed_bytes
 from sfe_core.training.runlog import Window
-from sfe_core.training.sharding import deal_out, shell, whole
+from sfe_core.training.sharding import (
+    deal_out,
+    deal_out_state,
+    is_sharded,
+    shell,
+    whole,
+    whole_state,
+)
 
 STATE = "state"
+OPTIMISER = f"{OPTIMIZER_NAME}.bin"  # accelerate's name for it, in STATE
 SCHEDULER = "scheduler"
 
 
@@ -47,7 +60,7 @@ def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -
     accelerator.wait_for_everyone()
     # All processes write below one temporary name; the main one makes it final.
     shared = session.run / f"{TEMPORARY_MARK}{target.name}"
-    accelerator.save_state(str(shared / STATE))
+    _save_state(session, shared / STATE)
     for suffix, held in _held(session):
         model = whole(held)
         if accelerator.is_main_process:
@@ -78,7 +91,8 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     """Put a checkpoint's weights, optimiser, averages, step and running means in the session.
 
     Raises:
-        UserError: the checkpoint is of another base model or other guidance encoders.
+        UserError: the checkpoint is of another base model or other guidance encoders, or by a
+            strategy that keeps the optimiser in another form.
         RunError: it is torn.
     """
     meta = read_meta(checkpoint)
@@ -88,7 +102,7 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
             model = shell(held)
             load_networks(checkpoint, model, suffix if meta.has_ema else "")
             deal_out(model, held)
-        session.accelerator.load_state(str(checkpoint / STATE))
+        _load_state(session, checkpoint / STATE)
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
             checkpoint, f"cannot be resumed ({error})", "choose an older checkpoint of the run"
@@ -96,6 +110,40 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     session.step = meta.step
     session.skips.total = meta.skipped
     session.window = Window(meta.window)
+
+
+def _save_state(session: Session, folder: Path) -> None:
+    accelerator = session.accelerator
+    if not is_sharded(session.model):
+        accelerator.save_state(str(folder))
+        return
+    # As every other strategy leaves it, so that any of them can go on from it.
+    state = whole_state(session.optimiser, accelerator.is_main_process)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_accelerator_state(
+        str(folder), [], [], [], [], accelerator.process_index, accelerator.step, accelerator.scaler
+    )
+    if accelerator.is_main_process:
+        torch.save(state, folder / OPTIMISER)
+
+
+def _load_state(session: Session, folder: Path) -> None:
+    accelerator = session.accelerator
+    by_deepspeed = not (folder / OPTIMISER).is_file()
+    if by_deepspeed != (accelerator.distributed_type == DistributedType.DEEPSPEED):
+        raise UserError(
+            f"--strategy {session.plan.topology.strategy}",
+            f"{folder.parent.name} was saved {'by' if by_deepspeed else 'without'} DeepSpeed",
+            f"go on with --strategy {'zero2' if by_deepspeed else 'ddp or fsdp'}",
+        )
+    if not is_sharded(session.model):
+        accelerator.load_state(str(folder))
+        return
+    state = torch.load(folder / OPTIMISER, map_location="cpu", weights_only=True, mmap=True)
+    deal_out_state(state, session.optimiser)
+    load_accelerator_state(
+        str(folder), [], [], [], [], accelerator.process_index, accelerator.scaler
+    )
 
 
 def _held(session: Session) -> list[tuple[str, GuidedUNet]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from diffusers import UNet2DConditionModel
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build
 from sfe_core.training.options import TrainOptions
@@ -103,7 +105,7 @@ def test_the_probe_of_one_device_changes_nothing_and_measures(eights, text_encod
 
 
 def learn_save_and_go_on_twice(rank: int, workspace: Workspace, chosen: TrainOptions) -> tuple:
-    """Two updates, the share of the weights held, and a third, from memory and from disk."""
+    """Two updates, the share of the weights held, and two more, from memory and from disk."""
     session = open_session(workspace, chosen)
     leave_weights_out(session)
     assert is_sharded(session.model) and is_sharded(session.ema.model)
@@ -115,22 +117,58 @@ def learn_save_and_go_on_twice(rank: int, workspace: Workspace, chosen: TrainOpt
         if rank == 0:
             assert not is_sharded(averages)
             assert all(p.isfinite().all() for p in averages.parameters())
-    more = dict(update(session, batches))
+    # Of two, the second one shows in its loss what the first did with the moments.
+    more = go_on(session, batches, 2)
     load_checkpoint(session, checkpoint)
-    again = update(session, session.source.batches(wanted_batches(session)))
+    again = go_on(session, session.source.batches(wanted_batches(session)), 2)
     return found, held / session.plan.parameters, more, again
 
 
 @with_and_without_text_encoder
 def test_sharded_weights_learn_what_whole_ones_do_and_are_saved_whole(eights, text_encoder):
-    eights = with_settings(eights, train={"text_encoder": text_encoder})
+    eights = with_settings(eights, train={"text_encoder": text_encoder, "steps": 4})
     chosen = TrainOptions(cpu_processes=2, batch_size=2, strategy="fsdp", run="shards")
     answers = in_processes(2, learn_save_and_go_on_twice, eights, chosen)
     found, share, more, again = answers[0]
-    assert_same_learning(numbers_of(eights, processes=1, batch=8, updates=2), found)
+    assert_same_learning(numbers_of(eights, processes=1, batch=8, updates=4), found + more)
     assert share < 0.6
     assert again == more
     saved = eights.runs / "shards" / "checkpoint-2"
     for suffix in ("", "_ema"):
         unet = UNet2DConditionModel.from_pretrained(saved / f"unet{suffix}")
         assert all(p.isfinite().all() for p in unet.parameters())
+
+
+def learn_and_save(rank: int, workspace: Workspace, chosen: TrainOptions) -> None:
+    session = open_session(workspace, chosen)
+    leave_weights_out(session)
+    go_on(session, session.source.batches(wanted_batches(session)), 2)
+    save_checkpoint(session)
+
+
+def resume(rank: int, workspace: Workspace, chosen: TrainOptions) -> list[dict[str, float]]:
+    session = open_session(workspace, chosen)
+    leave_weights_out(session)
+    load_checkpoint(session, workspace.runs / chosen.run / "checkpoint-2")
+    return go_on(session, session.source.batches(wanted_batches(session)), 2)
+
+
+@pytest.mark.parametrize(("before", "after"), [("fsdp", "ddp"), ("ddp", "fsdp")])
+def test_a_run_goes_on_under_another_strategy(eights, before, after):
+    eights = with_settings(eights, train={"steps": 4})
+    first = TrainOptions(cpu_processes=2, batch_size=2, strategy=before, run="mixed")
+    in_processes(2, learn_and_save, eights, first)
+    second = replace(first, strategy=after, resume="auto")
+    found, other = in_processes(2, resume, eights, second)
+    assert found == other
+    assert_same_learning(numbers_of(eights, processes=1, batch=8, updates=4)[2:], found)
+
+
+def test_what_deepspeed_saved_asks_for_deepspeed(eights):
+    chosen = TrainOptions(cpu_processes=1, batch_size=8, run="saved")
+    learn_and_save(0, eights, chosen)
+    checkpoint = eights.runs / "saved" / "checkpoint-2"
+    (checkpoint / "state" / "optimizer.bin").unlink()  # DeepSpeed leaves files of its own instead
+    message = "--strategy ddp: checkpoint-2 was saved by DeepSpeed; go on with --strategy zero2"
+    with pytest.raises(UserError, match=message):
+        load_checkpoint(open_session(eights, replace(chosen, run="other")), checkpoint)

@@ -67,32 +67,36 @@ def open_session(workspace: Workspace, offload: str) -> Session:
     return session
 
 
-def three_updates(rank: int, workspace: Workspace, offload: str) -> list[dict[str, float]]:
+def four_updates(rank: int, workspace: Workspace, offload: str) -> list[dict[str, float]]:
     session = open_session(workspace, offload)
     batches = session.source.batches(wanted_batches(session))
     first = go_on(session, batches, 2)
     save_checkpoint(session)
-    return first + go_on(session, batches, 1)
+    return first + go_on(session, batches, 2)
 
 
-def the_third_again(rank: int, workspace: Workspace, offload: str) -> dict[str, float]:
+def the_last_two_again(rank: int, workspace: Workspace, offload: str) -> list[dict[str, float]]:
     session = open_session(workspace, offload)
     load_checkpoint(session, workspace.runs / RUN / "checkpoint-2")
     assert session.step == 2
-    return update(session, session.source.batches(wanted_batches(session)))
+    return go_on(session, session.source.batches(wanted_batches(session)), 2)
 
 
 @each_offload
 def test_dealt_out_moments_learn_what_whole_ones_do_and_go_on(workspace, offload):
     eights = with_settings(
         workspace,
-        train={"steps": 3, "effective_batch": 8, "schedule": "linear"},
+        train={"steps": 4, "effective_batch": 8, "schedule": "linear"},
         loss={"perceptual": 0},
     )
-    found, other = in_processes(2, three_updates, eights, offload)
+    found, other = in_processes(2, four_updates, eights, offload)
     assert found == other
-    assert_same_learning(numbers_of(eights, processes=1, batch=8), found)
-    assert in_processes(2, the_third_again, eights, offload) == [found[2], found[2]]
+    assert_same_learning(numbers_of(eights, processes=1, batch=8, updates=4), found)
+    again, other = in_processes(2, the_last_two_again, eights, offload)
+    assert again == other
+    # DeepSpeed's Adam for main memory rounds its first step after a start in another way.
+    for ours, theirs in zip(found[2:], again, strict=True):
+        assert theirs == (ours if offload == "none" else pytest.approx(ours, rel=1e-4))
     saved = eights.runs / RUN / "checkpoint-2"
     for suffix in ("", "_ema"):
         unet = UNet2DConditionModel.from_pretrained(saved / f"unet{suffix}")
