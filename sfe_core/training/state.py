@@ -117,7 +117,7 @@ def _save_state(session: Session, folder: Path) -> None:
     if not is_sharded(session.model):
         accelerator.save_state(str(folder))
         return
-    # As every other strategy leaves it, so that any of them can go on from it.
+    # As DDP leaves it, so that either can go on from what the other saved.
     state = whole_state(session.optimiser, accelerator.is_main_process)
     folder.mkdir(parents=True, exist_ok=True)
     save_accelerator_state(
