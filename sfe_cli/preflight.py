@@ -43,7 +43,7 @@ def choose_batch_size(workspace: Workspace, options: TrainOptions) -> TrainOptio
 
 def run_preflight(workspace: Workspace, options: TrainOptions) -> None:
     """Rehearse a run and show what it takes; exit code 1 if it runs out of memory."""
-    from sfe_cli.progress import RichReporter
+    from sfe_cli.progress import RichReporter, duration
     from sfe_core.training.preflight import device_memory_bytes, launch_preflight
     from sfe_core.training.preflight_advice import cheaper, faster
 
@@ -58,7 +58,7 @@ def run_preflight(workspace: Workspace, options: TrainOptions) -> None:
             ("batch", f"{plan.batch_size} images, {plan.accumulation} passes an update"),
             ("out of memory in", measured.failed_in or None),
             ("images/s", images_per_s or None),
-            ("whole run", f"{seconds / 3600:.1f} h and samples" if seconds else None),
+            ("whole run", f"{duration(seconds)} and samples" if seconds else None),
             *(
                 (f"peak memory, {stage}", render.size(n))
                 for stage, n in measured.peak_bytes.items()

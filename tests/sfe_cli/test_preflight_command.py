@@ -44,6 +44,7 @@ def test_preflight_shows_what_was_measured(folder: Path, monkeypatch) -> None:
     assert said.exit_code == 0, said.output
     lines = {line.split("  ")[0]: line for line in said.stdout.splitlines()}
     assert lines["images/s"].split() == ["images/s", "4"]  # two passes of 4 in 2 seconds
+    assert lines["whole run"].split() == ["whole", "run", "0:08", "and", "samples"]
     assert "3.00 GB" in lines["peak memory, update"] and "5.0 MB" in lines["a checkpoint"]
     assert "train.batch_size: 2" in lines["cheaper"]
     told.update(failed_in="update", peak_bytes={})
