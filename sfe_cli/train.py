@@ -87,11 +87,7 @@ def train(
     if dry_run:
         show_plan(plan_training(found, chosen))
         return
-    summary = launch(found, chosen, RichReporter())
-    if node_rank:  # the first machine shows it
-        return
-    show_summary(summary)
-    render.next_step("`sfe package-checkpoint`")
+    show_summary(launch(found, chosen, RichReporter()), node_rank)
 
 
 train.__doc__ = HELP
@@ -121,8 +117,10 @@ def show_plan(plan: TrainPlan) -> None:
     )
 
 
-def show_summary(summary: TrainSummary) -> None:
-    """What a run did."""
+def show_summary(summary: TrainSummary, node_rank: int) -> None:
+    """What a run did, and what comes next; other machines leave it to the first."""
+    if node_rank:
+        return
     render.facts(
         [
             ("run", summary.run),
@@ -137,3 +135,4 @@ def show_summary(summary: TrainSummary) -> None:
             ("samples", summary.samples),
         ]
     )
+    render.next_step("`sfe package-checkpoint`")
