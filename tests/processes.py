@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import socket
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -17,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
+from accelerate.utils.other import get_free_port
 from torch.multiprocessing import start_processes
 
 METHOD = "forkserver"
@@ -25,22 +25,17 @@ TIME_LIMIT_S = 120.0
 get_context(METHOD).set_forkserver_preload(["sfe_core.training.recipe", "tests.tiny"])
 
 
-def clean_process(work: Callable[..., Any], *given: Any) -> BaseProcess:
-    """A process, not yet started, that calls `work(*given)` in this one's environment.
+def start_clean(work: Callable[..., Any], *given: Any) -> BaseProcess:
+    """A process, just started, that calls `work(*given)` in this one's environment.
 
     Args:
         work: a function of a module; what is `given` to it can be pickled.
     """
-    return get_context(METHOD).Process(
+    process = get_context(METHOD).Process(
         target=_in_environment, args=(dict(os.environ), work, *given), daemon=True
     )
-
-
-def free_port() -> int:
-    """A TCP port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    process.start()
+    return process
 
 
 def in_processes(count: int, work: Callable[..., Any], *given: Any) -> list[Any]:
@@ -60,7 +55,7 @@ def in_processes(count: int, work: Callable[..., Any], *given: Any) -> list[Any]
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        "MASTER_PORT": str(get_free_port()),
         "ACCELERATE_USE_CPU": "true",
         "OMP_NUM_THREADS": "1",
     }

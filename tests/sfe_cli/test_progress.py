@@ -41,7 +41,7 @@ def test_what_was_done_before_says_nothing_of_rate_and_time_left(monkeypatch):
         task.advance(5)
         clock[0] += 30.0
         task.advance(15)
-    first, last = stream.getvalue().splitlines()[0], stream.getvalue().splitlines()[-1]
+    first, *_, last = stream.getvalue().splitlines()
     assert first == "Training: 105/120, 2.0 s each, 0:30 left"
     assert last == "Training: 120/120, 2.0 s each, in 0:40"
     with told.task("Training", 120, done=120):

@@ -166,7 +166,7 @@ def test_of_two_workers_that_raise_the_exception_is_told_and_not_the_launchers()
         follow(argv, environment, Reporter(), "worker")
 
 
-def test_of_two_workers_the_signal_that_killed_one_is_told(tmp_path):
+def test_of_two_workers_the_signal_that_killed_one_is_told():
     # The other one dies of its absence, which explains nothing.
     die = (
         "import os, time; os.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else time.sleep(60)"

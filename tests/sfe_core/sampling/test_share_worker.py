@@ -19,7 +19,7 @@ from sfe_core.sampling import share, share_worker
 from sfe_core.sampling.pictures import draw_series
 from sfe_core.sampling.placement import place_drawing
 from sfe_core.worker_events import EVENT_MARK
-from tests.processes import clean_process
+from tests.processes import start_clean
 from tests.sfe_core.sampling.conftest import with_sampling
 from tests.tiny_workspace import SPLIT
 
@@ -124,8 +124,7 @@ def killed_at_the_second_picture(workspace: Workspace) -> None:
 
 def test_a_killed_run_is_gone_on_with_to_the_same_bytes(singly: Workspace, ranks: list):
     expected = alone(singly)
-    killed = clean_process(killed_at_the_second_picture, singly)
-    killed.start()
+    killed = start_clean(killed_at_the_second_picture, singly)
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
     assert len(list(singly.generated.rglob(f"{TEMPORARY_MARK}*"))) == 1

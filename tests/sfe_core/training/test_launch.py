@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from accelerate.utils.other import get_free_port
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
@@ -15,7 +16,7 @@ from sfe_core.training.launch import launch
 from sfe_core.training.options import TrainOptions, TrainSummary
 from sfe_core.training.runlog import read_metrics
 from tests.listening import Listener
-from tests.processes import free_port, in_processes
+from tests.processes import in_processes
 from tests.sfe_core.training.conftest import with_settings
 
 
@@ -58,7 +59,7 @@ def launch_a_machine(rank: int, workspace: Workspace, address: str) -> TrainSumm
 def test_two_machines_learn_what_one_does_and_both_end_well(workspace):
     workspace = with_settings(workspace, train={"steps": 2})
     one = launch(workspace, TrainOptions(cpu_processes=1, run="one"), Reporter())
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{get_free_port()}"
     first, second = in_processes(2, launch_a_machine, workspace, address)
     assert (first.run.name, first.step, first.checkpoint) == ("machines", 2, second.checkpoint)
     for ours, theirs in zip(read_metrics(one.run), read_metrics(first.run), strict=True):

@@ -20,7 +20,7 @@ from sfe_core.training.checkpoints import list_checkpoints, read_meta, verify_ch
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.recipe import train
 from sfe_core.training.runlog import read_metrics
-from tests.processes import clean_process
+from tests.processes import start_clean
 from tests.sfe_core.training.conftest import with_settings
 from tests.sfe_core.training.test_recipe import PLAIN, Listener, run, weights_of, without_speed
 
@@ -58,9 +58,7 @@ def train_roughly(workspace, options: TrainOptions) -> None:
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
-    warm_up = clean_process(bool)
-    warm_up.start()
-    warm_up.join()
+    start_clean(bool).join()  # the first one waits for the imports
     chance = random.Random(5)
     begin = time.perf_counter()
     whole = run(quick, run="whole")
@@ -69,8 +67,7 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
     while kills < KILLS:
         name = f"killed-{number}"
         options = TrainOptions(cpu_processes=1, run=name, resume="auto")
-        process = clean_process(train_roughly, quick, options)
-        process.start()
+        process = start_clean(train_roughly, quick, options)
         process.join(chance.uniform(0.0, 1.2 * length))
         process.kill()
         process.join()
