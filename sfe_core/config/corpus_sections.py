@@ -77,6 +77,9 @@ class PreprocessConfig(Section):
 class QualityConfig(Section):
     """What a usable face's pictures look like; others get status out_of_range. [least, most]."""
 
+    confidence: Range = Field(
+        (0.5, 1.0), description="that the landmarks are right, 0 to 1; others get status doubtful"
+    )
     mesh_coverage: Range = Field((0.05, 0.95), description="share of the crop that the mesh fills")
     landmarks_on_mesh: Range = Field(
         (0.6, 1.0), description="share of the 51 inner landmarks that lie on the mesh"

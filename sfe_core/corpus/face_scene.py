@@ -234,7 +234,8 @@ class FaceScene:
         kind: type = np.uint8,
     ) -> NDArray[Any]:
         height, width = self.photo.shape[:2]
-        return render_in_photo(self.head, height, width, shade, channels, kind)
+        angle = self.transform.angle
+        return render_in_photo(self.head, height, width, shade, channels, kind, angle)
 
 
 # Artefact kind → its content.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sfe_core.faces.crop import CropTransform, paste
 from sfe_core.faces.landmark_drawing import draw_landmarks
 from sfe_core.faces.reconstruction import Reconstruction
-from sfe_core.faces.rendering import Camera, Raster, raycast
+from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
 
 Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
@@ -58,6 +59,7 @@ def render_in_photo(
     shade: Callable[[Raster, float], NDArray[Any]],
     channels: tuple[int, ...] = (3,),
     kind: type = np.uint8,
+    angle: float = 0.0,
 ) -> NDArray[Any]:
     """A picture of the head in the photo's frame, zero where it is not.
 
@@ -67,12 +69,17 @@ def render_in_photo(
         shade: raster [h, w] and its pixels per metre to a picture [h, w, *channels].
         channels: of the picture; () for one value per pixel.
         kind: of its values.
+        angle: degrees clockwise by which the head's crop stands in the photo; it is shaded as it
+            is there, upright.
 
     Returns:
         [height, width, *channels].
     """
     picture = np.zeros((height, width, *channels), kind)
     for box, raster, scale in photo_tiles(head, height, width):
+        if angle:
+            normals = raster.normals @ rotation_matrix(0, 0, -angle).T
+            raster = replace(raster, normals=normals)
         picture[box] = shade(raster, scale)
     return picture
 
@@ -92,8 +99,9 @@ def landmarks_in_photo(
     """
     black = np.zeros((height, width, 3), np.uint8)
     side = max(1, int(np.ceil(transform.side)))
-    if side > _DRAWN_PX:
-        drawn = draw_landmarks(transform.to_crop(landmarks, _DRAWN_PX), _DRAWN_PX)
+    if side > _DRAWN_PX or transform.angle:
+        drawn_px = min(side, _DRAWN_PX)
+        drawn = draw_landmarks(transform.to_crop(landmarks, drawn_px), drawn_px)
         return paste(black, drawn, transform)
     # A whole-pixel square: nothing is resampled.
     corner = np.floor(transform.corner).astype(int)

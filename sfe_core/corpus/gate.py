@@ -12,7 +12,7 @@ import pandas as pd
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import plain_rows
-from sfe_core.corpus.quality import MEASURES, faults_of, measure_stored
+from sfe_core.corpus.quality import MEASURES, doubts_of, faults_of, measure_stored
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.reporting import Reporter
@@ -64,7 +64,7 @@ def find_faults(
         for key in present if thorough else corpus.store.touched(folder, present):
             suspects.setdefault(key, []).append(name)
     # Without the landmarks, which would fill memory as plain values.
-    columns = [*MEASURES, *(f"{name}_sha256" for name in kinds), "key"]
+    columns = [*MEASURES, "confidence", *(f"{name}_sha256" for name in kinds), "key"]
     with (reporter or Reporter()).task("check the corpus", len(rows)) as task:
         for row in plain_rows(rows[columns]):
             found = problems[row["key"]]
@@ -119,4 +119,4 @@ def _out_of_range(
             measures = measure_stored(corpus.store, corpus.row(row["key"]), pictures)
         except SfeError as error:
             return [f"{error.where} {error.problem}"]
-    return faults_of(measures, quality, pictures)
+    return doubts_of(row, quality) + faults_of(measures, quality, pictures)

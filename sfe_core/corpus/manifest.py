@@ -5,6 +5,7 @@ Status is one of `STATUSES`; a photo that cannot be used is a row with the reaso
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 import pandas as pd
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.faces.crop import CropTransform
 from sfe_core.files import atomic_path
 
 OK = "ok"
 OUT_OF_RANGE = "out_of_range"
+DOUBTFUL = "doubtful"
+# Their pictures are made and kept: `quality.judge_row` decides between them by the limits.
+WITH_PICTURES = (OK, OUT_OF_RANGE, DOUBTFUL)
 STATUSES: dict[str, str] = {
     OK: "in the corpus",
     "no_face": "the detector found no face",
@@ -24,6 +29,7 @@ STATUSES: dict[str, str] = {
     "too_large": "more pixels than preprocess.max_megapixels",
     "duplicate_key": "another photo has the same path but for its extension",
     OUT_OF_RANGE: "its pictures are beyond the limits of sfe.yaml's quality section",
+    DOUBTFUL: "a face may be misread or none: its confidence is beyond quality.confidence",
     "failed": "an unexpected error, tried again by the next run",
 }
 
@@ -42,6 +48,8 @@ COLUMNS: dict[str, str] = {
     "face_scores": "object",  # the detector's score of every face, largest face first
     "face_number": "Int64",  # 1, or with face_choice all the place among the photo's faces
     "detection_score": "float64",
+    "confidence": "float64",  # 0 to 1, that the landmarks are right, see faces.confidence
+    "angle": "float64",  # degrees clockwise by which the face and its crop stand in the photo
     "box": "object",  # left, top, right, bottom in photo pixels
     "landmarks": "object",  # 68 × (x, y), photo pixels
     "crop_x": "float64",  # centre of the crop, photo pixels
@@ -97,6 +105,8 @@ OPTIONAL = frozenset(
     {
         "face_scores",
         "face_number",
+        "confidence",
+        "angle",
         "geometry_coarse_sha256",
         "codes_sha256",
         "full_landmarks_sha256",
@@ -180,6 +190,13 @@ def parse_manifest(content: bytes, path: Path | str) -> pd.DataFrame:
             column = frame[name].astype(object)
             frame[name] = column.where(column.notna(), None)
     return frame
+
+
+def crop_of(row: Mapping[str, Any]) -> CropTransform:
+    """The square of a row's crop in its photo; rows of older manifests have no angle."""
+    x, y, side = (float(row[f"crop_{name}"]) for name in ("x", "y", "side"))
+    angle = row.get("angle")
+    return CropTransform(x, y, side, 0.0 if angle is None or pd.isna(angle) else float(angle))
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of
 from sfe_core.corpus.index import Index, IndexCounts, open_index
 from sfe_core.corpus.journal import JournalIndex
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import COLUMNS, OK, OUT_OF_RANGE
+from sfe_core.corpus.manifest import COLUMNS, OK, WITH_PICTURES
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
 from sfe_core.corpus.preview import choose_rows
 
@@ -187,7 +187,7 @@ class _Joiner:
         """The row without artefacts that nobody asks for any more and that no longer fit."""
         made_with = parse_made_with(row.get("made_with"))
         unasked = made_with.keys() & ARTEFACTS.keys() - self._asked
-        if row["status"] not in (OK, OUT_OF_RANGE) or not unasked:
+        if row["status"] not in WITH_PICTURES or not unasked:
             return row
         current = self._current.of_photo(self._corpus, row["key"]).by_kind
         outdated = {name for name in unasked if made_with[name] != current[name]}

@@ -28,6 +28,7 @@ from sfe_core.faces.decoding import UndecodableError, decode_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
 from sfe_core.faces.detection import Detector, Face, choose_faces, load_detector
 from sfe_core.faces.reconstruction import Reconstruction, Reconstructor, load_reconstructor
+from sfe_core.faces.turning import reconstruct_faces
 
 Row = dict[str, Any]
 Pixels = NDArray[np.uint8]
@@ -191,6 +192,8 @@ def faces_of_rows(rows: Sequence[Row]) -> tuple[Face, ...] | None:
             tuple(float(edge) for edge in row["box"]),
             np.asarray(row["landmarks"], np.float32).reshape(68, 2),
             float(row["detection_score"]),
+            row.get("confidence"),
+            float(row.get("angle") or 0.0),
         )
         for row in ordered
     )
@@ -273,6 +276,8 @@ def _choose(
             "key": base["key"] if number == 1 else f"{base['key']}#{number}",
             "face_number": number,
             "detection_score": face.score,
+            "confidence": face.confidence,
+            "angle": face.angle,
             "box": [float(value) for value in face.box],
             "landmarks": face.landmarks.astype(float).ravel().tolist(),
         }
@@ -292,10 +297,8 @@ def _large_enough(faces: list[Face], config: PreprocessConfig, row: Row) -> list
 
 
 def _reconstruct(items: list[_Found], reconstructor: Reconstructor) -> list[Reconstruction]:
-    return reconstructor.reconstruct(
-        [item.photo.pixels for item in items],
-        np.stack([item.face.landmarks for item in items]),
-        np.array([item.face.box for item in items]),
+    return reconstruct_faces(
+        reconstructor, [item.photo.pixels for item in items], [item.face for item in items]
     )
 
 
@@ -307,7 +310,9 @@ def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> 
     scene = FaceScene(
         photo=item.photo.pixels,
         landmarks=face.landmarks,
-        transform=crop_square(face.landmarks, face.box, config.crop_rule, config.crop_scale),
+        transform=crop_square(
+            face.landmarks, face.box, config.crop_rule, config.crop_scale, face.angle
+        ),
         size=config.crop_size,
         head=_value(head),
         detailed=has_detail(config),

@@ -18,7 +18,7 @@ from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashe
 from sfe_core.corpus.artefacts import artefacts_of
 from sfe_core.corpus.captions import check_template
 from sfe_core.corpus.layout import MANIFEST, find_photos
-from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
+from sfe_core.corpus.manifest import WITH_PICTURES
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
 from sfe_core.corpus.placement import Placement, place
@@ -215,7 +215,7 @@ def _wanted(
             return None
         if made_with.get(FACE) != hashes.by_kind[FACE]:
             return None
-        if row.status in (OK, OUT_OF_RANGE):
+        if row.status in WITH_PICTURES:
             wanted |= {
                 kind.name
                 for kind in artefacts_of(config)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sfe_core.corpus.face_tiles import TILE_NAMES, face_tiles
+from sfe_core.corpus.manifest import crop_of
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.decoding import UndecodableError, decode_photo
@@ -74,8 +75,7 @@ def write_preview(
 def _tiles(
     corpus: Path, photos: Path, row: dict[str, Any], max_megapixels: float
 ) -> list[Image.Image]:
-    transform = CropTransform(row["crop_x"], row["crop_y"], row["crop_side"])
-    photo = _framed_photo(photos / row["photo"], transform, max_megapixels)
+    photo = _framed_photo(photos / row["photo"], crop_of(row), max_megapixels)
     return [photo, *face_tiles(FolderStore(corpus), row, _TILE)]
 
 
@@ -90,9 +90,8 @@ def _framed_photo(path: Path, transform: CropTransform, max_megapixels: float) -
     size = tuple(max(1, round(side * zoom)) for side in photo.size)
     offset = ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2)
     tile.paste(photo.resize(size, Image.Resampling.LANCZOS), offset)
-    left, top = transform.corner * zoom + offset
-    side = transform.side * zoom
-    ImageDraw.Draw(tile).rectangle((left, top, left + side, top + side), outline=_FRAME)
+    corners = transform.to_photo(np.array([(0, 0), (1, 0), (1, 1), (0, 1)]), 1) * zoom + offset
+    ImageDraw.Draw(tile).polygon([tuple(corner) for corner in corners], outline=_FRAME)
     return tile
 
 

@@ -17,10 +17,9 @@ from PIL import Image
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
-from sfe_core.corpus.manifest import OK, OUT_OF_RANGE
+from sfe_core.corpus.manifest import DOUBTFUL, OK, OUT_OF_RANGE, WITH_PICTURES, crop_of
 from sfe_core.corpus.picture_store import MEND, PictureStore
 from sfe_core.errors import RunError
-from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 
 Pixels = NDArray[np.uint8]
@@ -105,8 +104,8 @@ def measure_stored(
         for name in ("landmarks", "depth", "mesh")
     )
     points = np.asarray(row["landmarks"], float).reshape(68, 2)
-    transform = CropTransform(row["crop_x"], row["crop_y"], row["crop_side"])
-    return measure_pictures(crop, landmarks, depth, mesh, transform.to_crop(points, crop.shape[0]))
+    points = crop_of(row).to_crop(points, crop.shape[0])
+    return measure_pictures(crop, landmarks, depth, mesh, points)
 
 
 def _stored(
@@ -182,9 +181,19 @@ def faults_of(
 def judge_row(row: Row, config: QualityConfig) -> None:
     """Set a usable row's status and reason by its measures; may be called again and again.
 
-    A row whose pictures could be made is `ok` or `out_of_range`; all other statuses stay.
+    A row whose pictures could be made is `ok`, `doubtful` or `out_of_range`; all other statuses
+    stay. What is not known to be a face is doubtful, whatever else is wrong with it.
     """
-    if row["status"] in (OK, OUT_OF_RANGE):
-        faults = faults_of(row, config)
-        row["status"] = OUT_OF_RANGE if faults else OK
-        row["reason"] = "; ".join(faults)
+    if row["status"] in WITH_PICTURES:
+        doubts, faults = doubts_of(row, config), faults_of(row, config)
+        row["status"] = DOUBTFUL if doubts else OUT_OF_RANGE if faults else OK
+        row["reason"] = "; ".join(doubts + faults)
+
+
+def doubts_of(row: Mapping[str, Any], config: QualityConfig) -> list[str]:
+    """Why a row's landmarks may be wrong, in words; none where no confidence was taken."""
+    value = row.get("confidence")
+    least, most = config.confidence
+    if value is None or math.isnan(value) or least <= value <= most:
+        return []
+    return [f"confidence {value:.2g}, allowed {least:g} to {most:g}"]

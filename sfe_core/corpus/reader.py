@@ -17,12 +17,11 @@ from torch import Tensor
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS
-from sfe_core.corpus.manifest import OK, read_manifest
+from sfe_core.corpus.manifest import OK, crop_of, read_manifest
 from sfe_core.corpus.picture_store import MEND, FolderStore, PictureStore
 from sfe_core.corpus.views import WHOLE, Frame
 from sfe_core.corpus.webdataset import ShardStore, shard_address
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 from sfe_core.faces.landmark_drawing import MIRROR, draw_landmarks
 from sfe_core.files import sha256_json
@@ -151,8 +150,7 @@ class Corpus:
         """The 68 landmarks [68, 2] float32 as (x, y) fractions of the crop, 0 left/top."""
         row = self.row(key)
         points = np.asarray(row["landmarks"], np.float64).reshape(68, 2)
-        corner = np.array([row["crop_x"], row["crop_y"]], float) - float(row["crop_side"]) / 2
-        return torch.from_numpy((points - corner) / float(row["crop_side"])).float()
+        return torch.from_numpy(crop_of(row).to_crop(points, 1)).float()
 
     def landmarks_map(self, key: str, size: int, mirrored: bool = False) -> Image.Image:
         """The map of landmarks drawn anew at `size`, as preprocess draws it; needs no picture.
@@ -160,9 +158,8 @@ class Corpus:
         `mirrored` gives that of the mirrored photo: every mark where its mirror image was.
         """
         row = self.row(key)
-        transform = CropTransform(*(float(row[f"crop_{name}"]) for name in ("x", "y", "side")))
         points = np.asarray(row["landmarks"], np.float64).reshape(68, 2)
-        points = transform.to_crop(points, size)
+        points = crop_of(row).to_crop(points, size)
         if mirrored:
             points = points[MIRROR] * (-1, 1) + (size, 0)
         return Image.fromarray(draw_landmarks(points, size))

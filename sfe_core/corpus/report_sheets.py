@@ -19,12 +19,11 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.contact_sheet import COLUMNS, face_sheet, photo_sheet, spread
 from sfe_core.corpus.distributions import figure
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import OK, OUT_OF_RANGE, STATUSES, plain_rows
+from sfe_core.corpus.manifest import OK, STATUSES, WITH_PICTURES, plain_rows
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.emotions import EMOTIONS
 
 UNLABELLED = "unlabelled"
-WITH_PICTURES = (OK, OUT_OF_RANGE)
 # Faces at both ends of these columns are shown.
 _EDGES = {
     "sharpness": "Sharpness",

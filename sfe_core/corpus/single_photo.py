@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from torch import Tensor
 
 from sfe_core.config.corpus_sections import PreprocessConfig
@@ -21,6 +20,7 @@ from sfe_core.faces.crop import crop_square
 from sfe_core.faces.depth import load_depth
 from sfe_core.faces.detection import choose_face, load_detector
 from sfe_core.faces.reconstruction import load_reconstructor
+from sfe_core.faces.turning import reconstruct_faces
 
 _KEY = "face"
 
@@ -50,11 +50,13 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
     reconstructor = load_reconstructor(
         config.reconstruction, model=config.reconstruction_model, flame=config.flame
     )
-    (head,) = reconstructor.reconstruct([photo.pixels], face.landmarks[None], np.array([face.box]))
+    (head,) = reconstruct_faces(reconstructor, [photo.pixels], [face])
     return FaceScene(
         photo=photo.pixels,
         landmarks=face.landmarks,
-        transform=crop_square(face.landmarks, face.box, config.crop_rule, config.crop_scale),
+        transform=crop_square(
+            face.landmarks, face.box, config.crop_rule, config.crop_scale, face.angle
+        ),
         size=config.crop_size,
         head=head,
         detailed=has_detail(config),

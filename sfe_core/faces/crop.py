@@ -24,24 +24,53 @@ CENTRE_LIFT = 0.1
 
 @dataclass(frozen=True)
 class CropTransform:
-    """An upright square in a photo, in photo pixels; pixel centres are at .5."""
+    """A square in a photo, in photo pixels; pixel centres are at .5.
+
+    Attributes:
+        center_x, center_y: its middle.
+        side: its side.
+        angle: degrees clockwise by which it is turned in the photo; the crop shows its content
+            upright, turned back by as much.
+    """
 
     center_x: float
     center_y: float
     side: float
+    angle: float = 0.0
 
     @property
     def corner(self) -> Floats:
-        """Left and top edge, [2]."""
-        return np.array([self.center_x, self.center_y]) - self.side / 2
+        """Where the crop's left top corner lies, [2]."""
+        half = np.full(2, self.side / 2)
+        return np.array([self.center_x, self.center_y]) - turn_points(half, self.angle)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the upright box that holds the square."""
+        corners = self.to_photo(np.array([(0, 0), (1, 0), (1, 1), (0, 1)]), 1)
+        return (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
 
     def to_crop(self, points: Floats, size: int) -> Floats:
         """Photo points [..., 2] in pixels of a crop of `size`."""
-        return (np.asarray(points) - self.corner) * (size / self.side)
+        return turn_points(np.asarray(points) - self.corner, -self.angle) * (size / self.side)
 
     def to_photo(self, points: Floats, size: int) -> Floats:
         """Points [..., 2] of a crop of `size` pixels, in photo pixels."""
-        return np.asarray(points) * (self.side / size) + self.corner
+        return turn_points(np.asarray(points) * (self.side / size), self.angle) + self.corner
+
+
+def turn_points(points: Floats, angle: float) -> Floats:
+    """Points [..., 2] (y down) turned clockwise about the origin by an angle in degrees."""
+    if not angle:
+        return points
+    cosine, sine = turn_of(angle)
+    return np.asarray(points) @ np.array([[cosine, sine], [-sine, cosine]])
+
+
+def turn_of(angle: float) -> tuple[float, float]:
+    """Cosine and sine of an angle in degrees, whole numbers at quarter turns."""
+    radians = math.radians(angle)
+    return round(math.cos(radians), 15), round(math.sin(radians), 15)
 
 
 def crop_around(landmarks: Floats, scale: float) -> CropTransform:
@@ -103,7 +132,11 @@ CROP_RULES: dict[str, CropRule] = {
 
 
 def crop_square(
-    landmarks: Floats, box: Box, rule: str = "landmarks", scale: float | None = None
+    landmarks: Floats,
+    box: Box,
+    rule: str = "landmarks",
+    scale: float | None = None,
+    angle: float = 0.0,
 ) -> CropTransform:
     """The square of a face by the rule of that name.
 
@@ -112,6 +145,7 @@ def crop_square(
         box: the detector's, photo pixels.
         rule: one of `CROP_RULES`.
         scale: takes the place of the rule's own scale.
+        angle: degrees clockwise by which the face, and so the square, is turned in the photo.
 
     Raises:
         UserError: unknown rule.
@@ -119,7 +153,15 @@ def crop_square(
     if rule not in CROP_RULES:
         raise UserError("preprocess.crop_rule", f"{rule!r}", f"allowed: {', '.join(CROP_RULES)}")
     chosen = CROP_RULES[rule]
-    return chosen.square(landmarks, box, chosen.scale if scale is None else scale)
+    scale = chosen.scale if scale is None else scale
+    if not angle:
+        return chosen.square(landmarks, box, scale)
+    # The rules are for upright faces: the landmarks are turned about the middle of the box.
+    middle = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    upright = turn_points(landmarks - middle, -angle) + middle
+    square = chosen.square(upright, box, scale)
+    centre = turn_points(np.array([square.center_x, square.center_y]) - middle, angle) + middle
+    return CropTransform(float(centre[0]), float(centre[1]), square.side, angle)
 
 
 def crop(image: Pixels | Floats, transform: CropTransform, size: int) -> Any:
@@ -133,6 +175,8 @@ def crop(image: Pixels | Floats, transform: CropTransform, size: int) -> Any:
     Returns:
         [size, size, 3] uint8, or [size, size] float32.
     """
+    if transform.angle:
+        image, transform = _upright(image, transform)
     left, top = transform.corner
     right, bottom = left + transform.side, top + transform.side
     # A margin feeds the resampling kernel at the crop's edge with what really lies beyond.
@@ -144,6 +188,36 @@ def crop(image: Pixels | Floats, transform: CropTransform, size: int) -> Any:
     box = (left - x0, top - y0, right - x0, bottom - y0)
     kernel = Image.Resampling.LANCZOS if image.ndim == 3 else Image.Resampling.BILINEAR
     return np.asarray(window.resize((size, size), kernel, box=box))
+
+
+def _upright(image: Any, transform: CropTransform) -> tuple[Any, CropTransform]:
+    """A picture in which a turned square is upright, and the square there.
+
+    Quarter turns move whole pixels; for others the square and a border are resampled (bicubic) at
+    the photo's own resolution.
+    """
+    middle = np.array([transform.center_x, transform.center_y])
+    if transform.angle % 90 == 0:
+        size = np.array([image.shape[1], image.shape[0]])
+        quarters = round(transform.angle / 90)
+        turned = np.rot90(image, quarters)
+        x, y = (
+            turn_points(middle - size / 2, -transform.angle)
+            + np.array([turned.shape[1], turned.shape[0]]) / 2
+        )
+        return turned, CropTransform(float(x), float(y), transform.side)
+    side = math.ceil(transform.side * 1.1) + 16
+    reach = math.ceil(side * 0.75)
+    x0, y0 = (math.floor(value) - reach for value in middle)
+    columns = np.arange(x0, x0 + 2 * reach + 1).clip(0, image.shape[1] - 1)
+    rows = np.arange(y0, y0 + 2 * reach + 1).clip(0, image.shape[0] - 1)
+    window = Image.fromarray(np.ascontiguousarray(image[rows[:, None], columns[None, :]]))
+    cosine, sine = turn_of(transform.angle)
+    x, y = middle - (x0, y0) - turn_points(np.full(2, side / 2), transform.angle)
+    matrix = (cosine, -sine, float(x), sine, cosine, float(y))
+    kernel = Image.Resampling.BICUBIC if image.ndim == 3 else Image.Resampling.BILINEAR
+    turned = window.transform((side, side), Image.Transform.AFFINE, matrix, kernel)
+    return np.asarray(turned), CropTransform(side / 2, side / 2, transform.side)
 
 
 def paste(
@@ -166,15 +240,13 @@ def paste(
     layers = [Image.fromarray(np.ascontiguousarray(layer)) for layer in (picture, cover)]
     if side < size:  # shrink first: the affine resampling below does not antialias
         layers = [layer.resize((side, side), Image.Resampling.BOX) for layer in layers]
-    step = layers[0].width / transform.side
-    left, top = transform.corner
+    left, top, right, bottom = transform.box
     x0, y0 = max(0, math.floor(left)), max(0, math.floor(top))
-    x1 = min(canvas.shape[1], math.ceil(left + transform.side))
-    y1 = min(canvas.shape[0], math.ceil(top + transform.side))
+    x1, y1 = min(canvas.shape[1], math.ceil(right)), min(canvas.shape[0], math.ceil(bottom))
     result = canvas.copy()
     if x1 <= x0 or y1 <= y0:
         return result
-    matrix = (step, 0.0, (x0 - left) * step, 0.0, step, (y0 - top) * step)
+    matrix = _into_layer(transform, layers[0].width, x0, y0)
     placed, alpha = (
         np.asarray(
             layer.transform(
@@ -208,27 +280,51 @@ def paste_values(
     side = max(1, round(transform.side))
     if side < values.shape[0]:  # the affine resampling below does not antialias
         layer = layer.resize((side, side), Image.Resampling.BOX)
-    step = layer.width / transform.side
-    left, top = transform.corner
+    width = layer.width
+    left, top, right, bottom = transform.box
     # PIL answers 0 beyond the layer, also where half a pixel is missing: its border is repeated.
     layer = Image.fromarray(np.pad(np.asarray(layer), 1, mode="edge"))
-    x0, x1 = _centres_within(left, transform.side, shape[1])
-    y0, y1 = _centres_within(top, transform.side, shape[0])
+    x0, x1 = _centres_within(left, right, shape[1])
+    y0, y1 = _centres_within(top, bottom, shape[0])
     result = np.zeros(shape, values.dtype)
     if x1 <= x0 or y1 <= y0:
         return result
-    matrix = (step, 0.0, (x0 - left) * step + 1.0, 0.0, step, (y0 - top) * step + 1.0)
+    matrix = _into_layer(transform, width, x0, y0, 1.0)
     placed = np.asarray(
         layer.transform(
             (x1 - x0, y1 - y0), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
         )
     )
     whole = np.issubdtype(values.dtype, np.integer)
-    result[y0:y1, x0:x1] = placed.round() if whole else placed
+    placed = placed.round() if whole else placed
+    if transform.angle:
+        x, y = np.meshgrid(np.arange(x0, x1) + 0.5, np.arange(y0, y1) + 0.5)
+        inside = transform.to_crop(np.stack([x, y], axis=-1), 1)
+        placed = placed * ((inside >= 0) & (inside < 1)).all(axis=-1)
+    result[y0:y1, x0:x1] = placed
     return result
 
 
-def _centres_within(start: float, side: float, limit: int) -> tuple[int, int]:
+def _into_layer(
+    transform: CropTransform, width: int, x0: int, y0: int, border: float = 0.0
+) -> tuple[float, ...]:
+    """PIL's affine matrix from the photo's pixels, counted from (x0, y0), into a crop.
+
+    Args:
+        transform: the crop's square.
+        width: side of the crop, pixels.
+        x0, y0: photo pixels.
+        border: pixels that were added round the crop.
+    """
+    step = width / transform.side
+    cosine, sine = turn_of(transform.angle)
+    across, down = (x0, y0) - transform.corner
+    x = (across * cosine + down * sine) * step + border
+    y = (down * cosine - across * sine) * step + border
+    return (step * cosine, step * sine, float(x), -step * sine, step * cosine, float(y))
+
+
+def _centres_within(start: float, end: float, limit: int) -> tuple[int, int]:
     """First and last-but-one of the pixels, of 0 to `limit`, whose centres lie in an interval."""
     first = max(0, math.ceil(start - 0.5))
-    return first, min(limit, math.ceil(start + side - 0.5))
+    return first, min(limit, math.ceil(end - 0.5))

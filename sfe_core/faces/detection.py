@@ -30,6 +30,10 @@ class Face:
     box: tuple[float, float, float, float]  # left, top, right, bottom
     landmarks: Floats  # [68, 2] float32, iBUG order
     score: float  # the detector's own confidence, higher is surer
+    confidence: float | None = None  # 0 to 1, that the landmarks are right, see `confidence`
+    angle: float = (
+        0.0  # degrees clockwise by which it stands turned; the box is upright all the same
+    )
 
     @property
     def size(self) -> float:

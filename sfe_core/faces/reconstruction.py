@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform
-from sfe_core.faces.rendering import Camera, Raster, raycast
+from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
 
 Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
@@ -83,8 +83,11 @@ class Reconstruction:
 
     def camera_in(self, transform: CropTransform, size: int) -> Camera:
         """The camera into a crop of `size` pixels."""
+        rotation = self.camera.rotation
+        if transform.angle:
+            rotation = rotation_matrix(0, 0, -transform.angle) @ rotation
         return Camera(
-            self.camera.rotation,
+            rotation,
             float(self.camera.scale) * size / transform.side,
             transform.to_crop(self.camera.translation, size),
         )

@@ -14,6 +14,7 @@ from sfe_core.faces.head import HeadModel
 from sfe_core.faces.landmark_drawing import draw_landmarks
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Camera, rotation_matrix, shade_grey
+from sfe_core.faces.turning import Turn
 
 
 def head_at(x: float, y: float, scale: float = 500.0) -> Reconstruction:
@@ -57,6 +58,38 @@ def test_the_crop_of_the_photos_render_is_the_crops_render() -> None:
     assert np.abs(ours - theirs).mean() < 4
     shifted = np.roll(theirs, 4, axis=1)
     assert np.abs(ours - shifted).mean() > 2 * np.abs(ours - theirs).mean()
+
+
+@pytest.mark.parametrize("angle", [180.0, 90.0, -55.0])
+def test_a_turned_heads_maps_are_the_upright_ones_turned(angle: float) -> None:
+    turn = Turn(angle, 230, 210)
+    middle = np.array(turn.size) / 2 + (3.0, -5.0)
+    upright = head_at(*middle)
+    head = turn.head_to_photo(upright)
+    square = CropTransform(float(middle[0]) + 0.3, float(middle[1]) - 4.4, 120.0)
+    x, y = turn.to_photo(np.array([square.center_x, square.center_y]))
+    transform = CropTransform(float(x), float(y), 120.0, angle)
+    assert head.angles[:2] == upright.angles[:2]
+    raster, scale = head.raster_in_crop(transform, 240)
+    wanted, wanted_scale = upright.raster_in_crop(square, 240)
+    assert scale == wanted_scale
+    gap = np.abs(shade_grey(raster).astype(int) - shade_grey(wanted))
+    assert wanted.hit.mean() > 0.2 and (gap.max(axis=2) > 2).mean() < 0.01
+    # In the photo it lies turned, shaded as in its crop.
+    picture = render_in_photo(head, 210, 230, lambda raster, _: shade_grey(raster), angle=angle)
+    assert np.abs(crop(picture, transform, 240).astype(int) - shade_grey(wanted)).mean() < 4
+    assert (
+        np.abs(
+            transform.to_crop(head.landmarks, 240) - square.to_crop(upright.landmarks, 240)
+        ).max()
+        < 0.01
+    )
+    drawn = landmarks_in_photo(head.landmarks, transform, 210, 230)
+    expected = draw_landmarks(square.to_crop(upright.landmarks, 120), 120)
+    shown = crop(drawn, transform, 120)
+    near = np.abs(shown.astype(int) - expected).mean()
+    away = np.abs(shown.astype(int) - np.roll(expected, 5, axis=0)).mean()
+    assert near < 0.6 * away
 
 
 @pytest.mark.parametrize("corner", [(40, 30), (-20, -30), (120, 100)])

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from sfe_core.errors import UserError
-from sfe_core.faces.crop import CROP_RULES, CropTransform, crop, crop_around, crop_square, paste
+from sfe_core.faces.crop import (
+    CROP_RULES,
+    CropTransform,
+    crop,
+    crop_around,
+    crop_square,
+    paste,
+    paste_values,
+)
+from sfe_core.faces.detection import Face
+from sfe_core.faces.turning import Turn
 
 SMOOTH = np.stack(
     np.broadcast_arrays(
@@ -100,3 +110,52 @@ def test_rules_of_the_field(rule: str, centre: tuple[float, float], side: float)
 def test_unknown_rules_name_the_known() -> None:
     with pytest.raises(UserError, match="landmarks, emoca, emoca-bbox, face-alignment"):
         crop_square(SPANNED, BOX, "kpt5")
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_quarter_turned_crop_is_the_turned_photos(quarters: int) -> None:
+    upright = CropTransform(52.3, 41.9, 37.0)
+    photo = np.ascontiguousarray(np.rot90(SMOOTH, -quarters))
+    turn = Turn(90.0 * quarters, photo.shape[1], photo.shape[0])
+    x, y = turn.to_photo(np.array([upright.center_x, upright.center_y]))
+    turned = CropTransform(x, y, 37.0, turn.angle)
+    assert np.array_equal(turn.picture(photo), SMOOTH)
+    assert np.array_equal(crop(photo, turned, 64), crop(SMOOTH, upright, 64))
+
+
+@pytest.mark.parametrize("angle", [-130.0, -17.0, 33.0, 90.0, 180.0])
+def test_turned_crops_map_both_ways_and_are_put_back(angle: float) -> None:
+    transform = CropTransform(58.4, 43.7, 37.0, angle)
+    points = np.random.default_rng(0).uniform(-20, 120, (68, 2))
+    assert np.allclose(transform.to_photo(transform.to_crop(points, 128), 128), points)
+    # Upright in the crop is turned clockwise in the photo.
+    up = transform.to_photo(np.array([[32.0, 32.0], [32.0, 0.0]]), 64)
+    leaning = np.rad2deg(np.arctan2(*((up[1] - up[0]) * (1, -1))))
+    assert (leaning - angle + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+    y, x = np.mgrid[:90, :120] + 0.5
+    inner = (np.hypot(x - 58.4, y - 43.7) < 16)[..., None]
+    for size in (20, 37, 128):
+        back = paste(np.zeros_like(SMOOTH), crop(SMOOTH, transform, size), transform)
+        assert np.abs(back.astype(int) - SMOOTH)[inner.repeat(3, axis=2)].max() <= 6
+        values = crop(SMOOTH[..., 0].astype(np.float32), transform, size)
+        placed = paste_values((90, 120), values, transform)
+        assert np.abs(placed - SMOOTH[..., 0])[inner[..., 0]].max() <= 6
+        share = (placed > 0).sum() / transform.side**2
+        assert share == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("rule", CROP_RULES)
+@pytest.mark.parametrize("angle", [180.0, -70.0])
+def test_the_square_of_a_turned_face_is_turned_with_it(rule: str, angle: float) -> None:
+    points = np.random.default_rng(1).uniform((40, 30), (90, 95), (68, 2))
+    upright = Face((38.0, 25.0, 92.0, 99.0), points, 1.0)
+    turn = Turn(angle, 150, 140)
+    canvas = turn.face_to_canvas(turn.face_to_photo(upright))
+    square = crop_square(points, upright.box, rule)
+    face = turn.face_to_photo(upright)
+    turned = crop_square(face.landmarks, face.box, rule, angle=face.angle)
+    assert np.allclose(canvas.landmarks, points, atol=1e-4)
+    assert np.allclose(canvas.box, upright.box)
+    assert turned.side == pytest.approx(square.side, rel=1e-5) and turned.angle == angle
+    there = turn.to_canvas(np.array([turned.center_x, turned.center_y]))
+    assert np.allclose(there, (square.center_x, square.center_y), atol=1e-3)
