@@ -60,8 +60,9 @@ def import_data_set(
         str | None,
         typer.Option(
             metavar="SCHEME",
-            help="What numbered classes mean: affectnet, raf-db, fer2013, ferplus.",
-            show_default="affectnet for lists",
+            help="What numbered classes mean: affectnet, raf-db, fer2013, ferplus, expw, ck+, "
+            "aff-wild2, or the emotions from number 0 on: angry,disgust,…",
+            show_default="told by the data set",
         ),
     ] = None,
     into: Annotated[
@@ -82,7 +83,9 @@ def import_data_set(
     from sfe_core.corpus.importing.formats import find_source
 
     found = load_workspace(workspace, changes or ())
-    plan = plan_import(found, find_source(source, form, classes), images, into, keep_unlabelled)
+    plan = plan_import(
+        found, find_source(source, form, classes, images), images, into, keep_unlabelled
+    )
     if dry_run:
         _show(plan_facts(plan), json)
         return

@@ -134,6 +134,7 @@ def show_summary(summary: PreprocessSummary) -> None:
             ("splits", summary.split_counts),
             ("emotions", summary.emotion_counts or None),
             ("labels", _matched(summary.labels_matched, summary.labels_unmatched)),
+            ("numbers mean", summary.label_scheme),
             ("captions", _matched(summary.captions_matched, summary.captions_unmatched)),
             ("landmark error", f"{fit:.2%} of the eyes' distance" if fit is not None else None),
             ("speed", f"{summary.photos_per_second:.1f} photos/s"),

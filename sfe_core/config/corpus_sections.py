@@ -14,6 +14,11 @@ class PhotosConfig(Section):
 
     folder: str = Field("photos", description="folder of photos, below the workspace")
     labels: str = Field("labels.csv", description="labels below that folder, if any")
+    classes: str | None = Field(
+        None,
+        description="what numbers in labels mean: affectnet, raf-db, fer2013, …, or the emotions "
+        "from number 0 on, with commas; null = told by the file",
+    )
     captions: str = Field("captions.json", description="captions below that folder, if any")
 
 

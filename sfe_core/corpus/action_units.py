@@ -12,10 +12,15 @@ Intensity is 0 to 5, the FACS grades none, A trace, B slight, C marked, D severe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 MAXIMUM_INTENSITY = 5.0
+# Intensity 0 to 5; present 0 or 1; how likely it is present, 0 to 1.
+UnitScale = Literal["intensity", "presence", "probability"]
+# BP4D's and EmotioNet's numbers for "not coded".
+NOT_CODED = (9.0, 999.0)
 # The adverb of each FACS grade.
 GRADE_WORDS: tuple[str, ...] = ("", "barely", "slightly", "clearly", "strongly", "extremely")
 # A text encoder reads 77 tokens; eight units take about half of them.
@@ -101,16 +106,23 @@ _BY_NAME = {unit.name.replace(" ", ""): unit.code for unit in ACTION_UNITS.value
     "blinking": "AU45",
 }
 _CODE = re.compile(r"au[ _-]?0*(\d{1,2})")
-_PRESENCE_ENDINGS = ("_c", "_present", "_presence", "_occ", "_occurrence")
-_INTENSITY_ENDINGS = ("_r", "_int", "_intensity")
+_ENDINGS: dict[UnitScale, tuple[str, ...]] = {
+    "presence": ("_c", "_present", "_presence", "_occ", "_occurrence"),
+    "intensity": ("_r", "_int", "_intensity"),
+    "probability": ("_prob", "_probability", "_p"),
+}
 
 
 @dataclass(frozen=True)
 class UnitColumn:
-    """What a table's column says of a unit; presence is None where its name does not tell."""
+    """What a table's column says of a unit; scale is None where its name does not tell."""
 
     code: str
-    presence: bool | None
+    scale: UnitScale | None
+
+    def column(self, scale: UnitScale) -> str:
+        """The column of labels.csv for numbers of a scale: AU12, or AU12_present."""
+        return self.code if scale == "intensity" else f"{self.code}_present"
 
 
 def read_unit_column(name: str) -> UnitColumn | None:
@@ -118,18 +130,31 @@ def read_unit_column(name: str) -> UnitColumn | None:
 
     Understood: codes (`AU12`, `au06`, `AU_4`), FACS names (`Lip Corner Puller`), both with an
     ending that tells intensity (`_r` as OpenFace writes it, `_int`, `_intensity`) from presence
-    (`_c`, `_present`, `_occ`).
+    (`_c`, `_present`, `_occ`) and probability (`_prob`).
     """
     text = name.strip().lower()
-    presence = None
-    for endings, meaning in ((_PRESENCE_ENDINGS, True), (_INTENSITY_ENDINGS, False)):
+    scale: UnitScale | None = None
+    for meaning, endings in _ENDINGS.items():
         for ending in endings:
             if text.endswith(ending):
-                text, presence = text[: -len(ending)], meaning
+                text, scale = text[: -len(ending)], meaning
                 break
     matched = _CODE.fullmatch(text)
     code = f"AU{int(matched[1])}" if matched else _BY_NAME.get(re.sub(r"[ _-]", "", text), "")
-    return UnitColumn(code, presence) if code in ACTION_UNITS else None
+    return UnitColumn(code, scale) if code in ACTION_UNITS else None
+
+
+def scale_of_values(values: Iterable[float]) -> UnitScale:
+    """What the numbers of units are where no name tells, all columns of a table taken together.
+
+    A number above 1 makes them intensities. Fractions that all lie between 0 and 1 are
+    probabilities, as py-feat gives them: intensities of several units would not all stay below a
+    trace. 0 and 1 alone are presence. 9 and 999 (not coded) and negative numbers tell nothing.
+    """
+    coded = [value for value in values if value >= 0 and value not in NOT_CODED]
+    if any(value > 1 for value in coded):
+        return "intensity"
+    return "probability" if any(0 < value < 1 for value in coded) else "presence"
 
 
 def grade(intensity: float) -> int:

@@ -28,6 +28,7 @@ class IndexCounts:
 
     labels_matched: int
     labels_unmatched: int
+    label_scheme: str | None
     captions_matched: int
     captions_unmatched: int
 
@@ -97,10 +98,14 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
         judge_row(judged, config.quality)
         # A refused photo bears the key of the one that has its place.
         usable[judged["key"]] = usable.get(judged["key"], False) or judged["status"] == OK
-    labels = read_labels(workspace.photos / config.photos.labels, usable)
+    labels = read_labels(workspace.photos / config.photos.labels, usable, config.photos.classes)
     captions = read_captions(workspace.photos / config.photos.captions, usable)
     counts = IndexCounts(
-        len(labels.by_key), labels.unmatched, len(captions.by_key), captions.unmatched
+        len(labels.by_key),
+        labels.unmatched,
+        labels.scheme,
+        len(captions.by_key),
+        captions.unmatched,
     )
     captioner = Captioner(parts, template, captions.by_key)
     keys = [key for key, is_usable in usable.items() if is_usable]

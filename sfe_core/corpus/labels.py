@@ -1,27 +1,30 @@
 """What is known of the photos: labels.csv, in the form `synthesize` writes or without a header.
 
-With a header: a `key` column, and any of `emotion`, `valence`, `arousal`, `identity`; every other
-column is kept under `label_<name>`; captions know of AU1 … AU46 (intensity 0 to 5), AU1_present …
-(0 or 1), age, gender or sex, ethnicity or race. Without one: `path,emotion` a line, as
-AffectNet-style lists have it, the emotion by number (an integer or a float) or by name.
+With a header: a `key` column (or file, path, image, …), and any of `emotion` (or expression, label,
+…), `valence`, `arousal`, `identity`; AU1 … AU46 (intensity 0 to 5), AU1_present … (0 or 1). Every
+other column is kept under `label_<name>`; captions know of age, gender or sex, ethnicity or race.
+Without one: `path,emotion` a line, as AffectNet-style lists have it. The emotion is a name, or a
+number: AffectNet's in both of sfe's own forms (a `key` column, or no header) unless the file shows
+another set's, which is otherwise asked for.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from sfe_core.emotions import EMOTIONS
+from sfe_core.corpus.cells import read_cells
+from sfe_core.corpus.classes import WrongLabelError, check_scheme
+from sfe_core.corpus.columns import ATTRIBUTE_COLUMNS, Columns, find_columns, open_labels
+from sfe_core.corpus.numbering import Evidence, ask, column_hints, name_hints, reading
+from sfe_core.corpus.tables import Table, Torn, read_number
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
 
-# AffectNet's 8 to 10: none of the eight, uncertain, no face.
-UNLABELLED_CODES = frozenset({8, 9, 10, -1})
-KEY_COLUMNS = ("key", "path", "file", "image", "photo")
+_KNOWN = ("emotion", "valence", "arousal", "identity")
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,38 @@ class Label:
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels by photo key, and how many lines of the file found no photo."""
+    """Labels by photo key.
+
+    Attributes:
+        by_key: of the photos that a line names.
+        unmatched: lines that name no photo.
+        scheme: whose numbers the emotions were; None where they were names.
+        notes: what a person should know of the file, a sentence each.
+    """
 
     by_key: dict[str, Label]
     unmatched: int = 0
+    scheme: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A line of a label file: its number, the photo as listed, and cells by column."""
+
+    line: int
+    listed: str
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label file, read: its rows, the names of its columns, and as `Labels`."""
+
+    rows: list[LabelRow]
+    columns: tuple[str, ...] = ()
+    scheme: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class KeyMatcher:
@@ -73,158 +104,181 @@ class KeyMatcher:
         return None
 
 
-def read_labels(path: Path, keys: Iterable[str]) -> Labels:
+def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> Labels:
     """Read a label file.
 
     Args:
-        path: the CSV; no file means no labels.
+        path: the table; no file means no labels.
         keys: keys of the photos there are.
+        scheme: what numbers mean; None to tell it from the file.
 
     Raises:
-        UserError: a value that is no emotion, number or key, with file, line and what is allowed.
+        UserError: a value that is no emotion, number or key, with file, line and what is allowed;
+            or numbers of which nothing says whose they are.
     """
-    if not path.is_file():
+    file = read_label_file(path, scheme)
+    if not file.rows:
         return Labels({})
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            lines = [row for row in csv.reader(stream)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(path, f"is not UTF-8 CSV ({error})", "save it as such") from error
     matcher = KeyMatcher(keys)
-    numbered = [(number, row) for number, row in enumerate(lines, 1) if any(c.strip() for c in row)]
-    if not numbered:
-        return Labels({})
-    head = [cell.strip() for cell in numbered[0][1]]
-    column = next((name for name in KEY_COLUMNS if name in head), None)
-    if column is None:
-        return _headerless(path, numbered, matcher)
-    return _typed(_headed(path, head, head.index(column), numbered[1:], matcher))
+    named = [(matcher.tail(row.listed), row) for row in file.rows]
+    cells, contradictions = join_rows((key, row) for key, row in named if key is not None)
+    unmatched = sum(key is None for key, _ in named)
+    by_key = _typed({key: _label(found) for key, found in cells.items()})
+    notes = [*file.notes, *contradictions]
+    if not by_key:
+        example = file.rows[0].listed
+        notes.append(f"none of its {len(file.rows)} lines names a photo below photos/ ({example})")
+    elif not any(label.emotion for label in by_key.values()):
+        there = ", ".join(file.columns[:12])
+        notes.append(f"no photo gets an emotion from it; its columns are {there}")
+    told = tuple(f"{path.name}: {note}" for note in notes)
+    return Labels(by_key, unmatched, file.scheme, told)
 
 
-def _headerless(path: Path, lines: list[tuple[int, list[str]]], matcher: KeyMatcher) -> Labels:
-    by_key: dict[str, Label] = {}
-    unmatched = 0
-    for number, row in lines:
-        where = f"{path}:{number}"
-        if len(row) != 2:
+def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
+    """The rows of a label file, whatever photos there are.
+
+    Args, Raises: as `read_labels`.
+    """
+    if not path.is_file() or not path.read_bytes().strip():
+        return LabelFile([])
+    table = open_labels(path)
+    if table.encoding == "latin-1":
+        raise UserError(path, "is neither UTF-8 nor UTF-16", "save it as UTF-8 CSV")
+    own = not table.headed or "key" in table.names
+    columns = find_columns(table, own)
+    image = columns.image
+    if image is None:
+        there = ", ".join(table.names[:12])
+        raise UserError(f"{path}:1", f"no column names the photo; there are {there}", "call it key")
+    asked = check_scheme(scheme, "sfe.yaml: photos.classes") if scheme else None
+    told, notes = _scheme(path, table, columns, image, own) if not asked else (asked, [])
+    extras = _extra_columns(table, columns)
+    rows = []
+    for number, cells in table.rows(_refuse_torn(path)):
+        where, listed = f"{path}:{number}", cells[image]
+        if table.headed and table.columns[image] == "key":
+            check_key(listed, where)
+        else:
+            _refuse_climbing(listed, where)
+        try:
+            found = read_cells(cells, columns, told)
+        except WrongLabelError as error:
+            raise UserError(where, str(error), "correct it") from error
+        found = {name: cell for name, cell in found.items() if name not in ATTRIBUTE_COLUMNS}
+        found |= {name: cells[place] for name, place in extras.items() if cells[place]}
+        rows.append(LabelRow(number, listed, found))
+    return LabelFile(rows, table.names, told, tuple(notes))
+
+
+def join_rows(
+    named: Iterable[tuple[str, LabelRow]],
+) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """What all rows together say of each photo; where they differ, the first stands.
+
+    Returns:
+        Cells by key; and a sentence on the photos of which rows differ, if there are any.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    first: dict[str, int] = {}
+    differing: list[str] = []
+    for key, row in named:
+        before = cells.setdefault(key, {})
+        told = [
+            f"{name} {before[name] or 'none'}, then {cell or 'none'}"
+            for name, cell in row.cells.items()
+            if before.get(name, cell) != cell
+        ]
+        if told:
+            differing.append(f"{key} (lines {first[key]} and {row.line}: {'; '.join(told)})")
+        first.setdefault(key, row.line)
+        cells[key] = row.cells | before
+    if not differing:
+        return cells, []
+    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    shown = ", ".join(differing[:_SHOWN])
+    return cells, [f"{len(differing)} lines contradict an earlier one, which stands: {shown}{more}"]
+
+
+def _scheme(
+    path: Path, table: Table, columns: Columns, image: int, own: bool
+) -> tuple[str | None, list[str]]:
+    """Whose numbers the emotions are, and what to say of it; None where there are none."""
+    if not columns.numbers_seen:
+        return None, []
+    listed = (cells[image] for _, cells in table.rows(_refuse_torn(path)))
+    hints = (*column_hints(table), *name_hints(listed))
+    evidence = Evidence(columns.numbers_seen, hints)
+    if evidence.scheme:
+        return evidence.scheme, []
+    possible = "affectnet" in evidence.fitting and all("affectnet" in hint for hint in hints)
+    if own and possible and not evidence.is_raf_shaped:
+        found = reading(columns.numbers_seen, "affectnet")
+        note = f"emotions are numbers, read as AffectNet's ({found}), as the form of the file says"
+        return "affectnet", [f"{note}; if they are another set's, name it in photos.classes"]
+    raise ask(str(path), evidence, "name it in sfe.yaml: photos.classes, or --set photos.classes=…")
+
+
+def _extra_columns(table: Table, columns: Columns) -> dict[str, int]:
+    """Columns that are kept as they are: name → place.
+
+    Raises:
+        UserError: two of one name.
+    """
+    known = {columns.image, columns.emotion, columns.texts.get("identity")}
+    known |= set(columns.numbers.values()) | {place for place, _ in columns.units.values()}
+    extras: dict[str, int] = {}
+    for place, name in enumerate(table.names):
+        plain = table.columns[place]
+        name = plain if plain in ATTRIBUTE_COLUMNS else name
+        if place in known or not name:
+            continue
+        if name in extras:
             raise UserError(
-                where,
-                f"{len(row)} columns and no header",
-                "write `path,emotion`, or begin the file with a header that has a key column",
+                f"{table.path}:1",
+                f"columns {extras[name] + 1} and {place + 1} are both called {name!r}",
+                "rename or remove one of them",
             )
-        _refuse_climbing(row[0], where)
-        emotion = parse_emotion(row[1], where)
-        key = matcher.tail(row[0].strip())
-        if key is None:
-            unmatched += 1
-        else:
-            by_key[key] = Label(emotion=emotion)
-    return Labels(by_key, unmatched)
+        extras[name] = place
+    return extras
 
 
-def _headed(
-    path: Path,
-    head: list[str],
-    key_column: int,
-    lines: list[tuple[int, list[str]]],
-    matcher: KeyMatcher,
-) -> Labels:
-    by_key: dict[str, Label] = {}
-    unmatched = 0
-    for number, row in lines:
-        where = f"{path}:{number}"
-        if len(row) != len(head):
-            raise UserError(where, f"{len(row)} columns, the header has {len(head)}", "correct it")
-        if head[key_column] == "key":
-            check_key(row[key_column].strip(), where)
-        else:
-            _refuse_climbing(row[key_column], where)
-        cells = {
-            name: cell.strip()
-            for place, (name, cell) in enumerate(zip(head, row, strict=True))
-            if place != key_column and cell.strip()
-        }
-        label = _label(cells, where)  # checked whether or not there is such a photo
-        key = matcher.tail(row[key_column].strip())
-        if key is None:
-            unmatched += 1
-        else:
-            by_key[key] = label
-    return Labels(by_key, unmatched)
-
-
-def _typed(labels: Labels) -> Labels:
-    """Numbers as floats in further columns that hold nothing else; a column has one type."""
-    extras = [label.extra for label in labels.by_key.values()]
-    texts = {
-        name
-        for extra in extras
-        for name, cell in extra.items()
-        if isinstance(_number(str(cell)), str)
-    }
-    by_key = {
-        key: replace(
-            label,
-            extra={
-                name: cell if name in texts else float(cell) for name, cell in label.extra.items()
-            },
-        )
-        for key, label in labels.by_key.items()
-    }
-    return Labels(by_key, labels.unmatched)
-
-
-def _label(cells: dict[str, str], where: str) -> Label:
-    known = {"emotion", "valence", "arousal", "identity"}
+def _label(cells: Mapping[str, str]) -> Label:
+    valence, arousal = (read_number(cells.get(name, "")) for name in ("valence", "arousal"))
     return Label(
-        emotion=parse_emotion(cells["emotion"], where) if "emotion" in cells else None,
-        valence=_parse_affect(cells, "valence", where),
-        arousal=_parse_affect(cells, "arousal", where),
+        emotion=cells.get("emotion") or None,
+        valence=valence,
+        arousal=arousal,
         identity=cells.get("identity"),
-        extra={f"label_{name}": cell for name, cell in cells.items() if name not in known},
+        extra={f"label_{name}": cell for name, cell in cells.items() if name not in _KNOWN},
     )
 
 
-def parse_emotion(text: str, where: str) -> str | None:
-    """An emotion by name, integer or float; None for AffectNet's "none" codes and empty text.
-
-    Raises:
-        UserError: neither a name in EMOTIONS nor a whole number 0..7.
-    """
-    text = text.strip()
-    if not text or text.lower() in ("none", "nan"):
-        return None
-    if text.lower() in EMOTIONS:
-        return text.lower()
-    number = _number(text)
-    if isinstance(number, float) and number.is_integer():
-        if 0 <= number < len(EMOTIONS):
-            return EMOTIONS[int(number)]
-        if int(number) in UNLABELLED_CODES:
-            return None
-    allowed = ", ".join(f"{place} {name}" for place, name in enumerate(EMOTIONS))
-    raise UserError(where, f"emotion {text!r} is unknown", f"allowed: {allowed}")
-
-
-def _parse_affect(cells: dict[str, str], name: str, where: str) -> float | None:
-    """Valence or arousal; AffectNet's -2 ("uncertain") and nan become None."""
-    if name not in cells:
-        return None
-    value = _number(cells[name])
-    if isinstance(value, str):
-        raise UserError(where, f"{name} {value!r} is no number", "allowed: -1 to 1, or empty")
-    if math.isnan(value) or value == -2:
-        return None
-    if not -1.0 <= value <= 1.0:
-        raise UserError(where, f"{name} {value:g} is out of range", "allowed: -1 to 1, or empty")
-    return value
+def _typed(labels: dict[str, Label]) -> dict[str, Label]:
+    """Numbers as floats in further columns that hold nothing else; a column has one type."""
+    texts = {
+        name
+        for label in labels.values()
+        for name, cell in label.extra.items()
+        if read_number(str(cell)) is None
+    }
+    return {
+        key: replace(
+            label,
+            extra={
+                name: cell if name in texts else read_number(str(cell)) or 0.0
+                for name, cell in label.extra.items()
+            },
+        )
+        for key, label in labels.items()
+    }
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _refuse_torn(path: Path) -> Torn:
+    def refuse(number: int, found: str) -> None:
+        raise UserError(f"{path}:{number}", found, "correct it")
+
+    return refuse
 
 
 def _refuse_climbing(path: str, where: str) -> None:

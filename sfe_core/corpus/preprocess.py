@@ -57,6 +57,7 @@ class PreprocessSummary:
     kept: int  # photos that stood from before
     labels_matched: int
     labels_unmatched: int  # lines of labels.csv without a photo
+    label_scheme: str | None  # whose numbers its emotions were; None where they were names
     captions_matched: int
     captions_unmatched: int
     mean_fit_error: float | None  # share of the inter-ocular distance
@@ -90,7 +91,9 @@ def preprocess(
     placement = place(workspace.config.preprocess, gpus, cpu_processes)
     _, files = find_named(workspace)
     # What is wrong with labels or captions is told before anything is written.
-    open_index(workspace, ({"key": file.key, "status": ""} for file in files))
+    index = open_index(workspace, ({"key": file.key, "status": ""} for file in files))
+    for note in index.labels.notes:
+        reporter.warn(note)
     with corpus_lock(workspace.corpus) as journal:
         _recover(workspace, journal, reporter)
         plan = plan_preprocess(workspace, placement)
@@ -207,6 +210,7 @@ def _summary(
         kept=len(plan.kept),
         labels_matched=counts.index.labels_matched,
         labels_unmatched=counts.index.labels_unmatched,
+        label_scheme=counts.index.label_scheme,
         captions_matched=counts.index.captions_matched,
         captions_unmatched=counts.index.captions_unmatched,
         mean_fit_error=counts.fit_error_sum / usable if usable else None,

@@ -16,6 +16,7 @@ from sfe_core.corpus.importing.lists import ignored_columns
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
 from sfe_core.corpus.importing.merging import merge_captions, merge_labels
 from sfe_core.corpus.importing.placing import OccupiedError, Way, place
+from sfe_core.corpus.labels import read_label_file
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, check_key
 from sfe_core.reporting import Reporter
@@ -136,16 +137,19 @@ def carry_out(
         RunError: the disk is full or read-only.
     """
     reporter = reporter or Reporter()
+    config = workspace.config.photos
+    read_label_file(workspace.photos / config.labels, config.classes)  # before anything is placed
     faces, placed = dict(plan.faces), 0
     if plan.placing:
         faces, placed = _place_all(workspace, plan, way, reporter)
     renders = _place_meshes(workspace, faces, way)
-    config = workspace.config.photos
     labels = {key: face.labels for key, face in faces.items() if face.labels}
     captions = {key: face.caption for key, face in faces.items() if face.caption}
     if labels:
         keys = ImageFolder(workspace.photos).by_key
-        merge_labels(workspace.photos / config.labels, labels, keys)
+        path = workspace.photos / config.labels
+        for replaced in merge_labels(path, labels, keys, config.classes):
+            plan.problems.add(config.labels, "replaced", replaced)
     if captions:
         merge_captions(workspace.photos / config.captions, captions)
     emotions = Counter(

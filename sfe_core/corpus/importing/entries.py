@@ -14,6 +14,7 @@ Kind = Literal[
     "unlabelled",
     "duplicate",
     "contradiction",
+    "replaced",
     "missing file",
     "occupied",
 ]

@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from sfe_core.corpus.classes import check_scheme
 from sfe_core.corpus.importing.affectnet_arrays import (
     is_affectnet_arrays,
     read_affectnet_arrays,
 )
 from sfe_core.corpus.importing.caption_json import read_caption_json
-from sfe_core.corpus.importing.class_folders import read_class_folders
-from sfe_core.corpus.importing.classes import check_scheme
+from sfe_core.corpus.importing.class_folders import read_class_folders, scheme_of_folders
 from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.importing.lists import read_list
+from sfe_core.corpus.importing.lists import read_list, scheme_of_list
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.errors import UserError
 
 Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units"]
-
-
-# The list of RAF-DB's basic set goes by this name, misspelt at its origin.
-_RAF_DB_LIST = "list_patition_label.txt"
 
 
 @dataclass(frozen=True)
@@ -63,34 +59,36 @@ class Source:
         return read_class_folders(self.path, self.scheme, problems)
 
 
-def find_source(path: Path, form: str | None, scheme: str | None) -> Source:
+def find_source(
+    path: Path, form: str | None, scheme: str | None, images: Path | None = None
+) -> Source:
     """A data set from what the user named.
 
     Args:
         path: file or folder.
         form: one of Form; None to tell it from the files.
-        scheme: what numbered classes mean; None for the usual one: AffectNet's in lists.
+        scheme: what numbered classes mean; None to tell it from the data set.
+        images: the folder of its images, if the user named one; its name may tell the scheme.
 
     Raises:
-        UserError: no such path, form or scheme.
+        UserError: no such path, form or scheme; or nothing tells what its numbers mean.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(path, "does not exist", "name the list or folder of a data set")
-    if scheme is not None:
-        check_scheme(scheme)
+    scheme = check_scheme(scheme) if scheme is not None else None
     for known in get_args(Form):
         if known == (form or _form_of(path)):
             _check_kind(path, known)
-            return Source(path, known, scheme or _usual_scheme(path, known))
+            return Source(path, known, scheme or _told_scheme(path, known, images))
     raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(get_args(Form))}")
 
 
-def _usual_scheme(path: Path, form: Form) -> str | None:
-    """What numbers mean in a list unless the user says otherwise; folders have no usual one."""
-    if form != "list":
-        return None
-    return "raf-db" if path.name == _RAF_DB_LIST else "affectnet"
+def _told_scheme(path: Path, form: Form, images: Path | None) -> str | None:
+    """What the numbers of a data set mean by its names and values; None where it has none."""
+    if form == "list":
+        return scheme_of_list(path, images)
+    return scheme_of_folders(path) if form == "folders" else None
 
 
 def _check_kind(path: Path, form: Form) -> None:

@@ -9,33 +9,55 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfe_core.corpus.labels import KEY_COLUMNS, KeyMatcher, parse_emotion
+from sfe_core.corpus.labels import KeyMatcher, join_rows, read_label_file
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, write_json
 
 _FIRST_COLUMNS = ("key", "emotion", "valence", "arousal", "identity", "age", "gender", "ethnicity")
 
 
-def merge_labels(path: Path, labels: Mapping[str, Mapping[str, str]], keys: Iterable[str]) -> None:
+def merge_labels(
+    path: Path,
+    labels: Mapping[str, Mapping[str, str]],
+    keys: Iterable[str],
+    scheme: str | None = None,
+) -> list[str]:
     """Write a label file that says what it said before, and what `labels` says.
 
     Args:
         path: labels.csv; made if it is not there.
         labels: key → column → cell; replaces the cells that stand there.
         keys: of all photos, by which paths in the file are known.
+        scheme: what numbers in the file mean; None to tell it from the file.
+
+    Returns:
+        What was replaced, as "key: emotion happy is now sad".
 
     Raises:
         UserError: the file that stands there is no label file.
     """
-    rows = _rows_before(path, KeyMatcher(keys))
+    matcher = KeyMatcher(keys)
+    before = read_label_file(path, scheme)
+    named = ((matcher.tail(row.listed) or _below(row.listed), row) for row in before.rows)
+    rows, _ = join_rows(named)
+    replaced = []
     for key, cells in labels.items():
-        rows.setdefault(key, {}).update(cells)
-    columns = _ordered(name for cells in rows.values() for name in cells)
+        row = rows.setdefault(key, {})
+        replaced += [
+            f"{key}: {name} {row[name]} is now {cell}"
+            for name, cell in cells.items()
+            if row.get(name, cell) not in ("", cell)
+        ]
+        row.update(cells)
+    columns = _ordered(name for cells in rows.values() for name, cell in cells.items() if cell)
     with atomic_path(path) as partial:
         with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+            writer = csv.DictWriter(
+                stream, columns, restval="", lineterminator="\n", extrasaction="ignore"
+            )
             writer.writeheader()
             writer.writerows({"key": key} | rows[key] for key in sorted(rows))
+    return replaced
 
 
 def merge_captions(path: Path, captions: Mapping[str, str]) -> None:
@@ -55,34 +77,6 @@ def merge_captions(path: Path, captions: Mapping[str, str]) -> None:
     # New ones come last: where a key is spelt in two ways, the reader takes the later.
     kept = {key: value for key, value in before.items() if key not in captions}
     write_json(path, kept | dict(captions))
-
-
-def _rows_before(path: Path, matcher: KeyMatcher) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            lines = [[cell.strip() for cell in row] for row in csv.reader(stream)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(path, f"is not UTF-8 CSV ({error})", "save it as such") from error
-    lines = [line for line in lines if any(line)]
-    if not lines:
-        return {}
-    named = next((name for name in KEY_COLUMNS if name in lines[0]), None)
-    head = lines.pop(0) if named else ["path", "emotion"]
-    rows: dict[str, dict[str, str]] = {}
-    for line in lines:
-        if len(line) != len(head):
-            raise UserError(
-                path, f"{line[:3]} has {len(line)} cells, not {len(head)}", "correct it"
-            )
-        cells = dict(zip(head, line, strict=True))
-        listed = cells.pop(named or "path")
-        if named is None:
-            cells["emotion"] = parse_emotion(cells["emotion"], str(path)) or ""
-        key = matcher.tail(listed) or _below(listed)
-        rows[key] = {name: cell for name, cell in cells.items() if cell}
-    return rows
 
 
 def _below(path: str) -> str:

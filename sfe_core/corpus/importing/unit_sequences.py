@@ -20,10 +20,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sfe_core.corpus.action_units import ACTION_UNITS
-from sfe_core.corpus.importing.classes import WrongLabelError
+from sfe_core.corpus.action_units import ACTION_UNITS, UnitScale
+from sfe_core.corpus.cells import read_unit_cell
+from sfe_core.corpus.classes import WrongLabelError
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.importing.lists import read_unit_cell
 from sfe_core.errors import UserError
 
 Frames = dict[int, dict[str, str]]  # frame → cells of labels.csv
@@ -66,14 +66,18 @@ def read_unit_sequences(
         frames: Frames = defaultdict(dict)
         for path in sorted(paths):
             _read_table(path, frames, problems)
-        there = images.get(sequence, {})
+        there = images.get(sequence, [])
         person = _person(sequence)
-        for frame in sorted(frames.keys() & there.keys()):
-            yield Entry(f"{sequence} frame {frame}", there[frame], person | frames[frame])
-        if without := len(frames.keys() - there.keys()):
+        for frame, key in there:
+            if frame in frames:
+                yield Entry(f"{sequence} frame {frame}", key, person | frames[frame])
+        if without := len(frames.keys() - {frame for frame, _ in there}):
             problems.add(sequence, "missing file", f"{without} coded frames have no image")
-        if uncoded := len(there.keys() - frames.keys()):
+        if uncoded := sum(frame not in frames for frame, _ in there):
             problems.add(sequence, "unlabelled", f"{uncoded} images are not coded")
+    for sequence in sorted(images.keys() - tables.keys()):
+        count = len(images[sequence])
+        problems.add(sequence, "unlabelled", f"{count} images, and no table codes them")
 
 
 def _tables(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -87,21 +91,27 @@ def _tables(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{matched[1]}_{matched[2]}".upper(), Path(place) / name
 
 
-def _images(keys: Iterable[str]) -> dict[str, dict[int, str]]:
-    """sequence → frame → key."""
-    found: dict[str, dict[int, str]] = defaultdict(dict)
+def _images(keys: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
+    """sequence → (frame, key) of every image of it; one frame may be seen by several cameras."""
+    series: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
     for key in keys:
-        numbers = re.findall(r"\d+", key.rpartition("/")[2])
+        folder, _, name = key.rpartition("/")
+        numbers = re.findall(r"\d+", name)
         if not numbers:
             continue
+        camera = f"{folder}/{name[: name.rindex(numbers[-1])]}"
         if matched := _BP4D_IMAGE.search(key):
-            found[f"{matched[1]}_{matched[2]}".upper()].setdefault(int(numbers[-1]), key)
+            sequence = f"{matched[1]}_{matched[2]}".upper()
         elif codes := _DISFA_IMAGE.findall(key):
-            found[codes[-1].upper()].setdefault(int(numbers[-1]), key)
-    for sequence, frames in found.items():
-        if sequence.startswith("SN") and 0 in frames:
-            found[sequence] = {frame + 1: key for frame, key in frames.items()}
-    return found
+            sequence = codes[-1].upper()
+        else:
+            continue
+        series[sequence, camera].append((int(numbers[-1]), key))
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for (sequence, _), frames in series.items():
+        from_zero = sequence.startswith("SN") and any(frame == 0 for frame, _ in frames)
+        found[sequence] += [(frame + from_zero, key) for frame, key in frames]
+    return {sequence: sorted(frames) for sequence, frames in found.items()}
 
 
 def _person(sequence: str) -> dict[str, str]:
@@ -135,6 +145,7 @@ def _read_table(path: Path, frames: Frames, problems: Problems) -> None:
             if column.removesuffix("_present") not in ACTION_UNITS:
                 continue
             try:
-                frames[int(cells[0])] |= read_unit_cell(column, cell)
+                scale: UnitScale = "presence" if column.endswith("_present") else "intensity"
+                frames[int(cells[0])] |= read_unit_cell(column, cell, scale)
             except WrongLabelError as error:
                 problems.add(where, "wrong label", str(error))

@@ -12,6 +12,7 @@ from sfe_core.corpus.action_units import (
     describe_units,
     grade,
     read_unit_column,
+    scale_of_values,
 )
 from sfe_core.synthesis.facs import UNITS
 
@@ -65,21 +66,36 @@ def test_many_units_are_cut_to_what_a_text_encoder_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "presence"),
+    ("name", "code", "scale"),
     [
         ("AU12", "AU12", None),
         ("au06", "AU6", None),
         ("AU_4", "AU4", None),
-        ("AU01_r", "AU1", False),
-        ("AU28_c", "AU28", True),
-        ("AU2_present", "AU2", True),
+        ("AU01_r", "AU1", "intensity"),
+        ("AU28_c", "AU28", "presence"),
+        ("AU2_present", "AU2", "presence"),
+        ("AU26_prob", "AU26", "probability"),
         ("Lip Corner Puller", "AU12", None),
-        ("inner_brow_raiser_int", "AU1", False),
+        ("inner_brow_raiser_int", "AU1", "intensity"),
     ],
 )
-def test_columns_by_code_and_by_name(name: str, code: str, presence: bool | None) -> None:
+def test_columns_by_code_and_by_name(name: str, code: str, scale: str | None) -> None:
     column = read_unit_column(name)
-    assert column is not None and (column.code, column.presence) == (code, presence)
+    assert column is not None and (column.code, column.scale) == (code, scale)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0, 0.35, 0.95], "probability"),
+        ([0, 1, 9, 999, -1], "presence"),
+        ([0, 0.4, 2.5], "intensity"),
+        ([0, 3], "intensity"),
+        ([0, 1, 0.5, 9], "probability"),
+    ],
+)
+def test_scale_by_values_where_no_name_tells(values: list[float], scale: str) -> None:
+    assert scale_of_values(values) == scale
 
 
 @pytest.mark.parametrize("name", ["AU3", "AU99", "age", "path", "au", "12"])

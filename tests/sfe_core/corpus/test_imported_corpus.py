@@ -73,7 +73,7 @@ def test_units_and_attributes_reach_the_captions(tmp_path: Path, tree: Path) -> 
     carry_out(workspace, plan_import(workspace, find_source(tree, None, None)))
     listed = tmp_path / "units.csv"
     listed.write_text(
-        "path,expression,AU12,AU25_c,age,gender,race\n/gone/810/a.jpg,1,4,1,39,Female,White\n",
+        "path,expression,AU12,AU25_c,age,gender,race\n/gone/810/a.jpg,happiness,4,1,39,Female,White\n",
         encoding="utf-8",
     )
     carry_out(workspace, plan_import(workspace, find_source(listed, None, None)))

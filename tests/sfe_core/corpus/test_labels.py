@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sfe_core.corpus.labels import KeyMatcher, Label, parse_emotion, read_labels
+from sfe_core.corpus.labels import KeyMatcher, Label, read_labels
 from sfe_core.errors import UserError
 
 KEYS = ["a/one", "a/two", "two", "Ünïcode/ф b"]
@@ -63,17 +63,24 @@ def test_longest_tail_wins_and_unicode_is_composed() -> None:
         (" Anger ", "anger"),
         ("8", None),
         ("10.0", None),
+        ("-1", None),
         ("", None),
+        ("Happiness", "happy"),
+        ("SU", "surprise"),
+        ("joy", "happy"),
+        ("Uncertain", None),
     ],
 )
-def test_emotions_by_number_and_name(text: str, emotion: str | None) -> None:
-    assert parse_emotion(text, "here") == emotion
+def test_emotions_by_number_and_name(tmp_path: Path, text: str, emotion: str | None) -> None:
+    path = write(tmp_path, f"key,emotion\na/one,{text}\n")
+    assert read_labels(path, KEYS).by_key["a/one"].emotion == emotion
 
 
-@pytest.mark.parametrize("text", ["11", "1.5", "joy", "-2"])
-def test_unknown_emotions_list_the_known(text: str) -> None:
-    with pytest.raises(UserError, match=r"labels.csv:3.*0 neutral.*7 contempt"):
-        parse_emotion(text, "labels.csv:3")
+@pytest.mark.parametrize("text", ["11", "1.5", "joyish", "-2"])
+def test_unknown_emotions_name_the_line_and_list_the_known(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, f"key,emotion\na/one,happy\na/two,{text}\n")
+    with pytest.raises(UserError, match=r"labels.csv:3.*neutral.*contempt"):
+        read_labels(path, KEYS, "affectnet")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ def test_unknown_emotions_list_the_known(text: str) -> None:
         ("key,emotion\n/abs,happy\n", r"labels.csv:2.*/abs"),
         ("key,valence\na/one,1.5\n", r"labels.csv:2.*valence 1.5.*-1 to 1"),
         ("key,valence\na/one,high\n", r"labels.csv:2.*'high' is no number"),
-        ("key,emotion\na/one\n", r"labels.csv:2.*1 columns, the header has 2"),
+        ("key,emotion\na/one\n", r"labels.csv:2.*1 cells, the header has 2"),
         ("a/one.jpg,1,2\n", r"labels.csv:1.*3 columns and no header"),
     ],
 )

@@ -171,8 +171,8 @@ def test_full_disk_ends_the_run(copied: Workspace, monkeypatch: pytest.MonkeyPat
 
 def test_bad_labels_are_told_before_the_work(copied: Workspace) -> None:
     shutil.rmtree(copied.corpus)
-    (copied.photos / "labels.csv").write_text("key,emotion\na,joy\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"labels.csv:2.*'joy'"):
+    (copied.photos / "labels.csv").write_text("key,emotion\na,joyish\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"labels.csv:2.*'joyish'"):
         preprocess(copied)
     assert not copied.corpus.exists()
 

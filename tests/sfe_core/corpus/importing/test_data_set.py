@@ -128,7 +128,7 @@ def test_a_list_about_photos_in_the_workspace(
 ) -> None:
     picture(workspace.photos / "set" / "8" / "a.png")
     path = tmp_path / "paths.csv"
-    path.write_text("/cluster/data/8/a.jpg,4.0\n", encoding="utf-8")
+    path.write_text("/cluster/AffectNet/8/a.jpg,4.0\n", encoding="utf-8")
     summary = take_in(workspace, path, into="set")
     assert summary.placed == 0
     assert labels_of(workspace) == {"set/8/a": Label("fear")}

@@ -69,7 +69,7 @@ def test_bp4d_presence_and_intensity_with_what_was_not_coded(tmp_path: Path) -> 
         },
         "M002/T10/0007": {"identity": "M002", "gender": "male", "AU4_present": "1"},
     }  # fmt: skip
-    assert problems == []
+    assert problems == [("M002_T1", "unlabelled")]
 
 
 def test_torn_lines_are_listed(tmp_path: Path) -> None:

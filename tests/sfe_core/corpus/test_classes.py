@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sfe_core.corpus.importing.classes import (
+from sfe_core.corpus.classes import (
     SCHEMES,
     WrongLabelError,
     check_scheme,
-    is_class_name,
-    need_scheme,
+    folder_class,
+    is_number,
     read_class,
 )
 from sfe_core.emotions import EMOTIONS
@@ -23,6 +23,9 @@ from sfe_core.errors import UserError
         ("raf-db", "- surprise fear disgust happy sad anger neutral"),
         ("fer2013", "anger disgust fear happy sad surprise neutral"),
         ("ferplus", "neutral happy surprise sad anger disgust fear contempt"),
+        ("expw", "anger disgust fear happy sad surprise neutral"),
+        ("ck+", "neutral anger contempt disgust fear happy sad surprise"),
+        ("aff-wild2", "neutral anger disgust fear happy sad surprise"),
     ],
 )
 def test_numbers(scheme: str, order: str) -> None:
@@ -49,15 +52,21 @@ def test_numbers_without_a_scheme_and_unknown_names_are_wrong(text: str) -> None
         read_class(text, None)
 
 
-def test_numbered_folders_need_a_scheme() -> None:
-    need_scheme(["happy", "sad"], None, "here")
-    need_scheme(["1", "2"], "raf-db", "here")
-    with pytest.raises(UserError, match=r"numbers \(1, 2\).*--classes affectnet \| raf-db"):
-        need_scheme(["2", "1", "happy"], None, "here")
-    with pytest.raises(UserError, match="choose affectnet"):
-        check_scheme("rafdb")
+def test_schemes_are_named_in_any_spelling_or_by_their_emotions() -> None:
+    assert [check_scheme(name) for name in ("rafdb", "RAF-DB", "CKplus", "fer+", "FER_2013")] == [
+        "raf-db", "raf-db", "ck+", "ferplus", "fer2013",
+    ]  # fmt: skip
+    own = check_scheme("angry,disgust,fear,happy,neutral,sad,surprise")
+    assert [read_class(str(n), own) for n in (0, 4, 6)] == ["anger", "neutral", "surprise"]
+    with pytest.raises(UserError, match="'kaggle' is unknown; choose affectnet"):
+        check_scheme("kaggle")
+    with pytest.raises(UserError, match="'glad' is no emotion"):
+        check_scheme("sad,glad")
 
 
 def test_folder_names() -> None:
-    assert is_class_name("Surprised") and is_class_name("7")
-    assert not is_class_name("train") and not is_class_name("2013")
+    names = ("Surprised", "0_neutral", "03-Happiness", "NE", "train", "10_woman", "7")
+    assert [folder_class(name) for name in names] == [
+        "surprise", "neutral", "happy", None, None, None, None,
+    ]  # fmt: skip
+    assert is_number("07") and not is_number("2013") and not is_number("p1")

@@ -1,0 +1,285 @@
+"""What the columns of somebody's table mean.
+
+Columns are known by name, in any case and order; the image's also by cells that end as pictures do,
+the emotion's by cells that are all names of emotions. Of several, that with names of emotions goes
+before one with numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sfe_core.corpus.action_units import UnitScale, read_unit_column, scale_of_values
+from sfe_core.corpus.classes import folder_class, read_name
+from sfe_core.corpus.tables import Table, names_a_picture, open_table, plain_name, read_number
+from sfe_core.errors import UserError
+
+IMAGE_COLUMNS = (
+    "key", "subdirectory_filepath", "path", "image_path", "img_path", "filepath", "file_path",
+    "full_path", "relative_path", "rel_path", "filename", "file_name", "image_filename",
+    "image_file", "image_name", "img_name", "file", "image", "img", "photo", "photo_name",
+    "photo_path", "picture", "pic", "pth", "image_id", "img_id", "imagepath", "imagename",
+)  # fmt: skip
+# Names that a column of images bears, and that others bear as well.
+_WEAK_IMAGE_COLUMNS = ("input", "name", "id")
+EMOTION_COLUMNS = (
+    "emotion", "expression", "exp", "expr", "emotion_label", "expression_label", "emotion_name",
+    "expression_name", "label", "class", "label_name", "class_name", "class_label", "emotions",
+    "labels", "emo", "dominant_emotion", "emotion_class", "label_emotion", "emotion_id",
+    "label_id", "class_id", "category", "target",
+)  # fmt: skip
+BOX_COLUMNS = ("face_x", "face_y", "face_width", "face_height")
+AFFECT_COLUMNS = ("valence", "arousal")
+_AFFECT_NAMES = {
+    "valence": "valence", "val": "valence", "arousal": "arousal", "aro": "arousal",
+}  # fmt: skip
+# Name in somebody's table → column of labels.csv.
+_TEXT_COLUMNS = {
+    "identity": "identity", "subject": "identity", "subject_id": "identity", "person": "identity",
+    "person_id": "identity", "subjectid": "identity", "identity_id": "identity",
+    "participant": "identity", "participant_id": "identity", "actor": "identity",
+    "age": "age", "gender": "gender", "sex": "gender", "ethnicity": "ethnicity",
+    "race": "ethnicity",
+}  # fmt: skip
+ATTRIBUTE_COLUMNS = ("age", "gender", "sex", "ethnicity", "race")
+_AFFECTNET = (
+    "subDirectory_filePath", *BOX_COLUMNS, "facial_landmarks", "expression", *AFFECT_COLUMNS,
+)  # fmt: skip
+# Names of the columns of tables without a header, by their number.
+WITHOUT_HEADER: dict[int, tuple[str, ...]] = {
+    2: ("path", "emotion"),
+    4: ("path", "emotion", *AFFECT_COLUMNS),
+    9: _AFFECTNET,
+}
+_SEEN = 200  # rows after which cells of a column are of one kind
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which cell of a row goes where.
+
+    Attributes:
+        image: names the image; None where no column does.
+        emotion: its class, by name or number.
+        numbers: valence, arousal and boxes.
+        texts: identity, age, gender, ethnicity.
+        units: columns of labels.csv (AU12, AU12_present) → place and scale.
+        numbers_seen: how often each number stands in the emotion's column.
+    """
+
+    image: int | None
+    emotion: int | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, int] = field(default_factory=dict)
+    units: dict[str, tuple[int, UnitScale]] = field(default_factory=dict)
+    numbers_seen: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def used(self) -> set[int]:
+        """Places of the columns that are read."""
+        places = {*self.numbers.values(), *self.texts.values()}
+        places |= {place for place, _ in self.units.values()}
+        return places | {place for place in (self.image, self.emotion) if place is not None}
+
+    @property
+    def tell_something(self) -> bool:
+        """Whether a column says anything of the images."""
+        affect = self.numbers.keys() - set(BOX_COLUMNS)
+        return bool(self.emotion is not None or affect or self.texts or self.units)
+
+
+def open_labels(path: Path) -> Table:
+    """A table of labels; one without a header gets the names that its number of columns tells.
+
+    Raises:
+        UserError: it cannot be read, is empty, or has no header and an unknown number of columns.
+    """
+    table = open_table(path, is_header)
+    if table.names:
+        return table
+    first = next((cells for _, cells in table.lines()), [])
+    if len(first) not in WITHOUT_HEADER:
+        raise UserError(
+            f"{path}:1",
+            f"{len(first)} columns and no header",
+            "give `path,emotion`, AffectNet's nine columns, or a header with their names",
+        )
+    return replace(table, names=WITHOUT_HEADER[len(first)])
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether a row holds names of columns: a row of data has a number, a file or an emotion."""
+    plain = [plain_name(cell) for cell in cells]
+    if any(names_a_picture(cell) or read_number(cell) is not None for cell in cells):
+        return False
+    if any(name in IMAGE_COLUMNS or name in EMOTION_COLUMNS for name in plain):
+        return True
+    if sum(read_unit_column(cell) is not None for cell in cells) > 1:
+        return True
+    classes = {read_name(cell) for cell in cells if cell and read_name(cell) != ""}
+    if len(classes) > 1:
+        return True
+    return not classes and not any("/" in cell or "\\" in cell or "." in cell for cell in cells)
+
+
+def find_columns(table: Table, own: bool = False) -> Columns:
+    """What the columns of a table mean; reads it once.
+
+    Args:
+        table: from `open_labels`.
+        own: whether it is in sfe's own form, where AU12 is an intensity of 0 to 5 whatever its
+            values.
+
+    Raises:
+        UserError: two columns would go to one place.
+    """
+    names = table.columns
+    survey = _Survey.of(table)
+    image = _image(names, survey)
+    emotion = _emotion(names, survey, image)
+    numbers = _places({n: n for n in BOX_COLUMNS} | _AFFECT_NAMES, names)
+    texts = _places(_TEXT_COLUMNS, names)
+    if "identity" not in texts and "id" in names and names.index("id") not in (image, emotion):
+        place = names.index("id")
+        if survey.repeats(place):
+            texts["identity"] = place
+    units = _units(table, names, survey, image, own)
+    seen = survey.numbers(emotion) if emotion is not None else {}
+    columns = Columns(image, emotion, numbers, texts, units, seen)
+    _refuse_twice(table, columns)
+    return columns
+
+
+class _Survey:
+    """What stands in the columns of a table."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.texts: list[Counter[str]] = []
+        self.pictures: list[int] = []
+        self.unit_values: dict[int, set[float]] = {}
+
+    @classmethod
+    def of(cls, table: Table) -> _Survey:
+        """Go through a table once."""
+        survey, names = cls(), table.columns
+        survey.texts = [Counter() for _ in names]
+        survey.pictures = [0 for _ in names]
+        kept = [place for place, name in enumerate(names) if _is_kept_whole(name)]
+        units = [p for p, name in enumerate(table.names) if read_unit_column(name)]
+        survey.unit_values = {place: set() for place in units}
+        for _, cells in table.rows(lambda number, found: None):
+            survey.rows += 1
+            if survey.rows <= _SEEN:
+                for place in range(len(names)):
+                    survey.texts[place][cells[place]] += 1
+                    survey.pictures[place] += names_a_picture(cells[place])
+            else:
+                for place in kept:
+                    survey.texts[place][cells[place]] += 1
+            for place in units:
+                value = read_number(cells[place])
+                if value is not None:  # a fraction or a number above 1 stands for all of its kind
+                    between = 0.5 if 0 < value < 1 else value
+                    survey.unit_values[place].add(between)
+        return survey
+
+    def are_pictures(self, place: int) -> bool:
+        """Whether most cells are names of pictures."""
+        return 2 * self.pictures[place] > min(self.rows, _SEEN) > 0
+
+    def are_emotions(self, place: int) -> bool:
+        """Whether every cell that says something is the name of an emotion."""
+        cells = [cell for cell in self.texts[place] if read_name(cell) is not None]
+        return bool(cells) and all(read_name(cell) or folder_class(cell) for cell in cells)
+
+    def are_plain_emotions(self, place: int) -> bool:
+        """The same, spelt out: a code of two letters may mean anything."""
+        return self.are_emotions(place) and all(len(cell) > 2 for cell in self.texts[place] if cell)
+
+    def repeats(self, place: int) -> bool:
+        """Whether the cells tell groups of rows apart: neither all the same nor all different."""
+        return 1 < len(self.texts[place]) < min(self.rows, sum(self.texts[place].values()))
+
+    def numbers(self, place: int) -> dict[int, int]:
+        """How often each whole number stands in a column."""
+        found: Counter[int] = Counter()
+        for cell, count in self.texts[place].items():
+            number = read_number(cell)
+            if number is not None and number.is_integer():
+                found[int(number)] += count
+        return dict(found)
+
+
+def _is_kept_whole(name: str) -> bool:
+    return name in EMOTION_COLUMNS or name == "id"
+
+
+def _image(names: tuple[str, ...], survey: _Survey) -> int | None:
+    """The column that names the image: `key`, else the first with names of pictures."""
+    named = [names.index(n) for n in (*IMAGE_COLUMNS, *_WEAK_IMAGE_COLUMNS) if n in names]
+    if named and names[named[0]] == "key":
+        return named[0]
+    pictures = [place for place in range(len(names)) if survey.are_pictures(place)]
+    return next((place for place in named if place in pictures), next(iter(named + pictures), None))
+
+
+def _emotion(names: tuple[str, ...], survey: _Survey, image: int | None) -> int | None:
+    """The column of the emotion: one with names, else one that is called so."""
+    called = [names.index(n) for n in EMOTION_COLUMNS if n in names and names.index(n) != image]
+    others = [p for p, name in enumerate(names) if p != image and p not in called and name]
+    named = [place for place in called if survey.are_emotions(place)]
+    return next(iter(named or called or [p for p in others if survey.are_plain_emotions(p)]), None)
+
+
+def _places(known: dict[str, str], names: tuple[str, ...]) -> dict[str, int]:
+    """Column of labels.csv → place, of the columns that are known by name, the first of each."""
+    found: dict[str, int] = {}
+    for name, meaning in known.items():
+        if name in names:
+            found.setdefault(meaning, names.index(name))
+    return found
+
+
+def _refuse_twice(table: Table, columns: Columns) -> None:
+    """Refuse a header that has the name of a column in use twice.
+
+    Raises:
+        UserError: with the places of both.
+    """
+    for place in sorted(columns.used):
+        again = [p + 1 for p, name in enumerate(table.columns) if name == table.columns[place]]
+        if len(again) > 1:
+            raise UserError(
+                f"{table.path}:1",
+                f"columns {' and '.join(map(str, again))} are both called {table.names[place]!r}",
+                "rename or remove one of them",
+            )
+
+
+def _units(
+    table: Table, names: tuple[str, ...], survey: _Survey, image: int | None, own: bool
+) -> dict[str, tuple[int, UnitScale]]:
+    """Columns of units with their scale, from their names or else from the values of all."""
+    found: dict[str, tuple[int, UnitScale]] = {}
+    units = {
+        place: unit
+        for place, name in enumerate(table.names)
+        if place != image and (unit := read_unit_column(name))
+    }
+    open_places = [place for place, unit in units.items() if unit.scale is None]
+    told = scale_of_values(v for place in open_places for v in survey.unit_values[place])
+    for place, unit in units.items():
+        scale = unit.scale or ("intensity" if own and names[place] == unit.code.lower() else told)
+        column = unit.column(scale)
+        if column in found:
+            first = table.names[found[column][0]]
+            raise UserError(
+                f"{table.path}:1",
+                f"columns {first!r} and {table.names[place]!r} both give {column}",
+                "rename or remove one of them",
+            )
+        found[column] = (place, scale)
+    return found
