@@ -102,7 +102,9 @@ def plan_facts(plan: ImportPlan) -> dict[str, Any]:
         "to be put into photos/": plan.placing,
         "emotions": plan.emotion_counts,
         "numbers mean": plan.source.scheme,
+        "action units": plan.units_told or None,
         "columns left out": plan.columns_ignored or None,
+        "images without a line": plan.unnamed or None,
         "passed over": plan.problems.counts or None,
     }
 
@@ -117,7 +119,9 @@ def summary_facts(summary: ImportSummary) -> dict[str, Any]:
         "with a render": summary.renders or None,
         "emotions": summary.emotion_counts or None,
         "numbers mean": summary.scheme if summary.emotion_counts else None,
+        "action units": summary.units_told or None,
         "columns left out": summary.columns_ignored or None,
+        "images without a line": summary.unnamed or None,
         "passed over": summary.problem_counts or None,
         "listed in": summary.problem_list,
     }

@@ -7,12 +7,12 @@ before one with numbers.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sfe_core.corpus.action_units import UnitScale, read_unit_column, scale_of_values
-from sfe_core.corpus.classes import folder_class, read_name
+from sfe_core.corpus.classes import read_name
+from sfe_core.corpus.survey import Survey
 from sfe_core.corpus.tables import Table, names_a_picture, open_table, plain_name, read_number
 from sfe_core.errors import UserError
 
@@ -53,7 +53,16 @@ WITHOUT_HEADER: dict[int, tuple[str, ...]] = {
     4: ("path", "emotion", *AFFECT_COLUMNS),
     9: _AFFECTNET,
 }
-_SEEN = 200  # rows after which cells of a column are of one kind
+_TOLD: dict[UnitScale, str] = {
+    "intensity": "some are above 1, so that all are intensities of 0 to 5",
+    "presence": "all are 0 or 1, so that they say whether a unit is present",
+    "probability": "all lie between 0 and 1, so that they are probabilities; present from 0.5 on",
+}
+_OWN_FRACTIONS = (
+    "all lie between 0 and 1, and are read as intensities of 0 to 5; "
+    "probabilities are called AU12_prob"
+)
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ class Columns:
         texts: identity, age, gender, ethnicity.
         units: columns of labels.csv (AU12, AU12_present) → place and scale.
         numbers_seen: how often each number stands in the emotion's column.
+        units_told: a sentence on the scale of units whose names do not tell it.
     """
 
     image: int | None
@@ -75,6 +85,7 @@ class Columns:
     texts: dict[str, int] = field(default_factory=dict)
     units: dict[str, tuple[int, UnitScale]] = field(default_factory=dict)
     numbers_seen: dict[int, int] = field(default_factory=dict)
+    units_told: str = ""
 
     @property
     def used(self) -> set[int]:
@@ -136,7 +147,7 @@ def find_columns(table: Table, own: bool = False) -> Columns:
         UserError: two columns would go to one place.
     """
     names = table.columns
-    survey = _Survey.of(table)
+    survey = Survey.of(table, (*EMOTION_COLUMNS, "id"))
     image = _image(names, survey)
     emotion = _emotion(names, survey, image)
     numbers = _places({n: n for n in BOX_COLUMNS} | _AFFECT_NAMES, names)
@@ -145,79 +156,14 @@ def find_columns(table: Table, own: bool = False) -> Columns:
         place = names.index("id")
         if survey.repeats(place):
             texts["identity"] = place
-    units = _units(table, names, survey, image, own)
+    units, units_told = _units(table, survey, image, own)
     seen = survey.numbers(emotion) if emotion is not None else {}
-    columns = Columns(image, emotion, numbers, texts, units, seen)
+    columns = Columns(image, emotion, numbers, texts, units, seen, units_told)
     _refuse_twice(table, columns)
     return columns
 
 
-class _Survey:
-    """What stands in the columns of a table."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.texts: list[Counter[str]] = []
-        self.pictures: list[int] = []
-        self.unit_values: dict[int, set[float]] = {}
-
-    @classmethod
-    def of(cls, table: Table) -> _Survey:
-        """Go through a table once."""
-        survey, names = cls(), table.columns
-        survey.texts = [Counter() for _ in names]
-        survey.pictures = [0 for _ in names]
-        kept = [place for place, name in enumerate(names) if _is_kept_whole(name)]
-        units = [p for p, name in enumerate(table.names) if read_unit_column(name)]
-        survey.unit_values = {place: set() for place in units}
-        for _, cells in table.rows(lambda number, found: None):
-            survey.rows += 1
-            if survey.rows <= _SEEN:
-                for place in range(len(names)):
-                    survey.texts[place][cells[place]] += 1
-                    survey.pictures[place] += names_a_picture(cells[place])
-            else:
-                for place in kept:
-                    survey.texts[place][cells[place]] += 1
-            for place in units:
-                value = read_number(cells[place])
-                if value is not None:  # a fraction or a number above 1 stands for all of its kind
-                    between = 0.5 if 0 < value < 1 else value
-                    survey.unit_values[place].add(between)
-        return survey
-
-    def are_pictures(self, place: int) -> bool:
-        """Whether most cells are names of pictures."""
-        return 2 * self.pictures[place] > min(self.rows, _SEEN) > 0
-
-    def are_emotions(self, place: int) -> bool:
-        """Whether every cell that says something is the name of an emotion."""
-        cells = [cell for cell in self.texts[place] if read_name(cell) is not None]
-        return bool(cells) and all(read_name(cell) or folder_class(cell) for cell in cells)
-
-    def are_plain_emotions(self, place: int) -> bool:
-        """The same, spelt out: a code of two letters may mean anything."""
-        return self.are_emotions(place) and all(len(cell) > 2 for cell in self.texts[place] if cell)
-
-    def repeats(self, place: int) -> bool:
-        """Whether the cells tell groups of rows apart: neither all the same nor all different."""
-        return 1 < len(self.texts[place]) < min(self.rows, sum(self.texts[place].values()))
-
-    def numbers(self, place: int) -> dict[int, int]:
-        """How often each whole number stands in a column."""
-        found: Counter[int] = Counter()
-        for cell, count in self.texts[place].items():
-            number = read_number(cell)
-            if number is not None and number.is_integer():
-                found[int(number)] += count
-        return dict(found)
-
-
-def _is_kept_whole(name: str) -> bool:
-    return name in EMOTION_COLUMNS or name == "id"
-
-
-def _image(names: tuple[str, ...], survey: _Survey) -> int | None:
+def _image(names: tuple[str, ...], survey: Survey) -> int | None:
     """The column that names the image: `key`, else the first with names of pictures."""
     named = [names.index(n) for n in (*IMAGE_COLUMNS, *_WEAK_IMAGE_COLUMNS) if n in names]
     if named and names[named[0]] == "key":
@@ -226,7 +172,7 @@ def _image(names: tuple[str, ...], survey: _Survey) -> int | None:
     return next((place for place in named if place in pictures), next(iter(named + pictures), None))
 
 
-def _emotion(names: tuple[str, ...], survey: _Survey, image: int | None) -> int | None:
+def _emotion(names: tuple[str, ...], survey: Survey, image: int | None) -> int | None:
     """The column of the emotion: one with names, else one that is called so."""
     called = [names.index(n) for n in EMOTION_COLUMNS if n in names and names.index(n) != image]
     others = [p for p, name in enumerate(names) if p != image and p not in called and name]
@@ -260,20 +206,28 @@ def _refuse_twice(table: Table, columns: Columns) -> None:
 
 
 def _units(
-    table: Table, names: tuple[str, ...], survey: _Survey, image: int | None, own: bool
-) -> dict[str, tuple[int, UnitScale]]:
-    """Columns of units with their scale, from their names or else from the values of all."""
-    found: dict[str, tuple[int, UnitScale]] = {}
+    table: Table, survey: Survey, image: int | None, own: bool
+) -> tuple[dict[str, tuple[int, UnitScale]], str]:
+    """Columns of units with their scale, from their names or else from the values of all.
+
+    Returns:
+        Column of labels.csv → place and scale; and a sentence on what the values told.
+
+    Raises:
+        UserError: two columns are about one unit.
+    """
     units = {
         place: unit
         for place, name in enumerate(table.names)
         if place != image and (unit := read_unit_column(name))
     }
-    open_places = [place for place, unit in units.items() if unit.scale is None]
-    told = scale_of_values(v for place in open_places for v in survey.unit_values[place])
+    unnamed = [place for place, unit in units.items() if unit.scale is None]
+    told = scale_of_values(v for place in unnamed for v in survey.unit_values[place])
+    own = own and all(table.names[place] == units[place].code for place in unnamed)
+    scale = "intensity" if own else told
+    found: dict[str, tuple[int, UnitScale]] = {}
     for place, unit in units.items():
-        scale = unit.scale or ("intensity" if own and names[place] == unit.code.lower() else told)
-        column = unit.column(scale)
+        column = unit.column(unit.scale or scale)
         if column in found:
             first = table.names[found[column][0]]
             raise UserError(
@@ -281,5 +235,11 @@ def _units(
                 f"columns {first!r} and {table.names[place]!r} both give {column}",
                 "rename or remove one of them",
             )
-        found[column] = (place, scale)
-    return found
+        found[column] = (place, unit.scale or scale)
+    named = [table.names[place] for place in unnamed]
+    if not named or (own and told != "probability"):
+        return found, ""
+    listed = ", ".join(named[:_SHOWN]) + (
+        f" and {len(named) - _SHOWN} more" * (len(named) > _SHOWN)
+    )
+    return found, f"{listed}: {_OWN_FRACTIONS if own else _TOLD[told]}"

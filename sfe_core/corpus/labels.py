@@ -153,6 +153,7 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
         raise UserError(f"{path}:1", f"no column names the photo; there are {there}", "call it key")
     asked = check_scheme(scheme, "sfe.yaml: photos.classes") if scheme else None
     told, notes = _scheme(path, table, columns, image, own) if not asked else (asked, [])
+    notes += [columns.units_told] if columns.units_told else []
     extras = _extra_columns(table, columns)
     rows = []
     for number, cells in table.rows(_refuse_torn(path)):
@@ -197,7 +198,8 @@ def join_rows(
         return cells, []
     more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
     shown = ", ".join(differing[:_SHOWN])
-    return cells, [f"{len(differing)} lines contradict an earlier one, which stands: {shown}{more}"]
+    count = "1 line contradicts" if len(differing) == 1 else f"{len(differing)} lines contradict"
+    return cells, [f"{count} an earlier one, which stands: {shown}{more}"]
 
 
 def _scheme(

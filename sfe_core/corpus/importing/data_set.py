@@ -12,7 +12,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.given_maps import given_mesh_path
 from sfe_core.corpus.importing.entries import Problems
 from sfe_core.corpus.importing.formats import Source
-from sfe_core.corpus.importing.lists import ignored_columns
+from sfe_core.corpus.importing.lists import ignored_columns, units_told
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
 from sfe_core.corpus.importing.merging import merge_captions, merge_labels
 from sfe_core.corpus.importing.placing import OccupiedError, Way, place
@@ -32,6 +32,8 @@ class ImportPlan:
         placing: whether images must be put into the photos folder, or lie there already.
         columns_ignored: columns of a list that are not taken over.
         problems: what was passed over.
+        unnamed: images in the folder that the data set says nothing of.
+        units_told: how the scale of action units was told, where that was by their values.
     """
 
     source: Source
@@ -39,6 +41,8 @@ class ImportPlan:
     placing: bool
     columns_ignored: list[str]
     problems: Problems
+    unnamed: int = 0
+    units_told: str = ""
 
     @property
     def emotion_counts(self) -> dict[str, int]:
@@ -61,6 +65,8 @@ class ImportSummary:
     problem_list: Path | None
     columns_ignored: list[str]
     scheme: str | None  # how numbered classes were meant
+    unnamed: int = 0  # images in the folder that the data set says nothing of
+    units_told: str = ""  # how the scale of action units was told by their values
 
 
 def plan_import(
@@ -96,8 +102,12 @@ def plan_import(
             f"brings nothing ({counts}; {len(index.by_key)} images in {folder})",
             "name the folder of its images with --images",
         )
-    ignored = ignored_columns(source.path) if source.form == "list" else []
-    return ImportPlan(source, faces, placing, ignored, problems)
+    ignored, told = [], ""
+    if source.form == "list":
+        ignored, told = ignored_columns(source.path), units_told(source.path)
+    # Readers of folders look at every image themselves.
+    unnamed = index.unnamed if source.images is None else 0
+    return ImportPlan(source, faces, placing, ignored, problems, unnamed, told)
 
 
 def _image_folder(
@@ -166,6 +176,8 @@ def carry_out(
         problem_list=_write_problems(workspace, plan),
         columns_ignored=plan.columns_ignored,
         scheme=plan.source.scheme,
+        unnamed=plan.unnamed,
+        units_told=plan.units_told,
     )
 
 

@@ -9,6 +9,8 @@ or AffectNet's nine.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from sfe_core.corpus.cells import read_cells
@@ -19,12 +21,18 @@ from sfe_core.corpus.numbering import Evidence, ask, column_hints, name_hints, p
 from sfe_core.corpus.tables import Table
 from sfe_core.errors import UserError
 
+_NAMES_SEEN = 50_000  # of a long list: names of one set are alike
+
 
 def ignored_columns(path: Path) -> list[str]:
     """Columns of a list that are not taken over, landmarks among them: they are found anew."""
-    table = open_labels(path)
-    used = find_columns(table).used
-    return [name for place, name in enumerate(table.names) if place not in used]
+    table, columns = _opened(path)
+    return [name for place, name in enumerate(table.names) if place not in columns.used]
+
+
+def units_told(path: Path) -> str:
+    """What the values of a list tell of the scale of its units; empty where names tell it."""
+    return _opened(path)[1].units_told
 
 
 def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[Entry]:
@@ -38,8 +46,7 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
     Raises:
         UserError: no column names the image, or none says anything of it.
     """
-    table = open_labels(path)
-    columns = list_columns(table)
+    table, columns = _opened(path)
 
     def torn(number: int, found: str) -> None:
         problems.add(f"{path.name}:{number}", "bad line", found)
@@ -67,19 +74,35 @@ def scheme_of_list(path: Path, images: Path | None = None) -> str | None:
     Raises:
         UserError: nothing tells; the message shows what each candidate makes of them.
     """
-    table = open_labels(path)
-    columns = list_columns(table)
+    table, columns = _opened(path)
     if not columns.numbers_seen:
         return None
     listed = (cells[columns.image or 0] for _, cells in table.rows(lambda number, found: None))
-    hints = (*column_hints(table), *name_hints(listed), *place_hints((path, images)))
+    hints = (
+        *column_hints(table),
+        *name_hints(islice(listed, _NAMES_SEEN)),
+        *place_hints((path, images)),
+    )
     evidence = Evidence(columns.numbers_seen, hints)
     if evidence.scheme is None:
         raise ask(str(path), evidence, "say which with --classes NAME")
     return evidence.scheme
 
 
-def list_columns(table: Table) -> Columns:
+def _opened(path: Path) -> tuple[Table, Columns]:
+    """A list and what its columns mean, which takes a whole reading."""
+    status = path.stat()
+    return _open(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _open(path: Path, changed_ns: int, size: int) -> tuple[Table, Columns]:
+    del changed_ns, size  # a list that was written anew is read anew
+    table = open_labels(path)
+    return table, _list_columns(table)
+
+
+def _list_columns(table: Table) -> Columns:
     """What the columns of a list mean.
 
     Raises:

@@ -30,9 +30,27 @@ class ImageFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.by_key: dict[str, Path] = {}
+        self._namesakes: dict[str, list[Path]] = {}  # a.png beside a.jpg
         for path in find_photos(folder):
-            self.by_key.setdefault(key_of(path, folder), path)
+            key = key_of(path, folder)
+            if self.by_key.setdefault(key, path) != path:
+                self._namesakes.setdefault(key, []).append(path)
         self._matcher = KeyMatcher(self.by_key)
+        self._named: set[Path] = set()
+
+    @property
+    def unnamed(self) -> int:
+        """How many images nobody has asked for."""
+        count = len(self.by_key) + sum(len(paths) for paths in self._namesakes.values())
+        return count - len(self._named)
+
+    def file(self, key: str, listed: str) -> Path:
+        """The image of a key that a listed path means: of two that differ in suffix, its own."""
+        suffix = PurePosixPath(listed).suffix.lower()
+        files = [self.by_key[key], *self._namesakes.get(key, ())]
+        found = next((path for path in files if path.suffix.lower() == suffix), files[0])
+        self._named.add(found)
+        return found
 
     def find(self, listed: str, shortened: bool = False) -> str | None:
         """The key of a listed path, with or without its suffix.
@@ -74,16 +92,17 @@ def match(
     """
     faces: dict[str, Face] = {}
     for entry in entries:
+        found = images.find(entry.image, shortened=entry.caption is not None)
+        source = images.file(found, entry.image) if found is not None else None
         if "emotion" in entry.labels and not entry.labels["emotion"] and not keep_unlabelled:
             problems.add(entry.where, "unlabelled", f"{entry.image}: none of the eight emotions")
             continue
-        found = images.find(entry.image, shortened=entry.caption is not None)
-        if found is None:
+        if found is None or source is None:
             problems.add(entry.where, "missing file", f"{entry.image} is not in {images.folder}")
             continue
         key = f"{prefix}/{found}" if prefix else found
         labels = {name: cell for name, cell in entry.labels.items() if cell}
-        face = Face(images.by_key[found], key, labels, entry.caption, entry.mesh)
+        face = Face(source, key, labels, entry.caption, entry.mesh)
         if key in faces:
             face = _join(faces[key], face, entry, problems)
         faces[key] = face
@@ -97,6 +116,8 @@ def _join(first: Face, second: Face, entry: Entry, problems: Problems) -> Face:
         for name, cell in second.labels.items()
         if first.labels.get(name, cell) != cell
     ]
+    if second.source != first.source:
+        differing.append(f"the key of {first.source.name}")
     if first.caption and second.caption and first.caption != second.caption:
         differing.append("another caption")
     if differing:

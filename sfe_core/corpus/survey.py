@@ -1,0 +1,78 @@
+"""What stands in the columns of a table, gone through once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from sfe_core.corpus.action_units import read_unit_column
+from sfe_core.corpus.classes import folder_class, read_name
+from sfe_core.corpus.tables import Table, names_a_picture, read_number
+
+_SEEN = 200  # rows after which cells of a column are of one kind
+
+
+class Survey:
+    """What stands in the columns of a table."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.texts: list[Counter[str]] = []
+        self.pictures: list[int] = []
+        self.unit_values: dict[int, set[float]] = {}
+
+    @classmethod
+    def of(cls, table: Table, whole: Collection[str]) -> Survey:
+        """Go through a table once.
+
+        Args:
+            table: with names.
+            whole: plain names of the columns of which every cell counts, not only the first ones.
+        """
+        survey, names = cls(), table.columns
+        survey.texts = [Counter() for _ in names]
+        survey.pictures = [0 for _ in names]
+        kept = [place for place, name in enumerate(names) if name in whole]
+        units = [p for p, name in enumerate(table.names) if read_unit_column(name)]
+        survey.unit_values = {place: set() for place in units}
+        for _, cells in table.rows(lambda number, found: None):
+            survey.rows += 1
+            if survey.rows <= _SEEN:
+                for place in range(len(names)):
+                    survey.texts[place][cells[place]] += 1
+                    survey.pictures[place] += names_a_picture(cells[place])
+            else:
+                for place in kept:
+                    survey.texts[place][cells[place]] += 1
+            for place in units:
+                value = read_number(cells[place])
+                if value is not None:  # a fraction or a number above 1 stands for all of its kind
+                    between = 0.5 if 0 < value < 1 else value
+                    survey.unit_values[place].add(between)
+        return survey
+
+    def are_pictures(self, place: int) -> bool:
+        """Whether most cells are names of pictures."""
+        return 2 * self.pictures[place] > min(self.rows, _SEEN) > 0
+
+    def are_emotions(self, place: int) -> bool:
+        """Whether every cell that says something is the name of an emotion."""
+        cells = [cell for cell in self.texts[place] if read_name(cell) is not None]
+        return bool(cells) and all(read_name(cell) or folder_class(cell) for cell in cells)
+
+    def are_plain_emotions(self, place: int) -> bool:
+        """The same, spelt out: a code of two letters may mean anything."""
+        return self.are_emotions(place) and all(len(cell) > 2 for cell in self.texts[place] if cell)
+
+    def repeats(self, place: int) -> bool:
+        """Whether the cells tell groups of rows apart: neither all the same nor all different."""
+        return 1 < len(self.texts[place]) < min(self.rows, sum(self.texts[place].values()))
+
+    def numbers(self, place: int) -> dict[int, int]:
+        """How often each whole number stands in a column."""
+        found: Counter[int] = Counter()
+        for cell, count in self.texts[place].items():
+            number = read_number(cell)
+            if number is not None and number.is_integer():
+                found[int(number)] += count
+        return dict(found)
