@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfe_core.config.sections import Count, Fraction, Range, Section, Weight
+from sfe_core.config.sections import Count, Fraction, GreyRange, Range, Section, Weight
 
 
 class PhotosConfig(Section):
@@ -50,8 +50,14 @@ class PreprocessConfig(Section):
     face_choice: Literal["largest", "central", "best", "all"] = Field(
         "largest", description="which face counts when a photo holds several; all = one row each"
     )
-    crop_rule: Literal["landmarks", "emoca", "emoca-bbox", "face-alignment"] = Field(
-        "landmarks", description="how the square round the face is found"
+    crop_rule: Literal["landmarks", "emoca", "emoca-bbox", "face-alignment", "as-is"] = Field(
+        "landmarks",
+        description="how the square round the face is found; as-is = photos are crops already",
+    )
+    tight_photos: Literal["as-is", "extend"] = Field(
+        "as-is",
+        description="photos that the face fills: taken as they are, or their border repeated "
+        "until they are as wide as the crop rule asks",
     )
     crop_size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = Field(
         512, description="side of the square crop and of its maps, pixels"
@@ -100,6 +106,19 @@ class QualityConfig(Section):
     )
     least_sharpness: Weight = Field(
         0.0, description="variance of the Laplacian of the crop, grey levels squared"
+    )
+    brightness: GreyRange = Field(
+        (8.0, 247.0), description="mean luma on the landmarks' box, grey levels from 0 to 255"
+    )
+    least_contrast: Weight = Field(
+        3.0, description="standard deviation of the luma there, grey levels"
+    )
+    most_fit_error: Weight = Field(
+        0.25,
+        description="mean distance of the fitted head's landmarks, share of the eyes' distance",
+    )
+    most_invented_border: Fraction = Field(
+        0.7, description="share of the crop that lies beyond the photo, its border repeated there"
     )
 
 

@@ -21,6 +21,8 @@ def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Fraction, Fraction], AfterValidator(_in_order)]
+Grey = Annotated[float, Field(ge=0.0, le=255.0)]
+GreyRange = Annotated[tuple[Grey, Grey], AfterValidator(_in_order)]
 Span = Annotated[tuple[float, float], AfterValidator(_in_order)]
 
 

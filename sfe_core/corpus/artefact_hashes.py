@@ -102,6 +102,9 @@ def _hash(settings: dict[str, object], version: int) -> str:
     if shaping.get("reconstruction") == "anny":
         shaping.pop("reconstruction_model", None)
         shaping.pop("flame", None)
+    if shaping.get("tight_photos") == "as-is":
+        # Corpora from before this setting stand; `plan` finds their few faces that it changes.
+        shaping.pop("tight_photos")
     names = [
         name
         for setting, table in _ASSETS.items()

@@ -17,7 +17,7 @@ BUFFERS = ("normals", "albedo", "lambertian")
 
 # What decides which faces a photo has and where their landmarks are.
 FACE_FIELDS = ("detector", "box_detector", "face_choice", "min_face_px", "max_megapixels")
-_CROP = ("crop_rule", "crop_scale", "crop_size")
+_CROP = ("crop_rule", "crop_scale", "crop_size", "tight_photos")
 _HEAD = ("reconstruction", "reconstruction_model", "flame")
 _DEPTH = ("depth", "depth_input", *_HEAD)
 

@@ -39,6 +39,7 @@ class FaceScene:
         given_mesh: [H, W, 3] a render that came with the photo, to be used in place of ours.
         depth: None where nobody asked for it.
         depth_of_mesh: whether `depth` is the mesh's own.
+        crop_rule: the rule that the square is by.
     """
 
     photo: Pixels
@@ -50,6 +51,7 @@ class FaceScene:
     given_mesh: Pixels | None = None
     depth: DepthMaps | None = None
     depth_of_mesh: bool = True
+    crop_rule: str = "landmarks"
 
     @cached_property
     def crop(self) -> Pixels:

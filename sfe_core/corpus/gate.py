@@ -12,7 +12,7 @@ import pandas as pd
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import plain_rows
-from sfe_core.corpus.quality import MEASURES, doubts_of, faults_of, measure_stored
+from sfe_core.corpus.quality import MEASURES, OF_ROW, doubts_of, faults_of, measure_stored
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.reporting import Reporter
@@ -64,7 +64,7 @@ def find_faults(
         for key in present if thorough else corpus.store.touched(folder, present):
             suspects.setdefault(key, []).append(name)
     # Without the landmarks, which would fill memory as plain values.
-    columns = [*MEASURES, "confidence", *(f"{name}_sha256" for name in kinds), "key"]
+    columns = [*MEASURES, "crop_rule", "confidence", *(f"{name}_sha256" for name in kinds), "key"]
     with (reporter or Reporter()).task("check the corpus", len(rows)) as task:
         for row in plain_rows(rows[columns]):
             found = problems[row["key"]]
@@ -113,10 +113,10 @@ def _out_of_range(
     pictures: tuple[str, ...],
     thorough: bool,
 ) -> list[str]:
-    measures = {name: row[name] for name in MEASURES}
-    if thorough or all(value is None for value in measures.values()):
+    measures = {name: row[name] for name in (*MEASURES, "crop_rule")}
+    if thorough or all(row[name] is None for name in MEASURES if name not in OF_ROW):
         try:
-            measures = measure_stored(corpus.store, corpus.row(row["key"]), pictures)
+            measures |= measure_stored(corpus.store, corpus.row(row["key"]), pictures)
         except SfeError as error:
             return [f"{error.where} {error.problem}"]
     return doubts_of(row, quality) + faults_of(measures, quality, pictures)

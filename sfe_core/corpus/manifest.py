@@ -55,6 +55,8 @@ COLUMNS: dict[str, str] = {
     "crop_x": "float64",  # centre of the crop, photo pixels
     "crop_y": "float64",
     "crop_side": "float64",
+    "crop_rule": "object",  # that found it; as-is also where the face fills its photo
+    "invented_border": "float64",  # share of the crop beyond the photo
     "fit_error": "float64",  # mean landmark distance over inter-ocular distance
     "yaw": "float64",  # of the fitted head, degrees
     "pitch": "float64",
@@ -91,6 +93,8 @@ COLUMNS: dict[str, str] = {
     "landmarks_drawn": "float64",
     "depth_relief": "float64",
     "depth_clipped": "float64",
+    "brightness": "float64",
+    "contrast": "float64",
     "emotion": "object",
     "valence": "float64",
     "arousal": "float64",
@@ -129,6 +133,10 @@ OPTIONAL = frozenset(
         "landmarks_drawn",
         "depth_relief",
         "depth_clipped",
+        "brightness",
+        "contrast",
+        "crop_rule",
+        "invented_border",
     }
 )
 

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefact_hashes import (
     ArtefactHashes,
@@ -27,6 +28,7 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import COLUMNS, OK, WITH_PICTURES
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
 from sfe_core.corpus.preview import choose_rows
+from sfe_core.corpus.quality import CropCounts
 
 Row = dict[str, Any]
 _MOST_PROBLEMS = 10
@@ -43,11 +45,13 @@ class ManifestCounts:
     fit_error_sum: float = 0.0
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
     shown: list[Row] = field(default_factory=list)  # whole rows for the preview
+    crops: CropCounts = field(default_factory=CropCounts)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, config: PreprocessConfig) -> None:
         """Count one row."""
         self.status[row["status"]] += 1
         if row["status"] == OK:
+            self.crops.add(row, config)
             self.split[row["split"]] += 1
             self.emotion[row["emotion"] or "unlabelled"] += 1
             self.fit_error_sum += row["fit_error"] or 0.0
@@ -87,7 +91,7 @@ def update_manifest(
 
     def finished() -> Iterator[Row]:
         for row in map(index.complete, rows()):
-            counts.add(row)
+            counts.add(row, workspace.config.preprocess)
             if row["key"] in shown and row["status"] == OK:
                 counts.shown.append(row)
             yield row

@@ -23,7 +23,7 @@ from sfe_core.corpus.given_maps import read_given_mesh
 from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.quality import measure_pictures
 from sfe_core.errors import SfeError
-from sfe_core.faces.crop import crop_square
+from sfe_core.faces.crop_choice import crop_photo, invented_share
 from sfe_core.faces.decoding import UndecodableError, decode_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
 from sfe_core.faces.detection import Detector, Face, choose_faces, load_detector
@@ -307,12 +307,20 @@ def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> 
     config = order.config
     height, width = item.photo.pixels.shape[:2]
     face = item.face
+    square, rule = crop_photo(
+        face.landmarks,
+        face.box,
+        (width, height),
+        config.crop_rule,
+        config.crop_scale,
+        face.angle,
+        config.tight_photos == "as-is",
+    )
     scene = FaceScene(
         photo=item.photo.pixels,
         landmarks=face.landmarks,
-        transform=crop_square(
-            face.landmarks, face.box, config.crop_rule, config.crop_scale, face.angle
-        ),
+        transform=square,
+        crop_rule=rule,
         size=config.crop_size,
         head=_value(head),
         detailed=has_detail(config),
@@ -369,6 +377,7 @@ def _finish(item: _Found, scene: FaceScene | Row, depth: DepthBackend, order: Wo
 def _head_columns(scene: FaceScene) -> Row:
     """What the manifest says of crop and head."""
     head, transform = scene.head, scene.transform
+    height, width = scene.photo.shape[:2]
     yaw, pitch, roll = head.angles
     codes = {
         column: head.codes[name].astype(float).tolist() if name in head.codes else None
@@ -380,6 +389,8 @@ def _head_columns(scene: FaceScene) -> Row:
         "crop_x": transform.center_x,
         "crop_y": transform.center_y,
         "crop_side": transform.side,
+        "crop_rule": scene.crop_rule,
+        "invented_border": invented_share(transform, width, height),
         "fit_error": head.error,
         "yaw": yaw,
         "pitch": pitch,

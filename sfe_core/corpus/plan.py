@@ -18,11 +18,12 @@ from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashe
 from sfe_core.corpus.artefacts import artefacts_of
 from sfe_core.corpus.captions import check_template
 from sfe_core.corpus.layout import MANIFEST, find_photos
-from sfe_core.corpus.manifest import WITH_PICTURES
+from sfe_core.corpus.manifest import WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
 from sfe_core.corpus.placement import Placement, place
 from sfe_core.errors import UserError
+from sfe_core.faces.crop_choice import fills_photo
 from sfe_core.files import key_of, sha256_file
 
 ORDER_SIZE = 16
@@ -47,6 +48,7 @@ class _Before(NamedTuple):
     status: str
     sha256: str
     made_with: str
+    fills_photo: bool  # and was cropped by a rule that takes no note of that
 
 
 @dataclass(frozen=True)
@@ -179,14 +181,23 @@ def _name(
 
 def _rows_before(manifest: Path) -> dict[str, list[_Before]]:
     """What the last manifest says, by photo; nothing where there is none, or a torn one."""
-    columns = ("photo", "key", "status", "photo_sha256", "made_with")
+    square = ("width", "height", "crop_x", "crop_y", "crop_side", "crop_rule", "angle")
+    columns = ("photo", "key", "status", "photo_sha256", "made_with", *square)
     before: dict[str, list[_Before]] = {}
     for row in stream_manifest(manifest, columns):
         made_with = sys.intern(row["made_with"] or "")  # the same text in nearly all rows
+        status, sha256 = sys.intern(row["status"]), row["photo_sha256"] or ""
         before.setdefault(row["photo"], []).append(
-            _Before(row["key"], sys.intern(row["status"]), row["photo_sha256"] or "", made_with)
+            _Before(row["key"], status, sha256, made_with, _fills_photo(row))
         )
     return before
+
+
+def _fills_photo(row: Row) -> bool:
+    """Whether a row is from before faces that fill their photo were taken as they are."""
+    if row.get("crop_rule") or row.get("crop_side") is None:
+        return False
+    return fills_photo(crop_of(row), row["width"], row["height"])
 
 
 def _hash_or_empty(path: Path | None) -> str:
@@ -214,6 +225,8 @@ def _wanted(
         if row.sha256 != sha256 or row.status in _RETRIED:
             return None
         if made_with.get(FACE) != hashes.by_kind[FACE]:
+            return None
+        if row.fills_photo and config.tight_photos == "as-is":
             return None
         if row.status in WITH_PICTURES:
             wanted |= {

@@ -105,6 +105,8 @@ def preprocess(
         crops = stream_manifest(manifest, ("key", "status", "inputs_sha256"))
         if caption_new_crops(workspace, crops, reporter):
             counts = update_manifest(workspace, journal, plan.refused, plan.photos)
+        for sentence in counts.crops.told():
+            reporter.warn(sentence)
         preview = _preview(workspace, counts)
         report = write_report(workspace)
         close_journal(journal)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfe_core.config.corpus_sections import QualityConfig
+from sfe_core.config.corpus_sections import PreprocessConfig, QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import DOUBTFUL, OK, OUT_OF_RANGE, WITH_PICTURES, crop_of
 from sfe_core.corpus.picture_store import MEND, PictureStore
 from sfe_core.errors import RunError
+from sfe_core.faces.crop import AS_IS
+from sfe_core.faces.crop_choice import invented_share
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 
 Pixels = NDArray[np.uint8]
@@ -28,12 +31,21 @@ Row = dict[str, Any]
 # Measure → the picture that it judges, a guidance map or "inputs", the crop.
 MEASURES: dict[str, str] = {
     "sharpness": "inputs",
+    "brightness": "inputs",
+    "contrast": "inputs",
     "mesh_coverage": "mesh",
     "landmarks_on_mesh": "mesh",
     "landmarks_drawn": "landmarks",
     "depth_relief": "depth",
     "depth_clipped": "depth",
+    "fit_error": "inputs",
+    "invented_border": "inputs",
 }
+# Those that are known without a look at the pictures.
+OF_ROW = ("fit_error", "invented_border")
+# More of a crop than this is worth a word, though training leaves it out.
+TOLD_BORDER = 0.1
+TOLD_ENLARGEMENT = 4
 # The contour of the face lies on the mesh's rim, where a pixel decides; the 51 others do not.
 _FIRST_INNER_LANDMARK = 17
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -59,6 +71,8 @@ def measure_pictures(
         sharpness: variance of the Laplacian over the landmarks' box, grey levels squared; the
             less, the blurrier (Pech-Pacheco et al., "Diatom autofocusing in brightfield
             microscopy", ICPR 2000).
+        brightness: mean luma of that box, grey levels from 0 to 255.
+        contrast: standard deviation of the luma there, grey levels.
         mesh_coverage: share of the crop that the mesh fills.
         landmarks_on_mesh: share of the 51 inner landmarks that lie on the mesh; a mesh beside
             the face has a low one.
@@ -67,7 +81,12 @@ def measure_pictures(
             there is, without a mesh), over 65535.
         depth_clipped: share of the depth map at 65535, the end of its range.
     """
-    measures = {"sharpness": _sharpness(crop, points)}
+    grey = _luma_of_face(crop, points)
+    measures = {
+        "sharpness": _sharpness(grey),
+        "brightness": float(grey.mean()),
+        "contrast": float(grey.std()),
+    }
     if mesh is not None:
         on_mesh = _lit(mesh)
         measures["mesh_coverage"] = float(on_mesh.mean())
@@ -127,12 +146,16 @@ def _stored(
     return pixels
 
 
-def _sharpness(crop: Pixels, points: NDArray[np.floating[Any]]) -> float:
+def _luma_of_face(crop: Pixels, points: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """The luma on the landmarks' box, as far as it lies in the crop, at least 3 × 3 pixels."""
     side = crop.shape[0]
     low = np.clip(np.floor(points.min(axis=0)), 0, side - 3).astype(int)
     high = np.clip(np.ceil(points.max(axis=0)), low + 3, side).astype(int)
     box = crop[low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    grey = _LUMA[0] * box[..., 0] + _LUMA[1] * box[..., 1] + _LUMA[2] * box[..., 2]
+    return _LUMA[0] * box[..., 0] + _LUMA[1] * box[..., 1] + _LUMA[2] * box[..., 2]
+
+
+def _sharpness(grey: NDArray[np.floating[Any]]) -> float:
     laplacian = (
         grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     )
@@ -149,10 +172,14 @@ def _share_inside(mask: NDArray[np.bool_], points: NDArray[np.floating[Any]]) ->
 
 def limits_of(config: QualityConfig) -> dict[str, tuple[float, float]]:
     """Least and most of every measure."""
-    return {
-        name: (config.least_sharpness, math.inf) if name == "sharpness" else getattr(config, name)
-        for name in MEASURES
-    }
+    return {name: _limits(config, name) for name in MEASURES}
+
+
+def _limits(config: QualityConfig, name: str) -> tuple[float, float]:
+    if hasattr(config, name):
+        return getattr(config, name)
+    least = getattr(config, f"least_{name}", -math.inf)
+    return least, getattr(config, f"most_{name}", math.inf)
 
 
 def faults_of(
@@ -170,21 +197,39 @@ def faults_of(
     faults = []
     for name, (least, most) in limits_of(config).items():
         value = row.get(name)
+        if name == "mesh_coverage" and row.get("crop_rule") == AS_IS:
+            most = 1.0  # a photo that was cropped before may show nothing but the face
         if MEASURES[name] not in pictures or value is None or math.isnan(value):
             continue
         if not least <= value <= most:
-            allowed = f"at least {least:g}" if most == math.inf else f"{least:g} to {most:g}"
-            faults.append(f"{name} {value:.4g}, allowed {allowed}")
+            faults.append(f"{name} {value:.4g}, allowed {_allowed(least, most)}")
     return faults
+
+
+def _allowed(least: float, most: float) -> str:
+    if most == math.inf:
+        return f"at least {least:g}"
+    return f"at most {most:g}" if least == -math.inf else f"{least:g} to {most:g}"
+
+
+def invented_border(row: Mapping[str, Any]) -> float | None:
+    """The share of a row's crop that lies beyond its photo; None where the row has no crop."""
+    square = [row.get(name) for name in ("crop_x", "crop_y", "crop_side", "width", "height")]
+    if any(value is None or math.isnan(value) for value in square):
+        return None
+    return invented_share(crop_of(row), row["width"], row["height"])
 
 
 def judge_row(row: Row, config: QualityConfig) -> None:
     """Set a usable row's status and reason by its measures; may be called again and again.
 
     A row whose pictures could be made is `ok`, `doubtful` or `out_of_range`; all other statuses
-    stay. What is not known to be a face is doubtful, whatever else is wrong with it.
+    stay. What is not known to be a face is doubtful, whatever else is wrong with it. Rows from
+    before it was measured are given their invented border.
     """
     if row["status"] in WITH_PICTURES:
+        if row.get("invented_border") is None:
+            row["invented_border"] = invented_border(row)
         doubts, faults = doubts_of(row, config), faults_of(row, config)
         row["status"] = DOUBTFUL if doubts else OUT_OF_RANGE if faults else OK
         row["reason"] = "; ".join(doubts + faults)
@@ -197,3 +242,57 @@ def doubts_of(row: Mapping[str, Any], config: QualityConfig) -> list[str]:
     if value is None or math.isnan(value) or least <= value <= most:
         return []
     return [f"confidence {value:.2g}, allowed {least:g} to {most:g}"]
+
+
+@dataclass
+class CropCounts:
+    """Usable faces whose crops a user should know of, and the worst of each kind.
+
+    Attributes:
+        faces: all of them.
+        as_is: taken with their whole photo, because they fill it.
+        invented: with more than `TOLD_BORDER` of the crop beyond the photo.
+        enlarged: with a crop of more than `TOLD_ENLARGEMENT` times the photo's pixels.
+    """
+
+    faces: int = 0
+    as_is: int = 0
+    invented: int = 0
+    enlarged: int = 0
+    _most_invented: tuple[float, str] = (0.0, "")
+    _most_enlarged: tuple[float, str] = (0.0, "")
+
+    def add(self, row: Mapping[str, Any], config: PreprocessConfig) -> None:
+        """Count a row of status ok."""
+        self.faces += 1
+        self.as_is += row.get("crop_rule") == AS_IS != config.crop_rule
+        border, side = row.get("invented_border") or 0.0, row.get("crop_side")
+        times = config.crop_size / side if side else 0.0
+        self.invented += border > TOLD_BORDER
+        self.enlarged += times > TOLD_ENLARGEMENT
+        self._most_invented = max(self._most_invented, (border, row["photo"]))
+        self._most_enlarged = max(self._most_enlarged, (times, row["photo"]))
+
+    def told(self) -> list[str]:
+        """A sentence for every kind that there is."""
+        found, of = [], f"of {self.faces} faces"
+        if self.as_is:
+            found.append(
+                f"{self.as_is} {of} fill their photo, which is taken as it is (crop_rule as-is); "
+                "preprocess.tight_photos: extend repeats its border instead"
+            )
+        if self.invented:
+            share, photo = self._most_invented
+            found.append(
+                f"{self.invented} {of} have over {TOLD_BORDER:.0%} of their crop beyond the photo, "
+                f"where its border is repeated (most: {photo}, {share:.0%}); training leaves that "
+                "part out of the loss, and quality.most_invented_border such faces"
+            )
+        if self.enlarged:
+            times, photo = self._most_enlarged
+            found.append(
+                f"{self.enlarged} {of} are enlarged over {TOLD_ENLARGEMENT} times "
+                f"(most: {photo}, {times:.1f} times) and will look soft; a smaller "
+                "preprocess.crop_size loses nothing of them"
+            )
+        return found

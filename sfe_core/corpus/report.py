@@ -42,6 +42,9 @@ _NUMBERS: dict[str, tuple[str, str, bool]] = {
     "landmarks_drawn": ("Crop filled by drawn landmarks", "", False),
     "depth_relief": ("Relief of the depth on the face", "", False),
     "depth_clipped": ("Depth at the end of its range", "", False),
+    "brightness": ("Brightness of the face", "grey levels", False),
+    "contrast": ("Contrast of the face", "grey levels", False),
+    "invented_border": ("Crop beyond the photo", "", False),
     "fit_error": ("Landmark error of the fit, in eye distances", "", False),
     "detection_score": ("Score of the detector", "", False),
 }

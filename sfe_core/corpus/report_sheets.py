@@ -27,6 +27,8 @@ UNLABELLED = "unlabelled"
 # Faces at both ends of these columns are shown.
 _EDGES = {
     "sharpness": "Sharpness",
+    "brightness": "Brightness of the face",
+    "invented_border": "Crop beyond the photo",
     "mesh_coverage": "Crop filled by the mesh",
     "landmarks_on_mesh": "Inner landmarks on the mesh",
     "depth_relief": "Relief of the depth on the face",

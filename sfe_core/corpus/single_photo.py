@@ -16,7 +16,7 @@ from sfe_core.corpus.manifest import OK, to_frame, write_manifest
 from sfe_core.corpus.photo_work import PhotoJob, decode_job
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from sfe_core.faces.crop import crop_square
+from sfe_core.faces.crop_choice import crop_photo
 from sfe_core.faces.depth import load_depth
 from sfe_core.faces.detection import choose_face, load_detector
 from sfe_core.faces.reconstruction import load_reconstructor
@@ -51,12 +51,20 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
         config.reconstruction, model=config.reconstruction_model, flame=config.flame
     )
     (head,) = reconstruct_faces(reconstructor, [photo.pixels], [face])
+    square, rule = crop_photo(
+        face.landmarks,
+        face.box,
+        (width, height),
+        config.crop_rule,
+        config.crop_scale,
+        face.angle,
+        config.tight_photos == "as-is",
+    )
     return FaceScene(
         photo=photo.pixels,
         landmarks=face.landmarks,
-        transform=crop_square(
-            face.landmarks, face.box, config.crop_rule, config.crop_scale, face.angle
-        ),
+        transform=square,
+        crop_rule=rule,
         size=config.crop_size,
         head=head,
         detailed=has_detail(config),

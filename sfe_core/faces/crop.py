@@ -20,6 +20,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, photo pixel
 # The 68 points end at the brows: the crop's centre lies this share of their extent above theirs,
 # so that the forehead is in.
 CENTRE_LIFT = 0.1
+AS_IS = "as-is"
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ CROP_RULES: dict[str, CropRule] = {
     "emoca": CropRule(1.25, lambda landmarks, _, scale: crop_emoca(landmarks, scale)),
     "emoca-bbox": CropRule(1.25, lambda _, box, scale: crop_emoca_bbox(box, scale)),
     "face-alignment": CropRule(1.0, lambda _, box, scale: crop_face_alignment(box, scale)),
+    # Where there is no photo to be taken as it is, and for the middle of one that is not square.
+    AS_IS: CropRule(1.5, lambda landmarks, _, scale: crop_around(landmarks, scale)),
 }
 
 
@@ -138,7 +141,7 @@ def crop_square(
     scale: float | None = None,
     angle: float = 0.0,
 ) -> CropTransform:
-    """The square of a face by the rule of that name.
+    """The square of a face by the rule of that name, whatever photo it is in.
 
     Args:
         landmarks: [68, 2] photo pixels.

@@ -13,12 +13,16 @@ from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus import decode_ahead, shard
 from sfe_core.corpus import plan as plan_module
+from sfe_core.corpus.artefact_hashes import artefact_hashes
 from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
-from sfe_core.corpus.manifest import read_manifest
+from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.photo_work import take_in
 from sfe_core.corpus.preprocess import plan_preprocess, preprocess
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import sha256_file
+from sfe_core.reporting import Reporter
+from tests.cases.portraits import portrait as portrait_of
+from tests.cases.tight_crops import KNOWN_SETS, tight
 from tests.sfe_core.corpus.conftest import make_workspace
 
 
@@ -236,3 +240,78 @@ def test_changed_photo_with_one_picture_wanted_is_taken_anew(
     monkeypatch.undo()
     assert preprocess(copied).done == 1
     assert rows_of(copied)["c"]["width"] == 150 and rows_of(copied)["c"]["status"] == "ok"
+
+
+@pytest.fixture
+def tight_photos(tmp_path: Path) -> Workspace:
+    """A face as each of three known sets hands it out, beside an ordinary portrait."""
+    (tmp_path / "photos").mkdir()
+    for kind in KNOWN_SETS:
+        tight(1, kind).save(tmp_path / "photos" / f"{kind}.png")
+    portrait_of(1, "happy").save(tmp_path / "photos" / "portrait.png")
+    return make_workspace(tmp_path)
+
+
+class Heard(Reporter):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def test_crops_of_known_sets_are_taken_as_they_are(tight_photos: Workspace) -> None:
+    heard = Heard()
+    summary = preprocess(tight_photos, heard)
+    assert summary.status_counts == {"ok": 4}
+    rows = rows_of(tight_photos)
+    assert {key: row["crop_rule"] for key, row in rows.items()} == {
+        "fer": "as-is", "raf-db": "as-is", "affectnet": "as-is", "portrait": "landmarks",
+    }  # fmt: skip
+    for kind, (side, _) in KNOWN_SETS.items():
+        row = rows[kind]
+        assert (row["crop_x"], row["crop_y"], row["crop_side"]) == (side / 2, side / 2, side)
+        assert row["invented_border"] == 0.0
+        with Image.open(artefact(tight_photos.corpus, "inputs", kind)) as picture:
+            shown = tight(1, kind).convert("RGB").resize(picture.size, Image.Resampling.LANCZOS)
+            # But for the kernel at the very edge, where one repeats the border and one does not.
+            off = np.abs(np.asarray(picture, int) - np.asarray(shown, int))
+            assert off.max() <= 8 and off[3:-3, 3:-3].max() <= 1
+        with Image.open(artefact(tight_photos.corpus, "canvas", kind)) as canvas:
+            assert canvas.size == (side, side)
+    assert heard.warnings[0].startswith("3 of 4 faces fill their photo")
+    assert plan_preprocess(tight_photos).jobs == []
+
+
+def test_tight_photos_can_be_extended_and_tell_how_far(tight_photos: Workspace) -> None:
+    extended = make_workspace(tight_photos.root, "preprocess.tight_photos=extend")
+    heard = Heard()
+    assert preprocess(extended, heard).status_counts == {"ok": 4}
+    rows = rows_of(extended)
+    assert all(0.2 < rows[kind]["invented_border"] < 0.6 for kind in KNOWN_SETS)
+    assert heard.warnings[0].startswith("3 of 4 faces have over 10% of their crop beyond")
+    strict = make_workspace(
+        tight_photos.root,
+        "preprocess.tight_photos=extend",
+        "quality.most_invented_border=0.1",
+    )
+    assert plan_preprocess(strict).jobs == []
+    assert preprocess(strict).status_counts == {"out_of_range": 3, "ok": 1}
+    assert "invented_border 0." in rows_of(strict)["fer"]["reason"]
+
+
+def test_corpora_from_before_redo_only_the_photos_that_faces_fill(tight_photos: Workspace) -> None:
+    preprocess(make_workspace(tight_photos.root, "preprocess.tight_photos=extend"))
+    manifest = tight_photos.corpus / MANIFEST
+    frame = read_manifest(manifest)
+    made = artefact_hashes(tight_photos.config.preprocess).text
+    frame["made_with"] = [made] * len(frame)  # as a version without the setting says it
+    write_manifest(manifest, frame.drop(columns=["crop_rule", "invented_border", "brightness"]))
+    plan = plan_preprocess(tight_photos)
+    assert [job.key for job in plan.jobs] == ["affectnet", "fer", "raf-db"]
+    preprocess(tight_photos)
+    rows = rows_of(tight_photos)
+    assert [rows[kind]["crop_rule"] for kind in KNOWN_SETS] == ["as-is"] * 3
+    assert rows["portrait"]["crop_rule"] is None and rows["portrait"]["invented_border"] == 0.0
+    assert rows["portrait"]["status"] == "ok" and np.isnan(rows["portrait"]["brightness"])
+    assert plan_preprocess(tight_photos).jobs == []

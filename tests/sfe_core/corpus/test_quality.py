@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from sfe_core.config.corpus_sections import QualityConfig
+from sfe_core.config.corpus_sections import PreprocessConfig, QualityConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.manifest import plain_rows
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.corpus.quality import (
     MEASURES,
+    OF_ROW,
+    CropCounts,
     faults_of,
     judge_row,
     limits_of,
@@ -21,6 +23,8 @@ from sfe_core.corpus.quality import (
 )
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
+from tests.cases.portraits import portrait
+from tests.cases.tight_crops import lit
 
 SIDE = 40
 
@@ -46,7 +50,7 @@ def pictures(**changes) -> dict:
 
 def test_shares_are_counted() -> None:
     measures = measure_pictures(**pictures())
-    assert list(measures) == list(MEASURES)
+    assert {*measures, *OF_ROW} == set(MEASURES)
     assert measures["mesh_coverage"] == 400 / SIDE**2
     assert measures["landmarks_drawn"] == 40 / SIDE**2
     assert measures["landmarks_on_mesh"] == 1.0
@@ -92,6 +96,75 @@ def test_sharpness_is_the_laplacians_variance_and_falls_with_blur() -> None:
     assert math.isfinite(measure_pictures(**pictures(points=outside))["sharpness"])
 
 
+def test_light_is_measured_on_the_face_alone() -> None:
+    # Half of the face's box is 40 and half 60 grey levels; all round it is white.
+    crop = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    crop[10:30, 10:20], crop[10:30, 20:30] = 40, 60
+    points = np.array([[10.0, 10.0]] * 67 + [[30.0, 30.0]])
+    measures = measure_pictures(**pictures(crop=crop, points=points))
+    assert measures["brightness"] == pytest.approx(50, abs=0.01)
+    assert measures["contrast"] == pytest.approx(10, abs=0.01)
+    green = np.zeros_like(crop) + np.array([0, 200, 0], np.uint8)
+    assert measure_pictures(**pictures(crop=green))["brightness"] == pytest.approx(0.587 * 200)
+
+
+@pytest.mark.parametrize(
+    ("gain", "lift", "fault"),
+    [
+        (1.0, 0, ""),
+        (0.25, 0, ""),  # a dark room: still a face
+        (0.5, 110, ""),  # a misty day
+        (0.02, 0, "brightness"),
+        (0.02, 250, "brightness"),
+        (0.02, 120, "contrast"),
+    ],
+)
+def test_only_hopeless_light_is_out_of_range(gain: float, lift: float, fault: str) -> None:
+    face = np.asarray(lit(portrait(1), gain, lift).crop((56, 62, 206, 212)))
+    points = np.random.default_rng(0).uniform(20, 130, (68, 2))
+    measures = measure_pictures(face, None, None, None, points)
+    faults = faults_of(measures, QualityConfig())
+    assert [one.split()[0] for one in faults][:1] == ([fault] if fault else [])
+
+
+def test_a_photo_taken_as_it_is_may_be_all_face() -> None:
+    row = {"mesh_coverage": 0.98}
+    assert faults_of(row, QualityConfig()) == ["mesh_coverage 0.98, allowed 0.05 to 0.95"]
+    assert faults_of(row | {"crop_rule": "as-is"}, QualityConfig()) == []
+    small = {"mesh_coverage": 0.01, "crop_rule": "as-is"}
+    assert len(faults_of(small, QualityConfig())) == 1
+
+
+def test_rows_without_invented_border_are_given_it() -> None:
+    square = {"crop_x": 50.0, "crop_y": 50.0, "crop_side": 200.0, "width": 100, "height": 100}
+    row = {"status": "ok", "reason": "", **square}
+    judge_row(row, QualityConfig())
+    assert row["invented_border"] == pytest.approx(0.75)
+    assert row["reason"] == "invented_border 0.75, allowed at most 0.7"
+    judge_row(row, QualityConfig(most_invented_border=0.8))
+    assert row["status"] == "ok"
+    bare = {"status": "ok", "reason": ""}
+    judge_row(bare, QualityConfig())
+    assert bare == {"status": "ok", "reason": "", "invented_border": None}
+
+
+def test_crops_to_know_of_are_counted_with_the_worst() -> None:
+    counts, config = CropCounts(), PreprocessConfig(crop_size=512)
+    plain = {"photo": "a.jpg", "crop_rule": "landmarks", "crop_side": 300.0, "invented_border": 0.0}
+    counts.add(plain, config)
+    assert counts.told() == []
+    counts.add(plain | {"photo": "b.jpg", "crop_side": 48.0, "crop_rule": "as-is"}, config)
+    counts.add(plain | {"photo": "c.jpg", "crop_side": 100.0, "invented_border": 0.4}, config)
+    counts.add(plain | {"photo": "d.jpg", "invented_border": 0.2, "crop_rule": None}, config)
+    as_is, invented, enlarged = counts.told()
+    assert as_is.startswith("1 of 4 faces fill their photo")
+    assert invented.startswith("2 of 4 faces have over 10%") and "c.jpg, 40%" in invented
+    assert enlarged.startswith("2 of 4 faces are enlarged over 4 times (most: b.jpg, 10.7 times)")
+    asked = CropCounts()
+    asked.add(plain | {"crop_rule": "as-is"}, PreprocessConfig(crop_rule="as-is"))
+    assert asked.told() == []
+
+
 def test_stored_pictures_measure_the_same(small_corpus: Workspace) -> None:
     corpus = Corpus.open(small_corpus)
     for row in plain_rows(corpus.rows):
@@ -111,16 +184,24 @@ def test_every_limit_works_at_both_ends(name: str) -> None:
         landmarks_drawn=(0.2, 0.4),
         depth_relief=(0.2, 0.4),
         depth_clipped=(0.2, 0.4),
+        brightness=(0.2, 0.4),
         least_sharpness=0.2,
+        least_contrast=0.2,
+        most_fit_error=0.4,
+        most_invented_border=0.4,
     )
     least, most = limits_of(config)[name]
-    assert faults_of({name: least}, config) == [] == faults_of({name: 0.3}, config)
-    assert faults_of({name: 0.1}, config)[0].startswith(f"{name} 0.1, allowed")
+    assert faults_of({name: 0.3}, config) == []
+    wrong = 0.1 if least > -math.inf else 0.41
+    if least > -math.inf:
+        assert faults_of({name: least}, config) == []
+        assert faults_of({name: 0.1}, config)[0].startswith(f"{name} 0.1, allowed")
     if most < math.inf:
+        allowed = "0.2 to 0.4" if least > -math.inf else "at most 0.4"
         assert faults_of({name: most}, config) == []
-        assert faults_of({name: 0.41}, config) == [f"{name} 0.41, allowed 0.2 to 0.4"]
-    assert faults_of({name: 0.1}, config, {MEASURES[name]}) != []
-    assert faults_of({name: 0.1}, config, set()) == []
+        assert faults_of({name: 0.41}, config) == [f"{name} 0.41, allowed {allowed}"]
+    assert faults_of({name: wrong}, config, {MEASURES[name]}) != []
+    assert faults_of({name: wrong}, config, set()) == []
     assert faults_of({name: None}, config) == [] == faults_of({name: math.nan}, config)
 
 

@@ -15,6 +15,7 @@ from sfe_core.faces.crop import (
     paste,
     paste_values,
 )
+from sfe_core.faces.crop_choice import crop_photo, fills_photo, invented_share
 from sfe_core.faces.detection import Face
 from sfe_core.faces.turning import Turn
 
@@ -108,7 +109,7 @@ def test_rules_of_the_field(rule: str, centre: tuple[float, float], side: float)
 
 
 def test_unknown_rules_name_the_known() -> None:
-    with pytest.raises(UserError, match="landmarks, emoca, emoca-bbox, face-alignment"):
+    with pytest.raises(UserError, match="landmarks, emoca, emoca-bbox, face-alignment, as-is"):
         crop_square(SPANNED, BOX, "kpt5")
 
 
@@ -159,3 +160,92 @@ def test_the_square_of_a_turned_face_is_turned_with_it(rule: str, angle: float) 
     assert turned.side == pytest.approx(square.side, rel=1e-5) and turned.angle == angle
     there = turn.to_canvas(np.array([turned.center_x, turned.center_y]))
     assert np.allclose(there, (square.center_x, square.center_y), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("square", "share"),
+    [
+        (CropTransform(60, 45, 80), 0.0),
+        (CropTransform(45, 45, 90), 0.0),  # as large as the photo is high
+        (CropTransform(0, 45, 90), 0.5),
+        (CropTransform(0, 0, 90), 0.75),
+        (CropTransform(60, 45, 240), 1 - 90 * 120 / 240**2),
+        (CropTransform(-500, 45, 90), 1.0),
+    ],
+)
+def test_invented_border_is_the_share_beyond_the_photo(square: CropTransform, share: float) -> None:
+    assert invented_share(square, 120, 90) == pytest.approx(share, abs=1e-12)
+    # And where the crop repeats its border, its pixels show it.
+    size = 240
+    ramp = np.zeros((90, 120, 3), np.uint8) + 7
+    cut = crop(np.pad(ramp, ((300, 300), (300, 300), (0, 0))), moved(square, 300), size)
+    assert (cut[..., 0] == 0).mean() == pytest.approx(share, abs=0.02)
+
+
+def moved(square: CropTransform, by: float) -> CropTransform:
+    return CropTransform(square.center_x + by, square.center_y + by, square.side)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in CROP_RULES if rule != "as-is"])
+def test_a_photo_with_room_round_the_face_is_cropped_by_the_rule(rule: str) -> None:
+    square, used = crop_photo(SPANNED, BOX, (300, 300), rule)
+    assert (square, used) == (crop_square(SPANNED, BOX, rule), rule)
+    # Nor does a face at the photo's edge make it a crop, though half of the square lies beyond.
+    at_edge = SPANNED - (60, 0)
+    box = (-40.0, 40.0, 40.0, 140.0)
+    assert crop_photo(at_edge, box, (300, 300), rule) == (crop_square(at_edge, box, rule), rule)
+
+
+@pytest.mark.parametrize("side", [48, 100, 224])
+def test_a_photo_that_the_face_fills_is_taken_as_it_is(side: int) -> None:
+    face = (SPANNED - (10, 40)) * (side / 100)
+    box = tuple(face.min(0)) + tuple(face.max(0))
+    whole = CropTransform(side / 2, side / 2, side)
+    assert crop_photo(face, box, (side, side)) == (whole, "as-is")
+    extended, used = crop_photo(face, box, (side, side), tight_as_is=False)
+    assert (extended, used) == (crop_square(face, box), "landmarks")
+    assert invented_share(extended, side, side) > 0.5 and invented_share(whole, side, side) == 0
+    photo = np.random.default_rng(0).integers(0, 256, (side, side, 3)).astype(np.uint8)
+    assert np.array_equal(crop(photo, whole, side), photo)
+
+
+@pytest.mark.parametrize(
+    ("photo", "square"),
+    [
+        ((90, 90), (45, 45, 90)),  # whatever the face is
+        ((400, 300), (150, 150, 300)),  # the middle of the face is at 60, 80: all to the left
+        ((110, 300), (55, 80, 120)),  # the face is 100 high: nothing of it is cut off
+        ((80, 100), (40, 50, 100)),  # nor is there more than the photo
+    ],
+)
+def test_as_is_takes_the_square_with_the_face(photo: tuple[int, int], square: tuple) -> None:
+    found, used = crop_photo(SPANNED, BOX, photo, "as-is")
+    assert used == "as-is" and (found.center_x, found.center_y, found.side) == square
+
+
+def test_a_little_beyond_the_photo_is_left_to_the_rule() -> None:
+    assert not fills_photo(CropTransform(50, 50, 100), 100, 100)
+    assert not fills_photo(CropTransform(50, 50, 105), 100, 100)  # 9 % beyond
+    assert fills_photo(CropTransform(50, 50, 106), 100, 100)
+    assert not fills_photo(CropTransform(0, 50, 100), 100, 100)  # half beyond, but at the edge
+
+
+@pytest.mark.parametrize("angle", [90.0, -30.0, 45.0, 170.0])
+def test_invented_border_of_turned_crops(angle: float) -> None:
+    assert invented_share(CropTransform(60, 45, 40, angle), 120, 90) == 0
+    assert invented_share(CropTransform(-90, 45, 40, angle), 120, 90) == 1
+    square = CropTransform(20, 70, 80, angle)
+    grid = np.stack(np.meshgrid(*[(np.arange(400) + 0.5) / 400] * 2), axis=-1)
+    x, y = np.moveaxis(square.to_photo(grid, 1), -1, 0)
+    beyond = (x < 0) | (x > 120) | (y < 0) | (y > 90)
+    assert 0.2 < beyond.mean() == pytest.approx(invented_share(square, 120, 90), abs=5e-3)
+
+
+def test_a_turned_photo_that_the_face_fills_is_turned_by_a_quarter() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (48, 48, 3)).astype(np.uint8)
+    face = (SPANNED - (10, 40)) * 0.48
+    box = tuple(face.min(0)) + tuple(face.max(0))
+    for angle, quarters in ((-90.0, -1), (100.0, 1), (20.0, 0)):
+        square, used = crop_photo(face, box, (48, 48), angle=angle)
+        assert used == "as-is" and square.angle == 90.0 * quarters
+        assert np.array_equal(crop(photo, square, 48), np.rot90(photo, quarters))
