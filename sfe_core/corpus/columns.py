@@ -30,6 +30,8 @@ EMOTION_COLUMNS = (
     "labels", "emo", "dominant_emotion", "emotion_class", "label_emotion", "emotion_id",
     "label_id", "class_id", "category", "target",
 )  # fmt: skip
+# Of these, names that columns of something else bear as well.
+_WEAK_EMOTION_COLUMNS = ("exp", "class", "labels", "class_id", "label_id", "category", "target")
 BOX_COLUMNS = ("face_x", "face_y", "face_width", "face_height")
 AFFECT_COLUMNS = ("valence", "arousal")
 _AFFECT_NAMES = {
@@ -113,7 +115,7 @@ def open_labels(path: Path) -> Table:
     first = next((cells for _, cells in table.lines()), [])
     if len(first) not in WITHOUT_HEADER:
         raise UserError(
-            f"{path}:1",
+            f"{path}:{table.first_line}",
             f"{len(first)} columns and no header",
             "give `path,emotion`, AffectNet's nine columns, or a header with their names",
         )
@@ -174,7 +176,13 @@ def _image(names: tuple[str, ...], survey: Survey) -> int | None:
 
 def _emotion(names: tuple[str, ...], survey: Survey, image: int | None) -> int | None:
     """The column of the emotion: one with names, else one that is called so."""
-    called = [names.index(n) for n in EMOTION_COLUMNS if n in names and names.index(n) != image]
+    called = [
+        names.index(name)
+        for name in EMOTION_COLUMNS
+        if name in names
+        and names.index(name) != image
+        and (name not in _WEAK_EMOTION_COLUMNS or survey.are_classes(names.index(name)))
+    ]
     others = [p for p, name in enumerate(names) if p != image and p not in called and name]
     named = [place for place in called if survey.are_emotions(place)]
     return next(iter(named or called or [p for p in others if survey.are_plain_emotions(p)]), None)
@@ -199,7 +207,7 @@ def _refuse_twice(table: Table, columns: Columns) -> None:
         again = [p + 1 for p, name in enumerate(table.columns) if name == table.columns[place]]
         if len(again) > 1:
             raise UserError(
-                f"{table.path}:1",
+                f"{table.path}:{table.first_line}",
                 f"columns {' and '.join(map(str, again))} are both called {table.names[place]!r}",
                 "rename or remove one of them",
             )
@@ -231,7 +239,7 @@ def _units(
         if column in found:
             first = table.names[found[column][0]]
             raise UserError(
-                f"{table.path}:1",
+                f"{table.path}:{table.first_line}",
                 f"columns {first!r} and {table.names[place]!r} both give {column}",
                 "rename or remove one of them",
             )

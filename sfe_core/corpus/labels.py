@@ -11,8 +11,10 @@ another set's, which is otherwise asked for.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from sfe_core.corpus.cells import read_cells
@@ -78,30 +80,40 @@ class KeyMatcher:
     """Finds the photo that a path in somebody's list means.
 
     A listed path matches by its longest tail that is a key, so that absolute paths of another
-    machine work; Unicode is compared in its composed form, extensions are optional.
+    machine work; Unicode is compared in its composed form, extensions are optional. Where nothing
+    is spelt so, upper and lower case are the same, if that leaves one photo.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._keys = {_composed(key): key for key in keys}
-        self._names = {key.rpartition("/")[2] for key in self._keys}
+        counts = Counter(key.casefold() for key in self._keys)
+        self._folded = {
+            key.casefold(): found
+            for key, found in self._keys.items()
+            if counts[key.casefold()] == 1
+        }
+        self._names = {key.rpartition("/")[2] for key in counts}
 
     def exact(self, name: str) -> str | None:
         """The key spelt `name`, with or without an extension."""
-        path = PurePosixPath(_composed(name.replace("\\", "/")))
-        bare = str(path.with_suffix("")) if path.name else ""
-        return self._keys.get(str(path)) or self._keys.get(bare)
+        return _find(self._keys, _composed(name.replace("\\", "/")))
 
     def tail(self, path: str) -> str | None:
         """The key that is the longest tail of `path`."""
         parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-        name = PurePosixPath(_composed(parts[-1]) if parts else "")
+        name = PurePosixPath(_composed(parts[-1]).casefold() if parts else "")
         if name.name not in self._names and name.stem not in self._names:
             return None  # most lines of a list that is about more photos than there are
-        for first in range(len(parts)):
-            key = self.exact("/".join(parts[first:]))
-            if key is not None:
-                return key
-        return None
+        tails = [_composed("/".join(parts[first:])) for first in range(len(parts))]
+        spelt = (_find(self._keys, tail) for tail in tails)
+        folded = (_find(self._folded, tail.casefold()) for tail in tails)
+        return next((key for key in chain(spelt, folded) if key is not None), None)
+
+
+def _find(keys: Mapping[str, str], name: str) -> str | None:
+    path = PurePosixPath(name)
+    bare = str(path.with_suffix("")) if path.name else ""
+    return keys.get(str(path)) or keys.get(bare)
 
 
 def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> Labels:
@@ -150,7 +162,11 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
     image = columns.image
     if image is None:
         there = ", ".join(table.names[:12])
-        raise UserError(f"{path}:1", f"no column names the photo; there are {there}", "call it key")
+        raise UserError(
+            f"{path}:{table.first_line}",
+            f"no column names the photo; there are {there}",
+            "call it key",
+        )
     asked = check_scheme(scheme, "sfe.yaml: photos.classes") if scheme else None
     told, notes = _scheme(path, table, columns, image, own) if not asked else (asked, [])
     notes += [columns.units_told] if columns.units_told else []
@@ -237,7 +253,7 @@ def _extra_columns(table: Table, columns: Columns) -> dict[str, int]:
             continue
         if name in extras:
             raise UserError(
-                f"{table.path}:1",
+                f"{table.path}:{table.first_line}",
                 f"columns {extras[name] + 1} and {place + 1} are both called {name!r}",
                 "rename or remove one of them",
             )

@@ -60,6 +60,11 @@ class Survey:
         cells = [cell for cell in self.texts[place] if read_name(cell) is not None]
         return bool(cells) and all(read_name(cell) or folder_class(cell) for cell in cells)
 
+    def are_classes(self, place: int) -> bool:
+        """Whether any cell is the name of an emotion or a number."""
+        cells = [cell for cell in self.texts[place] if cell]
+        return any(read_number(cell) is not None or read_name(cell) != "" for cell in cells)
+
     def are_plain_emotions(self, place: int) -> bool:
         """The same, spelt out: a code of two letters may mean anything."""
         return self.are_emotions(place) and all(len(cell) > 2 for cell in self.texts[place] if cell)

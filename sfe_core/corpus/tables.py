@@ -38,6 +38,7 @@ class Table:
         separator: between cells.
         encoding: of the file's bytes.
         headed: whether `names` stand in the file.
+        first_line: where the first row stands, for messages.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Table:
     separator: str = ","
     encoding: str = "utf-8-sig"
     headed: bool = True
+    first_line: int = 1
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -92,17 +94,19 @@ def open_table(path: Path, is_header: Callable[[list[str]], bool]) -> Table:
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror})", "check the path") from error
     encoding = _encoding(path, sample)
-    lines = [line for line in sample.decode(encoding, "replace").splitlines() if line.strip()]
-    declared = _SEPARATOR_LINE.fullmatch(lines[0].strip()) if lines else None
+    text = sample.decode(encoding, "replace").splitlines()
+    lines = [(number, line) for number, line in enumerate(text, 1) if line.strip()]
+    declared = _SEPARATOR_LINE.fullmatch(lines[0][1].strip()) if lines else None
     lines = lines[1:] if declared else lines
     if not lines:
         raise UserError(path, "is empty", "write a header and a line per image")
-    separator = declared[1] if declared else _separator(lines[0].strip())
-    first = _cells(lines[0], separator)
+    number, line = lines[0]
+    separator = declared[1] if declared else _separator(line.strip(" "))
+    first = _cells(line, separator)
     names = tuple(first) if is_header(first) else ()
     skipped = bool(declared) + bool(names)
     read = partial(_read, path, encoding, separator, skipped)
-    return Table(path, names, read, separator, encoding, bool(names))
+    return Table(path, names, read, separator, encoding, bool(names), number)
 
 
 def read_number(text: str) -> float | None:
