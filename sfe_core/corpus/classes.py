@@ -145,7 +145,7 @@ def read_class(text: str, scheme: str | None) -> str | None:
         hint = f" (meant {near[0]}?)" if near else ""
         raise WrongLabelError(f"{text!r} is no emotion{hint}; {_allowed()}") from None
     if scheme is None:
-        raise WrongLabelError(f"{text!r} is a number; name its scheme with --classes")
+        raise WrongLabelError(f"{text!r} is a number, and nothing says of which set")
     numbers = numbers_of(scheme)
     if number.is_integer() and int(number) in numbers:
         return numbers[int(number)]

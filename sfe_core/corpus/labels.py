@@ -168,7 +168,7 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
             "call it key",
         )
     asked = check_scheme(scheme, "sfe.yaml: photos.classes") if scheme else None
-    told, notes = _scheme(path, table, columns, image, own) if not asked else (asked, [])
+    told, notes = _scheme(path, table, columns, image, own, asked)
     notes += [columns.units_told] if columns.units_told else []
     extras = _extra_columns(table, columns)
     rows = []
@@ -185,7 +185,7 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
         found = {name: cell for name, cell in found.items() if name not in ATTRIBUTE_COLUMNS}
         found |= {name: cells[place] for name, place in extras.items() if cells[place]}
         rows.append(LabelRow(number, listed, found))
-    return LabelFile(rows, table.names, told, tuple(notes))
+    return LabelFile(rows, table.names, told if columns.numbers_seen else None, tuple(notes))
 
 
 def join_rows(
@@ -219,14 +219,17 @@ def join_rows(
 
 
 def _scheme(
-    path: Path, table: Table, columns: Columns, image: int, own: bool
+    path: Path, table: Table, columns: Columns, image: int, own: bool, asked: str | None
 ) -> tuple[str | None, list[str]]:
     """Whose numbers the emotions are, and what to say of it; None where there are none."""
     if not columns.numbers_seen:
-        return None, []
+        return asked, []
     listed = (cells[image] for _, cells in table.rows(_refuse_torn(path)))
     hints = (*column_hints(table), *name_hints(listed))
     evidence = Evidence(columns.numbers_seen, hints)
+    if asked:
+        doubt = evidence.doubt(asked)
+        return asked, [f"emotions are read as {asked}'s numbers, but {doubt}"] if doubt else []
     if evidence.scheme:
         return evidence.scheme, []
     possible = "affectnet" in evidence.fitting and all("affectnet" in hint for hint in hints)

@@ -66,7 +66,10 @@ class Evidence:
     @property
     def fitting(self) -> list[str]:
         """Schemes that have all numbers."""
-        return [s for s in SCHEMES if self.known_values <= numbers_of(s).keys()]
+        known = self.known_values
+        if not known and max(self.values) >= 0:
+            return []
+        return [s for s in SCHEMES if known <= numbers_of(s).keys()]
 
     @property
     def scheme(self) -> str | None:
@@ -74,7 +77,14 @@ class Evidence:
         left = [s for s in self.fitting if all(s in hint for hint in self.hints)]
         enough = bool(self.hints) or len(self.known_values) >= _FEWEST
         same = {tuple(sorted(SCHEMES[s].items())) for s in left}
-        return left[0] if len(same) == 1 and enough and self.known_values else None
+        return left[0] if len(same) == 1 and enough else None
+
+    def doubt(self, asked: str) -> str:
+        """What speaks against a scheme that the user named; empty where nothing does."""
+        told = self.scheme
+        if told is None or numbers_of(told) == numbers_of(asked):
+            return ""
+        return f"names and values say {told}"
 
     @property
     def is_raf_shaped(self) -> bool:
@@ -145,14 +155,18 @@ def ask(where: str, evidence: Evidence, remedy: str) -> UserError:
         order.sort(key=lambda scheme: scheme != "raf-db")
     if not order:
         return UserError(where, f"emotions are numbers of no known set ({told})", remedy)
+    named = sorted({scheme for hint in evidence.hints for scheme in hint})
+    why = "nothing says whose they are"
+    if named and not hinted:
+        why = f"they are not those of {' or '.join(named)}, which the names speak of"
     readings: dict[str, list[str]] = {}
     for scheme in order:
         readings.setdefault(reading(values, scheme), []).append(scheme)
     listed = "; ".join(f"{' or '.join(schemes)}: {text}" for text, schemes in readings.items())
     return UserError(
         where,
-        "emotions are numbers, which mean different emotions in different data sets, and nothing "
-        f"says whose they are ({told}): {listed}",
+        "emotions are numbers, which mean different emotions in different data sets, and "
+        f"{why} ({told}): {listed}",
         remedy,
     )
 

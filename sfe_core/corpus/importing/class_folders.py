@@ -20,7 +20,7 @@ from sfe_core.corpus.classes import (
 )
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.layout import find_photos
-from sfe_core.corpus.numbering import Evidence, ask, name_hints, place_hints
+from sfe_core.corpus.numbering import Evidence, name_hints, place_hints
 from sfe_core.errors import UserError
 
 
@@ -48,22 +48,18 @@ def read_class_folders(folder: Path, scheme: str | None, problems: Problems) -> 
         yield Entry(where, image.as_posix(), {"emotion": emotion or ""})
 
 
-def scheme_of_folders(folder: Path) -> str | None:
-    """Whose numbers the class folders bear; None where they bear names.
+def numbers_of_folders(folder: Path) -> Evidence | None:
+    """What is known of the numbers that class folders bear; None where they bear names.
 
     Raises:
-        UserError: no folder names a class; or nothing tells, and the message shows what each
-            candidate makes of them.
+        UserError: no folder names a class.
     """
     classes = _classes(folder)
     numbers = Counter(int(name) for name in classes.values() if name and is_number(name))
     if not numbers:
         return None
     hints = (*name_hints(image.as_posix() for image in classes), *place_hints((folder,)))
-    evidence = Evidence(numbers, hints)
-    if evidence.scheme is None:
-        raise ask(str(folder), evidence, "say which with --classes NAME")
-    return evidence.scheme
+    return Evidence(numbers, hints)
 
 
 def _classes(folder: Path) -> dict[Path, str | None]:

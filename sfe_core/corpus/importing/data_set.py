@@ -65,6 +65,7 @@ class ImportSummary:
     problem_list: Path | None
     columns_ignored: list[str]
     scheme: str | None  # how numbered classes were meant
+    doubt: str  # what speaks against it
     unnamed: int = 0  # images in the folder that the data set says nothing of
     units_told: str = ""  # how the scale of action units was told by their values
 
@@ -176,6 +177,7 @@ def carry_out(
         problem_list=_write_problems(workspace, plan),
         columns_ignored=plan.columns_ignored,
         scheme=plan.source.scheme,
+        doubt=plan.source.doubt,
         unnamed=plan.unnamed,
         units_told=plan.units_told,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,12 +13,13 @@ from sfe_core.corpus.importing.affectnet_arrays import (
     read_affectnet_arrays,
 )
 from sfe_core.corpus.importing.caption_json import read_caption_json
-from sfe_core.corpus.importing.class_folders import read_class_folders, scheme_of_folders
+from sfe_core.corpus.importing.class_folders import numbers_of_folders, read_class_folders
 from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.importing.lists import read_list, scheme_of_list
+from sfe_core.corpus.importing.lists import numbers_of_list, read_list
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
 from sfe_core.corpus.layout import INPUTS
+from sfe_core.corpus.numbering import ask
 from sfe_core.errors import UserError
 
 Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units"]
@@ -26,11 +27,19 @@ Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "unit
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: where it lies, its form, and what numbered classes mean in it."""
+    """A data set: where it lies, its form, and what numbered classes mean in it.
+
+    Attributes:
+        path: file or folder.
+        form: how it is read.
+        scheme: what its numbers mean; None where its classes have names.
+        doubt: what speaks against the scheme that the user named.
+    """
 
     path: Path
     form: Form
     scheme: str | None = None
+    doubt: str = ""
 
     @property
     def images(self) -> Path | None:
@@ -76,19 +85,28 @@ def find_source(
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(path, "does not exist", "name the list or folder of a data set")
-    scheme = check_scheme(scheme) if scheme is not None else None
+    asked = check_scheme(scheme) if scheme is not None else None
     for known in get_args(Form):
         if known == (form or _form_of(path)):
             _check_kind(path, known)
-            return Source(path, known, scheme or _told_scheme(path, known, images))
+            return _with_scheme(Source(path, known), asked, images)
     raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(get_args(Form))}")
 
 
-def _told_scheme(path: Path, form: Form, images: Path | None) -> str | None:
-    """What the numbers of a data set mean by its names and values; None where it has none."""
-    if form == "list":
-        return scheme_of_list(path, images)
-    return scheme_of_folders(path) if form == "folders" else None
+def _with_scheme(source: Source, asked: str | None, images: Path | None) -> Source:
+    """A source with what its numbers mean: as asked, or as its names and values tell."""
+    evidence = None
+    if source.form == "list":
+        evidence = numbers_of_list(source.path, images)
+    elif source.form == "folders":
+        evidence = numbers_of_folders(source.path)
+    if evidence is None:
+        return source
+    if asked:
+        return replace(source, scheme=asked, doubt=evidence.doubt(asked))
+    if evidence.scheme is None:
+        raise ask(str(source.path), evidence, "say which with --classes NAME")
+    return replace(source, scheme=evidence.scheme)
 
 
 def _check_kind(path: Path, form: Form) -> None:

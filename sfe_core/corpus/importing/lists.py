@@ -17,7 +17,7 @@ from sfe_core.corpus.cells import read_cells
 from sfe_core.corpus.classes import WrongLabelError
 from sfe_core.corpus.columns import Columns, find_columns, open_labels
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.numbering import Evidence, ask, column_hints, name_hints, place_hints
+from sfe_core.corpus.numbering import Evidence, column_hints, name_hints, place_hints
 from sfe_core.corpus.tables import Table
 from sfe_core.errors import UserError
 
@@ -64,29 +64,23 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
         yield Entry(where, image, labels)
 
 
-def scheme_of_list(path: Path, images: Path | None = None) -> str | None:
-    """Whose numbers the emotions of a list are; None where it has no numbers.
+def numbers_of_list(path: Path, images: Path | None = None) -> Evidence | None:
+    """What is known of the numbers that a list has for emotions; None where it has none.
 
     Args:
         path: the table.
         images: the folder of its images, if the user named one.
 
     Raises:
-        UserError: nothing tells; the message shows what each candidate makes of them.
+        UserError: no column names the image, or none says anything of it.
     """
     table, columns = _opened(path)
     if not columns.numbers_seen:
         return None
-    listed = (cells[columns.image or 0] for _, cells in table.rows(lambda number, found: None))
-    hints = (
-        *column_hints(table),
-        *name_hints(islice(listed, _NAMES_SEEN)),
-        *place_hints((path, images)),
-    )
-    evidence = Evidence(columns.numbers_seen, hints)
-    if evidence.scheme is None:
-        raise ask(str(path), evidence, "say which with --classes NAME")
-    return evidence.scheme
+    rows = islice(table.rows(lambda number, found: None), _NAMES_SEEN)
+    names = name_hints(cells[columns.image or 0] for _, cells in rows)
+    hints = (*column_hints(table), *names, *place_hints((path, images)))
+    return Evidence(columns.numbers_seen, hints)
 
 
 def _opened(path: Path) -> tuple[Table, Columns]:

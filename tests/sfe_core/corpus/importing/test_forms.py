@@ -11,7 +11,7 @@ import pytest
 
 from sfe_core.corpus.importing.affectnet_arrays import read_affectnet_arrays
 from sfe_core.corpus.importing.caption_json import read_caption_json
-from sfe_core.corpus.importing.class_folders import read_class_folders, scheme_of_folders
+from sfe_core.corpus.importing.class_folders import read_class_folders
 from sfe_core.corpus.importing.emoca_tree import read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.formats import find_source
@@ -49,7 +49,7 @@ def test_class_folders_by_number_mean_what_the_scheme_says(
     assert problems == [("test/9/c.jpg", "wrong label")]
     asked = r"1 × 1, 7 × 1, 9 × 1.*affectnet or ferplus: happy 1.*--classes"
     with pytest.raises(UserError, match=asked):
-        scheme_of_folders(tmp_path)
+        find_source(tmp_path, None, None)
 
 
 def test_folders_without_classes_are_refused(tmp_path: Path, picture: Picture) -> None:
