@@ -10,12 +10,15 @@ from sfe_cli import options, render
 from sfe_cli.help import with_examples
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from sfe_core.corpus.duplicates import Duplicates
     from sfe_core.corpus.preprocess import PreprocessPlan, PreprocessSummary
     from sfe_core.corpus.verify import Verification
 
 _SHOWN = 10
+_NAMED = 3
 
 HELP = with_examples(
     "Turn photos/ into corpus/: crops, 68 landmarks, fitted head, depth, captions, splits.\n\n"
@@ -132,6 +135,9 @@ def show_summary(summary: PreprocessSummary) -> None:
             ("photos", summary.status_counts),
             ("taken in now", f"{summary.done}, {summary.kept} stood from before"),
             ("splits", summary.split_counts),
+            *(("of the splits", note) for note in summary.sides.notes),
+            ("copies", _copies(summary.sides.duplicates)),
+            *_first("copies labelled in two ways", summary.sides.contradictions),
             ("emotions", summary.emotion_counts or None),
             ("labels", _matched(summary.labels_matched, summary.labels_unmatched)),
             ("numbers mean", summary.label_scheme),
@@ -141,6 +147,21 @@ def show_summary(summary: PreprocessSummary) -> None:
             *(("passed over", problem) for problem in summary.problems),
         ]
     )
+
+
+def _copies(found: Duplicates) -> str | None:
+    if not found.copies:
+        return None
+    kinds = f"{found.exact} byte for byte, {found.copies - found.exact} that look the same"
+    return f"{found.copies} ({kinds}); each stands on the side of its original"
+
+
+def _first(name: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The first few lines under a name, and how many more there are."""
+    for line in lines[:_NAMED]:
+        yield name, line
+    if len(lines) > _NAMED:
+        yield name, f"and {len(lines) - _NAMED} more"
 
 
 def _matched(matched: int, unmatched: int) -> str:

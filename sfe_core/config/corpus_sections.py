@@ -142,8 +142,12 @@ class CaptionsConfig(Section):
 
 
 class SplitConfig(Section):
-    """How the corpus is divided; identities never stand on both sides."""
+    """How the corpus is divided; people and copies never stand on both sides."""
 
     validation_name: str = Field("val300", description="name of the held-out split")
     validation_count: Count = Field(300, description="its size ...")
     validation_fraction: Fraction = Field(0.15, description="... but at most this share of all")
+    copies: Literal["near", "exact", "none"] = Field(
+        "near",
+        description="photos kept on one side: near = resaved, resized, cut or mirrored ones too",
+    )

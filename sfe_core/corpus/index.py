@@ -14,10 +14,11 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.blip_captions import BlipCaptions
 from sfe_core.corpus.captioning import Captioner, names_blip, read_sources
 from sfe_core.corpus.captions import check_template, read_captions
+from sfe_core.corpus.duplicates import HashedFace
 from sfe_core.corpus.labels import Label, Labels, read_labels
 from sfe_core.corpus.manifest import COLUMNS, OK
 from sfe_core.corpus.quality import judge_row
-from sfe_core.corpus.splits import SplitItem, assign_splits
+from sfe_core.corpus.sides import Sides, choose_sides
 
 Row = dict[str, Any]
 
@@ -42,7 +43,7 @@ class Index:
         labels: by key.
         captioner: makes the captions.
         blip: what BLIP said of crops; None where captions do without.
-        splits: of the usable faces, by key.
+        sides: copies among the usable faces, and their splits.
         counts: how the files met the photos.
     """
 
@@ -50,7 +51,7 @@ class Index:
     labels: Labels
     captioner: Captioner
     blip: BlipCaptions | None
-    splits: Mapping[str, str]
+    sides: Sides
     counts: IndexCounts
 
     def complete(self, row: Mapping[str, Any]) -> Row:
@@ -69,9 +70,10 @@ class Index:
                 "valence": label.valence,
                 "arousal": label.arousal,
                 "identity": label.identity,
+                "duplicate_of": self.sides.duplicates.first(row["key"]),
                 "caption": caption,
                 "caption_source": source,
-                "split": self.splits[row["key"]] if usable else "",
+                "split": self.sides.splits[row["key"]] if usable else "",
             }
         )
 
@@ -82,7 +84,7 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
     Args:
         workspace: with its labels and captions.
         items: a row per face, with at least key, status and the measures that `judge_row` looks
-            at; gone through once, of which only the keys are kept.
+            at; gone through once, of which only keys and hashes are kept.
 
     Raises:
         UserError: labels, captions, template or caption sources are wrong; BLIP is asked for and
@@ -93,11 +95,14 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
     parts = read_sources(config.captions.sources)
     blip = BlipCaptions.open(workspace) if names_blip(config.captions.sources) else None
     usable: dict[str, bool] = {}
+    faces: list[HashedFace] = []
     for item in items:
         judged = dict(item)
         judge_row(judged, config.quality)
         # A refused photo bears the key of the one that has its place.
         usable[judged["key"]] = usable.get(judged["key"], False) or judged["status"] == OK
+        if judged["status"] == OK:
+            faces.append(HashedFace.of_row(judged))
     labels = read_labels(workspace.photos / config.photos.labels, usable, config.photos.classes)
     captions = read_captions(workspace.photos / config.photos.captions, usable)
     counts = IndexCounts(
@@ -108,8 +113,8 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
         captions.unmatched,
     )
     captioner = Captioner(parts, template, captions.by_key)
-    keys = [key for key, is_usable in usable.items() if is_usable]
-    return Index(workspace, labels, captioner, blip, _splits(workspace, labels, keys), counts)
+    sides = choose_sides(config.split, faces, labels.by_key)
+    return Index(workspace, labels, captioner, blip, sides, counts)
 
 
 def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], IndexCounts]:
@@ -120,15 +125,3 @@ def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], Ind
     """
     index = open_index(workspace, rows)
     return [index.complete(row) for row in rows], index.counts
-
-
-def _splits(workspace: Workspace, labels: Labels, keys: Iterable[str]) -> dict[str, str]:
-    """The split of every usable face."""
-    settings = workspace.config.split
-    found = ((key, labels.by_key.get(key, Label())) for key in keys)
-    return assign_splits(
-        [SplitItem(key, label.identity, label.emotion) for key, label in found],
-        settings.validation_name,
-        settings.validation_count,
-        settings.validation_fraction,
-    )

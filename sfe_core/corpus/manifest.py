@@ -95,10 +95,13 @@ COLUMNS: dict[str, str] = {
     "depth_clipped": "float64",
     "brightness": "float64",
     "contrast": "float64",
+    "face_hash": "object",  # how the face looks, see face_hash; "" where there is nothing
     "emotion": "object",
     "valence": "float64",
     "arousal": "float64",
     "identity": "object",
+    "identity_source": "object",  # labels, file names, folders or clusters, see identities
+    "duplicate_of": "object",  # key of the face that this one is a copy of, see duplicates
     "caption": "object",
     "caption_source": "object",  # what made the caption: file, template, blip, … joined by +
     "split": "object",  # train | validation name | ""
@@ -137,6 +140,9 @@ OPTIONAL = frozenset(
         "contrast",
         "crop_rule",
         "invented_border",
+        "face_hash",
+        "identity_source",
+        "duplicate_of",
     }
 )
 

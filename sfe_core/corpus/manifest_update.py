@@ -29,6 +29,7 @@ from sfe_core.corpus.manifest import COLUMNS, OK, WITH_PICTURES
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
 from sfe_core.corpus.preview import choose_rows
 from sfe_core.corpus.quality import CropCounts
+from sfe_core.corpus.sides import Sides
 
 Row = dict[str, Any]
 _MOST_PROBLEMS = 10
@@ -39,6 +40,7 @@ class ManifestCounts:
     """What a manifest holds."""
 
     index: IndexCounts
+    sides: Sides
     status: Counter[str] = field(default_factory=Counter)
     split: Counter[str] = field(default_factory=Counter)  # of status ok, as the next
     emotion: Counter[str] = field(default_factory=Counter)
@@ -87,7 +89,7 @@ def update_manifest(
     for label in index.labels.by_key.values():
         types.see(label.extra)
     shown = _shown(index)
-    counts = ManifestCounts(index.counts)
+    counts = ManifestCounts(index.counts, index.sides)
 
     def finished() -> Iterator[Row]:
         for row in map(index.complete, rows()):
@@ -112,7 +114,7 @@ def _shown(index: Index) -> set[str]:
     labels = index.labels.by_key
     rows = [
         {"key": key, "emotion": labels[key].emotion if key in labels else None}
-        for key in index.splits
+        for key in index.sides.splits
     ]
     return {row["key"] for row in choose_rows(rows)}
 

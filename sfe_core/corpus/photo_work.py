@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefact_writing import write_artefact
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, has_detail
+from sfe_core.corpus.face_hash import face_hash
 from sfe_core.corpus.face_scene import CONTENTS, NEEDS_DEPTH, FaceScene
 from sfe_core.corpus.given_maps import read_given_mesh
 from sfe_core.corpus.manifest import OK
@@ -365,6 +366,7 @@ def _finish(item: _Found, scene: FaceScene | Row, depth: DepthBackend, order: Wo
         row[kind.column] = write_artefact(kind.path(order.corpus, key), CONTENTS[name](scene))
     stored = None if scene.depth is None else scene.depth.crop
     row |= measure_pictures(scene.crop, scene.drawn_landmarks, stored, scene.mesh, scene.points)
+    row["face_hash"] = face_hash(scene.crop, scene.points)
     if scene.depth is not None:
         row |= {
             "depth_unit": depth.code.unit,

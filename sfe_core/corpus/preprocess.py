@@ -17,6 +17,7 @@ from pathlib import Path
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefacts import ARTEFACTS
 from sfe_core.corpus.blip_captions import caption_new_crops
+from sfe_core.corpus.hash_stored import hash_stored_crops
 from sfe_core.corpus.index import open_index
 from sfe_core.corpus.journal import Journal, JournalIndex, next_run, shard_name
 from sfe_core.corpus.layout import MANIFEST, PREVIEW
@@ -37,6 +38,7 @@ from sfe_core.corpus.preview import write_preview
 from sfe_core.corpus.report import write_report
 from sfe_core.corpus.shard import Shard, decode_threads, note_rows, work_shard
 from sfe_core.corpus.shard_worker import launch_shards
+from sfe_core.corpus.sides import Sides
 from sfe_core.errors import SfeError
 from sfe_core.reporting import Reporter, Task
 
@@ -63,6 +65,7 @@ class PreprocessSummary:
     mean_fit_error: float | None  # share of the inter-ocular distance
     seconds: float
     photos_per_second: float
+    sides: Sides  # who stands with whom
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
 
 
@@ -100,6 +103,7 @@ def preprocess(
         for key in plan.stale:
             remove_pictures(workspace.corpus, key)
         _take_in(workspace, plan, placement, journal, reporter)
+        hash_stored_crops(workspace, journal, reporter)
         counts = update_manifest(workspace, journal, plan.refused, plan.photos)
         manifest = workspace.corpus / MANIFEST
         crops = stream_manifest(manifest, ("key", "status", "inputs_sha256"))
@@ -218,5 +222,6 @@ def _summary(
         mean_fit_error=counts.fit_error_sum / usable if usable else None,
         seconds=seconds,
         photos_per_second=len(plan.jobs) / max(seconds, 1e-9),
+        sides=counts.sides,
         problems=counts.problems,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sfe_core.files import derive_seed
@@ -31,7 +31,11 @@ def held_out_count(total: int, count: int, fraction: float) -> int:
 
 
 def assign_splits(
-    items: Sequence[SplitItem], name: str, count: int, fraction: float
+    items: Sequence[SplitItem],
+    name: str,
+    count: int,
+    fraction: float,
+    alike: Collection[Sequence[str]] = (),
 ) -> dict[str, str]:
     """The split of every key: `name` or "train".
 
@@ -43,10 +47,9 @@ def assign_splits(
         items: the faces; keys are unique.
         name: of the held-out split.
         count, fraction: its size, see `held_out_count`.
+        alike: keys that show the same; they and all that stands with them stand on one side.
     """
-    groups: dict[str, list[SplitItem]] = defaultdict(list)
-    for item in items:
-        groups[_group(item)].append(item)
+    groups = _groups(items, alike)
     room = held_out_count(len(items), count, fraction)
     need = _apportion(Counter(item.emotion for item in items), room)
     order = sorted(groups, key=lambda group: (derive_seed("split", name, group), group))
@@ -70,6 +73,31 @@ def assign_splits(
         for group, members in groups.items()
         for item in members
     }
+
+
+def _groups(
+    items: Sequence[SplitItem], alike: Collection[Sequence[str]]
+) -> dict[str, list[SplitItem]]:
+    """The items that stand on one side, by the group's name, see `_group`.
+
+    Groups that `alike` joins bear the first name of theirs, so that the names of people win.
+    """
+    own = {item.key: _group(item) for item in items}
+    above: dict[str, str] = {}
+
+    def top(group: str) -> str:
+        while group in above:
+            group = above[group]
+        return group
+
+    for keys in alike:
+        joined = sorted({top(own[key]) for key in keys if key in own})
+        for group in joined[1:]:
+            above[group] = joined[0]
+    groups: dict[str, list[SplitItem]] = defaultdict(list)
+    for item in items:
+        groups[top(own[item.key])].append(item)
+    return groups
 
 
 def _group(item: SplitItem) -> str:
