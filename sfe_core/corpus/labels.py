@@ -182,6 +182,8 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
             found = read_cells(cells, columns, told)
         except WrongLabelError as error:
             raise UserError(where, str(error), "correct it") from error
+        if columns.emotion is not None and not cells[columns.emotion]:
+            del found["emotion"]  # a blank is not the label "none of the eight"
         found = {name: cell for name, cell in found.items() if name not in ATTRIBUTE_COLUMNS}
         found |= {name: cells[place] for name, place in extras.items() if cells[place]}
         rows.append(LabelRow(number, listed, found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,140 @@ def test_a_further_column_has_one_type_and_texts_stay_as_written(tmp_path: Path)
         "a/two": {"label_age": "unknown", "label_code": 12.0},
         "two": {"label_age": "5"},
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "key,label\na/one,happy\ntwo,sad\n",
+        "Key;Expression\na/one;Happiness\ntwo;SA\n",
+        "FileName\tClass\n/x/a/one.JPG\tHA\ntwo.png\tsadness\n",
+        "Image Name,Emotion\nA/One.jpg,Happy\nTWO.png,Sad\n",
+        ",filename,emotion\n0,a/one.jpg,happy\n1,two.jpg,sad\n",
+        "path,label,label_name\na/one.jpg,3,happy\ntwo.jpg,4,sad\n",
+        "picture,how\na/one.jpg,happy\ntwo.jpg,sad\n",
+        "a/one.jpg happy\ntwo.jpg sad\n",
+    ],
+    ids=["label", "semicolon", "tab", "any case", "row numbers", "names over numbers",
+         "by cells", "blanks"],
+)  # fmt: skip
+def test_headers_people_write(tmp_path: Path, text: str) -> None:
+    found = read_labels(write(tmp_path, text), KEYS)
+    assert {key: label.emotion for key, label in found.by_key.items()} == {
+        "a/one": "happy",
+        "two": "sad",
+    }
+    assert (found.scheme, found.notes) == (None, ())
+
+
+def test_subject_id_and_decimal_comma(tmp_path: Path) -> None:
+    text = "subject;image;valence;Age;note\nS1;a/one.jpg;0,5;31,5;x\nS1;two.jpg;-0,25;20;y\n"
+    found = read_labels(write(tmp_path, text), KEYS).by_key["a/one"]
+    assert found == Label(None, 0.5, None, "S1", {"label_age": 31.5, "label_note": "x"})
+
+
+def test_numbers_of_sfes_own_forms_are_affectnets_and_that_is_told(tmp_path: Path) -> None:
+    for text in ("key,expression\na/one,1\ntwo,2\n", "/d/a/one.jpg,1\n/d/two.jpg,2.0\n"):
+        found = read_labels(write(tmp_path, text), KEYS)
+        assert [label.emotion for label in found.by_key.values()] == ["happy", "sad"]
+        assert found.scheme == "affectnet"
+        assert "read as AffectNet's (happy 1, sad 1)" in found.notes[0]
+        assert "photos.classes" in found.notes[0]
+
+
+def test_numbers_whose_names_tell_the_set(tmp_path: Path) -> None:
+    path = write(tmp_path, "image,label\ntrain_00001_aligned.jpg,1\ntrain_00002_aligned.jpg,7\n")
+    found = read_labels(path, ["train_00001_aligned", "train_00002_aligned"])
+    assert [label.emotion for label in found.by_key.values()] == ["surprise", "neutral"]
+    assert (found.scheme, found.notes) == ("raf-db", ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename,label\na/one.jpg,0\ntwo.jpg,6\n",
+        "key,emotion\n" + "".join(f"k{n},{n}\n" for n in range(1, 8)),  # RAF-DB's shape
+        "raf-db/a/one.jpg,0\nraf-db/two.jpg,7\n",
+    ],
+)
+def test_other_numbers_are_asked_for(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"affectnet.*ferplus.*photos\.classes"):
+        read_labels(write(tmp_path, text), KEYS)
+
+
+def test_the_answer_counts_and_is_doubted_where_names_say_another(tmp_path: Path) -> None:
+    path = write(tmp_path, "filename,label\na/one.jpg,0\ntwo.jpg,3\n")
+    for scheme, emotions in (("FER2013", ["anger", "happy"]), ("sad,fear,anger,happy", None)):
+        found = read_labels(path, KEYS, scheme)
+        assert [label.emotion for label in found.by_key.values()] == (emotions or ["sad", "happy"])
+    with pytest.raises(UserError, match=r"photos\.classes: 'kaggle' is unknown"):
+        read_labels(path, KEYS, "kaggle")
+    path = write(tmp_path, "raf-db/a/one.jpg,1\n")
+    assert "names and values say raf-db" in read_labels(path, KEYS, "affectnet").notes[0]
+
+
+def test_lines_about_one_photo_are_put_together_and_contradictions_told(tmp_path: Path) -> None:
+    text = "key,emotion,identity\na/one,happy,\na/one.jpg,,17\nx/a/one.png,sad,17\n"
+    found = read_labels(write(tmp_path, text), KEYS)
+    assert found.by_key == {"a/one": Label("happy", identity="17")}
+    assert found.notes == (
+        "labels.csv: 1 line contradicts an earlier one, which stands: "
+        "a/one (lines 2 and 4: emotion happy, then sad)",
+    )
+    same = read_labels(write(tmp_path, "key,emotion\na/one,happy\na/one,Happy\n"), KEYS)
+    assert same.notes == ()
+
+
+def test_a_file_that_says_nothing_useful_is_told(tmp_path: Path) -> None:
+    found = read_labels(write(tmp_path, "key,mood\na/one,good\n"), KEYS)
+    assert found.notes == (
+        "labels.csv: no photo gets an emotion from it; its columns are key, mood",
+    )
+    found = read_labels(write(tmp_path, "key,emotion\nelse,sad\n"), KEYS)
+    assert "none of its 1 lines names a photo" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("emotion,mood\nhappy,x\n", r"labels.csv:1: no column names the photo.*emotion, mood"),
+        ("\nkey,emotion,Emotion\na/one,sad,sad\n", r"labels.csv:2: columns 2 and 3.*'emotion'"),
+        ("key,note,note\na/one,x,y\n", r"labels.csv:1: columns 2 and 3.*'note'"),
+        ("key,AU1,au01\na/one,1,2\n", r"labels.csv:1: columns 'AU1' and 'au01' both give AU1"),
+        ("key,AU12\na/one,3\na/two,7\n", r"labels.csv:3: AU12 '7' is not in 0 to 5"),
+        ("key,emotion\na/one,hapy\n", r"labels.csv:2: 'hapy'.*meant happy.*contempt"),
+    ],
+)
+def test_headers_and_cells_that_cannot_be_meant(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_labels(write(tmp_path, text), KEYS)
+
+
+def units(folder: Path, text: str) -> tuple[dict[str, float | str], str]:
+    found = read_labels(write(folder, text), KEYS)
+    return found.by_key["a/one"].extra, found.notes[0]
+
+
+def test_units_by_the_names_of_their_columns(tmp_path: Path) -> None:
+    extra, _ = units(tmp_path, "image,AU01_r,AU12_c,au6_prob\na/one,0.2,1,0.7\ntwo,0.3,0,0.2\n")
+    assert extra == {"label_AU1": 0.2, "label_AU12_present": 1.0, "label_AU6_present": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "told"),
+    [
+        ("key,AU01,AU12\na/one,0.35,0.95\ntwo,0.75,0.05\n",
+         {"label_AU1_present": 0.0, "label_AU12_present": 1.0}, "AU01, AU12: .*probabilities"),
+        ("key,au1\na/one,1\ntwo,0\n", {"label_AU1_present": 1.0}, "au1: all are 0 or 1"),
+        ("key,AU01\na/one,1\ntwo,4\n", {"label_AU1": 1.0}, "AU01: some are above 1"),
+        ("key,AU1\na/one,1\ntwo,0\n", {"label_AU1": 1.0}, "no photo gets an emotion"),
+        ("key,AU1\na/one,0.35\ntwo,0.95\n", {"label_AU1": 0.35}, "AU1: .*read as intensities"),
+    ],
+    ids=["probabilities", "presence", "intensities", "own form", "own form, below 1"],
+)  # fmt: skip
+def test_units_by_their_values(
+    tmp_path: Path, text: str, expected: dict[str, float], told: str
+) -> None:
+    extra, note = units(tmp_path, text)
+    assert extra == expected
+    assert re.search(told, note)

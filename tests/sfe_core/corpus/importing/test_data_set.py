@@ -236,3 +236,52 @@ def test_raf_dbs_list_is_known_by_its_name_and_finds_aligned_faces(
     summary = take_in(workspace, path, tmp_path / "aligned")
     assert summary.scheme == "raf-db"
     assert labels_of(workspace) == {"train_00001_aligned": Label("sad")}
+
+
+def test_labels_that_are_replaced_are_told(
+    workspace: Workspace, tmp_path: Path, picture: Picture
+) -> None:
+    for name in ("a.png", "b.png"):
+        picture(workspace.photos / name)
+    own = workspace.photos / "labels.csv"
+    own.write_text("File;Label;Note\na.png;happy;mine\nb.png;sad;\n", encoding="utf-16")
+    (tmp_path / "list.csv").write_text("path,emotion\na,sad\nb,sad\n", encoding="utf-8")
+    summary = take_in(workspace, tmp_path / "list.csv")
+    assert own.read_text(encoding="utf-8") == "key,emotion,Note\na,sad,mine\nb,sad,\n"
+    assert summary.problem_counts == {"replaced": 1}
+    assert summary.problem_list is not None
+    assert "a: emotion happy is now sad" in summary.problem_list.read_text(encoding="utf-8")
+    assert take_in(workspace, tmp_path / "list.csv").problem_counts == {}
+
+
+def test_labels_that_cannot_be_merged_stop_an_import_before_anything_is_placed(
+    workspace: Workspace, affectnet: tuple[Path, Path]
+) -> None:
+    own = workspace.photos / "labels.csv"
+    own.write_text("image,label\na.png,0\nb.png,6\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"labels\.csv: emotions are numbers.*photos\.classes"):
+        take_in(workspace, *affectnet)
+    assert list(workspace.photos.iterdir()) == [own]
+
+
+def test_images_of_which_a_list_says_nothing_are_counted(
+    workspace: Workspace, tmp_path: Path, picture: Picture
+) -> None:
+    for name in ("a.png", "b.png", "sub/c.png", "a.jpg"):
+        picture(tmp_path / "set" / name)
+    (tmp_path / "list.csv").write_text("path,emotion\na.png,sad\n", encoding="utf-8")
+    plan = plan_of(workspace, tmp_path / "list.csv", tmp_path / "set")
+    assert plan.unnamed == 3
+    assert plan.faces["a"].source.name == "a.png"
+
+
+def test_two_images_of_one_key_are_told(
+    workspace: Workspace, tmp_path: Path, picture: Picture
+) -> None:
+    for name in ("a.png", "a.jpg"):
+        picture(tmp_path / "set" / name)
+    (tmp_path / "list.csv").write_text("path,emotion\na.png,sad\na.jpg,sad\n", encoding="utf-8")
+    plan = plan_of(workspace, tmp_path / "list.csv", tmp_path / "set")
+    assert plan.faces["a"].source.name == "a.png"
+    assert plan.problems.counts == {"contradiction": 1}
+    assert "a.jpg has the key of a.png" in plan.problems.listed[0].detail

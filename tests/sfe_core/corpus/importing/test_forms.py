@@ -52,6 +52,61 @@ def test_class_folders_by_number_mean_what_the_scheme_says(
         find_source(tmp_path, None, None)
 
 
+def classes_of(folder: Path, scheme: str | None = None) -> tuple[dict[str, str], str | None]:
+    source = find_source(folder, None, scheme)
+    entries = source.read([], Problems())
+    return {entry.image: entry.labels["emotion"] for entry in entries}, source.scheme
+
+
+@pytest.mark.parametrize("scheme", [None, "affectnet"])
+@pytest.mark.parametrize(
+    ("names", "emotions"),
+    [
+        (["happy/01/a.jpg", "happy/02/b.jpg", "sad/01/c.jpg"], "happy happy sad"),
+        (["01/Angry/a.jpg", "02/Fear/b.jpg"], "anger fear"),
+        (["anger/Ann/z.jpg", "fear/Bob/y.jpg", "sad/Joy/x.jpg"], "anger fear sad"),
+        (["train/0_neutral/a.jpg", "train/1-happiness/b.jpg"], "neutral happy"),
+    ],
+    ids=["frames below", "persons above", "a person called Joy", "ordered names"],
+)
+def test_named_classes_go_before_numbers(
+    tmp_path: Path, picture: Picture, names: list[str], emotions: str, scheme: str | None
+) -> None:
+    for name in names:
+        picture(tmp_path / name)
+    expected = dict(zip(names, emotions.split(), strict=True))
+    assert classes_of(tmp_path, scheme) == (expected, None)
+
+
+def test_numbers_of_persons_are_told_from_those_of_classes(
+    tmp_path: Path, picture: Picture
+) -> None:
+    for name in ("14/1/a.jpg", "15/4/b.jpg", "116/4/c.jpg"):
+        picture(tmp_path / "persons" / name)
+    found, _ = classes_of(tmp_path / "persons", "raf-db")
+    assert list(found.values()) == ["happy", "surprise", "happy"]
+    picture(tmp_path / "both" / "1/02/a.jpg")
+    with pytest.raises(UserError, match=r"two levels of folders are numbers.*1/02/a.jpg"):
+        classes_of(tmp_path / "both", "raf-db")
+
+
+@pytest.mark.parametrize(
+    ("folder", "names", "scheme"),
+    [
+        ("DATASET", ["train/1/train_00001_aligned.jpg", "test/7/test_0001_aligned.jpg"], "raf-db"),
+        ("fer2013", ["train/0/a.jpg", "test/6/b.jpg"], "fer2013"),
+        ("AffectNet", ["val/0/a.jpg", "val/7/b.jpg"], "affectnet"),
+        ("x", ["3/S005_001_00000011.png", "7/S010_002_00000014.png"], "ck+"),
+    ],
+)
+def test_numbered_folders_of_known_sets(
+    tmp_path: Path, picture: Picture, folder: str, names: list[str], scheme: str
+) -> None:
+    for name in names:
+        picture(tmp_path / folder / name)
+    assert classes_of(tmp_path / folder)[1] == scheme
+
+
 def test_folders_without_classes_are_refused(tmp_path: Path, picture: Picture) -> None:
     picture(tmp_path / "holiday" / "a.jpg")
     with pytest.raises(UserError, match="named after an emotion"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.importing.lists import ignored_columns, read_list
+from sfe_core.corpus.importing.formats import find_source
+from sfe_core.corpus.importing.lists import ignored_columns, read_list, units_told
 from sfe_core.errors import UserError
 from tests.sfe_core.corpus.importing.conftest import AFFECTNET_HEAD
 
@@ -85,6 +86,62 @@ def test_units_are_intensities_unless_all_are_zero_and_one(tmp_path: Path) -> No
 def test_openface_columns_say_which_they_are(tmp_path: Path) -> None:
     found = labels_of(tmp_path / "o.csv", "filename, AU12_r, AU12_c\nx.jpg, 2.31, 1.0\n")
     assert found == {"x.jpg": {"AU12": "2.31", "AU12_present": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "told"),
+    [
+        ("image,AU01,AU12\nx.jpg,0.35,0.95\ny.jpg,0.75,0.05\n",
+         {"AU1_present": "0", "AU12_present": "1"}, "probabilities; present from 0.5"),
+        ("image,AU01_r,AU12_r\nx.jpg,0.35,0.95\n", {"AU1": "0.35", "AU12": "0.95"}, ""),
+        ("image;AU01;AU12\nx.jpg;0,35;3,5\n", {"AU1": "0.35", "AU12": "3.5"}, "above 1"),
+        ("image,AU01,AU12\nx.jpg,999,1\n", {"AU12_present": "1"}, "all are 0 or 1"),
+    ],
+    ids=["py-feat", "openface", "decimal commas", "presence"],
+)  # fmt: skip
+def test_scale_of_units(tmp_path: Path, text: str, labels: dict[str, str], told: str) -> None:
+    path = tmp_path / "units.csv"
+    assert labels_of(path, text)["x.jpg"] == labels
+    assert told in units_told(path) and bool(told) == bool(units_told(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "emotions"),
+    [
+        ("image,label\ntrain_00001_aligned.jpg,1\ntest_0002_aligned.jpg,7\n", "raf-db",
+         ["surprise", "neutral"]),
+        (f"{AFFECTNET_HEAD}\n1/a.jpg,0,0,9,9,1,7,0,0\n", "affectnet", ["contempt"]),
+        (f"1/{'0123456789abcdef' * 3}01234567.jpg,1\n", "affectnet", ["happy"]),
+        ("file;class\nfer0000001.png;1\nfer0000002.png;9\n", "ferplus", ["happy", ""]),
+        ("image,label\nCK+48/S005_001_00000011.png,3\n", "ck+", ["disgust"]),
+        ("image,emotion\naff-wild2/1/00001.jpg,3\naff-wild2/1/00002.jpg,-1\n", "aff-wild2",
+         ["fear", ""]),
+        ("image,label\na.jpg,joy\nb.jpg,NE\n", None, ["happy", "neutral"]),
+    ],
+    ids=["raf-db", "affectnet's header", "affectnet's names", "ferplus", "ck+", "aff-wild2",
+         "names"],
+)  # fmt: skip
+def test_numbers_are_read_as_the_set_means_them(
+    tmp_path: Path, text: str, scheme: str | None, emotions: list[str]
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text, encoding="utf-8")
+    source = find_source(path, None, None)
+    assert source.scheme == scheme
+    assert [e.labels["emotion"] for e in source.read([], Problems())] == emotions
+
+
+def test_numbers_of_which_nothing_tells_are_asked_for_and_the_answer_counts(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("image,label\na.jpg,0\nb.jpg,3\nc.jpg,6\n", encoding="utf-8")
+    asked = r"affectnet: neutral 1, surprise 1, anger 1; .*aff-wild2.*--classes NAME"
+    with pytest.raises(UserError, match=asked):
+        find_source(path, None, None)
+    source = find_source(path, None, "expw")
+    found = [entry.labels["emotion"] for entry in source.read([], Problems())]
+    assert (source.scheme, source.doubt, found) == ("expw", "", ["anger", "happy", "neutral"])
 
 
 def test_attributes_and_identity_come_along(tmp_path: Path) -> None:

@@ -53,6 +53,34 @@ def test_images_counted_from_zero_are_moved_by_one(disfa: Path) -> None:
     assert [labels[key].get("AU1") for key in keys] == ["0", "3", None, "1"]
 
 
+@pytest.mark.parametrize(
+    "cameras",
+    [
+        ("LeftVideoSN001_comp/0000{}", "RightVideoSN001_comp/0000{}"),
+        ("SN001/left/{}", "SN001/right/{}"),
+        ("SN001/left_{}", "SN001/right_{}"),
+        ("SN001_left_{}", "SN001_right_{}"),
+    ],
+)
+@pytest.mark.parametrize("zero", [0, 1])
+def test_both_cameras_of_a_frame_are_labelled(
+    disfa: Path, cameras: tuple[str, str], zero: int
+) -> None:
+    first, second = cameras
+    keys = [camera.format(n + zero) for camera in cameras for n in range(2)]
+    labels, _ = read(disfa, keys)
+    assert len(labels) == 4
+    for frame in range(2):
+        expected = {"identity": "SN001", "AU1": str(3 * frame), "AU12": str(5 - 5 * frame)}
+        assert labels[first.format(frame + zero)] == expected
+        assert labels[second.format(frame + zero)] == expected
+
+
+def test_images_of_a_subject_without_tables_are_told(disfa: Path) -> None:
+    _, problems = read(disfa, ["SN001/1", "SN002/1", "SN002/2"])
+    assert ("SN002", "unlabelled") in problems
+
+
 def test_bp4d_presence_and_intensity_with_what_was_not_coded(tmp_path: Path) -> None:
     write(tmp_path / "AU_OCC" / "F001_T1.csv", "0,1,2,12,99\n2440,1,0,9,1\n2441,0,0,1,1\n")
     write(tmp_path / "AU_INT" / "AU12" / "F001_T1_AU12.csv", "2440,9\n2441,4\n")
