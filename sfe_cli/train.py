@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from sfe_cli import options, render, train_options
@@ -57,7 +58,8 @@ def train(
     # Settings first: a mistyped key need not wait for torch to be imported.
     found = load_workspace(workspace, changes or ())
 
-    from sfe_core.training.launch import launch
+    from sfe_core.surroundings import is_first
+    from sfe_core.training.launch import join_launcher, launch, refuse_launcher
     from sfe_core.training.options import TrainOptions
     from sfe_core.training.plan import plan_training
 
@@ -76,6 +78,8 @@ def train(
         dry_run=dry_run,
         accept_changes=accept_changes,
     )
+    if size == AUTO or preflight or cluster is not None:
+        refuse_launcher("sfe train --batch-size auto, --preflight, --cluster", os.environ)
     if size == AUTO:
         chosen = choose_batch_size(found, chosen)
     if preflight:
@@ -84,10 +88,15 @@ def train(
     if cluster is not None:
         hand_in(cluster, found, chosen, changes or ())
         return
+    first = is_first(os.environ) and not node_rank
     if dry_run:
-        show_plan(plan_training(found, chosen))
+        plan = plan_training(found, join_launcher(chosen, os.environ))
+        if first:
+            show_plan(plan)
         return
-    show_summary(launch(found, chosen, RichReporter()), node_rank)
+    summary = launch(found, chosen, RichReporter())
+    if first:
+        show_summary(summary)
 
 
 train.__doc__ = HELP
@@ -111,16 +120,15 @@ def show_plan(plan: TrainPlan) -> None:
             ("parameters", f"{plan.parameters:,}"),
             ("memory per device", f"{render.size(plan.state_bytes)} and the activations"),
             ("goes on from", plan.resume_from),
+            *(("environment", f"{name}={value}") for name, value in plan.environment.items()),
             *(("note", note) for note in plan.notes),
             *(("warning", warning) for warning in plan.warnings),
         ]
     )
 
 
-def show_summary(summary: TrainSummary, node_rank: int) -> None:
-    """What a run did, and what comes next; other machines leave it to the first."""
-    if node_rank:
-        return
+def show_summary(summary: TrainSummary) -> None:
+    """What a run did, and what comes next."""
     render.facts(
         [
             ("run", summary.run),
@@ -128,6 +136,7 @@ def show_summary(summary: TrainSummary, node_rank: int) -> None:
             ("best", summary.best if summary.best != summary.checkpoint else None),
             ("updates", summary.step),
             ("skipped, not finite", summary.skipped or None),
+            ("the last of them", summary.skipped_last or None),
             ("images seen", summary.images_seen),
             ("images/s", summary.images_per_s),
             ("images/s, one device", summary.one_device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.triptych import make_triptychs
 from sfe_core.synthesis.photos import synthesize
-from sfe_core.training.launch import launch
+from sfe_core.training.launch import launch, refuse_launcher
 from sfe_core.training.options import TrainOptions
 
 # All that sets the demo apart from the tiny preset, in one place. Sized for two CPU cores: the
@@ -67,6 +68,7 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
         UserError: `folder` holds something already, or an offline model is not installed.
         RunError: a step failed.
     """
+    refuse_launcher("sfe demo", os.environ)
     reporter = reporter or Reporter()
     folder = Path(folder).expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -38,9 +38,15 @@ class Stopped(SfeError):
     exit_code = REQUEUE_EXIT_CODE
 
 
+class Interrupted(SfeError):
+    """Ctrl-C ended the work at once. Exit code 130, as of every interrupted command."""
+
+    exit_code = 130
+
+
 def error_of(exit_code: int, where: str, problem: str, remedy: str) -> SfeError:
     """The error that a process with this exit code told of."""
-    for kind in (UserError, Stopped):
+    for kind in (UserError, Stopped, Interrupted):
         if exit_code == kind.exit_code:
             return kind(where, problem, remedy)
     return RunError(where, problem, remedy)

@@ -20,6 +20,7 @@ import sfe_core
 from sfe_core.errors import RunError, SfeError, error_of
 from sfe_core.reporting import Reporter, Task
 from sfe_core.stopping_signals import Forwarding
+from sfe_core.surroundings import for_children
 from sfe_core.worker_events import EVENT_MARK
 
 _TAIL_LINES = 12
@@ -117,8 +118,11 @@ def _accelerate(processes: int, topology: Topology) -> list[str]:
 
 
 def launcher_env(device: str, processes: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """The workers' environment: on the CPU, told so, and with the cores shared out."""
-    changed = dict(environment)
+    """The workers' environment: on the CPU, told so, and with the cores shared out.
+
+    What the launcher says in it is said by its own arguments, not by what was in `environment`.
+    """
+    changed = for_children(environment)
     # The workers must import this very package, wherever the caller stands.
     folders = [str(Path(sfe_core.__file__).parents[1]), environment.get("PYTHONPATH", "")]
     changed["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)

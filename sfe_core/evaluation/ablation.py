@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from sfe_core.files import sha256_json, write_text
 from sfe_core.losses.composite import TERMS
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
-from sfe_core.training.launch import launch
+from sfe_core.training.launch import launch, refuse_launcher
 from sfe_core.training.options import TrainOptions
 
 FULL = "full"
@@ -144,6 +145,7 @@ def ablate(
     Raises:
         UserError: an unknown variant, or see `launch` and `evaluate`.
     """
+    refuse_launcher("sfe ablate", os.environ)
     reporter = reporter or Reporter()
     workspace = options.applied_to(workspace)
     split = split or workspace.config.split.validation_name

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import yaml
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from sfe_core.assets import locate
@@ -25,11 +23,11 @@ from sfe_core.diffusion.loading import BaseModels, load_base, load_part
 from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.errors import UserError
 from sfe_core.faces.recognisers import load_recogniser
-from sfe_core.files import derive_seed, sha256_file, sha256_json, write_text
+from sfe_core.files import derive_seed
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, CompositeLoss
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.reporting import Reporter
-from sfe_core.training.checkpoints import clear_remains, list_checkpoints
+from sfe_core.training.checkpoints import hash_base
 from sfe_core.training.compute import compile_blocks, to_channels_last
 from sfe_core.training.data import BatchSource
 from sfe_core.training.devices import open_accelerator
@@ -39,7 +37,7 @@ from sfe_core.training.objective import Objective, build_objective
 from sfe_core.training.optimiser import MovingAverage, build_optimiser, freeze
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.plan import TRAIN_SPLIT
-from sfe_core.training.resuming import CONFIG
+from sfe_core.training.run_folder import note_start, open_run, write_config
 from sfe_core.training.runlog import RunLog, Window
 from sfe_core.training.sample_numbers import SampleMeter
 from sfe_core.training.sharding import is_sharded, shard_like_live
@@ -78,48 +76,11 @@ class Session:
     window: Window = field(default_factory=Window)
     one_device: float | None = None  # images/s of one device alone, see `scaling`
     scaling_told: bool = False
+    held: ExitStack = field(default_factory=ExitStack)  # log and lock
 
-
-def open_run(
-    workspace: Workspace, plan: TrainPlan, options: TrainOptions, accelerator: Accelerator
-) -> Path:
-    """The run's folder, the same for every process; new unless the plan resumes one.
-
-    Raises:
-        UserError: `options.run` names a folder that exists.
-    """
-    if plan.resume_from is not None:
-        if accelerator.is_main_process:
-            clear_remains(plan.resume_from.parent)
-        return plan.resume_from.parent
-    run = workspace.runs / (options.run or new_run_name(workspace.runs))
-    run = Path(broadcast_object_list([str(run)])[0])
-    if accelerator.is_main_process:
-        # Killed before its first checkpoint, a job of a cluster starts again with the same words.
-        if (run / CONFIG).exists() and (options.resume != "auto" or list_checkpoints(run)):
-            raise UserError(
-                f"run {run.name}", "exists already", "choose another name, or --resume it"
-            )
-        run.mkdir(parents=True, exist_ok=True)
-        clear_remains(run)
-    accelerator.wait_for_everyone()
-    return run
-
-
-def new_run_name(runs: Path) -> str:
-    """The local time, YYYYmmdd-HHMMSS; -2, -3 … after it where that run exists."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    name, count = stamp, 1
-    while (runs / name).exists():
-        count += 1
-        name = f"{stamp}-{count}"
-    return name
-
-
-def write_config(run: Path, config: Config) -> None:
-    """Write config.yaml, the effective configuration of the run."""
-    plain = config.model_dump(mode="json")
-    write_text(run / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    def close(self) -> None:
+        """Finish the log, and let other processes into the run's folder."""
+        self.held.close()
 
 
 def build_model(config: Config, base: BaseModels) -> GuidedUNet:
@@ -186,11 +147,38 @@ def open_data(
 def build(
     workspace: Workspace, plan: TrainPlan, options: TrainOptions, reporter: Reporter
 ) -> Session:
-    """Load and connect everything; `workspace` already carries the overrides of `options`."""
+    """Load and connect everything; `workspace` already carries the overrides of `options`.
+
+    The session is to be closed.
+
+    Raises:
+        SfeError: see `open_run`, `RunLog` and `open_source`.
+    """
+    accelerator = open_accelerator(plan, workspace.config.train.max_gradient_norm)
+    with ExitStack() as held:
+        run, lock = open_run(workspace, plan, options, accelerator)
+        log = None
+        if lock is not None:
+            held.callback(lock.release)
+            note_start(run, plan)
+            # Before anything long: a tracker may not start.
+            log = _open_log(run, plan, workspace.config)
+            held.callback(log.close)
+        session = _connect(workspace, plan, run, accelerator, log, reporter)
+        session.held = held.pop_all()
+    return session
+
+
+def _connect(
+    workspace: Workspace,
+    plan: TrainPlan,
+    run: Path,
+    accelerator: Accelerator,
+    log: RunLog | None,
+    reporter: Reporter,
+) -> Session:
     config = workspace.config
-    accelerator = open_accelerator(plan, config.train.max_gradient_norm)
     device = accelerator.device
-    run = open_run(workspace, plan, options, accelerator)
     base = load_base(locate(config.model.base), encoders=False)
     base.scheduler = set_schedule(base.scheduler, config.model)
     base.vae.requires_grad_(False).to(device)
@@ -232,7 +220,7 @@ def build(
         source=source,
         sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
         hashes=hashes,
-        log=_open_log(run, plan, config) if main else None,
+        log=log,
         meter=SampleMeter(config.evaluate, config.model.resolution, reporter),
         faces=_sample_faces(corpus, config, reporter) if main else None,
         skips=SkipCount(config.train.max_skipped_updates),
@@ -251,14 +239,3 @@ def _sample_faces(corpus: Corpus, config: Config, reporter: Reporter) -> FaceDat
 def _open_log(run: Path, plan: TrainPlan, config: Config) -> RunLog:
     plain = config.model_dump(mode="json")
     return RunLog(run, plan.start_step, config.train.trackers, plain)
-
-
-def hash_base(folder: Path) -> str:
-    """Hex SHA-256 over the weight files of UNet, VAE and text encoder."""
-    files = sorted(
-        path
-        for part in ("unet", "vae", "text_encoder")
-        for path in (folder / part).iterdir()
-        if path.suffix in {".safetensors", ".bin"}
-    )
-    return sha256_json([[path.name, sha256_file(path)] for path in files])

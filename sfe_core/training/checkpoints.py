@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.errors import RunError, UserError
-from sfe_core.files import TEMPORARY_MARK, remove
+from sfe_core.files import TEMPORARY_MARK, remove, sha256_file, sha256_json
 from sfe_core.training.checksums import compare_checksums
 
 META = "meta.json"
@@ -157,11 +157,32 @@ def resolve_checkpoint(where: str, runs: Path) -> Path:
     )
 
 
+def that_learnt(run: Path) -> list[Path]:
+    """Those of `list_checkpoints` whose weights are no older checkpoint's.
+
+    Where every update since the one before was skipped, a checkpoint holds the same weights.
+    """
+    found, most = [], 0
+    for folder in list_checkpoints(run):
+        meta = _meta_if_whole(folder)
+        learnt = most + 1 if meta is None else meta.step - meta.skipped
+        if learnt > most:
+            found.append(folder)
+            most = learnt
+    return found
+
+
 def prune(run: Path, keep: int, metric: str | None = None) -> None:
-    """Delete all checkpoints of a run but the `keep` newest, and the best by `metric`, if any."""
-    best = best_checkpoint(run, metric) if metric else None
-    for folder in list_checkpoints(run)[:-keep]:
-        if folder != best:
+    """Delete a run's checkpoints but the `keep` newest, as many that learnt, and the best.
+
+    The last is by `metric`, if any.
+    """
+    every = list_checkpoints(run)
+    kept = {*every[-keep:], *that_learnt(run)[-keep:]}
+    if metric:
+        kept.add(best_checkpoint(run, metric))
+    for folder in every:
+        if folder not in kept:
             delete_checkpoint(folder)
 
 
@@ -176,6 +197,17 @@ def clear_remains(run: Path) -> None:
     """Delete what a killed process left half written or half deleted in a run's folder."""
     for path in Path(run).glob(f"{TEMPORARY_MARK}*"):
         remove(path)
+
+
+def hash_base(folder: Path) -> str:
+    """Hex SHA-256 over the weight files of UNet, VAE and text encoder."""
+    files = sorted(
+        path
+        for part in ("unet", "vae", "text_encoder")
+        for path in (folder / part).iterdir()
+        if path.suffix in {".safetensors", ".bin"}
+    )
+    return sha256_json([[path.name, sha256_file(path)] for path in files])
 
 
 def _meta_if_whole(checkpoint: Path) -> CheckpointMeta | None:

@@ -21,9 +21,9 @@ from sfe_core.config.cluster_sections import ClusterConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import REQUEUE_EXIT_CODE, RunError, UserError
 from sfe_core.files import write_text
-from sfe_core.training.build import new_run_name
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.plan import plan_training
+from sfe_core.training.run_folder import new_run_name
 
 SCHEDULERS = ("condor", "slurm")
 JOB_FOLDER = "job"
@@ -65,7 +65,10 @@ def plan_job(workspace: Workspace, options: TrainOptions, words: Sequence[str]) 
     gpus = 0 if on_cpu else options.gpus or 1
     # The machines of the job have them, whatever this one has; its address is known there.
     assumed = dataclasses.replace(
-        options, gpus=None if on_cpu else gpus, main_address="first", resume=None
+        options,
+        gpus=None if on_cpu else gpus,
+        main_address="first",
+        resume="auto" if options.run else None,
     )
     plan_training(workspace, assumed, cuda_devices=gpus)
     name = options.run or new_run_name(workspace.runs)

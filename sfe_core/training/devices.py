@@ -6,6 +6,7 @@ launcher sets from a file of accelerate_configs/; here it meets the recipe's own
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -16,11 +17,14 @@ from accelerate.utils import (
     DistributedDataParallelKwargs,
     DistributedType,
     FullyShardedDataParallelPlugin,
+    GradientAccumulationPlugin,
     InitProcessGroupKwargs,
 )
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from sfe_core.errors import RunError
+from sfe_core.surroundings import switch_off
 from sfe_core.training.options import TrainPlan
 
 
@@ -28,11 +32,30 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
     """An Accelerator for this run, also where an earlier run in this process left its state.
 
     Accumulation is counted by the recipe itself, in images per update, so accelerate's stays 1.
+    What else accelerate would read from the environment is taken out of it, but for what its own
+    launcher has put there for GPUs under FSDP and DeepSpeed.
 
     Args:
         plan: gives device, precision and strategy.
         max_gradient_norm: DeepSpeed clips by itself, above this.
+
+    Raises:
+        RunError: there are other processes than the plan's.
     """
+    strategy = plan.topology.strategy
+    if strategy == "ddp" or plan.device == "cpu" and strategy == "fsdp":
+        switch_off(os.environ, alone=plan.processes == 1 and strategy == "ddp")
+    accelerator = _open(plan, max_gradient_norm)
+    if accelerator.num_processes != plan.processes:
+        raise RunError(
+            "training worker",
+            f"{accelerator.num_processes} processes meet where {plan.processes} are planned",
+            "start `sfe train` once, not through a launcher",
+        )
+    return accelerator
+
+
+def _open(plan: TrainPlan, max_gradient_norm: float) -> Accelerator:
     if not PartialState._shared_state or PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
@@ -42,7 +65,12 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
         # accelerate knows how the processes of accelerators meet, for DeepSpeed not those of CPUs.
         meeting = [InitProcessGroupKwargs(backend="gloo")] if plan.device == "cpu" else []
         # Precision is DeepSpeed's business (torch_autocast below); weights stay float32.
-        return Accelerator(mixed_precision="no", deepspeed_plugins=plugin, kwargs_handlers=meeting)
+        return Accelerator(
+            mixed_precision="no",
+            gradient_accumulation_plugin=_one_pass(),
+            deepspeed_plugins=plugin,
+            kwargs_handlers=meeting,
+        )
     ddp = DistributedDataParallelKwargs(
         # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
         gradient_as_bucket_view=True,
@@ -51,13 +79,21 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
         broadcast_buffers=False,
     )
     accelerator = Accelerator(
-        mixed_precision=plan.precision, cpu=plan.device == "cpu", kwargs_handlers=[ddp]
+        mixed_precision=plan.precision,
+        gradient_accumulation_plugin=_one_pass(),
+        cpu=plan.device == "cpu",
+        kwargs_handlers=[ddp],
     )
     if strategy == "fsdp" and accelerator.distributed_type == DistributedType.MULTI_CPU:
         # accelerate shards on accelerators only; torch does so on the CPU as well, over gloo.
         accelerator.state.distributed_type = DistributedType.FSDP
         accelerator.state.fsdp_plugin = _fsdp_plugin()
     return accelerator
+
+
+def _one_pass() -> GradientAccumulationPlugin:
+    # As a plugin: a number would give way to one in the environment.
+    return GradientAccumulationPlugin(num_steps=1)
 
 
 def _deepspeed_plugin(plan: TrainPlan, max_gradient_norm: float) -> DeepSpeedPlugin:

@@ -67,5 +67,7 @@ class Interruption:
 
     def _stop(self) -> None:
         raise Stopped(
-            self.name, "came before the first update, nothing was lost", "start it again to go on"
+            self.name,
+            "came before the first update, nothing was lost",
+            "the same command starts it again",
         )

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfe_core.errors import RunError
-from sfe_core.training.checkpoints import list_checkpoints
+from sfe_core.training.checkpoints import that_learnt
+
+NOTHING = "nothing was learnt"
+_LOWER = "lower train.learning_rate or loss.pixel_max_timestep"
 
 
 @dataclass
@@ -17,15 +20,17 @@ class SkipCount:
         most_in_a_row: give up at so many.
         total: over the whole run.
         in_a_row: up to now.
+        since_learnt: the same, with those that float16's scale alone was to blame for.
     """
 
     most_in_a_row: int
     total: int = 0
     in_a_row: int = 0
+    since_learnt: int = 0
 
     def learnt(self) -> None:
         """An update went well."""
-        self.in_a_row = 0
+        self.in_a_row = self.since_learnt = 0
 
     def skipped(self, run: Path, step: int, rescaled: bool = False) -> str:
         """Count an update, and return what to tell of it.
@@ -37,9 +42,10 @@ class SkipCount:
                 belong to that precision and are no reason to give up.
 
         Raises:
-            RunError: too many in a row; it names the last checkpoint, whose weights are sound.
+            RunError: too many in a row; it names the last checkpoint that learnt.
         """
         self.total += 1
+        self.since_learnt += 1
         if rescaled:
             return f"update {step} skipped: float16 overflowed, the loss scale is lowered"
         self.in_a_row += 1
@@ -48,13 +54,39 @@ class SkipCount:
                 f"update {step} skipped: its loss or gradient is NaN or infinite "
                 f"({self.in_a_row} in a row, the run stops at {self.most_in_a_row})"
             )
-        checkpoints = list_checkpoints(run)
-        lower = "lower train.learning_rate or loss.pixel_max_timestep"
-        raise RunError(
-            f"run {run.name}, update {step}",
-            f"loss or gradient were NaN or infinite {self.in_a_row} times in a row",
-            f"the last good checkpoint is {checkpoints[-1]}: {lower}, then "
-            f"`sfe train --resume {checkpoints[-1]} --accept-changes`"
-            if checkpoints
-            else f"no checkpoint was saved yet: {lower}, and start again",
+        raise out_of_numbers(
+            run, step, f"loss or gradient were NaN or infinite {self.in_a_row} times in a row"
         )
+
+    def require_learnt(self, run: Path, step: int) -> None:
+        """Raise a RunError if every update of a run up to `step` was skipped."""
+        if 0 < step <= self.total:
+            raise out_of_numbers(
+                run, step, f"loss or gradient of every update were NaN or infinite: {NOTHING}"
+            )
+
+    def streak(self, run: Path, step: int) -> str | None:
+        """What to tell of a run that ends with skipped updates, if it does."""
+        if not self.since_learnt:
+            return None
+        return (
+            f"the last {self.since_learnt} of {step} updates were skipped; the last checkpoint "
+            f"that learnt is {_last_good(run)}"
+        )
+
+
+def out_of_numbers(run: Path, step: int, problem: str) -> RunError:
+    """The error of a run whose numbers are none any more, and what there is to go on from."""
+    good = _last_good(run)
+    return RunError(
+        f"run {run.name}, update {step}",
+        problem,
+        f"the last good checkpoint is {good}: {_LOWER}, then "
+        f"`sfe train --resume {good} --accept-changes`"
+        if good
+        else f"no checkpoint was saved yet: {_LOWER}, and start again",
+    )
+
+
+def _last_good(run: Path) -> Path | None:
+    return (that_learnt(run) or [None])[-1]

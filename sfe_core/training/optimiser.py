@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -100,6 +101,22 @@ def set_learning_rate(
         group["lr"] = learning_rate(update, group["peak_lr"], train)
         rates[group["name"]] = group["lr"]
     return rates
+
+
+def settings_of(optimiser: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+    """Every group's options (rates, decay, betas …) by its name, without what it trains."""
+    return {
+        group["name"]: {key: value for key, value in group.items() if key != "params"}
+        for group in optimiser.param_groups
+    }
+
+
+def give_settings(
+    optimiser: torch.optim.Optimizer, settings: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Put back what `settings_of` gave: loading a state puts those of its time in their place."""
+    for group in optimiser.param_groups:
+        group |= settings[group["name"]]
 
 
 class MovingAverage:

@@ -25,6 +25,8 @@ class TrainOptions:
         accept_changes: go on though sfe.yaml or the corpus differ from the checkpoint's.
         checked: `resume` is a checkpoint whose checksums were compared, and what has changed since
             was told of, already.
+        joined: a launcher has started all processes already, and this is one of them.
+        checkpoints: with `checked`, the names of those in its run at that time.
     """
 
     gpus: int | None = None
@@ -41,6 +43,8 @@ class TrainOptions:
     dry_run: bool = False
     accept_changes: bool = False
     checked: bool = False
+    joined: bool = False
+    checkpoints: tuple[str, ...] | None = None
 
     def applied_to(self, workspace: Workspace) -> Workspace:
         """The workspace with these overrides in its configuration."""
@@ -69,7 +73,7 @@ class TrainPlan:
         effective_batch: their product with `processes`, images per update.
         steps: optimiser updates of the whole run; start_step of them are done already.
         split_images: images that training draws from.
-        images_seen: images drawn over the whole run.
+        start_images: images drawn by then.
         base: folder of the base model.
         maps: guidance maps.
         losses: weight of every active term.
@@ -80,8 +84,10 @@ class TrainPlan:
             strategy deals them out. What the activations take comes on top, and depends on the
             batch.
         resume_from: checkpoint to go on from, or None.
+        checkpoints: names of those in that checkpoint's run when the plan was made.
+        environment: variables that bear on how libraries calculate, and their values.
         notes: lines worth telling: fallbacks taken, sizes adapted.
-        warnings: torn checkpoints passed over, changes accepted.
+        warnings: torn checkpoints passed over, changes accepted, variables not taken.
     """
 
     device: str
@@ -93,7 +99,6 @@ class TrainPlan:
     steps: int
     start_step: int
     split_images: int
-    images_seen: int
     base: Path
     maps: tuple[str, ...]
     losses: dict[str, float]
@@ -101,15 +106,27 @@ class TrainPlan:
     parameters: int
     trained_parameters: int
     state_bytes: int
+    start_images: int = 0
     resume_from: Path | None = None
+    checkpoints: tuple[str, ...] = ()
     topology: Topology = ONE_MACHINE
+    environment: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def images_seen(self) -> int:
+        """Images drawn over the whole run."""
+        return self.images_before(self.steps)
 
     @property
     def epochs(self) -> float:
         """How often the whole run sees each image, on average."""
         return self.images_seen / self.split_images
+
+    def images_before(self, update: int) -> int:
+        """Images drawn before an update, from 0; updates may have been of another size once."""
+        return self.start_images + (update - self.start_step) * self.effective_batch
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,7 @@ class TrainSummary:
         losses: weighted terms of the last line of metrics.jsonl, and their "total".
         samples: the newest sample grid, or None.
         skipped: updates left out because their loss or gradient was NaN or infinite.
+        skipped_last: how many of them are its last ones, after which nothing was learnt.
         best: the best checkpoint by `train.best_metric`, None where it was never measured.
     """
 
@@ -138,4 +156,5 @@ class TrainSummary:
     samples: Path | None = None
     one_device: float | None = None
     skipped: int = 0
+    skipped_last: int = 0
     best: Path | None = None

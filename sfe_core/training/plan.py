@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
+import os
 
 import torch
 
@@ -17,11 +17,12 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.launching import STRATEGY_FILES, Topology
 from sfe_core.losses.composite import TERMS
+from sfe_core.surroundings import arithmetic, switched_off
 from sfe_core.training.checkpoints import read_meta
 from sfe_core.training.fit import check_fit, check_loss_networks, label_notes, schedule_notes
 from sfe_core.training.optimiser import require_optimiser
 from sfe_core.training.options import TrainOptions, TrainPlan
-from sfe_core.training.resuming import changes_since, choose_checkpoint, require_unchanged
+from sfe_core.training.starting import choose_start, look_into_folder
 from sfe_core.training.trackers import require_trackers
 
 TRAIN_SPLIT = "train"
@@ -56,7 +57,10 @@ def plan_training(
     corpus = Corpus.open(workspace)
     images = _count_faces(corpus, config, notes)
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
-    resume_from, warnings = _resume(workspace, config, corpus, options, notes)
+    resume_from, warnings = choose_start(workspace, corpus, options, topology.strategy, notes)
+    done = read_meta(resume_from) if resume_from else None
+    warnings += _not_taken(device)
+    checkpoints = look_into_folder(workspace.runs, options, resume_from, notes)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in model.parameters())
     # Frozen weights are shared with the average.
@@ -70,9 +74,9 @@ def plan_training(
         accumulation=accumulation,
         effective_batch=config.train.effective_batch,
         steps=config.train.steps,
-        start_step=read_meta(resume_from).step if resume_from else 0,
+        start_step=done.step if done else 0,
+        start_images=done.images_seen if done else 0,
         split_images=images,
-        images_seen=config.train.steps * config.train.effective_batch,
         base=base,
         maps=config.guidance.maps,
         losses=losses,
@@ -83,7 +87,9 @@ def plan_training(
             topology.strategy, processes, total + averaged, trained, config.train.optimiser
         ),
         resume_from=resume_from,
+        checkpoints=checkpoints,
         topology=topology,
+        environment=arithmetic(os.environ),
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
@@ -101,20 +107,14 @@ def _deal_out(config: Config, processes: int, notes: list[str]) -> tuple[int, in
     return batch, accumulation
 
 
-def _resume(
-    workspace: Workspace, config: Config, corpus: Corpus, options: TrainOptions, notes: list[str]
-) -> tuple[Path | None, list[str]]:
-    """The checkpoint to go on from, and warnings about it; what is harmless goes to `notes`."""
-    checkpoint, warnings = choose_checkpoint(
-        workspace.runs, options.resume, options.run, options.checked
-    )
-    if checkpoint is not None:
-        harmless, accepted = _changes(checkpoint, config, corpus, options)
-        notes += harmless
-        warnings += [] if options.checked else accepted
-    elif options.resume is not None:
-        notes.append("--resume auto: no checkpoint yet, starting a new run")
-    return checkpoint, warnings
+def _not_taken(device: str) -> list[str]:
+    """A word about variables that ask accelerate for something else than sfe.yaml says."""
+    asked = switched_off(os.environ)
+    if device == "cpu":
+        asked.pop("ACCELERATE_USE_CPU", None)
+    told = ", ".join(f"{name}={value}" for name, value in asked.items())
+    why = "sfe.yaml and the options of `sfe train` alone say how it learns"
+    return [f"not taken from the environment: {told}; {why}"] if asked else []
 
 
 def _terms(config: Config) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -276,18 +276,3 @@ def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int,
         )
     batch = max(size for size in range(1, min(batch_size, share) + 1) if share % size == 0)
     return batch, share // batch
-
-
-def _changes(
-    checkpoint: Path, config: Config, corpus: Corpus, options: TrainOptions
-) -> tuple[list[str], list[str]]:
-    """Notes and warnings about what has changed since a checkpoint."""
-    told = ("steps",) if options.steps is not None else ()
-    changes = changes_since(checkpoint, config, corpus.sha256, told)
-    if not options.accept_changes:
-        require_unchanged(checkpoint, changes)
-    notes, warnings = (
-        [f"resuming {checkpoint.parent.name} with {change}" for change in kind]
-        for kind in (changes.harmless, changes.learning)
-    )
-    return notes, warnings

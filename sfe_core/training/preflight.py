@@ -24,7 +24,7 @@ import torch
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
-from sfe_core.files import TEMPORARY_MARK
+from sfe_core.files import TEMPORARY_MARK, clear_leftovers
 from sfe_core.launching import follow, launcher_argv, launcher_env
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build
@@ -99,22 +99,24 @@ def rehearsal(
     workspace: Workspace, options: TrainOptions, plan: TrainPlan, reporter: Reporter
 ) -> Iterator[Session]:
     """A session over a few faces, in a run folder that is deleted at the end of the block."""
-    options = dataclasses.replace(options, run=_FOLDER, resume=None)
+    # One of its own: two rehearsals may come at once.
+    folder = workspace.runs / f"{_FOLDER}-{os.getpid()}"
+    options = dataclasses.replace(options, run=folder.name, resume=None)
     faces = min(plan.split_images, _FACES)
     plan = dataclasses.replace(plan, resume_from=None, start_step=0, split_images=faces)
     main = int(os.environ.get("RANK", "0")) == 0
     if main:
-        shutil.rmtree(workspace.runs / _FOLDER, ignore_errors=True)
+        clear_leftovers(workspace.runs)
     session = None
     try:
         session = build(options.applied_to(workspace), plan, options, reporter)
         leave_weights_out(session)
         yield session
     finally:
-        if session is not None and session.log is not None:
-            session.log.close()
+        if session is not None:
+            session.close()
         if main:
-            shutil.rmtree(workspace.runs / _FOLDER, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def measure_updates(session: Session, batch_size: int) -> Measured:
@@ -226,7 +228,8 @@ def launch_preflight(
         UserError: see `plan_training`.
         RunError: a process died.
     """
-    plan = plan_training(workspace, dataclasses.replace(options, resume=None))
+    options = dataclasses.replace(options, resume=None, run=None)
+    plan = plan_training(workspace, options)
     return plan, Measured(**_run("rehearse", workspace, options, plan, plan.processes, reporter))
 
 
@@ -236,7 +239,8 @@ def find_batch_size(workspace: Workspace, options: TrainOptions, reporter: Repor
     Raises:
         UserError: not even one image fits, or see `plan_training`.
     """
-    plan = plan_training(workspace, dataclasses.replace(options, resume=None))
+    options = dataclasses.replace(options, resume=None, run=None)
+    plan = plan_training(workspace, options)
     tried = [
         Measured(**one) for one in _run("try_sizes", workspace, options, plan, 1, reporter)["tried"]
     ]

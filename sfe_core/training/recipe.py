@@ -12,19 +12,23 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import Stopped
 from sfe_core.files import sha256_file
 from sfe_core.reporting import Reporter
-from sfe_core.training.build import Session, build, write_config
+from sfe_core.training.build import Session, build
 from sfe_core.training.checkpoints import HIGHER_IS_BETTER, best_checkpoint, list_checkpoints
 from sfe_core.training.checksums import CHECKSUMS
 from sfe_core.training.figures import live_figures
 from sfe_core.training.interruption import Interruption
+from sfe_core.training.nonfinite import NOTHING, out_of_numbers
 from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.plan import plan_training
+from sfe_core.training.run_folder import put_aside_newer, write_config
 from sfe_core.training.runlog import Pace, Window, peak_memory_bytes, read_metrics
 from sfe_core.training.samples import (
     SamplingStopped,
@@ -34,7 +38,7 @@ from sfe_core.training.samples import (
     save_grid,
 )
 from sfe_core.training.scaling import probe_one_device, scaling_line, scaling_warning
-from sfe_core.training.sharding import drawable, is_sharded
+from sfe_core.training.sharding import drawable, is_sharded, local
 from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.update import update, wanted_batches
 
@@ -69,16 +73,15 @@ def train(
         for warning in plan.warnings:
             reporter.warn(warning)
         session = build(options.applied_to(workspace), plan, options, reporter)
-        leave_weights_out(session)
-        if plan.resume_from is not None:
-            resume(session, plan.resume_from)
-        session.one_device = probe_one_device(session)
         try:
+            leave_weights_out(session)
+            if plan.resume_from is not None:
+                resume(session, plan.resume_from)
+            session.one_device = probe_one_device(session)
             images_per_s = loop(session, interruption)
+            return finish(session, images_per_s)
         finally:
-            if session.log is not None:
-                session.log.close()
-        return finish(session, images_per_s)
+            session.close()
 
 
 def resume(session: Session, checkpoint: Path) -> None:
@@ -86,7 +89,14 @@ def resume(session: Session, checkpoint: Path) -> None:
     load_checkpoint(session, checkpoint)
     run, step, steps = session.run.name, session.step, session.plan.steps
     if session.accelerator.is_main_process:
-        write_config(session.run, session.config)
+        aside = put_aside_newer(checkpoint)
+        if aside is not None:
+            session.reporter.warn(
+                f"what {run} saved and wrote after {checkpoint.name} is now in {aside}; delete it "
+                "when it is of no more use"
+            )
+        if step < steps:
+            write_config(session.run, session.config)
     if step >= steps:
         session.reporter.say(
             f"{run} has done its {steps} updates: nothing left to do; ask for more with "
@@ -149,16 +159,20 @@ def write_out(session: Session, pace: Pace, interruption: Interruption, stopping
     """
     train, step = session.config.train, session.step
     last = step == session.plan.steps
-    saves = last or step % train.checkpoint_every == 0
+    # Without one update learnt, the weights are the base's: nothing to save or to look at.
+    learnt = session.skips.total < step
+    saves = learnt and (last or step % train.checkpoint_every == 0)
     if train.sample_every is None:
         samples = saves
     else:
         samples = last or bool(train.sample_every and step % train.sample_every == 0)
+    samples = samples and learnt
     loss = session.window.means().get("total")
     measured = sample(session, interruption) if samples and not stopping else {}
     if last or samples or step % train.log_every == 0:
         write_line(session, pace, measured)
-    if saves or stopping:
+    if saves or (stopping and learnt):
+        require_finite_weights(session)
         metrics = measured if loss is None else measured | {"loss": loss}
         save_checkpoint(session, {k: v for k, v in metrics.items() if k in HIGHER_IS_BETTER})
 
@@ -166,11 +180,26 @@ def write_out(session: Session, pace: Pace, interruption: Interruption, stopping
 def stopped(session: Session, signal: str) -> Stopped:
     """What to raise when a signal has ended the run, and it is saved."""
     step, steps = session.step, session.plan.steps
+    where, told = f"run {session.run.name}", f"stopped by {signal} after update {step} of {steps}"
+    if session.skips.total >= step:
+        return Stopped(where, f"{told}; {NOTHING}", "the same command starts it anew")
     return Stopped(
-        f"run {session.run.name}",
-        f"stopped by {signal} after update {step} of {steps}, all of it in checkpoint-{step}",
-        "go on with `sfe train --resume auto`",
+        where,
+        f"{told}, all of it in checkpoint-{step}",
+        f"go on with `sfe train --resume {session.run.name}` and the options of before",
     )
+
+
+def require_finite_weights(session: Session) -> None:
+    """Stop before weights that are none are saved as a checkpoint.
+
+    Raises:
+        RunError: a weight is NaN or infinite, in this or another process.
+    """
+    trained = [local(p) for p in session.model.parameters() if p.requires_grad]
+    broken = torch.stack([(~weight.isfinite()).any() for weight in trained]).any().float()
+    if session.accelerator.reduce(broken, reduction="sum").item():
+        raise out_of_numbers(session.run, session.step, "weights are NaN or infinite")
 
 
 def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None:
@@ -179,7 +208,7 @@ def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None
     session.window = Window()
     line: dict[str, Any] = {
         "step": session.step,
-        "images_seen": session.step * session.plan.effective_batch,
+        "images_seen": session.plan.images_before(session.step),
         "images_per_s": round(pace.lately, 3),
         "memory_bytes": peak_memory_bytes(session.accelerator.device),
         "skipped": session.skips.total,
@@ -237,7 +266,15 @@ def _weights_to_draw_with(session: Session) -> AbstractContextManager[GuidedUNet
 
 
 def finish(session: Session, images_per_s: float) -> TrainSummary:
-    """Free what is held and say what was done."""
+    """Free what is held and say what was done.
+
+    Raises:
+        RunError: nothing was learnt.
+    """
+    session.skips.require_learnt(session.run, session.step)
+    streak = session.skips.streak(session.run, session.step)
+    if streak is not None:
+        session.reporter.warn(streak)
     lines = [line for line in read_metrics(session.run) if "total" in line]
     losses = dict(lines[-1]["weighted"], total=lines[-1]["total"]) if lines else {}
     session.accelerator.free_memory()
@@ -246,12 +283,13 @@ def finish(session: Session, images_per_s: float) -> TrainSummary:
         run=session.run,
         checkpoint=list_checkpoints(session.run)[-1],
         step=session.step,
-        images_seen=session.step * session.plan.effective_batch,
+        images_seen=session.plan.images_before(session.step),
         images_per_s=images_per_s,
         one_device=session.one_device,
         losses=losses,
         samples=grid if grid.exists() else None,
         skipped=session.skips.total,
+        skipped_last=session.skips.since_learnt,
         best=best_checkpoint(session.run, session.config.train.best_metric),
     )
 

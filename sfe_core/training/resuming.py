@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from accelerate.utils.constants import OPTIMIZER_NAME
 
+from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.checkpoints import (
     find_newest,
+    hash_base,
     list_checkpoints,
     newest_sound,
     read_meta,
@@ -23,6 +26,7 @@ CONFIG = "config.yaml"
 _SECTIONS = ("model", "guidance", "train", "data", "loss")
 # These bear on speed, memory and what is written down, not on what is learnt. (Whether the base is
 # the same is told by its hash, not by its path.)
+_RESTORE = "restore it, or start a new run without --resume"
 _HARMLESS = {
     "model": {"base"},
     "train": {
@@ -44,7 +48,14 @@ _HARMLESS = {
     "data": {"cache"},
     "loss": {"decode_chunk"},
 }
+# The weights and moments of a checkpoint are in the form that these say.
+_FIXED = {
+    "guidance": ("maps", "block_channels"),
+    "train": ("frozen", "lora_rank", "text_encoder", "optimiser"),
+}
 _MOST_NAMED = 6
+STATE = "state"  # in a checkpoint
+OPTIMISER = f"{OPTIMIZER_NAME}.bin"  # accelerate's name for it, in STATE
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,56 @@ def require_unchanged(checkpoint: Path, changes: Changes) -> None:
             f"changed since {checkpoint.name}: "
             + "; ".join([*changes.learning[:_MOST_NAMED], *more]),
             "restore that, or add --accept-changes, or start a new run without --resume",
+        )
+
+
+def require_same_form(checkpoint: Path, config: Config, strategy: str) -> None:
+    """Stop where what a checkpoint holds does not fit into the run, whatever was accepted.
+
+    Args:
+        checkpoint: to go on from.
+        config: of now.
+        strategy: a name of `STRATEGY_FILES`.
+
+    Raises:
+        UserError: a setting of `_FIXED` is another one, or the base model, or the strategy keeps
+            the optimiser in another form.
+    """
+    before, now = _config_of(checkpoint), config.model_dump(mode="json")
+    for section, names in _FIXED.items():
+        for name in names:
+            was = before.get(section, {}).get(name, now[section][name])
+            if was != now[section][name]:
+                raise UserError(
+                    f"{section}.{name}",
+                    f"{now[section][name]}, but {checkpoint.parent.name} was trained with {was}",
+                    _RESTORE,
+                )
+    # Hashing takes a while, and a base under the same name is mostly the same.
+    if before.get("model", {}).get("base") != config.model.base:
+        require_base(checkpoint, config.model.base, hash_base(locate(config.model.base)))
+    require_form(checkpoint, strategy, strategy.startswith("zero2"))
+
+
+def require_base(checkpoint: Path, base: str, base_sha256: str) -> None:
+    """Raise a UserError if a checkpoint is of another base model than `base` of this hash."""
+    meta = read_meta(checkpoint)
+    if meta.base_sha256 != base_sha256:
+        raise UserError(
+            "model.base",
+            f"{base} is not what {checkpoint.parent.name} started from ({meta.base})",
+            _RESTORE,
+        )
+
+
+def require_form(checkpoint: Path, strategy: str, by_deepspeed: bool) -> None:
+    """Raise a UserError if only one of this run and a checkpoint's is DeepSpeed's."""
+    was_deepspeed = not (checkpoint / STATE / OPTIMISER).is_file()
+    if was_deepspeed != by_deepspeed:
+        raise UserError(
+            f"--strategy {strategy}",
+            f"{checkpoint.name} was saved {'by' if was_deepspeed else 'without'} DeepSpeed",
+            f"go on with --strategy {'zero2' if was_deepspeed else 'ddp or fsdp'}",
         )
 
 

@@ -6,7 +6,12 @@ import shutil
 from pathlib import Path
 
 from sfe_core.errors import RunError
-from sfe_core.training.checkpoints import best_checkpoint, delete_checkpoint, list_checkpoints
+from sfe_core.training.checkpoints import (
+    best_checkpoint,
+    delete_checkpoint,
+    list_checkpoints,
+    that_learnt,
+)
 
 _MARGIN = 1.05  # of logs, pictures and others who write on that disk meanwhile
 _FLOAT_BYTES = 4
@@ -32,13 +37,13 @@ def needed_bytes(run: Path, parameters: int, averaged: bool) -> int:
 def make_room(run: Path, needed: int, metric: str) -> None:
     """See that `needed` bytes are free, deleting old checkpoints if it must be.
 
-    The newest and the best are never deleted.
+    The newest, the last that learnt and the best are never deleted.
 
     Raises:
         RunError: there is not enough space even so; nothing is deleted then.
     """
     free = shutil.disk_usage(run).free
-    keep = {best_checkpoint(run, metric)}
+    keep = {best_checkpoint(run, metric), *that_learnt(run)[-1:]}
     spare = [folder for folder in list_checkpoints(run)[:-1] if folder not in keep]
     if free + sum(map(_size, spare)) < needed:
         raise RunError(

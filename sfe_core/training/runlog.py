@@ -21,8 +21,8 @@ METRICS = "metrics.jsonl"
 class RunLog:
     """Appends a line per logged update; the main process alone owns one.
 
-    On resuming, lines after the checkpoint are taken out first, so that the file reads as if the
-    run had never stopped.
+    On resuming, lines after the checkpoint are taken out before the first new one, so that the file
+    reads as if the run had never stopped.
 
     Args:
         run: the run's folder.
@@ -39,13 +39,12 @@ class RunLog:
         config: dict[str, Any] | None = None,
     ) -> None:
         self.path = run / METRICS
-        if self.path.exists():
-            kept = [line for line in read_metrics(run) if line["step"] <= resumed_at]
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._resumed_at: int | None = resumed_at
         self._trackers = Trackers(trackers, run, config or {}, resumed_at)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line: "step" and numbers, possibly in groups (dicts) of numbers."""
+        self._take_out_later()
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         points = {}
@@ -55,6 +54,12 @@ class RunLog:
             elif name != "step":
                 points[name] = value
         self._trackers.numbers(points, line["step"])
+
+    def _take_out_later(self) -> None:
+        if self._resumed_at is not None and self.path.exists():
+            kept = [x for x in read_metrics(self.path.parent) if x["step"] <= self._resumed_at]
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._resumed_at = None
 
     def picture(self, name: str, image: Any, step: int) -> None:
         """Add an image, uint8 [H, W, 3]."""

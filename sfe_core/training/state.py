@@ -12,18 +12,21 @@ from pathlib import Path
 import torch
 from accelerate.checkpointing import load_accelerator_state, save_accelerator_state
 from accelerate.utils import DistributedType
-from accelerate.utils.constants import OPTIMIZER_NAME
+from accelerate.utils.constants import SCALER_NAME
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.noise_schedule import save_schedule
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
-from sfe_core.training.build import Session, write_config
+from sfe_core.training.build import Session
 from sfe_core.training.checkpoints import META, CheckpointMeta, prune, read_meta
 from sfe_core.training.checksums import write_checksums
 from sfe_core.training.networks import GUIDANCE, load_networks, save_networks
+from sfe_core.training.optimiser import give_settings, settings_of
+from sfe_core.training.resuming import OPTIMISER, STATE, require_base, require_form
 from sfe_core.training.room import make_room, needed_bytes
+from sfe_core.training.run_folder import write_config
 from sfe_core.training.runlog import Window
 from sfe_core.training.sharding import (
     deal_out,
@@ -34,8 +37,6 @@ from sfe_core.training.sharding import (
     whole_state,
 )
 
-STATE = "state"
-OPTIMISER = f"{OPTIMIZER_NAME}.bin"  # accelerate's name for it, in STATE
 SCHEDULER = "scheduler"
 
 
@@ -96,7 +97,7 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
         RunError: it is torn.
     """
     meta = read_meta(checkpoint)
-    _check_same_model(session, checkpoint, meta)
+    _check_same_model(session, checkpoint)
     try:
         for suffix, held in _held(session):
             model = shell(held)
@@ -128,14 +129,25 @@ def _save_state(session: Session, folder: Path) -> None:
 
 
 def _load_state(session: Session, folder: Path) -> None:
+    """Put the moments and what else changes from update to update into the session.
+
+    Not the options of the optimiser's groups: those are the configuration's, of now.
+    """
+    accelerator, settings = session.accelerator, settings_of(session.optimiser)
+    by_deepspeed = accelerator.distributed_type == DistributedType.DEEPSPEED
+    require_form(folder.parent, session.plan.topology.strategy, by_deepspeed)
+    scaler = accelerator.scaler
+    if scaler is not None and not (folder / SCALER_NAME).is_file():
+        accelerator.scaler = None  # float16 from now on: it begins to scale here
+    try:
+        _load_whole_or_shards(session, folder)
+    finally:
+        accelerator.scaler = scaler
+    give_settings(session.optimiser, settings)
+
+
+def _load_whole_or_shards(session: Session, folder: Path) -> None:
     accelerator = session.accelerator
-    by_deepspeed = not (folder / OPTIMISER).is_file()
-    if by_deepspeed != (accelerator.distributed_type == DistributedType.DEEPSPEED):
-        raise UserError(
-            f"--strategy {session.plan.topology.strategy}",
-            f"{folder.parent.name} was saved {'by' if by_deepspeed else 'without'} DeepSpeed",
-            f"go on with --strategy {'zero2' if by_deepspeed else 'ddp or fsdp'}",
-        )
     if not is_sharded(session.model):
         accelerator.load_state(str(folder))
         return
@@ -155,7 +167,7 @@ def _held(session: Session) -> list[tuple[str, GuidedUNet]]:
 def _meta(session: Session, metrics: dict[str, float]) -> CheckpointMeta:
     return CheckpointMeta(
         step=session.step,
-        images_seen=session.step * session.plan.effective_batch,
+        images_seen=session.plan.images_before(session.step),
         saved_at=datetime.now(timezone.utc).isoformat(),
         base=session.config.model.base,
         base_sha256=session.hashes["base"],
@@ -167,7 +179,7 @@ def _meta(session: Session, metrics: dict[str, float]) -> CheckpointMeta:
     )
 
 
-def _check_same_model(session: Session, checkpoint: Path, meta: CheckpointMeta) -> None:
+def _check_same_model(session: Session, checkpoint: Path) -> None:
     config = GuidanceBank.load_config(checkpoint / GUIDANCE)
     now = session.model.bank.config
     for name in ("maps", "block_channels"):
@@ -178,10 +190,5 @@ def _check_same_model(session: Session, checkpoint: Path, meta: CheckpointMeta) 
                 f"{list(config[name])}",
                 "restore it, or start a new run without --resume",
             )
-    if session.hashes and meta.base_sha256 != session.hashes["base"]:
-        raise UserError(
-            "model.base",
-            f"{session.config.model.base} is not what {checkpoint.parent.name} started from "
-            f"({meta.base})",
-            "restore it, or start a new run without --resume",
-        )
+    if session.hashes:
+        require_base(checkpoint, session.config.model.base, session.hashes["base"])

@@ -75,8 +75,8 @@ def take_step(session: Session, gradient_norm: float) -> bool:
 
 def _views(session: Session, step: int) -> list[View]:
     """The images of an update: faces of the data set, and how each is looked at."""
-    images, data = session.plan.effective_batch, session.dataset
-    places = session.sampler.take(step * images, images)
+    plan, data = session.plan, session.dataset
+    places = session.sampler.take(plan.images_before(step), plan.effective_batch)
     return data.variation.draw(places, data.keys, session.config.train.seed, step)
 
 

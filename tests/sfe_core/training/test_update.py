@@ -14,7 +14,13 @@ def session(step: int = 0, process: int = 0, processes: int = 1, **data: float) 
     """What the two functions look at: 10 faces, 3 updates of 8 images."""
     return SimpleNamespace(
         step=step,
-        plan=SimpleNamespace(effective_batch=8, batch_size=2, processes=processes, steps=3),
+        plan=SimpleNamespace(
+            effective_batch=8,
+            batch_size=2,
+            processes=processes,
+            steps=3,
+            images_before=lambda update: 8 * update,
+        ),
         accelerator=SimpleNamespace(process_index=process),
         sampler=DeterministicSampler(10, seed=5),
         dataset=SimpleNamespace(
