@@ -171,10 +171,11 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
     told, notes = _scheme(path, table, columns, image, own, asked)
     notes += [columns.units_told] if columns.units_told else []
     extras = _extra_columns(table, columns)
+    keyed = table.headed and table.columns[image] == "key"
     rows = []
     for number, cells in table.rows(_refuse_torn(path)):
         where, listed = f"{path}:{number}", cells[image]
-        if table.headed and table.columns[image] == "key":
+        if keyed:
             check_key(listed, where)
         else:
             _refuse_climbing(listed, where)

@@ -149,7 +149,9 @@ def carry_out(
     """
     reporter = reporter or Reporter()
     config = workspace.config.photos
-    read_label_file(workspace.photos / config.labels, config.classes)  # before anything is placed
+    # Before anything is placed: what is wrong with the labels that stand there.
+    for note in read_label_file(workspace.photos / config.labels, config.classes).notes:
+        reporter.warn(f"{config.labels}: {note}")
     faces, placed = dict(plan.faces), 0
     if plan.placing:
         faces, placed = _place_all(workspace, plan, way, reporter)
