@@ -27,6 +27,7 @@ HELP = with_examples(
     "sfe preprocess --dry-run  # what would be done",
     "sfe preprocess --gpus 2",
     "sfe preprocess --verify  # is every file as it was written?",
+    "sfe preprocess --prune  # forget photos that are gone for good",
     "sfe preprocess --set preprocess.crop_size=256",
     "sfe preprocess --overlay  # see whether the maps lie on the faces",
 )
@@ -52,6 +53,10 @@ def preprocess(
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Only check the corpus: every file's hash, and orphans."),
+    ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Forget photos that are not there, with their pictures."),
     ] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also blends of photo and maps, in corpus/overlay/.")
@@ -82,9 +87,9 @@ def preprocess(
 
     if dry_run:
         placement = place(found.config.preprocess, gpus, cpu_processes)
-        show_plan(core.plan_preprocess(found, placement))
+        show_plan(core.plan_preprocess(found, placement, prune))
         return
-    show_summary(core.preprocess(found, RichReporter(), gpus, cpu_processes))
+    show_summary(core.preprocess(found, RichReporter(), gpus, cpu_processes, prune))
     render.next_step("look at corpus/report.html, then `sfe train`")
 
 
@@ -99,7 +104,8 @@ def show_plan(plan: PreprocessPlan) -> None:
             ("to be taken in", len(plan.jobs)),
             ("stand as they are", len(plan.kept)),
             ("refused", len(plan.refused) or None),
-            ("gone since", len(plan.stale) or None),
+            ("missing, kept", len(plan.absent) or None),
+            *_first("to be removed", plan.stale),
             ("of these, in part", sum(job.wanted is not None for job in plan.jobs) or None),
             ("processes", f"{plan.workers} x {plan.device}"),
         ]
@@ -134,6 +140,7 @@ def show_summary(summary: PreprocessSummary) -> None:
             ("report", summary.report),
             ("photos", summary.status_counts),
             ("taken in now", f"{summary.done}, {summary.kept} stood from before"),
+            *_first("removed", summary.pruned),
             ("splits", summary.split_counts),
             *(("of the splits", note) for note in summary.sides.notes),
             ("copies", _copies(summary.sides.duplicates)),

@@ -8,11 +8,12 @@ from sfe_core.reporting import Reporter
 
 
 class Listener(Reporter):
-    """Keeps the titles of tasks, how far they came, and what was said."""
+    """Keeps the titles of tasks, how far they came, and what was said or warned of."""
 
     def __init__(self) -> None:
         self.done: dict[str, int] = {}
         self.lines: list[str] = []
+        self.warnings: list[str] = []
 
     @contextmanager
     def task(self, title, total=None, done=0):
@@ -26,3 +27,6 @@ class Listener(Reporter):
 
     def say(self, message):
         self.lines.append(message)
+
+    def warn(self, message):
+        self.warnings.append(message)

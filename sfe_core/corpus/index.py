@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.absent import as_if_there
 from sfe_core.corpus.blip_captions import BlipCaptions
 from sfe_core.corpus.captioning import Captioner, names_blip, read_sources
 from sfe_core.corpus.captions import check_template, read_captions
 from sfe_core.corpus.duplicates import HashedFace
 from sfe_core.corpus.labels import Label, Labels, read_labels
-from sfe_core.corpus.manifest import COLUMNS, OK
+from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.quality import judge_row
 from sfe_core.corpus.sides import Sides, choose_sides
 
@@ -61,7 +62,7 @@ class Index:
         label = self.labels.by_key.get(row["key"], Label())
         blip = self.blip.text(pictures) if self.blip else ""
         caption, source = self.captioner.caption(row["key"], label, blip)
-        usable = pictures["status"] == OK
+        placed = pictures["status"] in (OK, MISSING)
         return (
             pictures
             | label.extra
@@ -73,7 +74,7 @@ class Index:
                 "duplicate_of": self.sides.duplicates.first(row["key"]),
                 "caption": caption,
                 "caption_source": source,
-                "split": self.sides.splits[row["key"]] if usable else "",
+                "split": self.sides.splits.get(row["key"], "") if placed else "",
             }
         )
 
@@ -97,7 +98,7 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
     usable: dict[str, bool] = {}
     faces: list[HashedFace] = []
     for item in items:
-        judged = dict(item)
+        judged = as_if_there(item)  # a photo that is away keeps its labels and its side
         judge_row(judged, config.quality)
         # A refused photo bears the key of the one that has its place.
         usable[judged["key"]] = usable.get(judged["key"], False) or judged["status"] == OK

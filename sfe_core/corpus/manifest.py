@@ -19,6 +19,7 @@ from sfe_core.files import atomic_path
 OK = "ok"
 OUT_OF_RANGE = "out_of_range"
 DOUBTFUL = "doubtful"
+MISSING = "missing"
 # Their pictures are made and kept: `quality.judge_row` decides between them by the limits.
 WITH_PICTURES = (OK, OUT_OF_RANGE, DOUBTFUL)
 STATUSES: dict[str, str] = {
@@ -30,6 +31,7 @@ STATUSES: dict[str, str] = {
     "duplicate_key": "another photo has the same path but for its extension",
     OUT_OF_RANGE: "its pictures are beyond the limits of sfe.yaml's quality section",
     DOUBTFUL: "a face may be misread or none: its confidence is beyond quality.confidence",
+    MISSING: "its photo cannot be seen just now; its row and pictures are kept",
     "failed": "an unexpected error, tried again by the next run",
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.absent import Presence, as_if_there, as_missing, has_pictures, why_absent
 from sfe_core.corpus.artefact_hashes import (
     ArtefactHashes,
     artefact_hashes,
@@ -25,7 +26,7 @@ from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of
 from sfe_core.corpus.index import Index, IndexCounts, open_index
 from sfe_core.corpus.journal import JournalIndex
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import COLUMNS, OK, WITH_PICTURES
+from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
 from sfe_core.corpus.preview import choose_rows
 from sfe_core.corpus.quality import CropCounts
@@ -46,6 +47,7 @@ class ManifestCounts:
     emotion: Counter[str] = field(default_factory=Counter)
     fit_error_sum: float = 0.0
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
+    absent: dict[str, str] = field(default_factory=dict)  # photo of status missing: why
     shown: list[Row] = field(default_factory=list)  # whole rows for the preview
     crops: CropCounts = field(default_factory=CropCounts)
 
@@ -57,12 +59,15 @@ class ManifestCounts:
             self.split[row["split"]] += 1
             self.emotion[row["emotion"] or "unlabelled"] += 1
             self.fit_error_sum += row["fit_error"] or 0.0
+        elif row["status"] == MISSING:
+            if row["photo"] not in self.absent:
+                self.absent[row["photo"]] = row["reason"]
         elif len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(f"{row['photo']}: {row['status']}, {row['reason']}")
 
 
 def update_manifest(
-    workspace: Workspace, journal: Path, refused: list[Row], photos: frozenset[str]
+    workspace: Workspace, journal: Path, refused: list[Row], presence: Presence
 ) -> ManifestCounts:
     """Write the manifest anew from the last one and the journal; remove pictures without a row.
 
@@ -72,7 +77,7 @@ def update_manifest(
         workspace: whose corpus it is; held by this process.
         journal: the folder of the notes to take over.
         refused: rows of photos that have no place.
-        photos: the photos that have one; rows of others are dropped.
+        presence: the photos that have one; others become missing, see `absent`.
 
     Raises:
         UserError: labels or captions are wrong.
@@ -82,7 +87,7 @@ def update_manifest(
     notes = JournalIndex(journal)
 
     def rows(tidy: bool = False) -> Iterator[Row]:
-        return _rows(workspace, notes, refused, photos, tidy)
+        return _rows(workspace, notes, refused, presence, tidy)
 
     types = ColumnTypes()
     index = open_index(workspace, _seen(rows(tidy=True), types))
@@ -129,7 +134,7 @@ def _rows(
     workspace: Workspace,
     notes: JournalIndex,
     refused: list[Row],
-    photos: frozenset[str],
+    presence: Presence,
     tidy: bool,
 ) -> Iterator[Row]:
     """The rows as they stand now, ordered by photo, without labels, captions and splits.
@@ -143,10 +148,19 @@ def _rows(
         ((photo, 1, partial, rows) for photo, partial, rows in notes.groups()),
         key=lambda source: source[:2],
     )
+
+    def known(photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:
+        rows = joiner.joined(photo, group)
+        if photo in presence.photos:
+            return rows
+        reason = why_absent(workspace.photos, photo)
+        # Of one that never was read there is nothing to keep.
+        return [as_missing(row, reason) for row in rows if row.get("photo_sha256")]
+
     places = (
-        (photo, joiner.joined(photo, list(group)))
+        (photo, known(photo, list(group)))
         for photo, group in groupby(sources, key=lambda source: source[0])
-        if photo in photos
+        if photo in presence.photos or presence.is_kept(photo)
     )
     others = ((row["photo"], [row]) for row in sorted(refused, key=lambda row: row["photo"]))
     for _, rows in heapq.merge(places, others, key=lambda place: place[0]):
@@ -165,11 +179,14 @@ class _Joiner:
     def joined(self, photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:
         """The rows of one photo; `group` holds (photo, 0 manifest or 1 journal, partial, rows)."""
         old = next((rows for _, source, _, rows in group if source == 0), [])
+        old = [as_if_there(row) for row in old]
         old = [] if photo in self._unfinished else old
         new = next(((partial, rows) for _, source, partial, rows in group if source == 1), None)
         if new is None:
             return [self._without_outdated(row) for row in old]
         partial, rows = new
+        if old and all(_unread(row) for row in rows):
+            return [as_missing(row, rows[0]["reason"]) for row in old]
         before = {row["key"]: row for row in old}
         usable = {row["key"] for row in rows if row["status"] == OK}
         for key in {*before, *(row["key"] for row in rows)} - usable:
@@ -193,7 +210,7 @@ class _Joiner:
         """The row without artefacts that nobody asks for any more and that no longer fit."""
         made_with = parse_made_with(row.get("made_with"))
         unasked = made_with.keys() & ARTEFACTS.keys() - self._asked
-        if row["status"] not in WITH_PICTURES or not unasked:
+        if not has_pictures(row) or not unasked:
             return row
         current = self._current.of_photo(self._corpus, row["key"]).by_kind
         outdated = {name for name in unasked if made_with[name] != current[name]}
@@ -209,3 +226,8 @@ class _Joiner:
             for name in kinds:
                 if name in ARTEFACTS:
                     ARTEFACTS[name].path(self._corpus, key).unlink(missing_ok=True)
+
+
+def _unread(row: Row) -> bool:
+    """Whether a photo's bytes could not be read at all: they may be what they were."""
+    return row["status"] == "unreadable" and not row.get("photo_sha256")

@@ -14,11 +14,12 @@ from joblib import cpu_count
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.absent import Presence, as_if_there
 from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
 from sfe_core.corpus.artefacts import artefacts_of
 from sfe_core.corpus.captions import check_template
 from sfe_core.corpus.layout import MANIFEST, find_photos
-from sfe_core.corpus.manifest import WITH_PICTURES, crop_of
+from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
 from sfe_core.corpus.placement import Placement, place
@@ -30,7 +31,7 @@ ORDER_SIZE = 16
 # With face_choice all, `name#2` is the key of the second face of `name`.
 _FACE_NUMBER = re.compile(r"#\d+$")
 # Rows that are tried again whenever there is a run.
-_RETRIED = ("failed", "duplicate_key")
+_RETRIED = ("failed", "duplicate_key", MISSING)
 
 
 class PhotoFile(NamedTuple):
@@ -59,15 +60,12 @@ class PreprocessPlan:
     jobs: list[PhotoJob]  # to be taken in, ordered by photo
     kept: list[str]  # photos whose rows and pictures stand
     refused: list[Row]  # rows of photos that cannot have a place: duplicate keys, odd names
-    stale: list[str]  # keys whose photo is gone
+    stale: list[str]  # keys whose photo is gone for good: pruned, or another has its place
+    absent: list[str]  # photos that cannot be seen just now, whose rows are kept
+    presence: Presence
     device: str  # cpu or cuda
     workers: int
     hashes: ArtefactHashes
-
-    @property
-    def photos(self) -> frozenset[str]:
-        """Every photo that has a place, as `PhotoJob.photo`."""
-        return frozenset(self.kept).union(job.photo for job in self.jobs)
 
 
 def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile]]:
@@ -87,12 +85,15 @@ def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile]]:
     return _name(photos, workspace.photos, numbered)
 
 
-def plan_preprocess(workspace: Workspace, placement: Placement | None = None) -> PreprocessPlan:
+def plan_preprocess(
+    workspace: Workspace, placement: Placement | None = None, prune: bool = False
+) -> PreprocessPlan:
     """Find out what there is to do; writes nothing.
 
     Args:
         workspace: whose photos.
         placement: the devices; None means `place` without a choice of the user's.
+        prune: forget the photos that are not there; otherwise their rows are kept.
 
     Raises:
         UserError: see `find_named`.
@@ -114,12 +115,39 @@ def plan_preprocess(workspace: Workspace, placement: Placement | None = None) ->
                 kept.append(file.photo)
             else:
                 jobs.append(PhotoJob(file.path, file.photo, file.key, sha256, wanted))
-    present = {file.photo for file in files}
-    gone = {row.key for photo, rows in before.items() if photo not in present for row in rows}
-    stale = sorted(gone - {file.key for file in files})
+    presence = presence_of(refused, files, prune)
+    gone = [photo for photo in before if photo not in presence.photos | presence.refused]
+    absent = [
+        photo
+        for photo in gone
+        if presence.is_kept(photo) and any(row.sha256 for row in before[photo])
+    ]
+    lost = {row.key for photo in set(gone).difference(absent) for row in before[photo]}
+    stale = sorted(lost - presence.keys)
     workers = min(placement.processes, max(1, -(-len(jobs) // ORDER_SIZE)))
     count = len(files) + len(refused)
-    return PreprocessPlan(count, jobs, kept, refused, stale, placement.device, workers, hashes)
+    return PreprocessPlan(
+        count,
+        jobs,
+        kept,
+        refused,
+        stale,
+        absent,
+        presence,
+        placement.device,
+        workers,
+        hashes,
+    )
+
+
+def presence_of(refused: list[Row], files: list[PhotoFile], prune: bool = False) -> Presence:
+    """Which photos are there, from `find_named`."""
+    return Presence(
+        frozenset(file.photo for file in files),
+        frozenset(file.key for file in files),
+        frozenset(row["photo"] for row in refused),
+        prune,
+    )
 
 
 def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[PhotoJob]:
@@ -182,9 +210,10 @@ def _name(
 def _rows_before(manifest: Path) -> dict[str, list[_Before]]:
     """What the last manifest says, by photo; nothing where there is none, or a torn one."""
     square = ("width", "height", "crop_x", "crop_y", "crop_side", "crop_rule", "angle")
-    columns = ("photo", "key", "status", "photo_sha256", "made_with", *square)
+    columns = ("photo", "key", "status", "photo_sha256", "made_with", "inputs_sha256", *square)
     before: dict[str, list[_Before]] = {}
     for row in stream_manifest(manifest, columns):
+        row = as_if_there(row)
         made_with = sys.intern(row["made_with"] or "")  # the same text in nearly all rows
         status, sha256 = sys.intern(row["status"]), row["photo_sha256"] or ""
         before.setdefault(row["photo"], []).append(

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.absent import told
 from sfe_core.corpus.artefacts import ARTEFACTS
 from sfe_core.corpus.blip_captions import caption_new_crops
 from sfe_core.corpus.hash_stored import hash_stored_crops
@@ -31,6 +32,7 @@ from sfe_core.corpus.plan import (
     find_named,
     order_size,
     plan_preprocess,
+    presence_of,
     with_known_faces,
 )
 from sfe_core.corpus.pool import HIDDEN_GPUS, environment, rows_of_batches
@@ -66,6 +68,7 @@ class PreprocessSummary:
     seconds: float
     photos_per_second: float
     sides: Sides  # who stands with whom
+    pruned: list[str]  # keys whose rows and pictures this call removed
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
 
 
@@ -74,6 +77,7 @@ def preprocess(
     reporter: Reporter | None = None,
     gpus: int | None = None,
     cpu_processes: int | None = None,
+    prune: bool = False,
 ) -> PreprocessSummary:
     """Bring the corpus up to date with the photos, labels and captions.
 
@@ -83,6 +87,7 @@ def preprocess(
         workspace: whose photos.
         reporter: shown the progress.
         gpus, cpu_processes: the devices, see `placement.place`.
+        prune: forget the photos that are not there, with their pictures; otherwise they are kept.
 
     Raises:
         UserError: bad photos folder, labels, captions or template; a model or GPU that is not
@@ -99,16 +104,18 @@ def preprocess(
         reporter.warn(note)
     with corpus_lock(workspace.corpus) as journal:
         _recover(workspace, journal, reporter)
-        plan = plan_preprocess(workspace, placement)
+        plan = plan_preprocess(workspace, placement, prune)
         for key in plan.stale:
             remove_pictures(workspace.corpus, key)
         _take_in(workspace, plan, placement, journal, reporter)
         hash_stored_crops(workspace, journal, reporter)
-        counts = update_manifest(workspace, journal, plan.refused, plan.photos)
+        counts = update_manifest(workspace, journal, plan.refused, plan.presence)
         manifest = workspace.corpus / MANIFEST
         crops = stream_manifest(manifest, ("key", "status", "inputs_sha256"))
         if caption_new_crops(workspace, crops, reporter):
-            counts = update_manifest(workspace, journal, plan.refused, plan.photos)
+            counts = update_manifest(workspace, journal, plan.refused, plan.presence)
+        if counts.absent:
+            reporter.warn(told(counts.absent.values()))
         for sentence in counts.crops.told():
             reporter.warn(sentence)
         preview = _preview(workspace, counts)
@@ -125,7 +132,7 @@ def _recover(workspace: Workspace, journal: Path, reporter: Reporter) -> None:
     folders = {workspace.corpus / kind.folder for kind in ARTEFACTS.values()}
     sweep_partials(workspace.corpus, folders)
     refused, files = find_named(workspace)
-    update_manifest(workspace, journal, refused, frozenset(file.photo for file in files))
+    update_manifest(workspace, journal, refused, presence_of(refused, files))
     for path in journal.glob("*.jsonl"):
         path.unlink()
     reporter.say("the last run was cut short: what it had done is taken over")
@@ -148,7 +155,7 @@ def _take_in(
         # With nothing done, the manifest that stands still holds.
         if len(JournalIndex(journal)):
             with suppress(SfeError):  # what stopped the work may stop this too; the journal stays
-                update_manifest(workspace, journal, plan.refused, plan.photos)
+                update_manifest(workspace, journal, plan.refused, plan.presence)
                 close_journal(journal)
         raise
 
@@ -223,5 +230,6 @@ def _summary(
         seconds=seconds,
         photos_per_second=len(plan.jobs) / max(seconds, 1e-9),
         sides=counts.sides,
+        pruned=plan.stale,
         problems=counts.problems,
     )

@@ -89,7 +89,7 @@ def note_rows(shard: Shard, jobs: Iterable[PhotoJob], rows: list[Row], notes: Jo
     for row in rows:
         job = by_photo[row["photo"]]
         row = row | {"made_with": shard.hashes.of_photo(shard.corpus, row["key"]).text}
-        if job.wanted is not None and row["photo_sha256"] != job.sha256:
+        if job.wanted is not None and row["photo_sha256"] not in ("", job.sha256):
             # The faces that are known are those of the photo as it was.
             row["status"] = "failed"
             row["reason"] = "the photo changed while it was at work; the next run takes it anew"

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from joblib import cpu_count
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.absent import has_pictures
 from sfe_core.corpus.artefact_hashes import parse_made_with
 from sfe_core.corpus.artefacts import ARTEFACTS
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.lock import no_run_at_work
-from sfe_core.corpus.manifest import WITH_PICTURES
 from sfe_core.corpus.manifest_stream import require_manifest, stream_manifest
 from sfe_core.errors import RunError
 from sfe_core.files import TEMPORARY_MARK, sha256_file
@@ -93,15 +93,15 @@ def _kinds_by_key(manifest: Path) -> dict[str, str]:
     require_manifest(manifest)
     return {
         row["key"]: sys.intern(row["made_with"] or "")
-        for row in stream_manifest(manifest, ("key", "status", "made_with"))
-        if row["status"] in WITH_PICTURES
+        for row in stream_manifest(manifest, ("key", "status", "made_with", "inputs_sha256"))
+        if has_pictures(row)
     }
 
 
 def _expected(corpus: Path) -> Iterator[_Expected]:
     columns = [kind.column for kind in ARTEFACTS.values()]
     for row in stream_manifest(corpus / MANIFEST, ["key", "status", "made_with", *columns]):
-        if row["status"] not in WITH_PICTURES:
+        if not has_pictures(row):
             continue
         for name in parse_made_with(row["made_with"]):
             if name in ARTEFACTS:

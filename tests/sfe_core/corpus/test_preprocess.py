@@ -101,9 +101,11 @@ def test_only_what_changed_is_done_again(copied: Workspace, portrait: Image.Imag
     portrait.resize((180, 180)).save(copied.photos / "a.png")
     (copied.photos / "b" / "grey.png").unlink()
     plan = plan_preprocess(copied)
-    assert [job.key for job in plan.jobs] == ["a", "c"] and plan.stale == ["b/grey"]
-    summary = preprocess(copied)
-    assert summary.done == 2 and summary.labels_unmatched == 1
+    assert [job.key for job in plan.jobs] == ["a", "c"]
+    assert plan.absent == ["b/grey.png"] and plan.stale == []
+    assert plan_preprocess(copied, prune=True).stale == ["b/grey"]
+    summary = preprocess(copied, prune=True)
+    assert summary.done == 2 and summary.labels_unmatched == 1 and summary.pruned == ["b/grey"]
     assert artefact(copied.corpus, "depth", "c").is_file()
     assert not artefact(copied.corpus, "inputs", "b/grey").exists()
     assert "b/grey" not in rows_of(copied) and rows_of(copied)["a"]["width"] == 180
