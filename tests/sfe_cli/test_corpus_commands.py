@@ -28,7 +28,8 @@ def folder(tmp_path: Path) -> Path:
     for row in rows:
         row |= dict.fromkeys(MEASURES, 0.3)
         row |= {"depth_clipped": 0.0, "landmarks_on_mesh": 1.0, "landmarks": points}
-        row |= {"crop_x": 16.0, "crop_y": 16.0, "crop_side": 32.0}
+        row |= {"crop_x": 16.0, "crop_y": 16.0, "crop_side": 32.0, "crop_rule": "landmarks"}
+        row |= {"brightness": 100.0, "contrast": 30.0, "fit_error": 0.02, "invented_border": 0.3}
     write_manifest(workspace.corpus / MANIFEST, to_frame(rows))
     (workspace.root / "sfe.yaml").write_text("preset: tiny\n", encoding="utf-8")
     return workspace.root
@@ -59,6 +60,8 @@ def test_export_says_what_it_wrote_and_what_to_type_next(folder: Path, tmp_path:
 def test_check_lists_faults_and_ends_with_1(folder: Path) -> None:
     fine = sfe("check", "-w", folder)
     assert fine.exit_code == 0 and "fit to learn from  5" in fine.stdout
+    said = " ".join(fine.stdout.split())
+    assert "5 of 5 faces have over 10% of their crop beyond the photo" in said
     artefact(folder / "corpus", "depth", "d/e").unlink()
     bad = sfe("check", "-w", folder)
     assert bad.exit_code == 1 and "depth is missing" in bad.stdout and "d/e" in bad.stdout
