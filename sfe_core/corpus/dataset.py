@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from sfe_core.config.training_sections import DataConfig
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.layout import MAP_FOLDERS
+from sfe_core.corpus.photo_area import area_in_frame, areas_of
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.views import WHOLE, Frame, Variation, View
 from sfe_core.emotions import EMOTIONS
@@ -23,7 +24,10 @@ NO_EMOTION = -1
 
 
 class FaceItem(TypedDict):
-    """One face: image [3, R, R] in [-1, 1], maps [3, R, R] in [0, 1], labels."""
+    """One face: image [3, R, R] in [-1, 1], maps [3, R, R] in [0, 1], labels.
+
+    The area [2, 3] says which part of the image shows the photo, see `photo_area`.
+    """
 
     key: str
     image: Tensor
@@ -32,18 +36,20 @@ class FaceItem(TypedDict):
     emotion: int  # place in EMOTIONS, -1 where unknown
     valence: float  # in [-1, 1], nan where unknown
     arousal: float
+    area: Tensor
 
 
 class FaceBatch(TypedDict):
-    """A batch: image [B, 3, R, R], maps name → [B, 3, R, R], emotion [B] int64, the rest [B]."""
+    """A batch: image [B, 3, R, R], maps name → [B, 3, R, R], area [B, 2, 3], the rest [B]."""
 
     key: list[str]
     image: Tensor
     maps: dict[str, Tensor]
     caption: list[str]
-    emotion: Tensor
+    emotion: Tensor  # int64
     valence: Tensor
     arousal: Tensor
+    area: Tensor
 
 
 class FaceDataset(Dataset[FaceItem]):
@@ -91,6 +97,7 @@ class FaceDataset(Dataset[FaceItem]):
         self.valence = torch.from_numpy(rows["valence"].astype(float).to_numpy(copy=True))
         self.arousal = torch.from_numpy(rows["arousal"].astype(float).to_numpy(copy=True))
         self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
+        self._areas = areas_of(rows)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -105,6 +112,7 @@ class FaceDataset(Dataset[FaceItem]):
             emotion=int(self.emotions[index]),
             valence=float(self.valence[index]),
             arousal=float(self.arousal[index]),
+            area=self.area(view),
         )
 
     def image(self, view: int | View) -> Tensor:
@@ -116,6 +124,12 @@ class FaceDataset(Dataset[FaceItem]):
         """The maps alone, name to [3, R, R] in [0, 1]."""
         key, frame = self._look(view)
         return self.corpus.maps(key, self.resolution, self.maps, frame)
+
+    def area(self, view: int | View) -> Tensor:
+        """Which part of the photo's picture is no repeated border, [2, 3], see `photo_area`."""
+        _, frame = self._look(view)
+        whole = self._areas[view.place if isinstance(view, View) else view]
+        return torch.from_numpy(area_in_frame(whole, frame)).float()
 
     def _look(self, view: int | View) -> tuple[str, Frame]:
         if isinstance(view, View):
@@ -166,4 +180,5 @@ def collate(items: Sequence[FaceItem]) -> FaceBatch:
         emotion=torch.tensor([item["emotion"] for item in items], dtype=torch.int64),
         valence=torch.tensor([item["valence"] for item in items], dtype=torch.float32),
         arousal=torch.tensor([item["arousal"] for item in items], dtype=torch.float32),
+        area=torch.stack([item["area"] for item in items]),
     )

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sfe_core.losses.emotion import EmotionTerm
 from sfe_core.losses.emotion_target import EmotionLabels, EmotionTarget, TargetRule
+from sfe_core.losses.photo_area import only_photo, photo_mask
 from sfe_core.losses.ranges import check_pictures, check_shape
 
 # On a GPU a check of values waits for it; a wrong range shows in the first batch as in any.
@@ -33,6 +34,8 @@ class PixelBatch:
         photos: [D, 3, H, W] in [-1, 1], what the images should equal; constants.
         weights: [D] in [0, 1], how much each timestep's estimate counts.
         labels: of the photos, on the CPU, or None.
+        areas: [D, 2, 3], which part of each image is photo and no repeated border, see
+            `photo_area`; no term looks at the rest. None: all of it.
     """
 
     estimates: Tensor
@@ -40,6 +43,7 @@ class PixelBatch:
     photos: Tensor
     weights: Tensor
     labels: EmotionLabels | None = None
+    areas: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.estimates)
@@ -72,12 +76,15 @@ class PixelTerms:
         """
         photos = pixels.photos.detach()
         self._check(photos)
+        mask = None if pixels.areas is None else photo_mask(pixels.areas, *photos.shape[2:])
+        photos = only_photo(photos, mask)
         size = self.chunk or len(pixels)
         parts = []
         for start in range(0, len(pixels), size):
             these = slice(start, start + size)
             target = self._target(photos[these], pixels.labels, these)
-            inputs = (pixels.estimates[these], pixels.decode, photos[these], target)
+            shown = None if mask is None else mask[these]
+            inputs = (pixels.estimates[these], pixels.decode, photos[these], shown, target)
             # A single chunk is gone back through at once: computing it twice would spare nothing.
             if size < len(pixels) and torch.is_grad_enabled():
                 values = checkpoint(
@@ -97,11 +104,13 @@ class PixelTerms:
         estimates: Tensor,
         decode: Callable[[Tensor], Tensor],
         photos: Tensor,
+        mask: Tensor | None,
         target: EmotionTarget | None,
     ) -> Tensor:
         """[terms, d] float32 of one chunk."""
         drawn = decode(estimates)
         check_shape(drawn, "decoded images")
+        drawn = only_photo(drawn, mask)
         values = []
         if self.perceptual is not None:
             values.append(self.perceptual(drawn, photos))

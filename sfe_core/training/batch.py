@@ -26,6 +26,8 @@ class Batch:
             encoder is trained.
         maps: name to [B, 3, R, R] in [0, 1].
         images: [B, 3, R, R] in [-1, 1]; None where no term of the loss looks at them.
+        areas: [B, 2, 3] float32, which part of each image shows its photo, see
+            `corpus.photo_area`; None: all of it.
     """
 
     latent_mean: Tensor
@@ -33,6 +35,7 @@ class Batch:
     text: Tensor
     maps: dict[str, Tensor]
     images: Tensor | None
+    areas: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """All of it, in float32, on a device."""
@@ -42,6 +45,7 @@ class Batch:
             moved.text.float() if moved.text.is_floating_point() else moved.text.long(),
             maps={name: unpack(part) for name, part in moved.maps.items()},
             images=None if moved.images is None else _signed(moved.images),
+            areas=moved.areas,
         )
 
     def pin_memory(self) -> Batch:
@@ -53,6 +57,7 @@ class Batch:
             *(change(part) for part in (self.latent_mean, self.latent_std, self.text)),
             maps={name: change(part) for name, part in self.maps.items()},
             images=None if self.images is None else change(self.images),
+            areas=None if self.areas is None else change(self.areas),
         )
 
 
@@ -60,7 +65,7 @@ def encode(raw: FaceBatch, encoders: Encoders) -> Batch:
     """Encode images by the VAE and captions by the text encoder, on their device."""
     mean, std = encoders.photos(raw["image"])
     text = encoders.texts(list(raw["caption"]))
-    return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device))
+    return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device), raw["area"])
 
 
 def pack_text(text: Tensor) -> Tensor:

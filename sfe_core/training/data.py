@@ -78,6 +78,7 @@ class CachedSource:
         self._mean = torch.cat([part.latent_mean for part in parts])
         self._std = torch.cat([part.latent_std for part in parts])
         self._images = torch.cat([part.images for part in parts]) if images else None
+        self._areas = torch.cat([part.areas for part in parts])
         self._maps = {
             name: torch.cat([part.maps[name] for part in parts]) for name in parts[0].maps
         }
@@ -95,6 +96,7 @@ class CachedSource:
                 text=self._texts[self._caption_of[rows]],
                 maps={name: stored[rows] for name, stored in self._maps.items()},
                 images=None if self._images is None else self._images[rows],
+                areas=self._areas[rows],
             )
             yield batch.pin_memory() if torch.cuda.is_available() else batch
 
@@ -118,7 +120,7 @@ class StreamedSource:
             mean, std = self._encoders.photos(unpacked.images)
             text = self._encoders.texts(raw["caption"])
             images = unpacked.images if self._images else None
-            yield Batch(mean, std, text, unpacked.maps, images)
+            yield Batch(mean, std, text, unpacked.maps, images, raw["area"])
 
 
 class _PackedFaces(Dataset):
@@ -134,7 +136,7 @@ class _PackedFaces(Dataset):
 
 def _collate_packed(items: Sequence[FaceItem]) -> dict:
     batch: FaceBatch = collate(items)
-    return {name: batch[name] for name in ("image", "maps", "caption")}
+    return {name: batch[name] for name in ("image", "maps", "caption", "area")}
 
 
 def _packed(batch: Batch, images: bool) -> Batch:
@@ -144,6 +146,7 @@ def _packed(batch: Batch, images: bool) -> Batch:
         torch.empty(0),
         pack_maps(batch.maps),
         pack_image(batch.images.cpu()) if images else None,
+        batch.areas,
     )
 
 

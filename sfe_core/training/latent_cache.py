@@ -183,6 +183,7 @@ class _CachedFaces(Dataset):
             self._texts[self._text_of[view.place]],
             pack_maps(self._dataset.read_maps(view)),
             pack_image(self._dataset.image(view)) if self._images else None,
+            self._dataset.area(view),
         )
 
 
@@ -208,4 +209,5 @@ def _stack(items: Sequence[Batch]) -> Batch:
         stacked(lambda item: item.text),
         {name: stacked(lambda item, name=name: item.maps[name]) for name in items[0].maps},
         None if items[0].images is None else stacked(lambda item: item.images),
+        stacked(lambda item: item.areas),
     )

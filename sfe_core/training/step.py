@@ -16,6 +16,7 @@ from sfe_core.diffusion.prediction import (
 )
 from sfe_core.losses.composite import LossTerms
 from sfe_core.losses.noise import min_snr_weight
+from sfe_core.losses.photo_area import photo_mask
 from sfe_core.losses.pixels import PixelBatch
 from sfe_core.training.data import Batch
 from sfe_core.training.draws import Slot, draw_noise
@@ -71,12 +72,19 @@ def batch_loss(
     target = training_target(kind, clean, noise, objective.alphas, timesteps)
     snr = signal_to_noise(objective.alphas, timesteps)
     return objective.composite(
-        objective.composite.noise_loss(prediction, target),
+        objective.composite.noise_loss(_of_photo(prediction, target, batch.areas), target),
         min_snr_weight(snr, objective.snr_gamma, kind),
         counts.images,
         _pixels(objective, batch, slots, timesteps, noisy, prediction),
         counts.decoded,
     )
+
+
+def _of_photo(prediction: Tensor, target: Tensor, areas: Tensor | None) -> Tensor:
+    """The prediction [B, C, h, w], put right where a latent shows no photo: no error there."""
+    if areas is None:
+        return prediction
+    return torch.where(photo_mask(areas, *prediction.shape[2:]), prediction, target)
 
 
 def _pixels(
@@ -102,4 +110,5 @@ def _pixels(
         photos=batch.images[rows],
         weights=torch.tensor(weights, device=noisy.device),
         labels=objective.labels.of([slots[place].index for place in chosen]),
+        areas=None if batch.areas is None else batch.areas[rows],
     )

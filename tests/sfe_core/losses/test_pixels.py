@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from sfe_core.errors import RunError
 from sfe_core.faces.reading import EmotionReading
 from sfe_core.losses.emotion import expression_cross_entropy, valence_l1
 from sfe_core.losses.emotion_target import EmotionLabels, TargetRule
+from sfe_core.losses.photo_area import photo_mask
 from sfe_core.losses.pixels import PixelBatch, PixelTerms
 from sfe_core.losses.ranges import check_pictures
 
@@ -153,3 +156,51 @@ def test_photos_in_another_range_are_refused_at_the_door(photos, problem):
 def test_what_the_corpus_gives_passes():
     check_pictures(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4).half(), "here")
     check_pictures(torch.zeros(0, 3, 4, 4), "here")
+
+
+def area(shown: float) -> Tensor:
+    """Of a picture whose left part, a share of `shown`, is photo and the rest repeated border."""
+    return torch.tensor([[1 / shown, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_repeated_border_is_in_no_value_and_has_no_gradient(chunk):
+    drawn = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(5)).tanh()
+    drawn.requires_grad_()
+    shown = torch.stack([area(share) for share in (0.5, 0.75, 1.0)])
+    pixels = replace(batch(3), estimates=drawn, decode=lambda latents: latents, areas=shown)
+    values = terms(chunk)(pixels)
+    sum(value.sum() for value in values.values()).backward()
+    for row, columns in enumerate((8, 12, 16)):
+        assert (drawn.grad[row, :, :, columns:] == 0).all()
+        assert (drawn.grad[row, :, :, :columns] != 0).all()
+    # Another border, in the photo and in the drawn picture, changes nothing at all.
+    changed, other = drawn.detach().clone(), pixels.photos.clone()
+    for part in (changed, other):
+        part[0, :, :, 8:], part[1, :, :, 12:] = 0.9, -0.9
+    again = terms(chunk)(replace(pixels, estimates=changed, photos=other))
+    for name, value in values.items():
+        assert torch.equal(value, again[name]), name
+    inner = drawn.detach().clone()
+    inner[0, :, 4, 7] += 0.1
+    inner = terms(chunk)(replace(pixels, estimates=inner))
+    assert all(value[0] != inner[name][0] for name, value in values.items())
+
+
+def test_a_picture_that_is_all_photo_loses_the_same_to_the_bit():
+    plain, masked = batch(), batch()
+    masked = replace(masked, areas=torch.stack([area(1.0)] * 5))
+    expected, found = terms()(plain), terms()(masked)
+    for name, values in expected.items():
+        assert torch.equal(values, found[name]), name
+    assert torch.equal(gradient_of(plain, expected), gradient_of(masked, found))
+
+
+def test_the_mask_follows_the_area_at_any_size():
+    # A photo of which the picture shows the right lower three quarters and as much beyond.
+    areas = torch.tensor([[[1.5, 0.0, 0.25], [0.0, 3.0, 0.25]], [[0.0, 0.0, 0.5]] * 2])
+    mask = photo_mask(areas, 8, 16)
+    assert mask.shape == (2, 1, 8, 16)
+    assert mask[0, 0, :2, :8].all() and mask[0].sum() == 2 * 8 and mask[1].all()
+    turned = torch.tensor([[[0.0, -1.0, 1.0], [2.0, 0.0, 0.0]]])  # a quarter, half of it shown
+    assert torch.equal(photo_mask(turned, 4, 4)[0, 0], (torch.arange(4) < 2).expand(4, 4))

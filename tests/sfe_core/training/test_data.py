@@ -7,6 +7,8 @@ import torch
 
 from sfe_core.config.training_sections import DataConfig
 from sfe_core.corpus.dataset import FaceDataset
+from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
@@ -29,6 +31,11 @@ LATENT, TEXT = (4, 8, 8), (32, 32)
 
 @pytest.fixture
 def dataset(workspace) -> FaceDataset:
+    """Of which every other face reaches beyond its photo."""
+    path = workspace.corpus / MANIFEST
+    frame = read_manifest(path)
+    frame.loc[::2, "crop_x"] += 8.0
+    write_manifest(path, frame)
     return FaceDataset(Corpus.open(workspace), "train", ("depth", "mesh"), 32, VARIED)
 
 
@@ -73,6 +80,7 @@ def test_every_source_gives_the_same_batches(opened, dataset, encoders):
                 torch.testing.assert_close(batch.latent_mean[row], latent, atol=1e-5, rtol=1e-5)
             text = encoders.texts([dataset.captions[view.place] for view in views])
             torch.testing.assert_close(batch.text, text, atol=2e-3, rtol=1e-3)
+            assert torch.equal(batch.areas, torch.stack([dataset.area(view) for view in views]))
             assert batch.latent_std.min() > 0
 
 

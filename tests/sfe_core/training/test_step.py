@@ -253,3 +253,50 @@ def lambda_module(function) -> nn.Module:
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+class Given(nn.Module):
+    """A prediction that is a parameter, whatever is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        values = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+        self.prediction = nn.Parameter(values)
+
+    def forward(self, *_, **__) -> torch.Tensor:
+        return self.prediction
+
+
+LEFT_HALF = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def test_latents_of_repeated_border_teach_no_noise(workspace):
+    bench = Bench(workspace, "noise")
+    whole = bench.batch.areas
+    bench.model = Given()
+    results = []
+    for areas in (None, whole, torch.stack([LEFT_HALF, whole[1], whole[2]])):
+        bench.batch.areas = areas
+        bench.model.zero_grad()
+        terms = bench.terms()
+        terms.total.backward()
+        results.append((terms.total.detach(), bench.model.prediction.grad.clone()))
+    # Pictures that are all photo lose what they did before, to the bit.
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    before, after = results[1][1], results[2][1]
+    assert (after[0, :, :, 4:] == 0).all()
+    assert torch.equal(after[0, :, :, :4], before[0, :, :, :4])
+    assert torch.equal(after[1:], before[1:])
+
+
+@pytest.mark.parametrize("term", ["perceptual", "features"])
+def test_repeated_border_in_the_photo_changes_no_pixel_term(workspace, term):
+    bench = Bench(workspace, term)
+    bench.batch.areas = LEFT_HALF.expand(3, 2, 3)
+    before = bench.terms().total
+    bench.batch.images = bench.batch.images.clone()
+    bench.batch.images[..., 16:] = -1.0
+    assert torch.equal(bench.terms().total, before)
+    bench.batch.areas = None
+    assert not torch.equal(bench.terms().total, before)
