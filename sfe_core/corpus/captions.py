@@ -8,6 +8,7 @@ import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfe_core.corpus.labels import KeyMatcher
 from sfe_core.errors import UserError
@@ -15,6 +16,7 @@ from sfe_core.files import check_key
 
 # The known caption files of this field come in a variant whose keys end in two more characters.
 TRAILING_CHARACTERS = 2
+_SHOWN = 3
 # What a caption template may hold in braces, and what it stands for.
 PLACEHOLDERS: dict[str, str] = {
     "emotion": "the emotion's word",
@@ -28,10 +30,15 @@ PLACEHOLDERS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions by photo key, and how many entries found no photo."""
+    """Captions by photo key, how many entries found no photo, and what a person should know."""
 
     by_key: dict[str, str]
     unmatched: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON, whose keys may come twice."""
 
 
 def read_captions(path: Path, keys: Iterable[str]) -> Captions:
@@ -47,15 +54,16 @@ def read_captions(path: Path, keys: Iterable[str]) -> Captions:
     if not path.is_file():
         return Captions({})
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(path, f"is not JSON ({error})", "correct it or remove it") from error
-    if not isinstance(entries, dict):
+    if not isinstance(entries, _Pairs):
         raise UserError(path, f"holds a {type(entries).__name__}", 'write {"key": "caption", …}')
     matcher = KeyMatcher(keys)
     by_key: dict[str, str] = {}
+    differing: list[str] = []
     unmatched = 0
-    for name, value in entries.items():
+    for name, value in entries:
         check_key(name, str(path))
         text = first_text(value)
         if text is None:
@@ -65,9 +73,14 @@ def read_captions(path: Path, keys: Iterable[str]) -> Captions:
         key = matcher.exact(name) or matcher.exact(name[:-TRAILING_CHARACTERS])
         if key is None:
             unmatched += 1
-        elif text:
-            by_key[key] = text
-    return Captions(by_key, unmatched)
+        elif text and by_key.setdefault(key, text) != text:
+            differing.append(f"{key} ({name!r})")
+    notes = []
+    if differing:
+        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        listed = ", ".join(differing[:_SHOWN]) + more
+        notes.append(f"{path.name}: photos with two texts, of which the first stands: {listed}")
+    return Captions(by_key, unmatched, tuple(notes))
 
 
 def first_text(value: object) -> str | None:

@@ -7,10 +7,9 @@ import math
 from sfe_core.corpus.action_units import MAXIMUM_INTENSITY, NOT_CODED, UnitScale
 from sfe_core.corpus.classes import WrongLabelError, read_class
 from sfe_core.corpus.columns import BOX_COLUMNS, Columns
+from sfe_core.corpus.survey import NO_AFFECT
 from sfe_core.corpus.tables import read_number
 
-# AffectNet's "uncertain" for valence and arousal.
-_NO_AFFECT = -2.0
 # From which probability on a unit is taken to be there.
 _LIKELY = 0.5
 
@@ -54,7 +53,7 @@ def read_affect_cell(column: str, text: str) -> dict[str, str]:
     value = read_number(text) if text else math.nan
     if value is None:
         raise WrongLabelError(f"{column} {text!r} is no number; allowed: -1 to 1, or empty")
-    if math.isnan(value) or value == _NO_AFFECT:
+    if math.isnan(value) or value == NO_AFFECT:
         return {}
     if not -1.0 <= value <= 1.0:
         raise WrongLabelError(f"{column} {value:g} is not in -1 to 1")

@@ -78,7 +78,8 @@ class Columns:
         texts: identity, age, gender, ethnicity.
         units: columns of labels.csv (AU12, AU12_present) → place and scale.
         numbers_seen: how often each number stands in the emotion's column.
-        units_told: a sentence on the scale of units whose names do not tell it.
+        told: what their values told of columns whose names do not, a sentence each.
+        of_other_scale: whether valence or arousal is left out, as its scale is not -1 to 1.
     """
 
     image: int | None
@@ -87,7 +88,8 @@ class Columns:
     texts: dict[str, int] = field(default_factory=dict)
     units: dict[str, tuple[int, UnitScale]] = field(default_factory=dict)
     numbers_seen: dict[int, int] = field(default_factory=dict)
-    units_told: str = ""
+    told: tuple[str, ...] = ()
+    of_other_scale: bool = False
 
     @property
     def used(self) -> set[int]:
@@ -149,10 +151,12 @@ def find_columns(table: Table, own: bool = False) -> Columns:
         UserError: two columns would go to one place.
     """
     names = table.columns
-    survey = Survey.of(table, (*EMOTION_COLUMNS, "id"))
+    survey = Survey.of(table, (*EMOTION_COLUMNS, "id"), tuple(_AFFECT_NAMES))
     image = _image(names, survey)
     emotion = _emotion(names, survey, image)
     numbers = _places({n: n for n in BOX_COLUMNS} | _AFFECT_NAMES, names)
+    foreign = _foreign(table, survey, numbers)
+    numbers = {name: place for name, place in numbers.items() if place not in foreign}
     texts = _places(_TEXT_COLUMNS, names)
     if "identity" not in texts and "id" in names and names.index("id") not in (image, emotion):
         place = names.index("id")
@@ -160,7 +164,8 @@ def find_columns(table: Table, own: bool = False) -> Columns:
             texts["identity"] = place
     units, units_told = _units(table, survey, image, own)
     seen = survey.numbers(emotion) if emotion is not None else {}
-    columns = Columns(image, emotion, numbers, texts, units, seen, units_told)
+    told = tuple(text for text in (*foreign.values(), units_told) if text)
+    columns = Columns(image, emotion, numbers, texts, units, seen, told, bool(foreign))
     _refuse_twice(table, columns)
     return columns
 
@@ -194,6 +199,17 @@ def _places(known: dict[str, str], names: tuple[str, ...]) -> dict[str, int]:
     for name, meaning in known.items():
         if name in names:
             found.setdefault(meaning, names.index(name))
+    return found
+
+
+def _foreign(table: Table, survey: Survey, numbers: dict[str, int]) -> dict[int, str]:
+    """Place → a sentence, of valence and arousal on another scale than -1 to 1."""
+    found = {}
+    for place in (numbers[name] for name in AFFECT_COLUMNS if name in numbers):
+        measured = survey.measured[place]
+        if measured.is_of_another_scale:
+            span = f"{measured.least:g} to {measured.most:g}"
+            found[place] = f"{table.names[place]} runs from {span}, not -1 to 1, and is left out"
     return found
 
 

@@ -46,6 +46,7 @@ class Index:
         blip: what BLIP said of crops; None where captions do without.
         sides: copies among the usable faces, and their splits.
         counts: how the files met the photos.
+        notes: what a person should know of the files, a sentence each.
     """
 
     workspace: Workspace
@@ -54,6 +55,7 @@ class Index:
     blip: BlipCaptions | None
     sides: Sides
     counts: IndexCounts
+    notes: tuple[str, ...] = ()
 
     def complete(self, row: Mapping[str, Any]) -> Row:
         """A row with its labels, caption and split; those of an earlier run are forgotten."""
@@ -106,6 +108,7 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
             faces.append(HashedFace.of_row(judged))
     labels = read_labels(workspace.photos / config.photos.labels, usable, config.photos.classes)
     captions = read_captions(workspace.photos / config.photos.captions, usable)
+    notes = (*labels.notes, *captions.notes)
     counts = IndexCounts(
         len(labels.by_key),
         labels.unmatched,
@@ -115,7 +118,7 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
     )
     captioner = Captioner(parts, template, captions.by_key)
     sides = choose_sides(config.split, faces, labels.by_key)
-    return Index(workspace, labels, captioner, blip, sides, counts)
+    return Index(workspace, labels, captioner, blip, sides, counts, notes)
 
 
 def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], IndexCounts]:

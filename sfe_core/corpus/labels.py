@@ -169,7 +169,9 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
         )
     asked = check_scheme(scheme, "sfe.yaml: photos.classes") if scheme else None
     told, notes = _scheme(path, table, columns, image, own, asked)
-    notes += [columns.units_told] if columns.units_told else []
+    if columns.of_other_scale:
+        raise UserError(path, columns.told[0], "give it in -1 to 1 or remove the column")
+    notes += columns.told
     extras = _extra_columns(table, columns)
     keyed = table.headed and table.columns[image] == "key"
     rows = []

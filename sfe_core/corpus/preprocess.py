@@ -100,7 +100,7 @@ def preprocess(
     _, files = find_named(workspace)
     # What is wrong with labels or captions is told before anything is written.
     index = open_index(workspace, ({"key": file.key, "status": ""} for file in files))
-    for note in index.labels.notes:
+    for note in index.notes:
         reporter.warn(note)
     with corpus_lock(workspace.corpus) as journal:
         _recover(workspace, journal, reporter)

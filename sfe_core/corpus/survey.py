@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection
 
-from sfe_core.corpus.action_units import read_unit_column
+from sfe_core.corpus.action_units import NOT_CODED, read_unit_column
 from sfe_core.corpus.classes import folder_class, read_name
 from sfe_core.corpus.tables import Table, names_a_picture, read_number
 
+# AffectNet's "uncertain" for valence and arousal.
+NO_AFFECT = -2.0
+_SLIPS = 0.2  # of the numbers that may lie out of range
 _SEEN = 200  # rows after which cells of a column are of one kind
+
+
+class Measured:
+    """The range of a column of numbers that should lie in -1 to 1; -2 is "unknown"."""
+
+    def __init__(self) -> None:
+        self.count = self.beyond = 0
+        self.least, self.most = math.inf, -math.inf
+
+    def add(self, value: float | None) -> None:
+        """Take a cell in; None and nan are none."""
+        if value is None or math.isnan(value) or value == NO_AFFECT:
+            return
+        self.count += 1
+        self.beyond += abs(value) > 1
+        self.least, self.most = min(self.least, value), max(self.most, value)
+
+    @property
+    def is_of_another_scale(self) -> bool:
+        """Whether so many numbers lie so far beyond that they are no slips."""
+        return self.beyond > _SLIPS * self.count and max(-self.least, self.most) >= 2
 
 
 class Survey:
@@ -20,14 +45,16 @@ class Survey:
         self.texts: list[Counter[str]] = []
         self.pictures: list[int] = []
         self.unit_values: dict[int, set[float]] = {}
+        self.measured: dict[int, Measured] = {}
 
     @classmethod
-    def of(cls, table: Table, whole: Collection[str]) -> Survey:
+    def of(cls, table: Table, whole: Collection[str], measured: Collection[str]) -> Survey:
         """Go through a table once.
 
         Args:
             table: with names.
             whole: plain names of the columns of which every cell counts, not only the first ones.
+            measured: plain names of the columns whose range counts.
         """
         survey, names = cls(), table.columns
         survey.texts = [Counter() for _ in names]
@@ -35,6 +62,7 @@ class Survey:
         kept = [place for place, name in enumerate(names) if name in whole]
         units = [p for p, name in enumerate(table.names) if read_unit_column(name)]
         survey.unit_values = {place: set() for place in units}
+        survey.measured = {p: Measured() for p, name in enumerate(names) if name in measured}
         for _, cells in table.rows(lambda number, found: None):
             survey.rows += 1
             if survey.rows <= _SEEN:
@@ -46,9 +74,11 @@ class Survey:
                     survey.texts[place][cells[place]] += 1
             for place in units:
                 value = read_number(cells[place])
-                if value is not None:  # a fraction or a number above 1 stands for all of its kind
-                    between = 0.5 if 0 < value < 1 else value
-                    survey.unit_values[place].add(between)
+                if value is not None:  # one fraction and one number above 1 stand for all others
+                    kind = 0.5 if 0 < value < 1 else value
+                    survey.unit_values[place].add(min(kind, 2.0) if kind not in NOT_CODED else kind)
+            for place, found in survey.measured.items():
+                found.add(read_number(cells[place]))
         return survey
 
     def are_pictures(self, place: int) -> bool:

@@ -21,6 +21,17 @@ from sfe_core.errors import UserError
 _SEPARATORS = ",;\t "
 _SAMPLE_BYTES = 1 << 16
 _SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
+# First bytes of files that are called tables by mistake.
+_NO_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip archive",
+    b"\xff\xd8\xff": "a picture",
+    b"\x89PNG": "a picture",
+    b"%PDF": "a PDF",
+    b"{": "JSON",
+}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 Lines = Callable[[], Iterator[tuple[int, list[str]]]]
@@ -93,6 +104,9 @@ def open_table(path: Path, is_header: Callable[[list[str]], bool]) -> Table:
             sample = stream.read(_SAMPLE_BYTES)
     except OSError as error:
         raise UserError(path, f"cannot be read ({error.strerror})", "check the path") from error
+    kind = next((kind for mark, kind in _NO_TEXT.items() if sample.startswith(mark)), None)
+    if kind is not None:
+        raise UserError(path, f"is {kind}, no table in text", "save it as CSV")
     encoding = _encoding(path, sample)
     text = sample.decode(encoding, "replace").splitlines()
     lines = [(number, line) for number, line in enumerate(text, 1) if line.strip()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.given_maps import given_mesh_path
 from sfe_core.corpus.importing.entries import Problems
 from sfe_core.corpus.importing.formats import Source
-from sfe_core.corpus.importing.lists import ignored_columns, units_told
+from sfe_core.corpus.importing.lists import ignored_columns, told_columns
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
 from sfe_core.corpus.importing.merging import merge_captions, merge_labels
 from sfe_core.corpus.importing.placing import OccupiedError, Way, place
@@ -33,7 +33,7 @@ class ImportPlan:
         columns_ignored: columns of a list that are not taken over.
         problems: what was passed over.
         unnamed: images in the folder that the data set says nothing of.
-        units_told: how the scale of action units was told, where that was by their values.
+        columns_told: what values told of columns whose names do not, a sentence each.
     """
 
     source: Source
@@ -42,7 +42,7 @@ class ImportPlan:
     columns_ignored: list[str]
     problems: Problems
     unnamed: int = 0
-    units_told: str = ""
+    columns_told: Sequence[str] = ()
 
     @property
     def emotion_counts(self) -> dict[str, int]:
@@ -67,7 +67,7 @@ class ImportSummary:
     scheme: str | None  # how numbered classes were meant
     doubt: str  # what speaks against it
     unnamed: int = 0  # images in the folder that the data set says nothing of
-    units_told: str = ""  # how the scale of action units was told by their values
+    columns_told: Sequence[str] = ()  # what values told of columns whose names do not
 
 
 def plan_import(
@@ -103,9 +103,9 @@ def plan_import(
             f"brings nothing ({counts}; {len(index.by_key)} images in {folder})",
             "name the folder of its images with --images",
         )
-    ignored, told = [], ""
+    ignored, told = list[str](), list[str]()
     if source.form == "list":
-        ignored, told = ignored_columns(source.path), units_told(source.path)
+        ignored, told = ignored_columns(source.path), told_columns(source.path)
     # Readers of folders look at every image themselves.
     unnamed = index.unnamed if source.images is None else 0
     return ImportPlan(source, faces, placing, ignored, problems, unnamed, told)
@@ -181,7 +181,7 @@ def carry_out(
         scheme=plan.source.scheme,
         doubt=plan.source.doubt,
         unnamed=plan.unnamed,
-        units_told=plan.units_told,
+        columns_told=plan.columns_told,
     )
 
 

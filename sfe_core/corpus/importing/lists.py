@@ -30,9 +30,9 @@ def ignored_columns(path: Path) -> list[str]:
     return [name for place, name in enumerate(table.names) if place not in columns.used]
 
 
-def units_told(path: Path) -> str:
-    """What the values of a list tell of the scale of its units; empty where names tell it."""
-    return _opened(path)[1].units_told
+def told_columns(path: Path) -> list[str]:
+    """What the values of a list tell of columns whose names do not, a sentence each."""
+    return list(_opened(path)[1].told)
 
 
 def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[Entry]:

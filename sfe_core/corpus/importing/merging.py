@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.corpus.labels import KeyMatcher, join_rows, read_label_file
+from sfe_core.corpus.layout import PHOTO_SUFFIXES
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, write_json
 
@@ -74,9 +75,10 @@ def merge_captions(path: Path, captions: Mapping[str, str]) -> None:
             raise UserError(path, f"is not JSON ({error})", "correct it or remove it") from error
         if not isinstance(before, dict):
             raise UserError(path, f"holds a {type(before).__name__}", "correct it or remove it")
-    # New ones come last: where a key is spelt in two ways, the reader takes the later.
-    kept = {key: value for key, value in before.items() if key not in captions}
-    write_json(path, kept | dict(captions))
+    new = {name for key in captions for name in (key, *(key + s for s in PHOTO_SUFFIXES))}
+    kept = {key: value for key, value in before.items() if key not in new}
+    # New ones come first: where a key is spelt in another way still, the reader takes the earlier.
+    write_json(path, dict(captions) | kept)
 
 
 def _below(path: str) -> str:

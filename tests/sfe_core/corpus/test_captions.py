@@ -29,6 +29,23 @@ def test_text_list_extension_and_trailing_characters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"two": "Sad", "two": "Happy"}', "two ('two')"),
+        ('{"two": "Sad", "two.jpg": "Happy"}', "two ('two.jpg')"),
+        ('{"two_1": "Sad", "two_2": "Happy", "a/one": "x"}', "two ('two_2')"),
+        ('{"two": "Sad", "two.png": "Sad"}', ""),
+    ],
+)
+def test_a_photo_with_two_texts_is_told(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "captions.json"
+    path.write_text(text, encoding="utf-8")
+    captions = read_captions(path, KEYS)
+    assert captions.by_key["two"] == "Sad"
+    assert [note.endswith(told) for note in captions.notes] == [True] * bool(told)
+
+
+@pytest.mark.parametrize(
     ("value", "message"),
     [([1], "holds a list"), ({"a/../b": "x"}, r"a/\.\./b"), ({"two": 5}, "5 is no text")],
 )

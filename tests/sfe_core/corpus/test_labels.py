@@ -227,6 +227,7 @@ def test_a_file_that_says_nothing_useful_is_told(tmp_path: Path) -> None:
         ("key,note,note\na/one,x,y\n", r"labels.csv:1: columns 2 and 3.*'note'"),
         ("key,AU1,au01\na/one,1,2\n", r"labels.csv:1: columns 'AU1' and 'au01' both give AU1"),
         ("key,AU12\na/one,3\na/two,7\n", r"labels.csv:3: AU12 '7' is not in 0 to 5"),
+        ("key,valence\na/one,1\na/two,9\n", "valence runs from 1 to 9, not -1 to 1"),
         ("key,emotion\na/one,hapy\n", r"labels.csv:2: 'hapy'.*meant happy.*contempt"),
     ],
 )

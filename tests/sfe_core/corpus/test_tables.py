@@ -100,3 +100,17 @@ def test_no_table_is_one_line(tmp_path: Path) -> None:
         open_table(tmp_path / "e.csv", is_header)
     with pytest.raises(UserError, match="cannot be read"):
         open_table(tmp_path / "gone.csv", is_header)
+
+
+@pytest.mark.parametrize(
+    ("begin", "kind"),
+    [(b"PK\x03\x04", "Excel"), (b"PAR1", "Parquet"), (b"\xff\xd8\xff\xe0", "a picture"),
+     (b'{"a": 1}', "JSON")],
+)  # fmt: skip
+def test_files_that_are_no_text_are_refused_by_what_they_are(
+    tmp_path: Path, begin: bytes, kind: str
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(begin + b"\x00\x01,\n" * 20)
+    with pytest.raises(UserError, match=rf"labels\.csv: is .*{kind}"):
+        open_labels(path)

@@ -8,7 +8,7 @@ import pytest
 
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.formats import find_source
-from sfe_core.corpus.importing.lists import ignored_columns, read_list, units_told
+from sfe_core.corpus.importing.lists import ignored_columns, read_list, told_columns
 from sfe_core.errors import UserError
 from tests.sfe_core.corpus.importing.conftest import AFFECTNET_HEAD
 
@@ -102,7 +102,16 @@ def test_openface_columns_say_which_they_are(tmp_path: Path) -> None:
 def test_scale_of_units(tmp_path: Path, text: str, labels: dict[str, str], told: str) -> None:
     path = tmp_path / "units.csv"
     assert labels_of(path, text)["x.jpg"] == labels
-    assert told in units_told(path) and bool(told) == bool(units_told(path))
+    assert [told in text for text in told_columns(path)] == [True] * bool(told)
+
+
+def test_dimensions_on_another_scale_are_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "afew.csv"
+    rows = "".join(f"{n}.jpg,happy,{n},{n / 10}\n" for n in range(-10, 11))
+    found = labels_of(path, "image,emotion,valence,arousal\n" + rows)
+    assert found["1.jpg"] == {"emotion": "happy", "arousal": "0.1"}
+    assert told_columns(path) == ["valence runs from -10 to 10, not -1 to 1, and is left out"]
+    assert ignored_columns(path) == ["valence"]
 
 
 @pytest.mark.parametrize(
