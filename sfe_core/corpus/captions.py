@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfe_core.corpus.labels import KeyMatcher
+from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
 

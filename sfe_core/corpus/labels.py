@@ -10,16 +10,14 @@ another set's, which is otherwise asked for.
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sfe_core.corpus.cells import read_cells
 from sfe_core.corpus.classes import WrongLabelError, check_scheme
 from sfe_core.corpus.columns import ATTRIBUTE_COLUMNS, Columns, find_columns, open_labels
+from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.corpus.numbering import Evidence, ask, column_hints, name_hints, reading
 from sfe_core.corpus.tables import Table, Torn, read_number
 from sfe_core.errors import UserError
@@ -74,46 +72,6 @@ class LabelFile:
     columns: tuple[str, ...] = ()
     scheme: str | None = None
     notes: tuple[str, ...] = ()
-
-
-class KeyMatcher:
-    """Finds the photo that a path in somebody's list means.
-
-    A listed path matches by its longest tail that is a key, so that absolute paths of another
-    machine work; Unicode is compared in its composed form, extensions are optional. Where nothing
-    is spelt so, upper and lower case are the same, if that leaves one photo.
-    """
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._keys = {_composed(key): key for key in keys}
-        counts = Counter(key.casefold() for key in self._keys)
-        self._folded = {
-            key.casefold(): found
-            for key, found in self._keys.items()
-            if counts[key.casefold()] == 1
-        }
-        self._names = {key.rpartition("/")[2] for key in counts}
-
-    def exact(self, name: str) -> str | None:
-        """The key spelt `name`, with or without an extension."""
-        return _find(self._keys, _composed(name.replace("\\", "/")))
-
-    def tail(self, path: str) -> str | None:
-        """The key that is the longest tail of `path`."""
-        parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-        name = PurePosixPath(_composed(parts[-1]).casefold() if parts else "")
-        if name.name not in self._names and name.stem not in self._names:
-            return None  # most lines of a list that is about more photos than there are
-        tails = [_composed("/".join(parts[first:])) for first in range(len(parts))]
-        spelt = (_find(self._keys, tail) for tail in tails)
-        folded = (_find(self._folded, tail.casefold()) for tail in tails)
-        return next((key for key in chain(spelt, folded) if key is not None), None)
-
-
-def _find(keys: Mapping[str, str], name: str) -> str | None:
-    path = PurePosixPath(name)
-    bare = str(path.with_suffix("")) if path.name else ""
-    return keys.get(str(path)) or keys.get(bare)
 
 
 def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> Labels:
@@ -310,7 +268,3 @@ def _refuse_torn(path: Path) -> Torn:
 def _refuse_climbing(path: str, where: str) -> None:
     if ".." in path.replace("\\", "/").split("/"):
         raise UserError(where, f"path {path!r} holds `..`", "write the path without it")
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

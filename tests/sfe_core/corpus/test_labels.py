@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sfe_core.corpus.labels import KeyMatcher, Label, read_labels
+from sfe_core.corpus.key_matcher import KeyMatcher
+from sfe_core.corpus.labels import Label, read_labels
 from sfe_core.errors import UserError
 
 KEYS = ["a/one", "a/two", "two", "Ünïcode/ф b"]
