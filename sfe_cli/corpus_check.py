@@ -38,9 +38,8 @@ def check(
 
     config = (found := load_workspace(workspace, changes or ())).config
 
+    from sfe_core.corpus.crop_counts import CropCounts
     from sfe_core.corpus.gate import find_faults
-    from sfe_core.corpus.manifest import plain_rows
-    from sfe_core.corpus.quality import CropCounts
     from sfe_core.corpus.reader import Corpus
 
     corpus = Corpus.open(found)
@@ -54,10 +53,8 @@ def check(
     if not json:
         bad = len({fault.key for fault in faults})
         render.facts([("faces", len(rows)), ("fit to learn from", len(rows) - bad), ("not", bad)])
-        counts = CropCounts()
-        for row in plain_rows(rows[["photo", "crop_rule", "crop_side", "invented_border"]]):
-            counts.add(row, config.preprocess)
-        render.facts([("crops", sentence) for sentence in counts.told()])
+        told = CropCounts.of(rows, config.preprocess).told()
+        render.facts([("crops", sentence) for sentence in told])
     if faults:
         raise typer.Exit(1)
 

@@ -108,10 +108,10 @@ class QualityConfig(Section):
         0.0, description="variance of the Laplacian of the crop, grey levels squared"
     )
     brightness: GreyRange = Field(
-        (8.0, 247.0), description="mean luma on the landmarks' box, grey levels from 0 to 255"
+        (10.0, 245.0), description="mean luma on the landmarks' box, grey levels from 0 to 255"
     )
     least_contrast: Weight = Field(
-        3.0, description="standard deviation of the luma there, grey levels"
+        4.0, description="standard deviation of the luma there, grey levels"
     )
     most_fit_error: Weight = Field(
         0.25,

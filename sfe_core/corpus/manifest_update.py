@@ -23,13 +23,13 @@ from sfe_core.corpus.artefact_hashes import (
     parse_made_with,
 )
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of
+from sfe_core.corpus.crop_counts import CropCounts
 from sfe_core.corpus.index import Index, IndexCounts, open_index
 from sfe_core.corpus.journal import JournalIndex
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
 from sfe_core.corpus.preview import choose_rows
-from sfe_core.corpus.quality import CropCounts
 from sfe_core.corpus.sides import Sides
 
 Row = dict[str, Any]

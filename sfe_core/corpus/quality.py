@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfe_core.config.corpus_sections import PreprocessConfig, QualityConfig
+from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import DOUBTFUL, OK, OUT_OF_RANGE, WITH_PICTURES, crop_of
 from sfe_core.corpus.picture_store import MEND, PictureStore
@@ -43,9 +42,6 @@ MEASURES: dict[str, str] = {
 }
 # Those that are known without a look at the pictures.
 OF_ROW = ("fit_error", "invented_border")
-# More of a crop than this is worth a word, though training leaves it out.
-TOLD_BORDER = 0.1
-TOLD_ENLARGEMENT = 4
 # The contour of the face lies on the mesh's rim, where a pixel decides; the 51 others do not.
 _FIRST_INNER_LANDMARK = 17
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -242,57 +238,3 @@ def doubts_of(row: Mapping[str, Any], config: QualityConfig) -> list[str]:
     if value is None or math.isnan(value) or least <= value <= most:
         return []
     return [f"confidence {value:.2g}, allowed {least:g} to {most:g}"]
-
-
-@dataclass
-class CropCounts:
-    """Usable faces whose crops a user should know of, and the worst of each kind.
-
-    Attributes:
-        faces: all of them.
-        as_is: taken with their whole photo, because they fill it.
-        invented: with more than `TOLD_BORDER` of the crop beyond the photo.
-        enlarged: with a crop of more than `TOLD_ENLARGEMENT` times the photo's pixels.
-    """
-
-    faces: int = 0
-    as_is: int = 0
-    invented: int = 0
-    enlarged: int = 0
-    _most_invented: tuple[float, str] = (0.0, "")
-    _most_enlarged: tuple[float, str] = (0.0, "")
-
-    def add(self, row: Mapping[str, Any], config: PreprocessConfig) -> None:
-        """Count a row of status ok."""
-        self.faces += 1
-        self.as_is += row.get("crop_rule") == AS_IS != config.crop_rule
-        border, side = row.get("invented_border") or 0.0, row.get("crop_side")
-        times = config.crop_size / side if side else 0.0
-        self.invented += border > TOLD_BORDER
-        self.enlarged += times > TOLD_ENLARGEMENT
-        self._most_invented = max(self._most_invented, (border, row["photo"]))
-        self._most_enlarged = max(self._most_enlarged, (times, row["photo"]))
-
-    def told(self) -> list[str]:
-        """A sentence for every kind that there is."""
-        found, of = [], f"of {self.faces} faces"
-        if self.as_is:
-            found.append(
-                f"{self.as_is} {of} fill their photo, which is taken as it is (crop_rule as-is); "
-                "preprocess.tight_photos: extend repeats its border instead"
-            )
-        if self.invented:
-            share, photo = self._most_invented
-            found.append(
-                f"{self.invented} {of} have over {TOLD_BORDER:.0%} of their crop beyond the photo, "
-                f"where its border is repeated (most: {photo}, {share:.0%}); training leaves that "
-                "part out of the loss, and quality.most_invented_border such faces"
-            )
-        if self.enlarged:
-            times, photo = self._most_enlarged
-            found.append(
-                f"{self.enlarged} {of} are enlarged over {TOLD_ENLARGEMENT} times "
-                f"(most: {photo}, {times:.1f} times) and will look soft; a smaller "
-                "preprocess.crop_size loses nothing of them"
-            )
-        return found

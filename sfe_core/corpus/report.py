@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.crop_counts import CropCounts
 from sfe_core.corpus.distributions import Histogram, figure, histogram
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, STATUSES
@@ -48,7 +49,10 @@ _NUMBERS: dict[str, tuple[str, str, bool]] = {
     "fit_error": ("Landmark error of the fit, in eye distances", "", False),
     "detection_score": ("Score of the detector", "", False),
 }
-_COLUMNS = ("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box")
+_COLUMNS = (
+    *("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box"),
+    *("crop_rule", "crop_side"),
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def write_report(workspace: Workspace) -> Path:
         emotions=_emotion_bars(table),
         splits=_bars(_usable(table)["split"].fillna("")),
         captions=_bars(_usable(table)["caption_source"].dropna()),
+        crops=CropCounts.of(_usable(table), workspace.config.preprocess).told(),
         histograms=_histograms(table, workspace.config.quality),
         sheets=draw_sheets(workspace, table),
     )

@@ -15,7 +15,10 @@ from sfe_core.corpus.views import Variation
 from sfe_core.emotions import EMOTIONS
 
 UNLABELLED = "unlabelled"
-_NUMBERS = ("valence", "arousal", "yaw", "pitch", "roll", "crop_side", "sharpness", "fit_error")
+_NUMBERS = (
+    *("valence", "arousal", "yaw", "pitch", "roll", "crop_side", "invented_border"),
+    *("sharpness", "brightness", "contrast", "fit_error"),
+)
 _LABEL = "label_"  # prefix of further columns of labels.csv, see `labels`
 
 

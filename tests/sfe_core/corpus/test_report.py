@@ -96,6 +96,18 @@ def test_limits_are_drawn_where_they_lie(workspace: Workspace) -> None:
     assert float(mark) == pytest.approx(50, abs=1)
 
 
+def test_crops_beyond_their_photos_are_counted(workspace: Workspace) -> None:
+    assert "crop beyond the photo" not in write_report(workspace).read_text()
+    path = workspace.corpus / MANIFEST
+    frame = read_manifest(path)
+    frame["invented_border"] = [0.3, 0.05] + [None] * (len(frame) - 2)
+    frame["crop_side"] = 200.0
+    write_manifest(path, frame)
+    page = write_report(workspace).read_text()
+    assert "1 of 10 faces have over 10% of their crop beyond the photo" in page
+    assert "face &lt;0&gt;.jpg, 30%" in page
+
+
 def test_a_page_without_any_usable_face(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, Config())
     with pytest.raises(UserError, match="no corpus yet.*sfe preprocess"):
