@@ -1,0 +1,159 @@
+"""Small data sets in the layouts of public ones, with what their labels mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sfe_core.files import derive_seed
+
+Cells = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Files of a set, and what an import must make of it.
+
+    Attributes:
+        source: what is imported, below the set's folder.
+        texts: its label files.
+        pictures: its images.
+        labels: key → cells of labels.csv.
+        scheme: whose numbers they are; None where the set has names.
+        images: the folder of the images, if that is to be named.
+    """
+
+    source: str
+    texts: Mapping[str, str] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    labels: Mapping[str, Cells] = field(default_factory=dict)
+    scheme: str | None = None
+    images: str | None = None
+
+
+def _emotions(**emotions: str) -> dict[str, Cells]:
+    return {key: {"emotion": emotion} for key, emotion in emotions.items()}
+
+
+_RAF = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")
+_HASHES = tuple(f"{'0123456789abcdef' * 3}{n:08d}" for n in range(3))
+_CAMERAS = ("LeftVideoSN001_comp", "RightVideoSN001_comp")
+
+SETS: dict[str, LabelledSet] = {
+    "raf-db list": LabelledSet(
+        "train_labels.csv",
+        {
+            "train_labels.csv": "image,label\n"
+            + "".join(f"train_0000{n}_aligned.jpg,{n}\n" for n in range(1, 8))
+        },
+        tuple(f"flat/train_0000{n}_aligned.jpg" for n in range(1, 8)),
+        _emotions(**{f"train_0000{n}_aligned": _RAF[n - 1] for n in range(1, 8)}),
+        "raf-db",
+        "flat",
+    ),
+    "raf-db folders": LabelledSet(
+        "DATASET",
+        pictures=(
+            "DATASET/train/1/train_00001_aligned.jpg",
+            "DATASET/test/7/test_0001_aligned.jpg",
+        ),
+        labels=_emotions(
+            **{
+                "train/1/train_00001_aligned": "surprise",
+                "test/7/test_0001_aligned": "neutral",
+            }
+        ),
+        scheme="raf-db",
+    ),
+    "affectnet without header": LabelledSet(
+        "paths.csv",
+        {
+            "paths.csv": "".join(
+                f"/cluster/8/{name}.jpg,{n}.0\n" for name, n in zip(_HASHES, (0, 7, 9), strict=True)
+            )
+        },
+        tuple(f"images/8/{name}.jpg" for name in _HASHES),
+        _emotions(**{f"8/{_HASHES[0]}": "neutral", f"8/{_HASHES[1]}": "contempt"}),
+        "affectnet",
+        "images",
+    ),
+    "fer2013 folders": LabelledSet(
+        "fer2013",
+        pictures=("fer2013/train/0/a.png", "fer2013/test/3/b.png"),
+        labels=_emotions(**{"train/0/a": "anger", "test/3/b": "happy"}),
+        scheme="fer2013",
+    ),
+    "ck+ list from Excel": LabelledSet(
+        "list.csv",
+        {"list.csv": "sep=;\nSubject;File;Emotion\nS005;S005_001_00000011.png;3\n"},
+        ("images/S005_001_00000011.png",),
+        {"S005_001_00000011": {"emotion": "disgust", "identity": "S005"}},
+        "ck+",
+        "images",
+    ),
+    "jaffe codes": LabelledSet(
+        "list.txt",
+        {"list.txt": "KA.AN1.39.tiff AN\nKA.HA1.29.tiff HA\n"},
+        ("images/KA.AN1.39.tiff", "images/KA.HA1.29.tiff"),
+        _emotions(**{"KA.AN1.39": "anger", "KA.HA1.29": "happy"}),
+        None,
+        "images",
+    ),
+    "frames in named classes": LabelledSet(
+        "classes",
+        pictures=("classes/happy/01/a.jpg", "classes/happy/02/b.jpg", "classes/sad/01/c.jpg"),
+        labels=_emotions(**{"happy/01/a": "happy", "happy/02/b": "happy", "sad/01/c": "sad"}),
+    ),
+    "disfa cameras": LabelledSet(
+        "ActionUnit_Labels",
+        {"ActionUnit_Labels/SN001/SN001_au12.txt": "1,0\n2,5\n"},
+        tuple(f"frames/{camera}/0000{n}.jpg" for camera in _CAMERAS for n in (1, 2)),
+        {
+            f"{camera}/0000{n}": {"identity": "SN001", "AU12": str(5 * n - 5)}
+            for camera in _CAMERAS
+            for n in (1, 2)
+        },
+        None,
+        "frames",
+    ),
+    "py-feat probabilities": LabelledSet(
+        "pyfeat.csv",
+        {"pyfeat.csv": "image,AU01,AU12\nface1.jpg,0.35,0.95\nface2.jpg,0.75,0.05\n"},
+        ("images/face1.jpg", "images/face2.jpg"),
+        {
+            "face1": {"AU1_present": "0", "AU12_present": "1"},
+            "face2": {"AU1_present": "1", "AU12_present": "0"},
+        },
+        None,
+        "images",
+    ),
+    "openface units": LabelledSet(
+        "openface.csv",
+        {"openface.csv": "filename, AU12_r, AU12_c\nface1.jpg, 0.81, 1.0\n"},
+        ("images/face1.jpg",),
+        {"face1": {"AU12": "0.81", "AU12_present": "1"}},
+        None,
+        "images",
+    ),
+}
+
+
+def make(folder: Path) -> None:
+    """Every set, in a sub-folder of its name."""
+    for name, labelled in SETS.items():
+        write_set(folder / name, labelled)
+
+
+def write_set(folder: Path, labelled: LabelledSet) -> None:
+    """A set's files; its images are noise."""
+    for name, text in labelled.texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    for name in labelled.pictures:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(derive_seed(name)).integers(0, 256, (12, 12, 3))
+        Image.fromarray(noise.astype(np.uint8)).save(folder / name)
