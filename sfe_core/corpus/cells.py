@@ -45,7 +45,7 @@ def read_cells(cells: list[str], columns: Columns, scheme: str | None) -> dict[s
 
 
 def read_affect_cell(column: str, text: str) -> dict[str, str]:
-    """The cell of valence or arousal: empty where it is blank, nan or AffectNet's -2.
+    """The cell of valence or arousal: empty where it is blank, nan or one of NO_AFFECT.
 
     Raises:
         WrongLabelError: no number, or not in -1 to 1.
@@ -53,7 +53,7 @@ def read_affect_cell(column: str, text: str) -> dict[str, str]:
     value = read_number(text) if text else math.nan
     if value is None:
         raise WrongLabelError(f"{column} {text!r} is no number; allowed: -1 to 1, or empty")
-    if math.isnan(value) or value == NO_AFFECT:
+    if math.isnan(value) or value in NO_AFFECT:
         return {}
     if not -1.0 <= value <= 1.0:
         raise WrongLabelError(f"{column} {value:g} is not in -1 to 1")

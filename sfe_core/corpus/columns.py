@@ -78,6 +78,7 @@ class Columns:
         texts: identity, age, gender, ethnicity.
         units: columns of labels.csv (AU12, AU12_present) → place and scale.
         numbers_seen: how often each number stands in the emotion's column.
+        valences: the mean valence of the rows with each of these numbers.
         told: what their values told of columns whose names do not, a sentence each.
         of_other_scale: whether valence or arousal is left out, as its scale is not -1 to 1.
     """
@@ -88,6 +89,7 @@ class Columns:
     texts: dict[str, int] = field(default_factory=dict)
     units: dict[str, tuple[int, UnitScale]] = field(default_factory=dict)
     numbers_seen: dict[int, int] = field(default_factory=dict)
+    valences: dict[int, float] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     of_other_scale: bool = False
 
@@ -164,8 +166,9 @@ def find_columns(table: Table, own: bool = False) -> Columns:
             texts["identity"] = place
     units, units_told = _units(table, survey, image, own)
     seen = survey.numbers(emotion) if emotion is not None else {}
+    valences = survey.valences(emotion) if emotion is not None and not foreign else {}
     told = tuple(text for text in (*foreign.values(), units_told) if text)
-    columns = Columns(image, emotion, numbers, texts, units, seen, told, bool(foreign))
+    columns = Columns(image, emotion, numbers, texts, units, seen, valences, told, bool(foreign))
     _refuse_twice(table, columns)
     return columns
 

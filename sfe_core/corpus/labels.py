@@ -115,7 +115,7 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
     table = open_labels(path)
     if table.encoding == "latin-1":
         raise UserError(path, "is neither UTF-8 nor UTF-16", "save it as UTF-8 CSV")
-    own = not table.headed or "key" in table.names
+    own = not table.headed or "key" in table.columns
     columns = find_columns(table, own)
     image = columns.image
     if image is None:
@@ -189,7 +189,7 @@ def _scheme(
         return asked, []
     listed = (cells[image] for _, cells in table.rows(_refuse_torn(path)))
     hints = (*column_hints(table), *name_hints(listed))
-    evidence = Evidence(columns.numbers_seen, hints)
+    evidence = Evidence(columns.numbers_seen, hints, columns.valences)
     if asked:
         doubt = evidence.doubt(asked)
         return asked, [f"emotions are read as {asked}'s numbers, but {doubt}"] if doubt else []

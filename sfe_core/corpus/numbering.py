@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from sfe_core.corpus.classes import SCHEMES, numbers_of
@@ -43,6 +43,7 @@ _SET_NAMES: dict[str, re.Pattern[str]] = {
 }
 _PARTS_LOOKED_AT = 3  # of a path, from its end: further up stands who works where
 _SHARE = 0.9  # of the images that must bear a set's names
+_UNPLEASANT = ("sad", "fear", "disgust", "anger")
 _FEWEST = 4  # different numbers from which on "no other scheme has them" counts
 
 
@@ -53,10 +54,12 @@ class Evidence:
     Attributes:
         values: how often each number stands there.
         hints: sets of schemes, each of which must hold the right one.
+        valences: mean valence of the images with each number, where that is known.
     """
 
     values: Mapping[int, int]
     hints: tuple[frozenset[str], ...] = ()
+    valences: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def known_values(self) -> set[int]:
@@ -65,11 +68,18 @@ class Evidence:
 
     @property
     def fitting(self) -> list[str]:
-        """Schemes that have all numbers."""
+        """Schemes that have all numbers, and by which happy faces are pleasant, sad ones not."""
         known = self.known_values
         if not known and max(self.values) >= 0:
             return []
-        return [s for s in SCHEMES if known <= numbers_of(s).keys()]
+        return [s for s in SCHEMES if known <= numbers_of(s).keys() and self._is_pleasant(s)]
+
+    def _is_pleasant(self, scheme: str) -> bool:
+        """Whether valence agrees with what the numbers would mean, as far as it is known."""
+        numbers = numbers_of(scheme)
+        happy = [v for n, v in self.valences.items() if numbers.get(n) == "happy"]
+        unhappy = [v for n, v in self.valences.items() if numbers.get(n) in _UNPLEASANT]
+        return all(value > 0 for value in happy) and sum(unhappy) <= 0
 
     @property
     def scheme(self) -> str | None:
@@ -93,12 +103,13 @@ class Evidence:
 
 
 def column_hints(table: Table) -> list[frozenset[str]]:
-    """Whose a list is by its columns: AffectNet's, or one with its classes and both dimensions."""
+    """Whose a list is by its columns: AffectNet's own, or of a set with classes and dimensions."""
     columns = set(table.columns)
-    affectnet = "subdirectory_filepath" in columns or (
-        {"valence", "arousal"} <= columns and (not table.headed or "expression" in columns)
-    )
-    return [frozenset({"affectnet"})] if affectnet else []
+    if {"subdirectory_filepath", "facial_landmarks"} & columns:
+        return [frozenset({"affectnet"})]
+    if {"valence", "arousal"} <= columns and (not table.headed or "expression" in columns):
+        return [frozenset({"affectnet", "aff-wild2"})]
+    return []
 
 
 def name_hints(images: Iterable[str]) -> list[frozenset[str]]:

@@ -10,14 +10,14 @@ from sfe_core.corpus.action_units import NOT_CODED, read_unit_column
 from sfe_core.corpus.classes import folder_class, read_name
 from sfe_core.corpus.tables import Table, names_a_picture, read_number
 
-# AffectNet's "uncertain" for valence and arousal.
-NO_AFFECT = -2.0
+# AffectNet's "uncertain" for valence and arousal, and Aff-Wild2's "not annotated".
+NO_AFFECT = (-2.0, -5.0)
 _SLIPS = 0.2  # of the numbers that may lie out of range
 _SEEN = 200  # rows after which cells of a column are of one kind
 
 
 class Measured:
-    """The range of a column of numbers that should lie in -1 to 1; -2 is "unknown"."""
+    """The range of a column of numbers that should lie in -1 to 1, but for NO_AFFECT."""
 
     def __init__(self) -> None:
         self.count = self.beyond = 0
@@ -25,7 +25,7 @@ class Measured:
 
     def add(self, value: float | None) -> None:
         """Take a cell in; None and nan are none."""
-        if value is None or math.isnan(value) or value == NO_AFFECT:
+        if value is None or math.isnan(value) or value in NO_AFFECT:
             return
         self.count += 1
         self.beyond += abs(value) > 1
@@ -46,6 +46,7 @@ class Survey:
         self.pictures: list[int] = []
         self.unit_values: dict[int, set[float]] = {}
         self.measured: dict[int, Measured] = {}
+        self.sums: dict[tuple[int, str], list[float]] = {}
 
     @classmethod
     def of(cls, table: Table, whole: Collection[str], measured: Collection[str]) -> Survey:
@@ -63,6 +64,7 @@ class Survey:
         units = [p for p, name in enumerate(table.names) if read_unit_column(name)]
         survey.unit_values = {place: set() for place in units}
         survey.measured = {p: Measured() for p, name in enumerate(names) if name in measured}
+        valence = table.column("valence", "val")
         for _, cells in table.rows(lambda number, found: None):
             survey.rows += 1
             if survey.rows <= _SEEN:
@@ -79,7 +81,26 @@ class Survey:
                     survey.unit_values[place].add(min(kind, 2.0) if kind not in NOT_CODED else kind)
             for place, found in survey.measured.items():
                 found.add(read_number(cells[place]))
+            if valence is not None:
+                survey._add_valence(kept, cells, read_number(cells[valence]))
         return survey
+
+    def _add_valence(self, places: list[int], cells: list[str], value: float | None) -> None:
+        if value is None or math.isnan(value) or value in NO_AFFECT:
+            return
+        for place in places:
+            found = self.sums.setdefault((place, cells[place]), [0.0, 0.0])
+            found[0] += value
+            found[1] += 1
+
+    def valences(self, place: int) -> dict[int, float]:
+        """The mean valence of the rows that have each whole number in a column."""
+        means = {}
+        for (column, cell), (total, count) in self.sums.items():
+            number = read_number(cell)
+            if column == place and number is not None and number.is_integer():
+                means[int(number)] = total / count
+        return means
 
     def are_pictures(self, place: int) -> bool:
         """Whether most cells are names of pictures."""

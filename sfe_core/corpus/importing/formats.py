@@ -105,7 +105,11 @@ def _with_scheme(source: Source, asked: str | None, images: Path | None) -> Sour
     if asked:
         return replace(source, scheme=asked, doubt=evidence.doubt(asked))
     if evidence.scheme is None:
-        raise ask(str(source.path), evidence, "say which with --classes NAME")
+        raise ask(
+            str(source.path),
+            evidence,
+            "say which with --classes NAME, or list the emotions from number 0",
+        )
     return replace(source, scheme=evidence.scheme)
 
 

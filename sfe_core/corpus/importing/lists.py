@@ -80,7 +80,7 @@ def numbers_of_list(path: Path, images: Path | None = None) -> Evidence | None:
     rows = islice(table.rows(lambda number, found: None), _NAMES_SEEN)
     names = name_hints(cells[columns.image or 0] for _, cells in rows)
     hints = (*column_hints(table), *names, *place_hints((path, images)))
-    return Evidence(columns.numbers_seen, hints)
+    return Evidence(columns.numbers_seen, hints, columns.valences)
 
 
 def _opened(path: Path) -> tuple[Table, Columns]:

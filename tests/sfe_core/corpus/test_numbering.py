@@ -89,6 +89,21 @@ def test_evidence(found: Evidence, scheme: str | None) -> None:
     assert found.scheme == scheme
 
 
+@pytest.mark.parametrize(
+    ("valences", "scheme"),
+    [
+        ({0: 0.0, 1: 0.6, 2: -0.5, 6: -0.4}, "affectnet"),
+        ({0: 0.1, 1: -0.5, 4: 0.7, 5: -0.6}, "aff-wild2"),
+        ({0: 0.1}, None),
+        ({1: -0.5, 4: -0.7}, None),
+    ],
+)
+def test_happy_faces_are_pleasant(valences: dict[int, float], scheme: str | None) -> None:
+    dimensions = frozenset({"affectnet", "aff-wild2"})
+    found = Evidence(dict.fromkeys((*valences, 3), 5), (dimensions,), valences)
+    assert found.scheme == scheme
+
+
 def test_the_question_shows_what_each_scheme_would_make_of_the_numbers() -> None:
     error = ask("list.csv", Evidence({1: 5, 2: 3}), "say --classes NAME")
     assert str(error).startswith("list.csv: emotions are numbers")
