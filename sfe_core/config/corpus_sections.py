@@ -147,6 +147,12 @@ class SplitConfig(Section):
     validation_name: str = Field("val300", description="name of the held-out split")
     validation_count: Count = Field(300, description="its size ...")
     validation_fraction: Fraction = Field(0.15, description="... but at most this share of all")
+    identity: Literal["auto", "labels", "folders", "clusters", "none"] = Field(
+        "auto",
+        description="whose a photo is: auto = labels.csv, file names of known sets, folders that "
+        "are people's by their faces; folders = every folder is a person's; clusters = also by "
+        "who looks alike, 60 ms a face",
+    )
     copies: Literal["near", "exact", "none"] = Field(
         "near",
         description="photos kept on one side: near = resaved, resized, cut or mirrored ones too",

@@ -3,14 +3,12 @@
 BLIP: J. Li et al., "BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language
 Understanding and Generation", ICML 2022; run by transformers from a folder on this machine.
 
-`corpus/blip_captions.jsonl` holds a line per crop and model. It only grows: a line cut short by a
-kill is left aside and written again.
+`corpus/blip_captions.jsonl` holds a line per crop and model, see `crop_notes`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 from sfe_core.assets.store import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.captioning import names_blip
+from sfe_core.corpus.crop_notes import append_notes, read_notes
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.manifest import OK
 from sfe_core.errors import RunError, UserError
@@ -55,7 +54,8 @@ class BlipCaptions:
         """
         folder = locate(workspace.config.captions.blip_model)
         model = _identify(folder)
-        return cls(folder, model, dict(_read(workspace.corpus / FILE, model)))
+        notes = read_notes(workspace.corpus / FILE, model, "text")
+        return cls(folder, model, {note["crop"]: note["text"] for note in notes})
 
     def text(self, row: Mapping[str, Any]) -> str:
         """The caption of a manifest row's crop; empty where there is none yet."""
@@ -101,7 +101,7 @@ def caption_new_crops(
                 {"crop": crop, "model": known.model, "text": text}
                 for (crop, _), text in zip(batch, texts, strict=True)
             ]
-            _append(workspace.corpus / FILE, lines)
+            append_notes(workspace.corpus / FILE, lines)
             task.advance(len(batch))
     return len(crops)
 
@@ -157,29 +157,3 @@ def _hash(folder: Path, stats: tuple[tuple[str, int, float], ...]) -> str:
     """The hash itself: a gigabyte takes seconds, and is asked for several times in a run."""
     del stats  # part of the cache's key: changed files are hashed anew
     return sha256_folder(folder)[:16]
-
-
-def _read(path: Path, model: str) -> Iterator[tuple[str, str]]:
-    if not path.is_file():
-        return
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            try:
-                entry = json.loads(line)
-                if entry["model"] == model:
-                    yield entry["crop"], entry["text"]
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # cut short by a kill
-
-
-def _append(path: Path, lines: list[dict[str, str]]) -> None:
-    try:
-        with open(path, "a+b") as stream:
-            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            if stream.tell():
-                stream.seek(-1, 2)
-                if stream.read(1) != b"\n":
-                    text = "\n" + text
-            stream.write(text.encode())
-    except OSError as error:
-        raise RunError(path, f"cannot be written ({error.strerror})", "free space") from error

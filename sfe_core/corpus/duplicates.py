@@ -28,18 +28,19 @@ _PAIRS_AT_ONCE = 1_000_000
 
 
 class HashedFace(NamedTuple):
-    """What copies of a face are known by."""
+    """What copies of a face, and faces of the same person, are known by."""
 
     key: str
     number: int  # its place among the photo's faces, from 1
     photo_sha256: str
     face_hash: str  # see `face_hash.face_hash`; "" where there is none
+    crop_sha256: str = ""
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> HashedFace:
         """That of a manifest row."""
-        number, *texts = (row.get(name) for name in ("face_number", "photo_sha256", "face_hash"))
-        return cls(row["key"], number or 1, *(text or "" for text in texts))
+        hashes = (row.get(name) for name in ("photo_sha256", "face_hash", "inputs_sha256"))
+        return cls(row["key"], row.get("face_number") or 1, *(text or "" for text in hashes))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Index:
         labels: by key.
         captioner: makes the captions.
         blip: what BLIP said of crops; None where captions do without.
-        sides: copies among the usable faces, and their splits.
+        sides: people and copies among the usable faces, and their splits.
         counts: how the files met the photos.
         notes: what a person should know of the files, a sentence each.
     """
@@ -72,7 +72,8 @@ class Index:
                 "emotion": label.emotion,
                 "valence": label.valence,
                 "arousal": label.arousal,
-                "identity": label.identity,
+                "identity": self.sides.people.of.get(row["key"], label.identity),
+                "identity_source": self.sides.people.source.get(row["key"]),
                 "duplicate_of": self.sides.duplicates.first(row["key"]),
                 "caption": caption,
                 "caption_source": source,
@@ -117,7 +118,7 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
         captions.unmatched,
     )
     captioner = Captioner(parts, template, captions.by_key)
-    sides = choose_sides(config.split, faces, labels.by_key)
+    sides = choose_sides(workspace, faces, labels.by_key)
     return Index(workspace, labels, captioner, blip, sides, counts, notes)
 
 

@@ -18,6 +18,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import told
 from sfe_core.corpus.artefacts import ARTEFACTS
 from sfe_core.corpus.blip_captions import caption_new_crops
+from sfe_core.corpus.face_vectors import embed_faces
 from sfe_core.corpus.hash_stored import hash_stored_crops
 from sfe_core.corpus.index import open_index
 from sfe_core.corpus.journal import Journal, JournalIndex, next_run, shard_name
@@ -43,6 +44,9 @@ from sfe_core.corpus.shard_worker import launch_shards
 from sfe_core.corpus.sides import Sides
 from sfe_core.errors import SfeError
 from sfe_core.reporting import Reporter, Task
+
+# What some faces answer may raise the question of others: of folders within folders.
+_TIMES_ASKED = 5
 
 __all__ = ["PreprocessPlan", "PreprocessSummary", "plan_preprocess", "preprocess"]
 
@@ -112,8 +116,12 @@ def preprocess(
         counts = update_manifest(workspace, journal, plan.refused, plan.presence)
         manifest = workspace.corpus / MANIFEST
         crops = stream_manifest(manifest, ("key", "status", "inputs_sha256"))
-        if caption_new_crops(workspace, crops, reporter):
-            counts = update_manifest(workspace, journal, plan.refused, plan.presence)
+        fresh = caption_new_crops(workspace, crops, reporter)
+        for _ in range(_TIMES_ASKED):
+            fresh += embed_faces(workspace, counts.sides.people.asked, reporter)
+            if not fresh:
+                break
+            counts, fresh = update_manifest(workspace, journal, plan.refused, plan.presence), 0
         if counts.absent:
             reporter.warn(told(counts.absent.values()))
         for sentence in counts.crops.told():
