@@ -120,6 +120,65 @@ SETS: dict[str, LabelledSet] = {
         None,
         "frames",
     ),
+    "disfa in one folder": LabelledSet(
+        "DISFA",
+        {"DISFA/ActionUnit_Labels/SN002/SN002_au1.txt": "1,2\n"},
+        ("DISFA/Images/SN002/left/1.png", "DISFA/Images/SN002/right/1.png"),
+        {f"Images/SN002/{side}/1": {"identity": "SN002", "AU1": "2"} for side in ("left", "right")},
+    ),
+    "ck+ as handed out": LabelledSet(
+        "CK",
+        {
+            "CK/Emotion/S005/001/S005_001_00000011_emotion.txt": "   3.0000000e+00\n",
+            "CK/FACS/S005/001/S005_001_00000011_facs.txt": (
+                "   9.0000000e+00   5.0000000e+00\n   1.7000000e+01   0.0000000e+00\n"
+            ),
+        },
+        tuple(f"CK/cohn-kanade-images/S005/001/S005_001_000000{n}.png" for n in ("01", "11")),
+        {
+            "cohn-kanade-images/S005/001/S005_001_00000011": {
+                "emotion": "disgust",
+                "identity": "S005",
+                "AU9": "5",
+                "AU17_present": "1",
+            }
+        },
+    ),
+    "aff-wild2 as handed out": LabelledSet(
+        "labels",
+        {
+            "labels/EXPR_Classification_Challenge/Train_Set/1-30-1280x720.txt": (
+                "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other\n4\n-1\n3\n"
+            ),
+            "labels/VA_Estimation_Challenge/Train_Set/1-30-1280x720.txt": (
+                "valence,arousal\n0.5,0.25\n-5,-5\n-0.5,0.75\n"
+            ),
+            "labels/AU_Detection_Challenge/Train_Set/1-30-1280x720.txt": (
+                "AU1,AU12\n0,1\n-1,-1\n1,0\n"
+            ),
+        },
+        tuple(f"aligned/1-30-1280x720/0000{n}.jpg" for n in (1, 2, 3)),
+        {
+            "1-30-1280x720/00001": {
+                "emotion": "happy",
+                "valence": "0.5",
+                "arousal": "0.25",
+                "identity": "1-30-1280x720",
+                "AU1_present": "0",
+                "AU12_present": "1",
+            },
+            "1-30-1280x720/00003": {
+                "emotion": "fear",
+                "valence": "-0.5",
+                "arousal": "0.75",
+                "identity": "1-30-1280x720",
+                "AU1_present": "1",
+                "AU12_present": "0",
+            },
+        },
+        None,
+        "aligned",
+    ),
     "py-feat probabilities": LabelledSet(
         "pyfeat.csv",
         {"pyfeat.csv": "image,AU01,AU12\nface1.jpg,0.35,0.95\nface2.jpg,0.75,0.05\n"},

@@ -107,7 +107,7 @@ def plan_import(
     if source.form == "list":
         ignored, told = ignored_columns(source.path), told_columns(source.path)
     # Readers of folders look at every image themselves.
-    unnamed = index.unnamed if source.images is None else 0
+    unnamed = 0 if source.form in ("folders", "affectnet-arrays", "emoca") else index.unnamed
     return ImportPlan(source, faces, placing, ignored, problems, unnamed, told)
 
 

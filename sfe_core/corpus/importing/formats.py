@@ -16,13 +16,14 @@ from sfe_core.corpus.importing.caption_json import read_caption_json
 from sfe_core.corpus.importing.class_folders import numbers_of_folders, read_class_folders
 from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
 from sfe_core.corpus.importing.lists import numbers_of_list, read_list
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
-from sfe_core.corpus.layout import INPUTS
+from sfe_core.corpus.layout import INPUTS, find_photos
 from sfe_core.corpus.numbering import ask
 from sfe_core.errors import UserError
 
-Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units"]
+Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class Source:
         """The folder of the images that it brings; None for lists about images elsewhere."""
         if self.form == "emoca":
             return self.path / INPUTS
-        return self.path if self.form in ("folders", "affectnet-arrays") else None
+        if self.form in ("folders", "affectnet-arrays"):
+            return self.path
+        # Frames lie beside their codes, or elsewhere.
+        beside = self.form in ("units", "frames") and find_photos(self.path)
+        return self.path if beside else None
 
     def read(self, image_keys: Collection[str], problems: Problems) -> Iterator[Entry]:
         """Its entries; what cannot be used goes to `problems`.
@@ -65,6 +70,8 @@ class Source:
             return read_emoca_tree(self.path, problems)
         if self.form == "units":
             return read_unit_sequences(self.path, image_keys, problems)
+        if self.form == "frames":
+            return read_frame_codes(self.path, image_keys, problems)
         return read_class_folders(self.path, self.scheme, problems)
 
 
@@ -127,5 +134,7 @@ def _form_of(path: Path) -> Form:
             return "emoca"
         if is_affectnet_arrays(path):
             return "affectnet-arrays"
-        return "units" if is_unit_sequences(path) else "folders"
+        if is_unit_sequences(path):
+            return "units"
+        return "frames" if is_frame_codes(path) else "folders"
     return "captions" if path.suffix.lower() == ".json" else "list"
