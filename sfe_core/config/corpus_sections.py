@@ -114,7 +114,7 @@ class QualityConfig(Section):
         4.0, description="standard deviation of the luma there, grey levels"
     )
     most_fit_error: Weight = Field(
-        0.25,
+        0.2,
         description="mean distance of the fitted head's landmarks, share of the eyes' distance",
     )
     most_invented_border: Fraction = Field(

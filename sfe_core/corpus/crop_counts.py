@@ -68,7 +68,7 @@ class CropCounts:
             found.append(
                 f"{self.invented} {of} have over {TOLD_BORDER:.0%} of their crop beyond the photo, "
                 f"where its border is repeated (most: {photo}, {share:.0%}); training leaves that "
-                "part out of the loss, and quality.most_invented_border such faces"
+                "part out of the loss; quality.most_invented_border leaves out such faces"
             )
         if self.enlarged:
             times, photo = self._most_enlarged

@@ -22,7 +22,7 @@ from sfe_core.corpus.face_hash import face_hash
 from sfe_core.corpus.face_scene import CONTENTS, NEEDS_DEPTH, FaceScene
 from sfe_core.corpus.given_maps import read_given_mesh
 from sfe_core.corpus.manifest import OK
-from sfe_core.corpus.quality import measure_pictures
+from sfe_core.corpus.quality import bad_light, measure_pictures
 from sfe_core.errors import SfeError
 from sfe_core.faces.crop_choice import crop_photo, invented_share
 from sfe_core.faces.decoding import UndecodableError, decode_photo
@@ -267,6 +267,9 @@ def _choose(
         faces = _value(answer) or []
         row["face_count"] = len(faces)
         row["face_scores"] = [face.score for face in faces]
+        if not faces:
+            reason = f"{order.config.detector} found no face{bad_light(photo.pixels)}"
+            raise _SkippedPhotoError("no_face", reason, row)
         chosen = choose_faces(
             _large_enough(faces, order.config, row), order.config.face_choice, width, height
         )
@@ -287,8 +290,6 @@ def _choose(
 
 
 def _large_enough(faces: list[Face], config: PreprocessConfig, row: Row) -> list[Face]:
-    if not faces:
-        raise _SkippedPhotoError("no_face", f"{config.detector} found no face", row)
     large = [face for face in faces if face.size >= config.min_face_px]
     if not large:
         largest = max(face.size for face in faces)

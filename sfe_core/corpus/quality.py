@@ -147,8 +147,29 @@ def _luma_of_face(crop: Pixels, points: NDArray[np.floating[Any]]) -> NDArray[np
     side = crop.shape[0]
     low = np.clip(np.floor(points.min(axis=0)), 0, side - 3).astype(int)
     high = np.clip(np.ceil(points.max(axis=0)), low + 3, side).astype(int)
-    box = crop[low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    return _LUMA[0] * box[..., 0] + _LUMA[1] * box[..., 1] + _LUMA[2] * box[..., 2]
+    return _luma(crop[low[1] : high[1], low[0] : high[0]])
+
+
+def _luma(picture: Pixels) -> NDArray[np.floating[Any]]:
+    """[H, W, 3] to [H, W], grey levels."""
+    levels = picture.astype(np.float32)
+    return _LUMA[0] * levels[..., 0] + _LUMA[1] * levels[..., 1] + _LUMA[2] * levels[..., 2]
+
+
+def bad_light(photo: Pixels) -> str:
+    """Why nobody may see a face in a photo [H, W, 3], to go behind another reason; mostly empty.
+
+    By the default limits of a face's light, as there is no face to measure.
+    """
+    grey = _luma(photo[:: max(1, photo.shape[0] // 256), :: max(1, photo.shape[1] // 256)])
+    usual = QualityConfig()
+    least, most = usual.brightness
+    if not least <= grey.mean() <= most:
+        tone = "black" if grey.mean() < least else "white"
+        return f"; the photo is nearly {tone}, {grey.mean():.0f} of 255 grey levels on average"
+    if grey.std() < usual.least_contrast:
+        return f"; the photo has next to no contrast, {grey.std():.1f} of 255 grey levels"
+    return ""
 
 
 def _sharpness(grey: NDArray[np.floating[Any]]) -> float:

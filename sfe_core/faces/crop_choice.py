@@ -62,7 +62,12 @@ def crop_as_is(square: CropTransform, landmarks: Floats, width: int, height: int
         length / 2 if length <= side else float(np.clip(centre, side / 2, length - side / 2))
         for centre, length in ((square.center_x, width), (square.center_y, height))
     )
-    return CropTransform(x, y, side, 90.0 * round(square.angle / 90))
+    return CropTransform(x, y, side, quarter_turn(square.angle))
+
+
+def quarter_turn(angle: float) -> float:
+    """The quarter turn that is nearest to an angle, degrees."""
+    return 90.0 * round(angle / 90)
 
 
 def invented_share(square: CropTransform, width: int, height: int) -> float:

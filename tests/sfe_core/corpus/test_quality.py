@@ -14,6 +14,7 @@ from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.corpus.quality import (
     MEASURES,
     OF_ROW,
+    bad_light,
     faults_of,
     judge_row,
     limits_of,
@@ -124,6 +125,21 @@ def test_only_hopeless_light_is_out_of_range(gain: float, lift: float, fault: st
     measures = measure_pictures(face, None, None, None, points)
     faults = faults_of(measures, QualityConfig())
     assert [one.split()[0] for one in faults][:1] == ([fault] if fault else [])
+
+
+@pytest.mark.parametrize(
+    ("gain", "lift", "words"),
+    [
+        (1.0, 0, ""),
+        (0.1, 20, ""),
+        (0.02, 0, "nearly black"),
+        (0.02, 250, "nearly white"),
+        (0.02, 120, "next to no contrast"),
+    ],
+)
+def test_light_that_hides_a_face_is_told(gain: float, lift: float, words: str) -> None:
+    said = bad_light(np.asarray(lit(portrait(1), gain, lift)))
+    assert words in said and bool(said) == bool(words)
 
 
 def test_a_photo_taken_as_it_is_may_be_all_face() -> None:
