@@ -62,7 +62,7 @@ def import_data_set(
         typer.Option(
             metavar="SCHEME",
             help="What numbered classes mean: affectnet, raf-db, fer2013, ferplus, expw, ck+, "
-            "aff-wild2, or the emotions from number 0 on: angry,disgust,…",
+            "ck-extended, aff-wild2, or the emotions from number 0 on: angry,disgust,…",
             show_default="told by the data set",
         ),
     ] = None,

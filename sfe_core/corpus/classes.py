@@ -10,6 +10,7 @@ Numbers differ from set to set, so that they are never guessed (`numbering` tell
 | ferplus | 0 neutral … 7 contempt, in another order; 8 unknown, 9 no face | Barsoum et al. 2016 |
 | expw | 0 angry … 6 neutral, as fer2013 | Zhang, Luo, Loy & Tang 2018 |
 | ck+ | 0 neutral, 1 anger, 2 contempt … 7 surprise | Lucey et al. 2010 |
+| ck-extended | 0 anger … 6 neutral, as fer2013; 7 contempt | CK+ as a table, ckextended.csv |
 | aff-wild2 | 0 neutral … 6 surprise; 7 other, -1 none | Kollias & Zafeiriou 2019, ABAW |
 
 A set that is not among them is named by its emotions in the order of their numbers, from 0:
@@ -39,6 +40,7 @@ SCHEMES: dict[str, dict[int, str]] = {
     "ck+": dict(
         enumerate(("neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprise"))
     ),
+    "ck-extended": dict(enumerate((*_FER, "contempt"))),
     "aff-wild2": dict(
         enumerate(("neutral", "anger", "disgust", "fear", "happy", "sad", "surprise"))
     ),

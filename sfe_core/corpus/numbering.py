@@ -28,16 +28,17 @@ _IMAGE_NAMES: dict[re.Pattern[str], frozenset[str]] = {
         r"(.*/)?(\d+-)+\d+x\d+(_left|_right)?/\d{5}": ("aff-wild2",),
     }.items()
 }
-# How the sets are called in names of files and folders.
-_SET_NAMES: dict[str, re.Pattern[str]] = {
-    scheme: re.compile(pattern, re.IGNORECASE)
-    for scheme, pattern in {
+# How the sets are called in names of files and folders; the schemes in which their lists are.
+_SET_NAMES: dict[frozenset[str], re.Pattern[str]] = {
+    frozenset(schemes.split()): re.compile(pattern, re.IGNORECASE)
+    for schemes, pattern in {
         "affectnet": r"affect[-_ ]?net|(manually|automatically)[-_ ]annotated",
         "raf-db": r"raf[-_ ]?db|(?<![a-z])raf(?![a-z])|list_patition_label",
         "fer2013": r"fer[-_ ]?2013(?!new|plus|\+)",
         "ferplus": r"fer[-_ ]?(plus|\+)|fer2013(new|plus|\+)",
         "expw": r"(?<![a-z])expw",
-        "ck+": r"(?<![a-z])ck[-_ ]?(\+|plus|48|extended)|cohn[-_ ]?kanade",
+        "ck+ ck-extended": r"(?<![a-z])ck[-_ ]?(\+|plus|48)|cohn[-_ ]?kanade",
+        "ck-extended": r"(?<![a-z])ck[-_ ]?extended",
         "aff-wild2": r"aff[-_ ]?wild[-_ ]?2",
     }.items()
 }
@@ -126,8 +127,8 @@ def name_hints(images: Iterable[str]) -> list[frozenset[str]]:
         bare = re.sub(r"\.[A-Za-z]{2,5}$", "", path)
         found = {schemes for pattern, schemes in _IMAGE_NAMES.items() if pattern.fullmatch(bare)}
         folder = path.rpartition("/")[0]
-        if folder and (named := _named(folder)):
-            found.add(named)
+        if folder and len(named := _named(folder)) == 1:
+            found.add(named[0])
         counts.update(found)
     return [schemes for schemes, count in counts.items() if count >= _SHARE * total]
 
@@ -137,17 +138,16 @@ def place_hints(paths: Iterable[PurePath | None]) -> list[frozenset[str]]:
 
     The nearest name counts; one that holds those of two sets tells nothing.
     """
-    found = []
+    found: list[frozenset[str]] = []
     for path in paths:
         parts = path.parts[-_PARTS_LOOKED_AT:] if path else ()
-        named = next((hint for part in reversed(parts) if (hint := _named(part))), frozenset())
-        if len(named) == 1:
-            found.append(named)
+        named = next((sets for part in reversed(parts) if (sets := _named(part))), [])
+        found += named if len(named) == 1 else []
     return found
 
 
-def _named(text: str) -> frozenset[str]:
-    return frozenset(scheme for scheme, name in _SET_NAMES.items() if name.search(text))
+def _named(text: str) -> list[frozenset[str]]:
+    return [schemes for schemes, name in _SET_NAMES.items() if name.search(text)]
 
 
 def ask(where: str, evidence: Evidence, remedy: str) -> UserError:

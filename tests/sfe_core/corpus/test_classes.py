@@ -25,6 +25,7 @@ from sfe_core.errors import UserError
         ("ferplus", "neutral happy surprise sad anger disgust fear contempt"),
         ("expw", "anger disgust fear happy sad surprise neutral"),
         ("ck+", "neutral anger contempt disgust fear happy sad surprise"),
+        ("ck-extended", "anger disgust fear happy sad surprise neutral contempt"),
         ("aff-wild2", "neutral anger disgust fear happy sad surprise"),
     ],
 )

@@ -21,7 +21,7 @@ HASH = "0123456789abcdef" * 3 + "01234567"
         (["fer0000001.png", "Training_17.jpg"], {"fer2013", "ferplus"}),
         (["S005/001/S005_001_00000011.png"], {"ck+"}),
         (["1-30-1280x720/00001.jpg", "1-30-1280x720_left/00002.jpg"], {"aff-wild2"}),
-        (["/sets/CK+48/a.png"], {"ck+"}),
+        (["/sets/CK+48/a.png"], {"ck+", "ck-extended"}),
         ([r"D:\FER2013\a.png"], {"fer2013"}),
     ],
 )
@@ -53,6 +53,7 @@ def test_names_that_tell_nothing(images: list[str]) -> None:
         ("/data/fer2013new.csv", "ferplus"),
         ("/data/FERPlus/label.csv", "ferplus"),
         ("/data/ExpW/label.lst", "expw"),
+        ("/data/ck/ckextended.csv", "ck-extended"),
         ("/data/aff-wild2/train.csv", "aff-wild2"),
         ("/projects/affectnet/a/b/c/labels.csv", None),
         ("/data/affectnet_and_rafdb.csv", None),
@@ -109,7 +110,7 @@ def test_the_question_shows_what_each_scheme_would_make_of_the_numbers() -> None
     assert str(error).startswith("list.csv: emotions are numbers")
     for told in (
         "(1 × 5, 2 × 3)", "affectnet: happy 5, sad 3", "raf-db: surprise 5, fear 3",
-        "fer2013 or expw: disgust 5, fear 3", "say --classes NAME",
+        "fer2013 or expw or ck-extended: disgust 5, fear 3", "say --classes NAME",
     ):  # fmt: skip
         assert told in str(error)
     assert "\n" not in str(error)
