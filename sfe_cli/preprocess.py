@@ -85,9 +85,11 @@ def preprocess(
 
     from sfe_core.corpus import preprocess as core
     from sfe_core.corpus.placement import place
+    from sfe_core.corpus.plan import find_named
 
     if dry_run:
         placement = place(found.config.preprocess, gpus, cpu_processes)
+        core.tell_texts(found, find_named(found)[1], RichReporter())
         show_plan(core.plan_preprocess(found, placement, prune))
         return
     show_summary(core.preprocess(found, RichReporter(), gpus, cpu_processes, prune))

@@ -9,6 +9,7 @@ in the journal at once, so that a killed run loses only what was under way.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -29,6 +30,7 @@ from sfe_core.corpus.manifest_stream import stream_manifest
 from sfe_core.corpus.manifest_update import ManifestCounts, remove_pictures, update_manifest
 from sfe_core.corpus.placement import Placement, place
 from sfe_core.corpus.plan import (
+    PhotoFile,
     PreprocessPlan,
     find_named,
     order_size,
@@ -103,9 +105,7 @@ def preprocess(
     placement = place(workspace.config.preprocess, gpus, cpu_processes)
     _, files = find_named(workspace)
     # What is wrong with labels or captions is told before anything is written.
-    index = open_index(workspace, ({"key": file.key, "status": ""} for file in files))
-    for note in index.notes:
-        reporter.warn(note)
+    tell_texts(workspace, files, reporter)
     with corpus_lock(workspace.corpus) as journal:
         _recover(workspace, journal, reporter)
         plan = plan_preprocess(workspace, placement, prune)
@@ -131,6 +131,17 @@ def preprocess(
         close_journal(journal)
     seconds = time.monotonic() - began
     return _summary(workspace, plan, counts, preview, report, seconds)
+
+
+def tell_texts(workspace: Workspace, files: Iterable[PhotoFile], reporter: Reporter) -> None:
+    """Read labels and captions, and say what a person should know of them.
+
+    Raises:
+        UserError: see `open_index`.
+    """
+    index = open_index(workspace, ({"key": file.key, "status": ""} for file in files))
+    for note in index.notes:
+        reporter.warn(note)
 
 
 def _recover(workspace: Workspace, journal: Path, reporter: Reporter) -> None:

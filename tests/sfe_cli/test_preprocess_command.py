@@ -51,3 +51,21 @@ def test_gpus_for_parts_that_use_none_are_a_mistake(folder: Path) -> None:
     both = sfe("preprocess", "-w", folder, "--gpus", 1, "--cpu-processes", 1)
     assert both.exit_code == 2
     assert not (folder / "corpus").exists()
+
+
+def test_what_labels_mean_is_told_and_whose_numbers_are_asked_for(folder: Path) -> None:
+    labels = folder / "photos" / "labels.csv"
+    labels.write_text("key,emotion\na,1\na,2\nb,6\n", encoding="utf-8")
+    planned = sfe("preprocess", "-w", folder, "--dry-run", *SMALL)
+    assert planned.exit_code == 0
+    assert "warning: labels.csv: emotions are numbers, read as AffectNet's" in planned.output
+    assert "1 line contradicts an earlier one" in planned.output
+
+    labels.write_text("image,label\na.png,0\nb.png,6\n", encoding="utf-8")
+    for dry in (["--dry-run"], []):
+        asked = sfe("preprocess", "-w", folder, *dry, *SMALL)
+        assert asked.exit_code == 2 and "photos.classes" in asked.output
+    told = sfe("preprocess", "-w", folder, "--set", "photos.classes=expw", *SMALL)
+    assert told.exit_code == 0
+    shown = " ".join(told.stdout.split())
+    assert "emotions anger 1, neutral 1" in shown and "numbers mean expw" in shown
