@@ -25,7 +25,9 @@ class KeyMatcher:
             for key, found in self._keys.items()
             if counts[key.casefold()] == 1
         }
-        self._names = {key.rpartition("/")[2] for key in counts}
+        self._names: dict[str, list[str]] = {}  # name → its keys
+        for composed, key in self._keys.items():
+            self._names.setdefault(composed.rpartition("/")[2].casefold(), []).append(key)
 
     def exact(self, name: str) -> str | None:
         """The key spelt `name`, with or without an extension."""
@@ -41,6 +43,13 @@ class KeyMatcher:
         spelt = (_find(self._keys, tail) for tail in tails)
         folded = (_find(self._folded, tail.casefold()) for tail in tails)
         return next((key for key in chain(spelt, folded) if key is not None), None)
+
+    def named(self, name: str) -> list[str]:
+        """The keys, in whatever folder, of a name that is listed without one; [] for paths."""
+        plain = _composed(name.replace("\\", "/")).casefold()
+        if "/" in plain:
+            return []
+        return self._names.get(plain) or self._names.get(PurePosixPath(plain).stem, [])
 
 
 def _find(keys: Mapping[str, str], name: str) -> str | None:

@@ -72,6 +72,17 @@ class LabelFile:
     columns: tuple[str, ...] = ()
     scheme: str | None = None
     notes: tuple[str, ...] = ()
+    keyed: bool = False  # its photos are listed by keys
+
+    def photo_of(self, row: LabelRow, matcher: KeyMatcher) -> str | None:
+        """The key of the photo that a row is about; None where there is none.
+
+        A name that is listed without its folder counts if one photo bears it; a key is no name.
+        """
+        key = matcher.tail(row.listed)
+        if key is None and not self.keyed and len(named := matcher.named(row.listed)) == 1:
+            return named[0]
+        return key
 
 
 def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> Labels:
@@ -90,7 +101,7 @@ def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> L
     if not file.rows:
         return Labels({})
     matcher = KeyMatcher(keys)
-    named = [(matcher.tail(row.listed), row) for row in file.rows]
+    named = [(file.photo_of(row, matcher), row) for row in file.rows]
     cells, contradictions = join_rows((key, row) for key, row in named if key is not None)
     unmatched = sum(key is None for key, _ in named)
     by_key = _typed({key: _label(found) for key, found in cells.items()})
@@ -148,7 +159,8 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
         found = {name: cell for name, cell in found.items() if name not in ATTRIBUTE_COLUMNS}
         found |= {name: cells[place] for name, place in extras.items() if cells[place]}
         rows.append(LabelRow(number, listed, found))
-    return LabelFile(rows, table.names, told if columns.numbers_seen else None, tuple(notes))
+    scheme = told if columns.numbers_seen else None
+    return LabelFile(rows, table.names, scheme, tuple(notes), keyed)
 
 
 def join_rows(

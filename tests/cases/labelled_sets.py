@@ -55,6 +55,14 @@ SETS: dict[str, LabelledSet] = {
         "raf-db",
         "flat",
     ),
+    "raf-db list of images in folders": LabelledSet(
+        "list_patition_label.txt",
+        {"list_patition_label.txt": "train_00001.jpg 5\ntest_0001.jpg 7\n"},
+        ("DATASET/train/5/train_00001_aligned.jpg", "DATASET/test/7/test_0001_aligned.jpg"),
+        _emotions(**{"train/5/train_00001_aligned": "sad", "test/7/test_0001_aligned": "neutral"}),
+        "raf-db",
+        "DATASET",
+    ),
     "raf-db folders": LabelledSet(
         "DATASET",
         pictures=(

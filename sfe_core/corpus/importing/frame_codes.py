@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sfe_core.corpus.action_units import ACTION_UNITS, read_unit_column
@@ -37,7 +37,7 @@ def is_frame_codes(folder: Path) -> bool:
 
 
 def read_frame_codes(
-    folder: Path, image_keys: Collection[str], problems: Problems
+    folder: Path, image_keys: Iterable[str], problems: Problems
 ) -> Iterator[Entry]:
     """An entry per coded frame.
 
@@ -50,11 +50,10 @@ def read_frame_codes(
     Raises:
         UserError: no label file of these sets.
     """
-    names = {key.rpartition("/")[2].casefold(): key for key in image_keys}
     found = False
     for path, matched in _ck_files(folder):
         found = True
-        yield from _read_ck(path, matched, names, problems)
+        yield from _read_ck(path, matched, problems)
     videos: dict[str, list[Path]] = defaultdict(list)
     for path in _video_files(folder):
         videos[path.stem].append(path)
@@ -108,9 +107,7 @@ def _columns(path: Path) -> list[str]:
     return []
 
 
-def _read_ck(
-    path: Path, matched: re.Match[str], names: Mapping[str, str], problems: Problems
-) -> Iterator[Entry]:
+def _read_ck(path: Path, matched: re.Match[str], problems: Problems) -> Iterator[Entry]:
     image, subject, kind = matched.groups()
     cells: Cells = {"identity": subject.upper()}
     try:
@@ -126,7 +123,7 @@ def _read_ck(
     except (OSError, ValueError, IndexError) as error:
         problems.add(path.name, "bad line", f"cannot be read ({error})")
         return
-    yield Entry(path.name, names.get(image.casefold(), image), cells)
+    yield Entry(path.name, image, cells)
 
 
 def _ck_unit(number: float, intensity: float) -> Cells:

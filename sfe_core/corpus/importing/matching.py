@@ -55,6 +55,8 @@ class ImageFolder:
     def find(self, listed: str, shortened: bool = False) -> str | None:
         """The key of a listed path, with or without its suffix.
 
+        A name without a folder may lie in any, if only one image bears it.
+
         Args:
             listed: path as some list has it, of this machine or another.
             shortened: also try it without the characters that some caption files append.
@@ -62,7 +64,20 @@ class ImageFolder:
         key = self._matcher.tail(listed) or self._matcher.tail(_aligned(listed))
         if key is None and shortened:
             key = self._matcher.tail(listed[:-TRAILING_CHARACTERS])
+        if key is None and len(named := self._by_name(listed)) == 1:
+            key = named[0]
         return key
+
+    def why_not(self, listed: str) -> str:
+        """Why `find` finds nothing."""
+        count = len(self._by_name(listed))
+        if count > 1:
+            return f"{listed} is the name of {count} images in {self.folder}"
+        return f"{listed} is not in {self.folder}"
+
+    def _by_name(self, listed: str) -> list[str]:
+        """Keys in any folder of a name that a list has without one."""
+        return self._matcher.named(listed) or self._matcher.named(_aligned(listed))
 
 
 def _aligned(listed: str) -> str:
@@ -98,7 +113,7 @@ def match(
             problems.add(entry.where, "unlabelled", f"{entry.image}: none of the eight emotions")
             continue
         if found is None or source is None:
-            problems.add(entry.where, "missing file", f"{entry.image} is not in {images.folder}")
+            problems.add(entry.where, "missing file", images.why_not(entry.image))
             continue
         key = f"{prefix}/{found}" if prefix else found
         labels = {name: cell for name, cell in entry.labels.items() if cell}

@@ -40,7 +40,7 @@ def merge_labels(
     """
     matcher = KeyMatcher(keys)
     before = read_label_file(path, scheme)
-    named = ((matcher.tail(row.listed) or _below(row.listed), row) for row in before.rows)
+    named = ((before.photo_of(row, matcher) or _below(row.listed), row) for row in before.rows)
     rows, _ = join_rows(named)
     replaced = []
     for key, cells in labels.items():

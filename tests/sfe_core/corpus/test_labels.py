@@ -153,6 +153,16 @@ def test_headers_people_write(tmp_path: Path, text: str) -> None:
     assert (found.scheme, found.notes) == (None, ())
 
 
+def test_a_bare_name_is_found_in_any_folder_if_one_photo_bears_it(tmp_path: Path) -> None:
+    keys = ["s1/one", "s2/one", "s2/Two\u0308", "three"]
+    found = read_labels(write(tmp_path, "image,emotion\none.jpg,sad\nx/two.jpg,sad\n"), keys)
+    assert (list(found.by_key), found.unmatched) == ([], 2)
+    path = write(tmp_path, "image,emotion\ntwo\u0308.JPG,sad\nx/three.jpg,fear\n")
+    assert list(read_labels(path, keys).by_key) == ["s2/Two\u0308", "three"]
+    path = write(tmp_path, "key,emotion\ntwo\u0308,sad\n")  # a key is a whole path
+    assert read_labels(path, keys).unmatched == 1
+
+
 def test_subject_id_and_decimal_comma(tmp_path: Path) -> None:
     text = "subject;image;valence;Age;note\nS1;a/one.jpg;0,5;31,5;x\nS1;two.jpg;-0,25;20;y\n"
     found = read_labels(write(tmp_path, text), KEYS).by_key["a/one"]

@@ -285,3 +285,18 @@ def test_two_images_of_one_key_are_told(
     assert plan.faces["a"].source.name == "a.png"
     assert plan.problems.counts == {"contradiction": 1}
     assert "a.jpg has the key of a.png" in plan.problems.listed[0].detail
+
+
+def test_bare_names_are_found_in_any_folder_if_one_image_bears_them(
+    workspace: Workspace, tmp_path: Path, picture: Picture
+) -> None:
+    for name in ("train/1/a_aligned.jpg", "train/2/b.jpg", "test/2/b.jpg"):
+        picture(tmp_path / "set" / name)
+    path = tmp_path / "list.csv"
+    path.write_text("image,label\na.jpg,sad\nB.jpg,fear\nx/a.jpg,fear\n", encoding="utf-8")
+    plan = plan_of(workspace, path, tmp_path / "set")
+    assert {key: face.labels for key, face in plan.faces.items()} == {
+        "train/1/a_aligned": {"emotion": "sad"}
+    }
+    assert [problem.kind for problem in plan.problems.listed] == ["missing file"] * 2
+    assert "B.jpg is the name of 2 images in" in plan.problems.listed[0].detail
