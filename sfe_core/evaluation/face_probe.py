@@ -13,7 +13,7 @@ from sfe_core.evaluation.guidance_fidelity import (
     rotation_angle,
 )
 from sfe_core.evaluation.probes import Batch, Instrument
-from sfe_core.faces.detection import predictor_path
+from sfe_core.faces.detection_dlib import predictor_path
 from sfe_core.faces.drawn_faces import DrawnFaceFinder, landmark_error
 from sfe_core.faces.identity import IdentityEmbedder
 from sfe_core.files import sha256_file

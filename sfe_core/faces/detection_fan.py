@@ -20,7 +20,9 @@ from PIL import Image
 
 from sfe_core.assets import assets_root, locate
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.detection import DlibDetector, Face
+from sfe_core.faces.crop import Box
+from sfe_core.faces.detection import Face
+from sfe_core.faces.detection_dlib import DlibDetector
 from sfe_core.faces.fan_landmarks import FanLandmarks
 from sfe_core.faces.s3fd_boxes import S3fdBoxes
 
@@ -51,6 +53,7 @@ class FaceAlignmentDetector:
         device: torch device; None means CUDA where there is one.
         box_detector: one of `BOX_DETECTORS`: S3FD, BlazeFace, or dlib's HOG.
         min_face_px: for dlib: no enlargement beyond what a face of this size needs.
+        every: for dlib: search at all sizes, even where a sure face is found.
 
     Raises:
         UserError: the library or a weight file is not there.
@@ -58,7 +61,11 @@ class FaceAlignmentDetector:
     """
 
     def __init__(
-        self, device: str | None = None, box_detector: str = "sfd", min_face_px: int = 32
+        self,
+        device: str | None = None,
+        box_detector: str = "sfd",
+        min_face_px: int = 32,
+        every: bool = False,
     ) -> None:
         self._device = device or _best_device()
         net = _load_library(self._device, box_detector)
@@ -67,8 +74,9 @@ class FaceAlignmentDetector:
             net.face_alignment_net, self._device, _LANDMARK_BATCH if on_gpu else 1
         )
         self._boxes: BoxFinder
+        self.score_is_hog = box_detector == "dlib"
         if box_detector == "dlib":
-            self._boxes = _HogBoxes(min_face_px)
+            self._boxes = _HogBoxes(min_face_px, every)
         elif box_detector == "sfd":
             network = net.face_detector.face_detector
             self._boxes = S3fdBoxes(network, self._device, _SEARCH_BATCH if on_gpu else 1)
@@ -93,6 +101,18 @@ class FaceAlignmentDetector:
         for place, box, landmarks, score in zip(owner, flat, points, scores, strict=True):
             faces[place].append(Face(box, landmarks, score))
         return [sorted(found, key=lambda face: (-face.size, face.box)) for found in faces]
+
+    def glance_many(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """See `UprightDetector.glance_many`; one search is all there is."""
+        return self.detect_many(images)
+
+    def read_many(self, images: Sequence[Pixels], boxes: Sequence[Box]) -> list[Floats]:
+        """See `UprightDetector.read_many`."""
+        return self._landmarks.find_many(list(images), list(boxes))
+
+    def smallest_px(self, width: int, height: int) -> float:
+        """See `Detector.smallest_px`."""
+        return self._boxes.smallest_px * max(1.0, max(width, height) / _SEARCH_PX)
 
     def _search(self, views: list[tuple[Pixels, Floats]]) -> Iterator[tuple[Floats, Floats]]:
         """Boxes [n, 5] in view pixels, and the factors [2] back to photo pixels."""
@@ -129,8 +149,8 @@ class _LibraryBoxes:
 class _HogBoxes:
     """dlib's HOG boxes, as detector dlib finds them."""
 
-    def __init__(self, min_face_px: int) -> None:
-        self._detector = DlibDetector(min_face_px)
+    def __init__(self, min_face_px: int, every: bool) -> None:
+        self._detector = DlibDetector(min_face_px, every)
 
     def find_many(self, images: Sequence[Pixels]) -> list[Floats]:
         """See `BoxFinder.find_many`."""
