@@ -61,7 +61,7 @@ COLUMNS: dict[str, str] = {
     "crop_rule": "object",  # that found it; as-is also where the face fills its photo
     "invented_border": "float64",  # share of the crop beyond the photo
     "fit_error": "float64",  # mean landmark distance over inter-ocular distance
-    "yaw": "float64",  # of the fitted head, degrees
+    "yaw": "float64",  # of the fitted head, degrees, as seen in the crop
     "pitch": "float64",
     "roll": "float64",
     "identity_fit": "object",  # coefficients of Anny's head, standard deviations; else see codes/

@@ -6,6 +6,7 @@ Workers import no torch unless a backend needs it, so that they start fast and s
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,10 +25,11 @@ from sfe_core.corpus.given_maps import read_given_mesh
 from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.quality import bad_light, measure_pictures
 from sfe_core.errors import SfeError
+from sfe_core.faces.any_angle import load_any_angle
 from sfe_core.faces.crop_choice import crop_photo, invented_share
 from sfe_core.faces.decoding import UndecodableError, decode_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
-from sfe_core.faces.detection import Detector, Face, choose_faces, load_detector
+from sfe_core.faces.detection import Detector, Face, choose_faces
 from sfe_core.faces.reconstruction import Reconstruction, Reconstructor, load_reconstructor
 from sfe_core.faces.turning import reconstruct_faces
 
@@ -103,11 +105,27 @@ class _SkippedPhotoError(Exception):
 def _tools(config: PreprocessConfig) -> tuple[Detector, Reconstructor, DepthBackend]:
     """The models, loaded once per process."""
     return (
-        load_detector(config.detector, config.min_face_px, config.box_detector),
+        photo_detector(config),
         load_reconstructor(
             config.reconstruction, model=config.reconstruction_model, flame=config.flame
         ),
         load_depth(config.depth, config.depth_input),
+    )
+
+
+def photo_detector(config: PreprocessConfig) -> Detector:
+    """The detector for photos as people have them, see `load_any_angle`.
+
+    Raises:
+        UserError: its library or weights are not installed.
+    """
+    return load_any_angle(
+        config.detector,
+        config.min_face_px,
+        config.box_detector,
+        # The largest face turns up first; any other choice is one among faces of all sizes.
+        every_size=config.face_choice != "largest",
+        every_angle=config.face_choice == "all",
     )
 
 
@@ -268,8 +286,8 @@ def _choose(
         row["face_count"] = len(faces)
         row["face_scores"] = [face.score for face in faces]
         if not faces:
-            reason = f"{order.config.detector} found no face{bad_light(photo.pixels)}"
-            raise _SkippedPhotoError("no_face", reason, row)
+            reason = no_face_reason(order.config, row) + bad_light(photo.pixels)
+            raise _SkippedPhotoError("no_face", reason, row | {"confidence": 0.0})
         chosen = choose_faces(
             _large_enough(faces, order.config, row), order.config.face_choice, width, height
         )
@@ -289,12 +307,24 @@ def _choose(
     return found
 
 
+def no_face_reason(config: PreprocessConfig, row: Row) -> str:
+    """Why a photo of a width and height has no face, with the size that was looked for."""
+    smallest = _tools(config)[0].smallest_px(row["width"], row["height"])
+    if smallest <= config.min_face_px:
+        return f"{config.detector} found no face"
+    return (
+        f"{config.detector} found no face of {math.ceil(smallest)} px or more, the smallest it "
+        f"looks for in {row['width']}x{row['height']} pixels (min_face_px {config.min_face_px})"
+    )
+
+
 def _large_enough(faces: list[Face], config: PreprocessConfig, row: Row) -> list[Face]:
     large = [face for face in faces if face.size >= config.min_face_px]
     if not large:
         largest = max(face.size for face in faces)
         reason = f"largest face {largest:.0f} px, min_face_px {config.min_face_px}"
-        raise _SkippedPhotoError("face_too_small", reason, row)
+        surest = max(face.confidence or 0.0 for face in faces)
+        raise _SkippedPhotoError("face_too_small", reason, row | {"confidence": surest})
     return large
 
 
@@ -397,5 +427,5 @@ def _head_columns(scene: FaceScene) -> Row:
         "fit_error": head.error,
         "yaw": yaw,
         "pitch": pitch,
-        "roll": roll,
+        "roll": roll if not transform.angle else (roll - transform.angle + 180) % 360 - 180,
     }

@@ -32,6 +32,10 @@ ORDER_SIZE = 16
 _FACE_NUMBER = re.compile(r"#\d+$")
 # Rows that are tried again whenever there is a run.
 _RETRIED = ("failed", "duplicate_key", MISSING)
+# Rows from before faces were looked for at every angle stand where the detector was as sure, and
+# the face as upright, as this.
+_FACELESS = ("no_face", "face_too_small")
+_SURE_SCORE, _MOST_ROLL = 0.5, 25.0
 
 
 class PhotoFile(NamedTuple):
@@ -50,6 +54,7 @@ class _Before(NamedTuple):
     sha256: str
     made_with: str
     fills_photo: bool  # and was cropped by a rule that takes no note of that
+    is_sure: bool  # of its face; rows from before there was a confidence may be of none
 
 
 @dataclass(frozen=True)
@@ -210,14 +215,24 @@ def _name(
 def _rows_before(manifest: Path) -> dict[str, list[_Before]]:
     """What the last manifest says, by photo; nothing where there is none, or a torn one."""
     square = ("width", "height", "crop_x", "crop_y", "crop_side", "crop_rule", "angle")
-    columns = ("photo", "key", "status", "photo_sha256", "made_with", "inputs_sha256", *square)
+    face = ("detection_score", "confidence", "roll")
+    columns = (
+        "photo",
+        "key",
+        "status",
+        "photo_sha256",
+        "made_with",
+        "inputs_sha256",
+        *square,
+        *face,
+    )
     before: dict[str, list[_Before]] = {}
     for row in stream_manifest(manifest, columns):
         row = as_if_there(row)
         made_with = sys.intern(row["made_with"] or "")  # the same text in nearly all rows
         status, sha256 = sys.intern(row["status"]), row["photo_sha256"] or ""
         before.setdefault(row["photo"], []).append(
-            _Before(row["key"], status, sha256, made_with, _fills_photo(row))
+            _Before(row["key"], status, sha256, made_with, _fills_photo(row), _is_sure(row))
         )
     return before
 
@@ -227,6 +242,14 @@ def _fills_photo(row: Row) -> bool:
     if row.get("crop_rule") or row.get("crop_side") is None:
         return False
     return fills_photo(crop_of(row), row["width"], row["height"])
+
+
+def _is_sure(row: Row) -> bool:
+    """Whether a row has a confidence, or would have a high one: it is not looked at again."""
+    if row.get("confidence") is not None or row["status"] not in (*WITH_PICTURES, *_FACELESS):
+        return True
+    score, roll = row.get("detection_score"), row.get("roll")
+    return score is not None and score >= _SURE_SCORE and abs(roll or 0.0) <= _MOST_ROLL
 
 
 def _hash_or_empty(path: Path | None) -> str:
@@ -256,6 +279,8 @@ def _wanted(
         if made_with.get(FACE) != hashes.by_kind[FACE]:
             return None
         if row.fills_photo and config.tight_photos == "as-is":
+            return None
+        if not row.is_sure:
             return None
         if row.status in WITH_PICTURES:
             wanted |= {

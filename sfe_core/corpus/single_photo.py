@@ -13,12 +13,12 @@ from sfe_core.corpus.artefacts import ARTEFACTS, has_detail
 from sfe_core.corpus.face_scene import CONTENTS, FaceScene
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, to_frame, write_manifest
-from sfe_core.corpus.photo_work import PhotoJob, decode_job
+from sfe_core.corpus.photo_work import PhotoJob, decode_job, photo_detector
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.faces.crop_choice import crop_photo
 from sfe_core.faces.depth import load_depth
-from sfe_core.faces.detection import choose_face, load_detector
+from sfe_core.faces.detection import choose_face
 from sfe_core.faces.reconstruction import load_reconstructor
 from sfe_core.faces.turning import reconstruct_faces
 
@@ -36,8 +36,8 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
     photo = decode_job(PhotoJob(path, path.name, _KEY, ""), config)
     if photo.pixels is None:
         raise UserError(path, f"{photo.status}: {photo.reason}", "give another photo")
-    detector = load_detector(config.detector, config.min_face_px, config.box_detector)
-    faces = [one for one in detector.detect(photo.pixels) if one.size >= config.min_face_px]
+    found = photo_detector(config).detect(photo.pixels)
+    faces = [one for one in found if one.size >= config.min_face_px]
     if not faces:
         raise UserError(
             path,

@@ -35,8 +35,8 @@ _SURE = 0.9
 # What is less likely a face than this is none; of a turned photo more is asked, as each turn is
 # another chance to be wrong.
 _LEAST, _LEAST_TURNED = 0.1, 0.5
-# Close looks at one photo: so many places, at so many angles each.
-_PLACES, _ANGLES = 6, 2
+# Close looks at one photo: so many places, more where every face counts, at so many angles each.
+_PLACES, _EVERY_PLACE, _ANGLES = 6, 32, 2
 _WINDOW, _WINDOW_PX = 2.4, 640
 
 
@@ -45,10 +45,17 @@ def load_any_angle(
     min_face_px: int = 32,
     box_detector: str = "sfd",
     device: str | None = None,
-    every: bool = False,
+    every_size: bool = False,
+    every_angle: bool = False,
 ) -> Detector:
-    """A detector of faces at any angle; arguments and errors as of `load_detector`."""
-    return AnyAngleDetector(load_detector(name, min_face_px, box_detector, device, every), every)
+    """A detector of faces at any angle.
+
+    Args:
+        name, min_face_px, box_detector, device: see `load_detector`, and its errors.
+        every_size, every_angle: look on, even where a sure face is found.
+    """
+    upright = load_detector(name, min_face_px, box_detector, device, every_size)
+    return AnyAngleDetector(upright, every_angle)
 
 
 class AnyAngleDetector:
@@ -83,21 +90,25 @@ class AnyAngleDetector:
     def _rate(self, images: Sequence[Pixels], faces: Sequence[Face]) -> list[Face]:
         """Upright faces with their confidence, one picture for each."""
         rated = []
-        gaps = mirror_gaps(self._upright, images, faces)
-        for image, face, gap in zip(images, faces, gaps, strict=True):
-            evidence = Evidence(gap, face.score if self._upright.score_is_hog else None)
+        seen = self._evidence(images, faces)
+        for image, face, evidence in zip(images, faces, seen, strict=True):
             value = confidence(evidence)
-            if value < _SURE or abs(_tilt(face)) > _MOST_TILT_DEG:
+            if value < _SURE or not _stands(face):
                 value = confidence(looked_at_twice(image, face, evidence))
             rated.append(replace(face, confidence=value))
         return rated
 
+    def _evidence(self, images: Sequence[Pixels], faces: Sequence[Face]) -> list[Evidence]:
+        """What a first look says of upright faces, one picture for each."""
+        gaps = mirror_gaps(self._upright, images, faces)
+        return [
+            Evidence(gap, face.score if self._upright.score_is_hog else None)
+            for face, gap in zip(faces, gaps, strict=True)
+        ]
+
     def _settle(self, image: Pixels, faces: list[Face]) -> list[Face]:
         """The faces of a photo, of which `faces` are those seen as it lies; largest first."""
-        sure = any(
-            face.confidence >= _SURE and abs(_tilt(face)) <= _MOST_TILT_DEG for face in faces
-        )
-        if self._every or not sure:
+        if self._every or not any(map(_is_sure, faces)):
             faces = _surest(faces + self._turned(image, faces))
         if not self._every and any(face.confidence >= _SURE for face in faces):
             faces = [face for face in faces if face.confidence >= _SURE / 2]
@@ -112,17 +123,24 @@ class AnyAngleDetector:
         height, width = (max(1, round(side * shrink)) for side in image.shape[:2])
         small = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
         turns = [Turn(angle, width, height) for angle in range(_STEP_DEG, 360, _STEP_DEG)]
-        seen = self._upright.glance_many([turn.picture(small) for turn in turns])
-        back = np.array([image.shape[1] / width, image.shape[0] / height])
-        hits = [
-            _scaled(turn.face_to_photo(face), back)
-            for turn, faces in zip(turns, seen, strict=True)
+        views = [turn.picture(small) for turn in turns]
+        seen = [
+            (turn, view, face)
+            for turn, view, faces in zip(
+                turns, views, self._upright.glance_many(views), strict=True
+            )
             for face in faces
         ]
+        evidence = self._evidence([view for _, view, _ in seen], [face for *_, face in seen])
+        back = np.array([image.shape[1] / width, image.shape[0] / height])
+        hits = [
+            replace(_scaled(turn.face_to_photo(face), back), confidence=confidence(known))
+            for (turn, _, face), known in zip(seen, evidence, strict=True)
+        ]
+        settled = [face for face in upright if _is_sure(face)]
+        hits = [hit for hit in hits if not any(_same(hit, face) for face in settled)]
         looks = []
-        for place in _places(hits):
-            if any(_same(place[0], face) and face.confidence >= _SURE for face in upright):
-                continue
+        for place in _places(hits)[: _EVERY_PLACE if self._every else _PLACES]:
             angles: list[float] = []
             for hit in place:
                 angle = _upright_angle(hit.angle + _tilt_on(hit))
@@ -151,9 +169,9 @@ class AnyAngleDetector:
 
 
 def _surest(faces: Iterable[Face]) -> list[Face]:
-    """Of all that was seen of one face the surest; seen upright where both are as sure."""
+    """Of all that was seen of one face the surest; what was read askew only for want of other."""
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: (-(face.confidence or 0.0), face.angle != 0)):
+    for face in sorted(faces, key=lambda face: (not _stands(face), -(face.confidence or 0.0))):
         if not any(_same(face, other) for other in kept):
             kept.append(face)
     return kept
@@ -164,16 +182,25 @@ def _same(first: Face, second: Face) -> bool:
 
 
 def _places(hits: list[Face]) -> list[list[Face]]:
-    """Hits that show one face, by falling score; the places with the best scores."""
+    """Hits that show one face, by falling confidence."""
     places: list[list[Face]] = []
-    for hit in sorted(hits, key=lambda hit: -hit.score):
+    for hit in sorted(hits, key=lambda hit: -(hit.confidence or 0.0)):
         for place in places:
             if _same(place[0], hit):
                 place.append(hit)
                 break
         else:
             places.append([hit])
-    return places[:_PLACES]
+    return places
+
+
+def _is_sure(face: Face) -> bool:
+    return _stands(face) and (face.confidence or 0.0) >= _SURE
+
+
+def _stands(face: Face) -> bool:
+    """Whether a face stands upright enough, at its angle, to be read right."""
+    return abs(_tilt_on(face)) <= _MOST_TILT_DEG
 
 
 def _tilt(face: Face) -> float:

@@ -120,6 +120,8 @@ class DlibDetector:
         """Boxes [4] in photo pixels with their scores, found at one scale."""
         height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        if min(size) < _HOG_WINDOW_PX * 0.5:
+            return []
         view = image
         if size != (width, height):
             view = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
@@ -135,7 +137,7 @@ class DlibDetector:
         pad = max(image.shape[:2]) // 4
         scale = min(1.0, _FIRST_SEARCH_PX / max(image.shape[:2]))
         if min(image.shape[:2]) * scale < _HOG_WINDOW_PX * 0.5:
-            return []
+            return []  # its border alone would be seen
         padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
         return [(box - pad, score) for box, score in self._search(padded, scale)]
 

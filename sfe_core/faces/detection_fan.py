@@ -24,7 +24,7 @@ from sfe_core.faces.crop import Box
 from sfe_core.faces.detection import Face
 from sfe_core.faces.detection_dlib import DlibDetector
 from sfe_core.faces.fan_landmarks import FanLandmarks
-from sfe_core.faces.s3fd_boxes import S3fdBoxes
+from sfe_core.faces.s3fd_boxes import ANCHOR_STRIDES, FIRST_STRIDE, S3fdBoxes
 
 Floats = NDArray[np.floating[Any]]
 Pixels = NDArray[np.uint8]
@@ -34,6 +34,8 @@ BOX_DETECTORS: tuple[str, ...] = ("sfd", "blazeface", "dlib")
 # Larger photos are searched at this size: S3FD needs about 1 GB of memory per megapixel.
 _SEARCH_PX = 1024
 _FOLDER = "face-alignment"
+# S3FD's smallest anchor. Of the others dlib looks for what it is asked for; BlazeFace says nothing.
+_SMALLEST_PX = {"sfd": ANCHOR_STRIDES * FIRST_STRIDE}
 # Pictures and faces per forward pass on a GPU. A CPU gains nothing from batches.
 _SEARCH_BATCH, _LANDMARK_BATCH = 8, 32
 
@@ -75,6 +77,7 @@ class FaceAlignmentDetector:
         )
         self._boxes: BoxFinder
         self.score_is_hog = box_detector == "dlib"
+        self._smallest_px = _SMALLEST_PX.get(box_detector, float(min_face_px))
         if box_detector == "dlib":
             self._boxes = _HogBoxes(min_face_px, every)
         elif box_detector == "sfd":
@@ -112,7 +115,7 @@ class FaceAlignmentDetector:
 
     def smallest_px(self, width: int, height: int) -> float:
         """See `Detector.smallest_px`."""
-        return self._boxes.smallest_px * max(1.0, max(width, height) / _SEARCH_PX)
+        return self._smallest_px * max(1.0, max(width, height) / _SEARCH_PX)
 
     def _search(self, views: list[tuple[Pixels, Floats]]) -> Iterator[tuple[Floats, Floats]]:
         """Boxes [n, 5] in view pixels, and the factors [2] back to photo pixels."""
