@@ -11,7 +11,8 @@ from sfe_cli.help import with_examples
 
 HELP = with_examples(
     "List every face whose crop or maps are missing, changed, or beyond the limits of sfe.yaml's "
-    "quality section; training refuses a corpus with any.\n\n"
+    "quality section; training refuses a corpus with any. Copies with two emotions are only named."
+    "\n\n"
     "Exit code 1 if there are some.",
     "sfe corpus check",
     "sfe corpus check --thorough  # read, hash and measure every picture",
@@ -39,6 +40,7 @@ def check(
     config = (found := load_workspace(workspace, changes or ())).config
 
     from sfe_core.corpus.crop_counts import CropCounts
+    from sfe_core.corpus.duplicates import Duplicates
     from sfe_core.corpus.gate import find_faults
     from sfe_core.corpus.reader import Corpus
 
@@ -54,7 +56,14 @@ def check(
         bad = len({fault.key for fault in faults})
         render.facts([("faces", len(rows)), ("fit to learn from", len(rows) - bad), ("not", bad)])
         told = CropCounts.of(rows, config.preprocess).told()
-        render.facts([("crops", sentence) for sentence in told])
+        emotions = dict(zip(rows["key"], rows["emotion"], strict=True))
+        contradictions = Duplicates.of_table(rows).contradictions(emotions)
+        render.facts(
+            [
+                *(("crops", sentence) for sentence in told),
+                *(("copies labelled in two ways", text) for text in contradictions),
+            ]
+        )
     if faults:
         raise typer.Exit(1)
 

@@ -12,6 +12,8 @@ from sfe_cli.help import with_examples
 if TYPE_CHECKING:
     from sfe_core.corpus.stats import CorpusStats
 
+_NAMED = 5
+
 HELP = with_examples(
     "Count the faces by emotion and split, how often an epoch draws each by train.balance, how "
     "their numbers lie, and what the data section of sfe.yaml leaves out.",
@@ -79,7 +81,13 @@ def show(counted: CorpusStats, split: str) -> None:
         [
             ("photos", counted.statuses),
             ("left out by the data section", counted.left_out or None),
-            ("people", counted.identities or None),
+            (f"people of {split}", counted.identities or None),
+            ("people known from", counted.people or None),
+            ("faces of unknown people", counted.unknown_faces or None),
+            ("copies of other faces", counted.copies or None),
+            ("of these byte for byte", counted.exact_copies or None),
+            *(("copies labelled in two ways", text) for text in counted.contradictions[:_NAMED]),
+            ("further such copies", max(0, len(counted.contradictions) - _NAMED) or None),
             ("different captions", counted.captions),
             ("views of a face", counted.views),
             ("images an epoch", counted.epoch_images),

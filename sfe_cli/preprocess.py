@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sfe_core.corpus.duplicates import Duplicates
-    from sfe_core.corpus.identities import People
     from sfe_core.corpus.preprocess import PreprocessPlan, PreprocessSummary
     from sfe_core.corpus.verify import Verification
 
@@ -146,8 +144,8 @@ def show_summary(summary: PreprocessSummary) -> None:
             *_first("removed", summary.pruned),
             ("splits", summary.split_counts),
             *(("of the splits", note) for note in summary.sides.notes),
-            ("people", people_known(summary.sides.people)),
-            ("copies", _copies(summary.sides.duplicates)),
+            ("people", summary.sides.people.told()),
+            ("copies", summary.sides.duplicates.told()),
             *_first("copies labelled in two ways", summary.sides.contradictions),
             ("emotions", summary.emotion_counts or None),
             ("labels", _matched(summary.labels_matched, summary.labels_unmatched)),
@@ -158,34 +156,6 @@ def show_summary(summary: PreprocessSummary) -> None:
             *(("passed over", problem) for problem in summary.problems),
         ]
     )
-
-
-def people_known(people: People) -> str:
-    """How many people are known and from what, and what to do for the others."""
-    if not people.known:
-        told = (
-            "none known: the same person may stand on both sides; give labels.csv a column "
-            "identity, put the photos of each into a folder of their own, or set split.identity"
-        )
-    else:
-        sources = people.by_source
-        counts = ", ".join(f"{name} {count}" for name, count in sources.items())
-        told = f"{people.known} known ({counts if len(sources) > 1 else next(iter(sources))})"
-        if people.unknown_faces:
-            told += f", {people.unknown_faces} faces of unknown people"
-    if people.doubtful:
-        named = ", ".join(people.doubtful[:_NAMED])
-        more = len(people.doubtful) - _NAMED
-        told += f"; folders that may be people's: {named}{f' and {more} more' * (more > 0)}"
-        told += ", if so, set split.identity=folders"
-    return told
-
-
-def _copies(found: Duplicates) -> str | None:
-    if not found.copies:
-        return None
-    kinds = f"{found.exact} byte for byte, {found.copies - found.exact} that look the same"
-    return f"{found.copies} ({kinds}); each stands on the side of its original"
 
 
 def _first(name: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:

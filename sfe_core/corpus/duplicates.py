@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -56,6 +57,18 @@ class Duplicates:
     exact: int = 0
     _first: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of_table(cls, table: pd.DataFrame) -> Duplicates:
+        """Those that the usable rows of a manifest name."""
+        copies = table[table["duplicate_of"].notna()]
+        first = dict(zip(copies["key"], copies["duplicate_of"], strict=True))
+        groups: dict[str, list[str]] = defaultdict(list)
+        for key, original in sorted(first.items()):
+            groups[original].append(key)
+        involved = table[table["key"].isin(first.keys() | groups.keys())]
+        exact = int(involved.duplicated(["photo_sha256", "face_number"]).sum())
+        return cls(tuple((name, *keys) for name, keys in sorted(groups.items())), exact, first)
+
     @property
     def copies(self) -> int:
         """Faces that are copies of an earlier one."""
@@ -65,14 +78,21 @@ class Duplicates:
         """The face that this one is a copy of; None for one that is none."""
         return self._first.get(key)
 
-    def contradictions(self, emotions: Mapping[str, str | None]) -> list[str]:
+    def told(self) -> str | None:
+        """How many copies there are, of which kind; None where there are none."""
+        if not self.copies:
+            return None
+        kinds = f"{self.exact} byte for byte, {self.copies - self.exact} that look the same"
+        return f"{self.copies} ({kinds}); each stands on the side of its original"
+
+    def contradictions(self, emotions: Mapping[str, Any]) -> list[str]:
         """The groups whose faces bear different emotions, in words; `emotions` is by key."""
         told = []
         for group in self.groups:
             labelled = [(key, emotions.get(key)) for key in group]
             seen: dict[str, str] = {}
             for key, emotion in labelled:
-                if emotion:
+                if isinstance(emotion, str) and emotion:  # a table has NaN for none
                     seen.setdefault(emotion, key)
             if len(seen) > 1:
                 told.append(", ".join(f"{key} {emotion}" for emotion, key in seen.items()))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from sfe_core.config.corpus_sections import SplitConfig
 from sfe_core.corpus.duplicates import Duplicates, HashedFace
@@ -20,6 +21,7 @@ from sfe_core.corpus.subjects import subject_of
 from sfe_core.errors import UserError
 
 LABELS, FILE_NAMES, FOLDERS, CLUSTERS = "labels", "file names", "folders", "clusters"
+_NAMED = 5
 # dlib's author clusters faces of one person at this distance (face_clustering.py).
 _CLUSTER_DISTANCE = 0.5
 
@@ -42,6 +44,15 @@ class People:
     doubtful: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
 
+    @classmethod
+    def of_table(cls, table: pd.DataFrame) -> People:
+        """Those that the usable rows of a manifest name."""
+        known = table[table["identity"].notna()]
+        # Manifests of before the sources were told have identities of labels.csv alone.
+        source = known["identity_source"].fillna(LABELS)
+        of = dict(zip(known["key"], known["identity"], strict=True))
+        return cls(of, dict(zip(known["key"], source, strict=True)), len(table))
+
     @property
     def by_source(self) -> dict[str, int]:
         """People by the surest source that names them."""
@@ -62,6 +73,28 @@ class People:
     def unknown_faces(self) -> int:
         """Faces of nobody known."""
         return self.faces - len(self.of)
+
+    def told(self) -> str:
+        """How many people are known and from what, and what to do for the others."""
+        if self.known:
+            sources = self.by_source
+            counts = ", ".join(f"{name} {count}" for name, count in sources.items())
+            text = f"{self.known} known ({counts if len(sources) > 1 else next(iter(sources))})"
+            if self.unknown_faces:
+                text += f", {self.unknown_faces} faces of unknown people"
+        else:
+            text = (
+                "none known: the same person may stand on both sides; give labels.csv a column "
+                "identity, or each person a folder of photos, or set split.identity to clusters"
+            )
+        if self.doubtful:
+            named = ", ".join(self.doubtful[:_NAMED])
+            more = len(self.doubtful) - _NAMED
+            text += (
+                f"; folders that may be people's, which takes dlib to tell: {named}"
+                f"{f' and {more} more' if more > 0 else ''}; if so, set split.identity to folders"
+            )
+        return text
 
 
 def find_identities(

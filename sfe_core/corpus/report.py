@@ -20,6 +20,8 @@ from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.crop_counts import CropCounts
 from sfe_core.corpus.distributions import Histogram, figure, histogram
+from sfe_core.corpus.duplicates import Duplicates
+from sfe_core.corpus.identities import People
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, STATUSES
 from sfe_core.corpus.quality import limits_of
@@ -30,6 +32,7 @@ from sfe_core.files import write_text
 
 REPORT = "report.html"
 _REASONS = 6
+_COPIES = 20
 
 # Column → title, unit, whether its axis is logarithmic.
 _NUMBERS: dict[str, tuple[str, str, bool]] = {
@@ -51,7 +54,8 @@ _NUMBERS: dict[str, tuple[str, str, bool]] = {
 }
 _COLUMNS = (
     *("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box"),
-    *("crop_rule", "crop_side"),
+    *("crop_rule", "crop_side", "photo_sha256", "face_number"),
+    *("identity", "identity_source", "duplicate_of"),
 )
 
 
@@ -97,6 +101,7 @@ def write_report(workspace: Workspace) -> Path:
         emotions=_emotion_bars(table),
         splits=_bars(_usable(table)["split"].fillna("")),
         captions=_bars(_usable(table)["caption_source"].dropna()),
+        together=_together(_usable(table)),
         crops=CropCounts.of(_usable(table), workspace.config.preprocess).told(),
         histograms=_histograms(table, workspace.config.quality),
         sheets=draw_sheets(workspace, table),
@@ -120,6 +125,9 @@ def _read_columns(manifest: Path) -> pd.DataFrame:
     for name in _NUMBERS:
         if name not in table:
             table[name] = np.nan
+    for name in ("face_number", "identity_source", "duplicate_of"):
+        if name not in table:
+            table[name] = None
     return table
 
 
@@ -169,6 +177,25 @@ def _reasons(table: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
         str(status): list(group.value_counts().head(_REASONS).items())
         for status, group in plain.groupby(lost["status"])
     }
+
+
+def _together(usable: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """What is said of people and copies: a heading, and lines below it."""
+    people, duplicates = People.of_table(usable), Duplicates.of_table(usable)
+    emotions = dict(zip(usable["key"], usable["emotion"], strict=True))
+    two_ways = duplicates.contradictions(emotions)
+    groups = [", ".join(group) for group in duplicates.groups]
+    found = [(f"People: {people.told()}", [])]
+    if two_ways:
+        found.append((f"Copies labelled in two ways: {len(two_ways):,}", _listed(two_ways)))
+    if groups:
+        found.append((f"Copies: {duplicates.told()}", _listed(groups)))
+    return found
+
+
+def _listed(lines: list[str]) -> list[str]:
+    more = len(lines) - _COPIES
+    return lines[:_COPIES] + ([f"and {more:,} more"] if more > 0 else [])
 
 
 def _histograms(table: pd.DataFrame, quality: QualityConfig) -> list[Histogram]:

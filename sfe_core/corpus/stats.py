@@ -9,6 +9,8 @@ import pandas as pd
 from sfe_core.config.model import Config
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.dataset import emotion_index
+from sfe_core.corpus.duplicates import Duplicates
+from sfe_core.corpus.identities import People
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
 from sfe_core.corpus.views import Variation
@@ -68,6 +70,11 @@ class CorpusStats:
         emotions: the eight and, if there are any, unlabelled ones.
         numbers: of the chosen faces.
         identities: people among them; 0 where unknown.
+        people: what names people → how many, of all faces of status ok.
+        unknown_faces: faces of nobody known.
+        copies: faces that are copies of others.
+        exact_copies: of these, of a photo with the same bytes.
+        contradictions: copies with different emotions, in words.
         captions: different captions among them.
         views: pictures that a face gives, mirrored and cropped.
         epoch_images: images of an epoch, in which every chosen face comes at least once.
@@ -80,6 +87,11 @@ class CorpusStats:
     emotions: tuple[EmotionCount, ...]
     numbers: tuple[NumberSpread, ...]
     identities: int
+    people: dict[str, int]
+    unknown_faces: int
+    copies: int
+    exact_copies: int
+    contradictions: list[str]
     captions: int
     views: int
     epoch_images: int
@@ -103,6 +115,8 @@ def corpus_stats(corpus: Corpus, config: Config, split: str = "train") -> Corpus
     sampler = DeterministicSampler(len(emotions), config.train.seed, weights)
     drawn = pd.Series(emotions).iloc[sampler.order(0)].value_counts()
     train = config.train
+    people, duplicates = People.of_table(corpus.rows), Duplicates.of_table(corpus.rows)
+    known = dict(zip(corpus.rows["key"], corpus.rows["emotion"], strict=True))
     return CorpusStats(
         statuses=_counts(corpus.all_rows["status"]),
         splits=_counts(corpus.rows["split"].replace("", "none")),
@@ -110,6 +124,11 @@ def corpus_stats(corpus: Corpus, config: Config, split: str = "train") -> Corpus
         emotions=_emotions(corpus.rows, pd.Series(emotions).value_counts(), drawn),
         numbers=_spreads(choice.rows),
         identities=int(choice.rows["identity"].nunique()),
+        people=people.by_source,
+        unknown_faces=people.unknown_faces,
+        copies=duplicates.copies,
+        exact_copies=duplicates.exact,
+        contradictions=duplicates.contradictions(known),
         captions=int(choice.rows["caption"].nunique()),
         views=Variation.of(config.data).per_face,
         epoch_images=len(sampler),
