@@ -114,8 +114,7 @@ class QualityConfig(Section):
         4.0, description="standard deviation of the luma there, grey levels"
     )
     most_fit_error: Weight = Field(
-        0.2,
-        description="mean distance of the fitted head's landmarks, share of the eyes' distance",
+        0.2, description="mean landmark distance of the fitted head, over the eyes' from the front"
     )
     most_invented_border: Fraction = Field(
         0.7, description="share of the crop that lies beyond the photo, its border repeated there"

@@ -64,7 +64,8 @@ def find_faults(
         for key in present if thorough else corpus.store.touched(folder, present):
             suspects.setdefault(key, []).append(name)
     # Without the landmarks, which would fill memory as plain values.
-    columns = [*MEASURES, "crop_rule", "confidence", *(f"{name}_sha256" for name in kinds), "key"]
+    columns = [*MEASURES, "crop_rule", "yaw", "confidence", "key"]
+    columns += [f"{name}_sha256" for name in kinds]
     with (reporter or Reporter()).task("check the corpus", len(rows)) as task:
         for row in plain_rows(rows[columns]):
             found = problems[row["key"]]
@@ -113,7 +114,7 @@ def _out_of_range(
     pictures: tuple[str, ...],
     thorough: bool,
 ) -> list[str]:
-    measures = {name: row[name] for name in (*MEASURES, "crop_rule")}
+    measures = {name: row[name] for name in (*MEASURES, "crop_rule", "yaw")}
     if thorough or all(row[name] is None for name in MEASURES if name not in OF_ROW):
         try:
             measures |= measure_stored(corpus.store, corpus.row(row["key"]), pictures)

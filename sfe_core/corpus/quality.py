@@ -213,7 +213,7 @@ def faults_of(
     """
     faults = []
     for name, (least, most) in limits_of(config).items():
-        value = row.get(name)
+        value = _frontal_fit_error(row) if name == "fit_error" else row.get(name)
         if name == "mesh_coverage" and row.get("crop_rule") == AS_IS:
             most = 1.0  # a photo that was cropped before may show nothing but the face
         if MEASURES[name] not in pictures or value is None or math.isnan(value):
@@ -221,6 +221,17 @@ def faults_of(
         if not least <= value <= most:
             faults.append(f"{name} {value:.4g}, allowed {_allowed(least, most)}")
     return faults
+
+
+def _frontal_fit_error(row: Mapping[str, Any]) -> float | None:
+    """The fit error over the eyes' distance as the front shows it: in profile hardly any is left.
+
+    The manifest's is over their distance in the photo, which a head's yaw shortens by its cosine.
+    """
+    error, yaw = row.get("fit_error"), row.get("yaw")
+    if error is None or yaw is None or math.isnan(yaw):
+        return error
+    return error * abs(math.cos(math.radians(yaw)))
 
 
 def _allowed(least: float, most: float) -> str:

@@ -150,6 +150,16 @@ def test_a_photo_taken_as_it_is_may_be_all_face() -> None:
     assert len(faults_of(small, QualityConfig())) == 1
 
 
+def test_a_profile_is_not_blamed_for_its_eyes_being_close() -> None:
+    config = QualityConfig(most_fit_error=0.2)
+    assert faults_of({"fit_error": 0.3, "yaw": 0.0}, config) == [
+        "fit_error 0.3, allowed at most 0.2"
+    ]
+    assert faults_of({"fit_error": 0.3, "yaw": -80.0}, config) == []
+    assert len(faults_of({"fit_error": 0.5, "yaw": 60.0}, config)) == 1
+    assert len(faults_of({"fit_error": 0.3, "yaw": None}, config)) == 1
+
+
 def test_rows_without_invented_border_are_given_it() -> None:
     square = {"crop_x": 50.0, "crop_y": 50.0, "crop_side": 200.0, "width": 100, "height": 100}
     row = {"status": "ok", "reason": "", **square}
