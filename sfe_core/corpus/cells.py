@@ -9,6 +9,7 @@ from sfe_core.corpus.classes import WrongLabelError, read_class
 from sfe_core.corpus.columns import BOX_COLUMNS, Columns
 from sfe_core.corpus.survey import NO_AFFECT
 from sfe_core.corpus.tables import read_number
+from sfe_core.corpus.votes import read_votes
 
 # From which probability on a unit is taken to be there.
 _LIKELY = 0.5
@@ -31,6 +32,8 @@ def read_cells(cells: list[str], columns: Columns, scheme: str | None) -> dict[s
     labels: dict[str, str] = {}
     if columns.emotion is not None:
         labels["emotion"] = read_class(cells[columns.emotion], scheme) or ""
+    elif columns.votes:
+        labels["emotion"] = read_votes(cells, columns.votes)
     for name, place in columns.numbers.items():
         if name in BOX_COLUMNS:
             number = read_number(cells[place])

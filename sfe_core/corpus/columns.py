@@ -14,6 +14,7 @@ from sfe_core.corpus.action_units import UnitScale, read_unit_column, scale_of_v
 from sfe_core.corpus.classes import read_name
 from sfe_core.corpus.survey import Survey
 from sfe_core.corpus.tables import Table, names_a_picture, open_table, plain_name, read_number
+from sfe_core.corpus.votes import vote_columns
 from sfe_core.errors import UserError
 
 IMAGE_COLUMNS = (
@@ -49,12 +50,25 @@ ATTRIBUTE_COLUMNS = ("age", "gender", "sex", "ethnicity", "race")
 _AFFECTNET = (
     "subDirectory_filePath", *BOX_COLUMNS, "facial_landmarks", "expression", *AFFECT_COLUMNS,
 )  # fmt: skip
+_EXPW = (
+    "path", "face_id", "face_top", "face_left", "face_right", "face_bottom", "face_confidence",
+    "emotion",
+)  # fmt: skip
+_FERPLUS = (
+    "path", "box", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear",
+    "contempt", "unknown", "NF",
+)  # fmt: skip
 # Names of the columns of tables without a header, by their number.
 WITHOUT_HEADER: dict[int, tuple[str, ...]] = {
     2: ("path", "emotion"),
     4: ("path", "emotion", *AFFECT_COLUMNS),
+    8: _EXPW,
     9: _AFFECTNET,
+    12: _FERPLUS,
 }
+# Of these, columns that may hold text.
+_NO_NUMBERS = ("path", "emotion", "subDirectory_filePath", "facial_landmarks", "expression", "box",
+               "face_x", "face_y", "face_width", "face_height")  # fmt: skip
 _TOLD: dict[UnitScale, str] = {
     "intensity": "some are above 1, so that all are intensities of 0 to 5",
     "presence": "all are 0 or 1, so that they say whether a unit is present",
@@ -79,6 +93,7 @@ class Columns:
         units: columns of labels.csv (AU12, AU12_present) → place and scale.
         numbers_seen: how often each number stands in the emotion's column.
         valences: the mean valence of the rows with each of these numbers.
+        votes: columns named after emotions, where no other has the emotion: place → emotion.
         told: what their values told of columns whose names do not, a sentence each.
         of_other_scale: whether valence or arousal is left out, as its scale is not -1 to 1.
     """
@@ -90,6 +105,7 @@ class Columns:
     units: dict[str, tuple[int, UnitScale]] = field(default_factory=dict)
     numbers_seen: dict[int, int] = field(default_factory=dict)
     valences: dict[int, float] = field(default_factory=dict)
+    votes: dict[int, str | None] = field(default_factory=dict)
     told: tuple[str, ...] = ()
     of_other_scale: bool = False
 
@@ -97,14 +113,14 @@ class Columns:
     def used(self) -> set[int]:
         """Places of the columns that are read."""
         places = {*self.numbers.values(), *self.texts.values()}
-        places |= {place for place, _ in self.units.values()}
+        places |= {place for place, _ in self.units.values()} | self.votes.keys()
         return places | {place for place in (self.image, self.emotion) if place is not None}
 
     @property
     def tell_something(self) -> bool:
         """Whether a column says anything of the images."""
         affect = self.numbers.keys() - set(BOX_COLUMNS)
-        return bool(self.emotion is not None or affect or self.texts or self.units)
+        return bool(self.emotion is not None or self.votes or affect or self.texts or self.units)
 
 
 def open_labels(path: Path) -> Table:
@@ -117,13 +133,15 @@ def open_labels(path: Path) -> Table:
     if table.names:
         return table
     first = next((cells for _, cells in table.lines()), [])
-    if len(first) not in WITHOUT_HEADER:
+    names = WITHOUT_HEADER.get(len(first), ())
+    numbers = [cell for cell, name in zip(first, names, strict=False) if name not in _NO_NUMBERS]
+    if not names or any(read_number(cell) is None for cell in numbers if cell):
         raise UserError(
             f"{path}:{table.first_line}",
             f"{len(first)} columns and no header",
-            "give `path,emotion`, AffectNet's nine columns, or a header with their names",
+            "give `path,emotion`, the columns of AffectNet, FERPlus or ExpW, or a header",
         )
-    return replace(table, names=WITHOUT_HEADER[len(first)])
+    return replace(table, names=names)
 
 
 def is_header(cells: list[str]) -> bool:
@@ -165,10 +183,21 @@ def find_columns(table: Table, own: bool = False) -> Columns:
         if survey.repeats(place):
             texts["identity"] = place
     units, units_told = _units(table, survey, image, own)
-    seen = survey.numbers(emotion) if emotion is not None else {}
-    valences = survey.valences(emotion) if emotion is not None and not foreign else {}
-    told = tuple(text for text in (*foreign.values(), units_told) if text)
-    columns = Columns(image, emotion, numbers, texts, units, seen, valences, told, bool(foreign))
+    votes = vote_columns(names) if emotion is None else {}
+    votes = votes if all(survey.are_numbers(place) for place in votes) else {}
+    most = "the emotion is that of the columns named after emotions which has most" if votes else ""
+    columns = Columns(
+        image,
+        emotion,
+        numbers,
+        texts,
+        units,
+        numbers_seen=survey.numbers(emotion) if emotion is not None else {},
+        valences=survey.valences(emotion) if emotion is not None and not foreign else {},
+        votes=votes,
+        told=tuple(text for text in (*foreign.values(), units_told, most) if text),
+        of_other_scale=bool(foreign),
+    )
     _refuse_twice(table, columns)
     return columns
 

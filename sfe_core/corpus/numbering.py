@@ -108,6 +108,8 @@ def column_hints(table: Table) -> list[frozenset[str]]:
     columns = set(table.columns)
     if {"subdirectory_filepath", "facial_landmarks"} & columns:
         return [frozenset({"affectnet"})]
+    if {"face_top", "face_confidence"} <= columns:  # of a list of ExpW without a header
+        return [frozenset({"expw"})]
     if {"valence", "arousal"} <= columns and (not table.headed or "expression" in columns):
         return [frozenset({"affectnet", "aff-wild2"})]
     return []

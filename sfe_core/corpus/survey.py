@@ -111,6 +111,10 @@ class Survey:
         cells = [cell for cell in self.texts[place] if read_name(cell) is not None]
         return bool(cells) and all(read_name(cell) or folder_class(cell) for cell in cells)
 
+    def are_numbers(self, place: int) -> bool:
+        """Whether every cell of the first rows that is not blank is a number."""
+        return all(read_number(cell) is not None for cell in self.texts[place] if cell)
+
     def are_classes(self, place: int) -> bool:
         """Whether any cell is the name of an emotion or a number."""
         cells = [cell for cell in self.texts[place] if cell]

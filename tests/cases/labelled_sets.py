@@ -128,6 +128,65 @@ SETS: dict[str, LabelledSet] = {
         None,
         "frames",
     ),
+    "ferplus votes with a header": LabelledSet(
+        "fer2013new.csv",
+        {
+            "fer2013new.csv": (
+                "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,"
+                "unknown,NF\n"
+                "Training,fer0000000.png,4,0,0,1,5,2,0,0,0,0\n"
+                "Training,fer0000001.png,1,0,0,1,0,0,0,0,8,0\n"
+                "Training,fer0000002.png,5,0,0,5,0,0,0,0,0,0\n"
+                "Training,fer0000003.png,0,9,1,0,0,0,0,0,0,0\n"
+            )
+        },
+        tuple(f"images/fer000000{n}.png" for n in range(4)),
+        _emotions(fer0000000="anger", fer0000003="happy"),
+        None,
+        "images",
+    ),
+    "ferplus votes without a header": LabelledSet(
+        "label.csv",
+        {"label.csv": 'fer0000000.png,"(0, 0, 48, 48)",4,0,0,1,3,2,0,0,0,0\n'},
+        ("FER2013Train/fer0000000.png",),
+        _emotions(fer0000000="neutral"),
+        None,
+        "FER2013Train",
+    ),
+    "expw, the largest face of an image": LabelledSet(
+        "label.lst",
+        {
+            "label.lst": (
+                "a_1.jpg 0 10 20 60 50 20.1 5\na_1.jpg 1 10 80 300 200 90.5 3\n"
+                "b_2.jpg 0 161 163 309 299 99.7 6\n"
+            )
+        },
+        ("image/a_1.jpg", "image/b_2.jpg"),
+        _emotions(a_1="happy", b_2="neutral"),
+        "expw",
+        "image",
+    ),
+    "py-feat as it is written": LabelledSet(
+        "pyfeat.csv",
+        {
+            "pyfeat.csv": (
+                ",input,frame,FaceScore,AU01,AU12,anger,disgust,fear,happiness,sadness,surprise,"
+                "neutral\n0,/x/a.jpg,0,0.99,0.35,0.95,0,0,0,0.98,0,0,0.02\n"
+            )
+        },
+        ("images/a.jpg",),
+        {"a": {"emotion": "happy", "AU1_present": "0", "AU12_present": "1"}},
+        None,
+        "images",
+    ),
+    "one-hot": LabelledSet(
+        "onehot.csv",
+        {"onehot.csv": "file;is_happy;is_sad;is_angry\na.jpg;0;1;0\nb.jpg;0;0;0\n"},
+        ("images/a.jpg", "images/b.jpg"),
+        _emotions(a="sad"),
+        None,
+        "images",
+    ),
     "disfa in one folder": LabelledSet(
         "DISFA",
         {"DISFA/ActionUnit_Labels/SN002/SN002_au1.txt": "1,2\n"},

@@ -15,6 +15,7 @@ Kind = Literal[
     "duplicate",
     "contradiction",
     "replaced",
+    "another face",
     "missing file",
     "occupied",
 ]

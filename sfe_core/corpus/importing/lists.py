@@ -8,6 +8,7 @@ or AffectNet's nine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -18,7 +19,7 @@ from sfe_core.corpus.classes import WrongLabelError
 from sfe_core.corpus.columns import Columns, find_columns, open_labels
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.numbering import Evidence, column_hints, name_hints, place_hints
-from sfe_core.corpus.tables import Table
+from sfe_core.corpus.tables import Table, read_number
 from sfe_core.errors import UserError
 
 _NAMES_SEEN = 50_000  # of a long list: names of one set are alike
@@ -51,10 +52,14 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
     def torn(number: int, found: str) -> None:
         problems.add(f"{path.name}:{number}", "bad line", found)
 
+    largest = _largest_faces(table, columns)
     for number, cells in table.rows(torn):
         where, image = f"{path.name}:{number}", cells[columns.image or 0]
         if not image or ".." in image.replace("\\", "/").split("/"):
             problems.add(where, "bad line", f"image {image!r}")
+            continue
+        if largest.get(image, number) != number:
+            problems.add(where, "another face", f"{image}: line {largest[image]} has a larger one")
             continue
         try:
             labels = read_cells(cells, columns, scheme)
@@ -62,6 +67,20 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
             problems.add(where, "wrong label", f"{image}: {error}")
             continue
         yield Entry(where, image, labels)
+
+
+def _largest_faces(table: Table, columns: Columns) -> dict[str, int]:
+    """Image → line of its largest face, where a list has a line for every face (ExpW)."""
+    if not {"face_id", "face_top", "face_bottom"} <= set(table.columns):
+        return {}
+    top, bottom = table.columns.index("face_top"), table.columns.index("face_bottom")
+    largest: dict[str, tuple[float, int]] = {}
+    for number, cells in table.rows(lambda number, found: None):
+        height = (read_number(cells[bottom]) or 0.0) - (read_number(cells[top]) or 0.0)
+        image = cells[columns.image or 0]
+        if height > largest.get(image, (-math.inf, 0))[0]:
+            largest[image] = height, number
+    return {image: number for image, (_, number) in largest.items()}
 
 
 def numbers_of_list(path: Path, images: Path | None = None) -> Evidence | None:
