@@ -105,6 +105,7 @@ def show_plan(plan: PreprocessPlan) -> None:
             ("to be taken in", len(plan.jobs)),
             ("stand as they are", len(plan.kept)),
             ("refused", len(plan.refused) or None),
+            *(("no photos", line) for line in plan.scan.told),
             ("missing, kept", len(plan.absent) or None),
             *_first("to be removed", plan.stale),
             ("of these, in part", sum(job.wanted is not None for job in plan.jobs) or None),
@@ -153,9 +154,18 @@ def show_summary(summary: PreprocessSummary) -> None:
             ("captions", _matched(summary.captions_matched, summary.captions_unmatched)),
             ("landmark error", f"{fit:.2%} of the eyes' distance" if fit is not None else None),
             ("speed", f"{summary.photos_per_second:.1f} photos/s"),
-            *(("passed over", problem) for problem in summary.problems),
+            *(("read so", f"{count} × {note}") for note, count in summary.notes.items()),
+            *(("not used", problem) for problem in summary.problems),
+            ("not used", _more(summary)),
+            *(("no photos", line) for line in summary.passed_over),
+            ("all of these", summary.passed_over_list),
         ]
     )
+
+
+def _more(summary: PreprocessSummary) -> str | None:
+    rest = summary.problem_count - len(summary.problems)
+    return f"and {rest} more, see {summary.report}" if rest else None
 
 
 def _first(name: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:

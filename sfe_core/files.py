@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.file_kinds import PICTURE_SUFFIXES
 
 TEMPORARY_MARK = ".sfe-partial-"
 _LEFT_S = 3600.0
@@ -118,8 +119,13 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def key_of(photo: Path, photos_folder: Path) -> str:
-    """The key of a photo: its path below the photos folder, without extension, always with `/`."""
-    return photo.relative_to(photos_folder).with_suffix("").as_posix()
+    """The key of a photo: its path below the photos folder, without extension, always with `/`.
+
+    Only what is a picture's extension is one: `frame.0001` keeps its number.
+    """
+    below = photo.relative_to(photos_folder)
+    is_extension = below.suffix.lower() in PICTURE_SUFFIXES
+    return (below.with_suffix("") if is_extension else below).as_posix()
 
 
 def check_key(key: str, where: str) -> str:

@@ -47,6 +47,7 @@ COLUMNS: dict[str, str] = {
     "made_with": "object",  # JSON: artefact kind → hash of what shapes it, see artefact_hashes
     "width": "Int64",  # of the photo after its EXIF rotation, pixels
     "height": "Int64",
+    "photo_notes": "object",  # what was done to come to its pixels: colours converted, …
     "face_count": "Int64",
     "face_scores": "object",  # the detector's score of every face, largest face first
     "face_number": "Int64",  # 1, or with face_choice all the place among the photo's faces
@@ -113,6 +114,7 @@ COLUMNS: dict[str, str] = {
 # Columns that a manifest may lack; they are read as missing values.
 OPTIONAL = frozenset(
     {
+        "photo_notes",
         "face_scores",
         "face_number",
         "confidence",

@@ -47,6 +47,8 @@ class ManifestCounts:
     emotion: Counter[str] = field(default_factory=Counter)
     fit_error_sum: float = 0.0
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
+    problem_count: int = 0
+    notes: Counter[str] = field(default_factory=Counter)  # what was done to read photos
     absent: dict[str, str] = field(default_factory=dict)  # photo of status missing: why
     shown: list[Row] = field(default_factory=list)  # whole rows for the preview
     crops: CropCounts = field(default_factory=CropCounts)
@@ -54,6 +56,8 @@ class ManifestCounts:
     def add(self, row: Row, config: PreprocessConfig) -> None:
         """Count one row."""
         self.status[row["status"]] += 1
+        if row.get("photo_notes") and (row.get("face_number") or 1) == 1:
+            self.notes[row["photo_notes"]] += 1
         if row["status"] == OK:
             self.crops.add(row, config)
             self.split[row["split"]] += 1
@@ -62,8 +66,10 @@ class ManifestCounts:
         elif row["status"] == MISSING:
             if row["photo"] not in self.absent:
                 self.absent[row["photo"]] = row["reason"]
-        elif len(self.problems) < _MOST_PROBLEMS:
-            self.problems.append(f"{row['photo']}: {row['status']}, {row['reason']}")
+        else:
+            self.problem_count += 1
+            if len(self.problems) < _MOST_PROBLEMS:
+                self.problems.append(f"{row['photo']}: {row['status']}, {row['reason']}")
 
 
 def update_manifest(

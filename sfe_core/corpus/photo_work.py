@@ -27,7 +27,7 @@ from sfe_core.corpus.quality import bad_light, measure_pictures
 from sfe_core.errors import SfeError
 from sfe_core.faces.any_angle import load_any_angle
 from sfe_core.faces.crop_choice import crop_photo, invented_share
-from sfe_core.faces.decoding import UndecodableError, decode_photo
+from sfe_core.faces.decoding import UndecodableError, read_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
 from sfe_core.faces.detection import Detector, Face, choose_faces
 from sfe_core.faces.reconstruction import Reconstruction, Reconstructor, load_reconstructor
@@ -82,6 +82,7 @@ class DecodedPhoto:
     pixels: Pixels | None  # [H, W, 3] RGB; None where it cannot be used
     status: str = OK
     reason: str = ""
+    notes: str = ""  # what was done to come to the pixels, see `decoding.ReadPhoto`
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ def decode_job(job: PhotoJob, config: PreprocessConfig) -> DecodedPhoto:
     try:
         content = job.path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
-        return DecodedPhoto(job, sha256, decode_photo(content, config.max_megapixels))
+        read = read_photo(content, config.max_megapixels)
+        return DecodedPhoto(job, sha256, read.pixels, notes="; ".join(read.notes))
     except OSError as error:
         return DecodedPhoto(job, sha256, None, "unreadable", str(error.strerror))
     except UndecodableError as error:
@@ -224,6 +226,7 @@ def _base(photo: DecodedPhoto, order: WorkOrder) -> Row:
         "photo": photo.job.photo,
         "photo_sha256": photo.sha256,
         "config_hash": order.config_hash,
+        "photo_notes": photo.notes or None,
     }
 
 

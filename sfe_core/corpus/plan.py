@@ -18,9 +18,10 @@ from sfe_core.corpus.absent import Presence, as_if_there
 from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
 from sfe_core.corpus.artefacts import artefacts_of
 from sfe_core.corpus.captions import check_template
-from sfe_core.corpus.layout import MANIFEST, find_photos
+from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
+from sfe_core.corpus.photo_files import PhotoScan, scan_photos
 from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
 from sfe_core.corpus.placement import Placement, place
 from sfe_core.errors import UserError
@@ -30,8 +31,8 @@ from sfe_core.files import key_of, sha256_file
 ORDER_SIZE = 16
 # With face_choice all, `name#2` is the key of the second face of `name`.
 _FACE_NUMBER = re.compile(r"#\d+$")
-# Rows that are tried again whenever there is a run.
-_RETRIED = ("failed", "duplicate_key", MISSING)
+# Rows that are tried again whenever there is a run: what reads a photo may be there by now.
+_RETRIED = ("failed", "unreadable", "duplicate_key", MISSING)
 # Rows from before faces were looked for at every angle stand where the detector was as sure, and
 # the face as upright, as this.
 _FACELESS = ("no_face", "face_too_small")
@@ -68,26 +69,32 @@ class PreprocessPlan:
     stale: list[str]  # keys whose photo is gone for good: pruned, or another has its place
     absent: list[str]  # photos that cannot be seen just now, whose rows are kept
     presence: Presence
+    scan: PhotoScan
     device: str  # cpu or cuda
     workers: int
     hashes: ArtefactHashes
 
 
-def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile]]:
-    """Rows of the photos that cannot have a key of their own, and the others.
+def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile], PhotoScan]:
+    """Rows of the photos that cannot have a key of their own, the others, and all that is there.
 
     Raises:
         UserError: no photos folder, no photo in it, or a caption template with odd placeholders.
     """
-    check_template(workspace.config.preprocess.caption_template)
-    photos = find_photos(workspace.photos)
-    if not photos:
-        found = "holds no photo" if workspace.photos.is_dir() else "is no folder"
+    config = workspace.config
+    check_template(config.preprocess.caption_template)
+    scan = scan_photos(workspace.photos, {config.photos.labels, config.photos.captions})
+    if not scan.photos:
+        found = "holds no photo" if workspace.photos.is_dir() else "is not a folder"
+        there = f" ({'; '.join(scan.told)})" if scan.told else ""
+        kept = workspace.corpus / MANIFEST
         raise UserError(
-            workspace.photos, found, "put photos there (jpg, png, webp, …) or run `sfe synthesize`"
+            workspace.photos,
+            found + there + (f"; {kept} is left as it is" if kept.is_file() else ""),
+            "put photos there (jpg, png, heic, webp, …) or run `sfe synthesize`",
         )
-    numbered = workspace.config.preprocess.face_choice == "all"
-    return _name(photos, workspace.photos, numbered)
+    numbered = config.preprocess.face_choice == "all"
+    return *_name(scan.photos, workspace.photos, numbered), scan
 
 
 def plan_preprocess(
@@ -105,7 +112,7 @@ def plan_preprocess(
     """
     config = workspace.config.preprocess
     placement = placement or place(config)
-    refused, files = find_named(workspace)
+    refused, files, scan = find_named(workspace)
     hashes = artefact_hashes(config)
     before = _rows_before(workspace.corpus / MANIFEST)
     kept, jobs = [], []
@@ -139,6 +146,7 @@ def plan_preprocess(
         stale,
         absent,
         presence,
+        scan,
         placement.device,
         workers,
         hashes,

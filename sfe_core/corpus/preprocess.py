@@ -8,6 +8,7 @@ in the journal at once, so that a killed run loses only what was under way.
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,7 +24,7 @@ from sfe_core.corpus.face_vectors import embed_faces
 from sfe_core.corpus.hash_stored import hash_stored_crops
 from sfe_core.corpus.index import open_index
 from sfe_core.corpus.journal import Journal, JournalIndex, next_run, shard_name
-from sfe_core.corpus.layout import MANIFEST, PREVIEW
+from sfe_core.corpus.layout import MANIFEST, PASSED_OVER, PREVIEW
 from sfe_core.corpus.lock import close_journal, corpus_lock, sweep_partials
 from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.manifest_stream import stream_manifest
@@ -45,6 +46,7 @@ from sfe_core.corpus.shard import Shard, decode_threads, note_rows, work_shard
 from sfe_core.corpus.shard_worker import launch_shards
 from sfe_core.corpus.sides import Sides
 from sfe_core.errors import SfeError
+from sfe_core.files import atomic_path
 from sfe_core.reporting import Reporter, Task
 
 # What some faces answer may raise the question of others: of folders within folders.
@@ -75,7 +77,11 @@ class PreprocessSummary:
     photos_per_second: float
     sides: Sides  # who stands with whom
     pruned: list[str]  # keys whose rows and pictures this call removed
+    passed_over: list[str]  # files that are no photos, in words by kind
+    passed_over_list: Path | None  # every one of them; None where there is none
+    notes: dict[str, int]  # what was done to photos to read them
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
+    problem_count: int = 0
 
 
 def preprocess(
@@ -103,7 +109,7 @@ def preprocess(
     reporter = reporter or Reporter()
     began = time.monotonic()
     placement = place(workspace.config.preprocess, gpus, cpu_processes)
-    _, files = find_named(workspace)
+    _, files, _ = find_named(workspace)
     # What is wrong with labels or captions is told before anything is written.
     tell_texts(workspace, files, reporter)
     with corpus_lock(workspace.corpus) as journal:
@@ -150,7 +156,7 @@ def _recover(workspace: Workspace, journal: Path, reporter: Reporter) -> None:
         return
     folders = {workspace.corpus / kind.folder for kind in ARTEFACTS.values()}
     sweep_partials(workspace.corpus, folders)
-    refused, files = find_named(workspace)
+    refused, files, _ = find_named(workspace)
     update_manifest(workspace, journal, refused, presence_of(refused, files))
     for path in journal.glob("*.jsonl"):
         path.unlink()
@@ -222,6 +228,19 @@ def _preview(workspace: Workspace, counts: ManifestCounts) -> Path | None:
     return preview
 
 
+def _list_passed_over(workspace: Workspace, plan: PreprocessPlan) -> Path | None:
+    """Write the list of the files that are no photos; no list where there is none."""
+    target = workspace.corpus / PASSED_OVER
+    if not plan.scan.told:
+        target.unlink(missing_ok=True)
+        return None
+    with atomic_path(target) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("file", "what it is"))
+        writer.writerows(plan.scan.passed)
+    return target
+
+
 def _summary(
     workspace: Workspace,
     plan: PreprocessPlan,
@@ -250,5 +269,9 @@ def _summary(
         photos_per_second=len(plan.jobs) / max(seconds, 1e-9),
         sides=counts.sides,
         pruned=plan.stale,
+        passed_over=plan.scan.told,
+        passed_over_list=_list_passed_over(workspace, plan),
+        notes=dict(counts.notes.most_common()),
         problems=counts.problems,
+        problem_count=counts.problem_count,
     )

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
-from sfe_core.corpus.layout import PHOTO_SUFFIXES
 from sfe_core.errors import UserError
+from sfe_core.file_kinds import PICTURE_SUFFIXES
 
 _SEPARATORS = ",;\t "
 _SAMPLE_BYTES = 1 << 16
@@ -133,7 +133,7 @@ def read_number(text: str) -> float | None:
 
 def names_a_picture(cell: str) -> bool:
     """Whether a cell is a file's name that ends as pictures do."""
-    return PurePosixPath(cell.replace("\\", "/")).suffix.lower() in PHOTO_SUFFIXES
+    return PurePosixPath(cell.replace("\\", "/")).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _encoding(path: Path, sample: bytes) -> str:

@@ -14,9 +14,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from sfe_core.corpus.layout import PHOTO_SUFFIXES
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
+from sfe_core.file_kinds import PICTURE_SUFFIXES
 from sfe_core.files import sha256_file
 
 Item = TypeVar("Item")
@@ -97,7 +97,7 @@ class GivenPictures(DrawnPictures):
         if not self.folder.is_dir():
             raise UserError(f"--images {folder}", "is no folder", "give a folder of pictures")
         files = sorted(
-            path for path in self.folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES
+            path for path in self.folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES
         )
         named: dict[str, Path] = {}
         for path in files:

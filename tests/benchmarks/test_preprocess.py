@@ -16,7 +16,8 @@ from PIL import Image
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, artefact, find_photos
+from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, artefact
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.corpus.preprocess import preprocess
 from sfe_core.faces.crop import crop, crop_square, paste
 from sfe_core.faces.depth import DEPTH_MAXIMUM

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import find_photos
+from sfe_core.corpus.photo_files import find_photos
 
 pytestmark = pytest.mark.benchmark
 

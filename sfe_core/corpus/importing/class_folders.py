@@ -19,8 +19,8 @@ from sfe_core.corpus.classes import (
     read_class,
 )
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.layout import find_photos
 from sfe_core.corpus.numbering import Evidence, name_hints, place_hints
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import UserError
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS, find_photos
+from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import UserError
 from sfe_core.files import key_of
 

@@ -19,8 +19,9 @@ from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
 from sfe_core.corpus.importing.lists import numbers_of_list, read_list
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
-from sfe_core.corpus.layout import INPUTS, find_photos
+from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.numbering import ask
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import UserError
 
 Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames"]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from sfe_core.corpus.captions import TRAILING_CHARACTERS
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.key_matcher import KeyMatcher
-from sfe_core.corpus.layout import find_photos
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.files import key_of
 
 

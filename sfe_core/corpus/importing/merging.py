@@ -11,8 +11,8 @@ from typing import Any
 
 from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.corpus.labels import join_rows, read_label_file
-from sfe_core.corpus.layout import PHOTO_SUFFIXES
 from sfe_core.errors import UserError
+from sfe_core.file_kinds import PICTURE_SUFFIXES
 from sfe_core.files import atomic_path, write_json
 
 _FIRST_COLUMNS = ("key", "emotion", "valence", "arousal", "identity", "age", "gender", "ethnicity")
@@ -76,7 +76,7 @@ def merge_captions(path: Path, captions: Mapping[str, str]) -> None:
             raise UserError(path, f"is not JSON ({error})", "correct it or remove it") from error
         if not isinstance(before, dict):
             raise UserError(path, f"holds a {type(before).__name__}", "correct it or remove it")
-    new = {name for key in captions for name in (key, *(key + s for s in PHOTO_SUFFIXES))}
+    new = {name for key in captions for name in (key, *(key + s for s in PICTURE_SUFFIXES))}
     kept = {key: value for key, value in before.items() if key not in new}
     # New ones come first: where a key is spelt in another way still, the reader takes the earlier.
     write_json(path, dict(captions) | kept)

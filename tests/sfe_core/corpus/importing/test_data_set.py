@@ -17,7 +17,7 @@ from sfe_core.corpus.importing.data_set import ImportPlan, ImportSummary, carry_
 from sfe_core.corpus.importing.formats import find_source
 from sfe_core.corpus.importing.placing import Way
 from sfe_core.corpus.labels import Label, read_labels
-from sfe_core.corpus.layout import find_photos
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import key_of
 
