@@ -55,7 +55,7 @@ _SPELLINGS = {"ckplus": "ck+", "fer+": "ferplus", "fer": "fer2013"}
 
 _OTHER_NAMES: dict[str, str] = {
     "neutrality": "neutral", "calm": "neutral",
-    "happiness": "happy", "joy": "happy", "joyful": "happy", "smile": "happy", "smiling": "happy",
+    "happiness": "happy", "joy": "happy", "joyful": "happy",
     "sadness": "sad",
     "surprised": "surprise", "surprising": "surprise",
     "afraid": "fear", "fearful": "fear", "scared": "fear",

@@ -66,7 +66,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label file, read: its rows, the names of its columns, and as `Labels`."""
+    """A label file, read: its rows, the names of its columns; the others as `Labels` has them."""
 
     rows: list[LabelRow]
     columns: tuple[str, ...] = ()
@@ -221,8 +221,7 @@ def _extra_columns(table: Table, columns: Columns) -> dict[str, int]:
     Raises:
         UserError: two of one name.
     """
-    known = {columns.image, columns.emotion, columns.texts.get("identity")}
-    known |= set(columns.numbers.values()) | {place for place, _ in columns.units.values()}
+    known = columns.used - {columns.texts.get(name) for name in ATTRIBUTE_COLUMNS}
     extras: dict[str, int] = {}
     for place, name in enumerate(table.names):
         plain = table.columns[place]

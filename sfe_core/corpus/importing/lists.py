@@ -3,13 +3,12 @@
 With a header, columns are known by name, in any order (AffectNet's manual and automatic lists:
 subDirectory_filePath, face_x, face_y, face_width, face_height, facial_landmarks, expression,
 valence, arousal). Without one, by their number: path and emotion; these with valence and arousal;
-or AffectNet's nine.
+AffectNet's nine, FERPlus's twelve, ExpW's eight. Of several faces in one image the largest counts.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -52,14 +51,14 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
     def torn(number: int, found: str) -> None:
         problems.add(f"{path.name}:{number}", "bad line", found)
 
-    largest = _largest_faces(table, columns)
+    largest, height_of = _largest_faces(table, columns), _height(table)
     for number, cells in table.rows(torn):
         where, image = f"{path.name}:{number}", cells[columns.image or 0]
         if not image or ".." in image.replace("\\", "/").split("/"):
             problems.add(where, "bad line", f"image {image!r}")
             continue
-        if largest.get(image, number) != number:
-            problems.add(where, "another face", f"{image}: line {largest[image]} has a larger one")
+        if height_of and image in largest and height_of(cells) < largest[image]:
+            problems.add(where, "another face", f"{image}: another line has a larger face")
             continue
         try:
             labels = read_cells(cells, columns, scheme)
@@ -69,18 +68,30 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
         yield Entry(where, image, labels)
 
 
-def _largest_faces(table: Table, columns: Columns) -> dict[str, int]:
-    """Image → line of its largest face, where a list has a line for every face (ExpW)."""
-    if not {"face_id", "face_top", "face_bottom"} <= set(table.columns):
+def _height(table: Table) -> Callable[[list[str]], float] | None:
+    """How high the face of a row is; None where no column tells (ExpW, py-feat, AffectNet)."""
+    bottom, top = table.column("face_bottom"), table.column("face_top")
+    height = table.column("face_height", "facerectheight")
+    if height is not None:
+        return lambda cells: read_number(cells[height]) or 0.0
+    if top is None or bottom is None:
+        return None
+    return lambda cells: (read_number(cells[bottom]) or 0.0) - (read_number(cells[top]) or 0.0)
+
+
+def _largest_faces(table: Table, columns: Columns) -> dict[str, float]:
+    """Image → height of its largest face, of images that have lines for several."""
+    height_of = _height(table)
+    if height_of is None:
         return {}
-    top, bottom = table.columns.index("face_top"), table.columns.index("face_bottom")
-    largest: dict[str, tuple[float, int]] = {}
-    for number, cells in table.rows(lambda number, found: None):
-        height = (read_number(cells[bottom]) or 0.0) - (read_number(cells[top]) or 0.0)
-        image = cells[columns.image or 0]
-        if height > largest.get(image, (-math.inf, 0))[0]:
-            largest[image] = height, number
-    return {image: number for image, (_, number) in largest.items()}
+    largest: dict[str, float] = {}
+    several: set[str] = set()
+    for _, cells in table.rows(lambda number, found: None):
+        image, height = cells[columns.image or 0], height_of(cells)
+        if height != largest.setdefault(image, height):
+            several.add(image)
+            largest[image] = max(largest[image], height)
+    return {image: largest[image] for image in several}
 
 
 def numbers_of_list(path: Path, images: Path | None = None) -> Evidence | None:

@@ -195,3 +195,18 @@ def test_a_bad_line_is_listed_with_its_number_and_the_others_stand(
 def test_tables_that_are_no_lists(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         entries_of(tmp_path / "t.csv", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.jpg 0 10 20 60 50 20.1 5\na.jpg 1 10 80 300 200 90.5 3\n",
+        "input,FaceRectHeight,label\na.jpg,40,surprise\na.jpg,190,happy\n",
+        "path,face_x,face_y,face_width,face_height,emotion\na.jpg,0,0,9,40,sad\n"
+        "a.jpg,0,0,9,190,happy\na.jpg,0,0,9,20,sad\n",
+    ],
+)
+def test_of_several_faces_in_one_image_the_largest_counts(tmp_path: Path, text: str) -> None:
+    entries, problems = entries_of(tmp_path / "list.txt", text, "expw")
+    assert [entry.labels["emotion"] for entry in entries] == ["happy"]
+    assert {problem.kind for problem in problems.listed} == {"another face"}
