@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.crop import AS_IS, CropTransform
-from sfe_core.faces.crop_choice import quarter_turn
+from sfe_core.faces.crop import CropTransform
 from sfe_core.files import atomic_path
 
 OK = "ok"
@@ -53,7 +52,7 @@ COLUMNS: dict[str, str] = {
     "face_number": "Int64",  # 1, or with face_choice all the place among the photo's faces
     "detection_score": "float64",
     "confidence": "float64",  # 0 to 1, that the landmarks are right, see faces.confidence
-    "angle": "float64",  # degrees clockwise by which the face stands in the photo, see crop_of
+    "angle": "float64",  # degrees clockwise by which the face and its crop stand in the photo
     "box": "object",  # left, top, right, bottom in photo pixels
     "landmarks": "object",  # 68 × (x, y), photo pixels
     "crop_x": "float64",  # centre of the crop, photo pixels
@@ -215,10 +214,7 @@ def crop_of(row: Mapping[str, Any]) -> CropTransform:
     """The square of a row's crop in its photo; rows of older manifests have no angle."""
     x, y, side = (float(row[f"crop_{name}"]) for name in ("x", "y", "side"))
     angle = row.get("angle")
-    angle = 0.0 if angle is None or pd.isna(angle) else float(angle)
-    if row.get("crop_rule") == AS_IS:
-        angle = quarter_turn(angle)  # that photo is turned by no more, however its face stands
-    return CropTransform(x, y, side, angle)
+    return CropTransform(x, y, side, 0.0 if angle is None or pd.isna(angle) else float(angle))
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -49,7 +49,8 @@ def crop_as_is(square: CropTransform, landmarks: Floats, width: int, height: int
 
     Of an oblong photo that is the square of its shorter side, or where the face is longer than
     that the square of the face, moved along the photo as near to the rule's as it lies within.
-    Photos of turned faces are turned by the nearest quarter turn, which needs no new pixels.
+    It is turned with the face, about its own middle: by a quarter turn nothing is lost, by others
+    the photo's corners are.
 
     Args:
         square: the rule's, of which the middle counts.
@@ -62,12 +63,7 @@ def crop_as_is(square: CropTransform, landmarks: Floats, width: int, height: int
         length / 2 if length <= side else float(np.clip(centre, side / 2, length - side / 2))
         for centre, length in ((square.center_x, width), (square.center_y, height))
     )
-    return CropTransform(x, y, side, quarter_turn(square.angle))
-
-
-def quarter_turn(angle: float) -> float:
-    """The quarter turn that is nearest to an angle, degrees."""
-    return 90.0 * round(angle / 90)
+    return CropTransform(x, y, side, square.angle)
 
 
 def invented_share(square: CropTransform, width: int, height: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -14,8 +13,6 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.manifest import crop_of
-from sfe_core.corpus.photo_area import areas_of
-from sfe_core.corpus.quality import invented_border
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.views import View
 from sfe_core.corpus.webdataset import ShardStore
@@ -78,11 +75,3 @@ def test_shards_and_batches_tell_the_same(small_corpus: Workspace, tmp_path: Pat
     expected = torch.stack([dataset.area(place) for place in range(len(dataset))])
     assert torch.equal(collate(items)["area"], expected)
     assert not photo_mask(expected, R, R).all()
-
-
-def test_a_turned_face_in_a_photo_taken_as_it_is_stands_by_a_quarter() -> None:
-    square = {"crop_x": 24.0, "crop_y": 24.0, "crop_side": 48.0, "width": 48, "height": 48}
-    row = square | {"crop_rule": "as-is", "angle": 100.0}
-    assert crop_of(row).angle == 90.0 and invented_border(row) == 0.0
-    assert invented_border(row | {"crop_rule": "landmarks"}) > 0.05
-    assert photo_mask(torch.from_numpy(areas_of(pd.DataFrame([row]))), R, R).all()

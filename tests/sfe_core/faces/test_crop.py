@@ -241,11 +241,15 @@ def test_invented_border_of_turned_crops(angle: float) -> None:
     assert 0.2 < beyond.mean() == pytest.approx(invented_share(square, 120, 90), abs=5e-3)
 
 
-def test_a_turned_photo_that_the_face_fills_is_turned_by_a_quarter() -> None:
+def test_a_turned_photo_that_the_face_fills_is_turned_about_its_middle() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (48, 48, 3)).astype(np.uint8)
     face = (SPANNED - (10, 40)) * 0.48
     box = tuple(face.min(0)) + tuple(face.max(0))
-    for angle, quarters in ((-90.0, -1), (100.0, 1), (20.0, 0)):
+    for angle in (-90.0, 90.0, 180.0):
         square, used = crop_photo(face, box, (48, 48), angle=angle)
-        assert used == "as-is" and square.angle == 90.0 * quarters
-        assert np.array_equal(crop(photo, square, 48), np.rot90(photo, quarters))
+        assert used == "as-is" and invented_share(square, 48, 48) == 0
+        assert np.array_equal(crop(photo, square, 48), np.rot90(photo, round(angle / 90)))
+    square, used = crop_photo(face, box, (48, 48), angle=45.0)
+    assert (square, used) == (CropTransform(24, 24, 48, 45.0), "as-is")
+    # Two squares an eighth of a turn apart share an octagon.
+    assert invented_share(square, 48, 48) == pytest.approx(1 - 2 * (2**0.5 - 1))
