@@ -25,6 +25,8 @@ from sfe_core.files import check_key
 
 _KNOWN = ("emotion", "valence", "arousal", "identity")
 _SHOWN = 3
+_LIKELY_STEMS = ("labels", "label", "annotations", "emotions")
+_LIKELY_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".json")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> L
     """
     file = read_label_file(path, scheme)
     if not file.rows:
-        return Labels({})
+        there = [f"{path.name}: has no line"] if path.is_file() else _overlooked(path)
+        return Labels({}, notes=tuple(there))
     matcher = KeyMatcher(keys)
     named = [(file.photo_of(row, matcher), row) for row in file.rows]
     cells, contradictions = join_rows((key, row) for key, row in named if key is not None)
@@ -114,6 +117,17 @@ def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> L
         notes.append(f"no photo gets an emotion from it; its columns are {there}")
     told = tuple(f"{path.name}: {note}" for note in notes)
     return Labels(by_key, unmatched, file.scheme, told)
+
+
+def _overlooked(path: Path) -> list[str]:
+    """What looks like a label file where there is none: of another name, or beside the photos."""
+    beside = path.parent.parent / path.name
+    found = [other for other in path.parent.glob("*") if other.stem.lower() in _LIKELY_STEMS]
+    found = [other for other in found if other.suffix.lower() in _LIKELY_SUFFIXES]
+    return [
+        f"{other} is not read: labels are looked for in {path} (sfe.yaml: photos.labels)"
+        for other in sorted([*found, *([beside] if beside.is_file() else [])])
+    ]
 
 
 def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:

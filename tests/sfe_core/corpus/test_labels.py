@@ -107,6 +107,19 @@ def test_absent_and_empty_files_are_no_labels(tmp_path: Path) -> None:
     assert read_labels(write(tmp_path, "\n\n"), KEYS).by_key == {}
 
 
+@pytest.mark.parametrize("name", ["photos/Labels.CSV", "photos/labels.tsv", "labels.csv"])
+def test_a_label_file_that_is_not_read_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / name).write_text("key,emotion\ntwo,sad\n", encoding="utf-8")
+    found = read_labels(tmp_path / "photos" / "labels.csv", KEYS)
+    assert found.by_key == {} and f"{tmp_path / name} is not read" in found.notes[0]
+
+
+def test_a_file_without_a_line_is_told(tmp_path: Path) -> None:
+    for text in ("", "key,emotion\n"):
+        assert read_labels(write(tmp_path, text), KEYS).notes == ("labels.csv: has no line",)
+
+
 def test_uncertain_affect_is_missing(tmp_path: Path) -> None:
     path = write(tmp_path, "key,valence,arousal\na/one,-2,nan\n")
     assert read_labels(path, KEYS).by_key["a/one"] == Label()
