@@ -91,7 +91,7 @@ def evaluate(
         **vars(board),
         **_description(workspace, corpus, meter, sets, images or {}),
         excluded={title: read.faulty() for title, read in readings.items()},
-        notes=notes_on(yardstick, readings, reference, sets.pictures),
+        notes=notes_on(yardstick, readings, reference, sets.pictures, meter.resolution),
         folder=folder,
     )
     summary = with_published(summary)

@@ -13,6 +13,8 @@ from scipy.stats import wilcoxon
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 COVERAGE = 0.95
+# Resamples of fewer pictures are too few different ones to be an interval.
+FEWEST = 3
 MEMORY_NUMBERS = 4_000_000
 
 
@@ -59,8 +61,8 @@ def estimate(value: float, resampled: Array, n: int) -> Estimate:
     """Put a value and its resamples together; too few pictures give a value without interval."""
     if not math.isfinite(value):
         return Estimate(None, n=n, reason="undefined on these pictures: nothing varies")
-    if n < 2:
-        return Estimate(value, n=n, reason="no interval from one picture")
+    if n < FEWEST:
+        return Estimate(value, n=n, reason=f"no interval from fewer than {FEWEST} pictures")
     interval = percentile_interval(resampled)
     if interval is None:
         return Estimate(value, n=n, reason="no interval: most resamples are undefined")

@@ -63,7 +63,7 @@ def _comments(summary: EvaluationSummary) -> list[str]:
     origin = summary.provenance
     facts = (
         r"needs \usepackage{booktabs}",
-        f"{origin.package} on {summary.split}, {summary.pictures} pictures, "
+        f"{origin.package} on {summary.split}, {summary.counted}, "
         f"{summary.resolution} px, sfe {origin.sfe}",
         f"corpus {origin.corpus_sha256}",
         "in brackets: 95 % intervals; star, circle: better, worse than "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sfe_core.evaluation.intervals import FEWEST
 from sfe_core.evaluation.metrics import Yardstick
 from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
@@ -19,8 +20,17 @@ def notes_on(
     readings: Mapping[str, Readings],
     reference: Reference,
     sets: Mapping[str, PictureSet],
+    resolution: int,
 ) -> list[str]:
-    """Everything a reader must know before quoting a number; empty where all is well."""
+    """Everything a reader must know before quoting a number; empty where all is well.
+
+    Args:
+        yardstick: what the pictures were held against.
+        readings: by set.
+        reference: the photos that distances are to.
+        sets: the pictures, by set.
+        resolution: side at which they were measured, pixels.
+    """
     labels = yardstick.labels
     notes, count = [], len(labels.emotion)
     unlabelled = int((labels.emotion < 0).sum())
@@ -34,8 +44,13 @@ def notes_on(
         if faults:
             notes.append(f"{VARIANTS.get(name, name)}: {faults}, left out of every number")
     for name, pictures in sets.items():
-        if isinstance(pictures, GivenPictures) and pictures.unused:
-            notes.append(f"{name}: {pictures.unused} files go by no key of the split")
+        if isinstance(pictures, GivenPictures):
+            if pictures.unused:
+                notes.append(f"{name}: {pictures.unused} files go by no key of the split")
+            notes += [f"{name}: {difference}" for difference in pictures.differences(resolution)]
+    few = min((read.faults == "").sum() for read in readings.values())
+    if few < FEWEST:
+        notes.append(f"fewer than {FEWEST} pictures: no intervals, and no number to quote")
     if any(isinstance(pictures, GivenPictures) for pictures in sets.values()):
         notes.append("of pictures made elsewhere it is not known what their model's loss has seen")
     return notes

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sfe_core.evaluation import agreement
 from sfe_core.evaluation.distances import FrechetReference, KernelReference
 from sfe_core.evaluation.intervals import (
+    FEWEST,
     Estimate,
     Indices,
     draw_resamples,
@@ -78,7 +79,7 @@ class PerPicture:
         columns = tuple(np.where(keep, column, np.nan) for column in self.columns)
         values = resample(self.statistic, columns, resamples)
         found = estimate(float(self.statistic(*columns)), values, count)
-        if self.share and found.value in (0.0, 1.0) and count > 1:
+        if self.share and found.value in (0.0, 1.0) and count >= FEWEST:
             low, high = unanimous_interval(found.value, count)
             found = replace(found, low=low, high=high)
         return found, values
@@ -122,6 +123,9 @@ class OfTheSet:
             return Estimate(None, n=len(rows), reason=self.absent), nothing
         if len(rows) < 2:
             return Estimate(None, n=len(rows), reason="needs at least two pictures"), nothing
+        if len(rows) < FEWEST:
+            value = self.reference.distance(self.features[rows])
+            return estimate(value, nothing, len(rows)), nothing
         place = np.full(len(keep), -1)
         place[rows] = np.arange(len(rows))
         drawn = [row[row >= 0] for row in place[resamples]]

@@ -54,7 +54,7 @@ def _section(summary: EvaluationSummary) -> str:
     judged = f" The judge is {judges[0]}." if judges else ""
     return (
         f"## Evaluation on {summary.split}\n\n"
-        f"{summary.pictures} pictures a column, measured at {summary.resolution} px by sfe "
+        f"{summary.counted}, measured at {summary.resolution} px by sfe "
         f"{summary.provenance.sfe}; in brackets, 95 % bootstrap intervals.{judged}\n\n"
         + markdown_table(headings, ([row["metric"], *_values(row)] for row in rows))
     )

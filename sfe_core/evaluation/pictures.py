@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from sfe_core.corpus.photo_files import find_photos
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from sfe_core.file_kinds import PICTURE_SUFFIXES
-from sfe_core.files import sha256_file
+from sfe_core.faces.decoding import UndecodableError, decode_photo, open_picture
+from sfe_core.files import key_of, sha256_file
 
 Item = TypeVar("Item")
 
@@ -61,11 +62,10 @@ class DrawnPictures:
     def picture(self, key: str, size: int) -> Picture:
         """The picture of `key`; its central square, shrunk or enlarged (Lanczos), if not `size`."""
         try:
-            with Image.open(self.path(key)) as opened:
-                picture = ImageOps.exif_transpose(opened).convert("RGB")
+            picture = Image.fromarray(decode_photo(self.path(key).read_bytes()))
         except FileNotFoundError:
             return Picture(None, "missing")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except (OSError, UndecodableError):
             return Picture(None, "unreadable")
         if picture.size != (size, size):
             picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
@@ -83,8 +83,10 @@ class DrawnPictures:
 class GivenPictures(DrawnPictures):
     """A folder of pictures made elsewhere, found by the keys of a split.
 
-    A picture is that of a key if its path below the folder, without extension, is the key, or the
-    key with `_` for each `/`, or (where no two keys or files share it) the key's last part.
+    They are read as photos are (see `faces.decoding`): profiles applied, 16 bits scaled,
+    transparency laid on white. A picture is that of a key if its path below the folder, without
+    extension, is the key, or the key with `_` for each `/`, or (where no two keys or files share
+    it) the key's last part.
 
     Attributes:
         matched: how many of the keys have a picture.
@@ -96,13 +98,12 @@ class GivenPictures(DrawnPictures):
         super().__init__(folder)
         if not self.folder.is_dir():
             raise UserError(f"--images {folder}", "is no folder", "give a folder of pictures")
-        files = sorted(
-            path for path in self.folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES
-        )
-        named: dict[str, Path] = {}
+        files = find_photos(self.folder)
+        twins: dict[str, list[Path]] = {}
         for path in files:
-            named.setdefault(path.relative_to(self.folder).with_suffix("").as_posix(), path)
-        last = _unique(files, lambda path: path.stem)
+            twins.setdefault(key_of(path, self.folder), []).append(path)
+        named = {name: paths[0] for name, paths in twins.items()}
+        last = _unique(list(named.values()), lambda path: key_of(path, path.parent))
         alone = _unique(keys, lambda key: key.rsplit("/", 1)[-1])
         self._paths: dict[str, Path] = {}
         for key in keys:
@@ -111,6 +112,7 @@ class GivenPictures(DrawnPictures):
             found = named.get(key) or named.get(key.replace("/", "_")) or by_end
             if found is not None:
                 self._paths[key] = found
+        self._refuse_twins(twins)
         self.matched = len(self._paths)
         self.unused = len(files) - len(set(self._paths.values()))
         if not self._paths:
@@ -121,9 +123,47 @@ class GivenPictures(DrawnPictures):
                 f"name them by key, such as {example}",
             )
 
+    def _refuse_twins(self, twins: Mapping[str, list[Path]]) -> None:
+        """Refuse a key with two pictures: which of them is meant nobody can tell."""
+        for key, path in self._paths.items():
+            names = [twin.name for twin in twins[key_of(path, self.folder)]]
+            if len(names) > 1:
+                raise UserError(
+                    f"--images {self.folder}",
+                    f"{' and '.join(names)} are both the picture of {key}",
+                    "keep one of them",
+                )
+
+    def differences(self, side: int) -> list[str]:
+        """How the files differ from plain pictures of `side` pixels, in sentences with counts."""
+        found: Counter[str] = Counter()
+        for path in self._paths.values():
+            try:
+                found.update(_oddities(path, side))
+            except (OSError, SyntaxError, ValueError, UndecodableError):
+                continue  # is counted as unreadable
+        of = len(self._paths)
+        return [f"{count} of {of} pictures {what}" for what, count in found.most_common()]
+
     def path(self, key: str) -> Path:
         """Where the picture of `key` lies, or would lie."""
         return self._paths.get(key, self.folder / f"{key}.png")
+
+
+def _oddities(path: Path, side: int) -> Iterator[str]:
+    """How one file differs from a plain picture, by its head."""
+    with open_picture(path.read_bytes()) as file:
+        width, height = file.size
+        if width != height:
+            yield "are not square: their central square is measured"
+        if (small := min(width, height)) != side:
+            yield f"are {'shrunk' if small > side else 'enlarged'} to {side} px"
+        if file.has_transparency_data:
+            yield "have transparency, laid on white"
+        if file.mode.startswith(("I", "F")) or file.info.get("bits") == 16:
+            yield "have more than 8 bits, scaled by a fixed rule"
+        if file.info.get("icc_profile"):
+            yield "have a colour profile, converted to sRGB"
 
 
 def _unique(items: Sequence[Item], name: Callable[[Item], str]) -> dict[str, Item]:

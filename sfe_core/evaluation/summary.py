@@ -210,6 +210,17 @@ class EvaluationSummary(BaseModel):
         """What is known of a set; summaries may leave `sets` empty for the usual four."""
         return self.sets.get(name) or usual_set(name)
 
+    @property
+    def counted(self) -> str:
+        """How many pictures the numbers are of: "72 pictures", or set by set where some lack."""
+        lacking = {name: sum(faults.values()) for name, faults in self.excluded.items() if faults}
+        if not lacking:
+            return f"{self.pictures} pictures per set"
+        counts = ", ".join(
+            f"{self.pictures - lacking.get(name, 0)} {title}" for name, title in self.titles.items()
+        )
+        return f"{self.pictures} pictures asked for; measured: {counts}"
+
     def with_role(self, *roles: str) -> list[str]:
         """Names of the measured sets that have one of these roles."""
         return [name for name in self.scores if self.set_info(name).role in roles]

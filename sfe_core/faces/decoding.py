@@ -114,16 +114,26 @@ class _Lenient:
 _LENIENT = _Lenient()
 
 
-def _decode(content: bytes, max_megapixels: float) -> ReadPhoto:
+def open_picture(content: bytes) -> Image.Image:
+    """A picture file as PIL opens it, nothing decoded yet.
+
+    Raises:
+        UndecodableError: it needs a reader that is not there, or none can be had.
+        OSError, SyntaxError, ValueError: it is torn, or no picture.
+    """
     kind = kind_of(content[:HEAD_BYTES])
     if kind.name == "an HEIC":
         _register_heif()
     elif kind.name == "a raw camera file":
         raise UndecodableError("unreadable", "it is a raw camera file: export it as JPEG or TIFF")
+    return Image.open(io.BytesIO(content))
+
+
+def _decode(content: bytes, max_megapixels: float) -> ReadPhoto:
     try:
-        file = Image.open(io.BytesIO(content))
+        file = open_picture(content)
     except Image.UnidentifiedImageError:
-        if kind.name != "a TIFF":
+        if kind_of(content[:HEAD_BYTES]).name != "a TIFF":
             raise
         return ReadPhoto(_decode_tiff(content, max_megapixels))
     _check_size(*file.size, max_megapixels)

@@ -6,15 +6,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation import evaluate as evaluation
 from sfe_core.evaluation.compare import compare
 from sfe_core.evaluation.evaluate import evaluate
+from sfe_core.evaluation.pictures import GivenPictures
 from sfe_core.evaluation.summary import EvaluationSummary
+from tests.cases.colours import in_space, profile
 
 pytestmark = pytest.mark.usefixtures("without_plots")
 
@@ -57,6 +62,64 @@ def test_given_folders_have_the_numbers_of_drawn_ones(
         name: values for name, *values in compare(evaluable, "val300", found.folder).drawn_unlike
     }
     assert unlike["sampling.steps"] == ["2", "not known"]
+
+
+def test_pictures_are_read_as_photos_are_and_every_difference_is_told(
+    evaluable: Workspace, given: dict[str, Path], tmp_path: Path
+):
+    folder = given["base"]
+    paths = sorted(folder.rglob("*.png"))
+    plain = {path: Image.open(path).convert("RGB") for path in paths}
+    keys = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    hidden = plain[paths[0]].convert("RGBA")
+    hidden.putalpha(0)
+    hidden.save(paths[0])
+    grey = np.asarray(plain[paths[1]].convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(paths[1])
+    plain[paths[2]].resize((96, 128)).save(paths[2])
+    in_space(plain[paths[3]], "adobe").save(paths[3], icc_profile=profile("adobe"))
+    paths[4].write_bytes(b"\x89PNG\r\n\x1a\ntorn")
+    plain[paths[5]].save(paths[5].with_suffix(""), "PNG")
+    paths[5].unlink()
+
+    found = GivenPictures(folder, keys)
+    assert found.matched == len(keys) and found.unused == 0
+    assert found.picture(keys[0], 64).fault == "blank"  # white: its colours were hidden
+    scaled = torch.from_numpy(np.tile(grey, (3, 1, 1))).float() / 127.5 - 1
+    assert torch.equal(found.picture(keys[1], 64).image, scaled)
+    wanted = torch.from_numpy(np.asarray(plain[paths[3]])).permute(2, 0, 1) / 127.5 - 1
+    assert (found.picture(keys[3], 64).image - wanted).abs().mean() < 0.01
+    assert found.picture(keys[4], 64).fault == "unreadable"
+    assert set(found.differences(64)) == {
+        "1 of 9 pictures have transparency, laid on white",
+        "1 of 9 pictures have more than 8 bits, scaled by a fixed rule",
+        "1 of 9 pictures are not square: their central square is measured",
+        "1 of 9 pictures are shrunk to 64 px",
+        "1 of 9 pictures have a colour profile, converted to sRGB",
+    }
+
+
+def test_two_pictures_of_one_key_are_refused(evaluable: Workspace, given: dict[str, Path]):
+    twin = sorted(given["base"].rglob("*.png"))[0]
+    Image.new("RGB", (8, 8)).save(twin.with_suffix(".jpg"))
+    with pytest.raises(UserError, match=f"{twin.stem}.jpg and {twin.name} are both the picture"):
+        evaluate(evaluable, images=given)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_set_of_one_or_two_has_numbers_without_intervals(
+    evaluable: Workspace, given: dict[str, Path], count: int
+):
+    for path in sorted(given["base"].rglob("*.png"))[count:]:
+        path.unlink()
+    found = evaluate(evaluable, images={"base": given["base"]})
+    assert found.counted == f"9 pictures asked for; measured: {count} base, 9 real photos"
+    for name, score in found.scores["base"].items():
+        assert score.low is None, name
+    assert any("fewer than 3 pictures" in note for note in found.notes)
+    page = (found.folder / "report.html").read_text(encoding="utf-8")
+    assert f"measured: {count} base" in page and ">nan" not in page
 
 
 def test_names_that_would_mix_up_columns_are_refused(evaluable: Workspace, given: dict[str, Path]):

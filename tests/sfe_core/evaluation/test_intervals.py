@@ -53,10 +53,12 @@ def test_resampling_in_blocks_changes_nothing(monkeypatch):
     np.testing.assert_array_equal(resample(agreement.mean, (column,), resamples), whole)
 
 
-def test_one_picture_has_a_value_and_no_interval():
-    found = estimate(0.5, np.full(100, 0.5), n=1)
+@pytest.mark.parametrize("n", [1, 2])
+def test_fewer_than_three_pictures_have_a_value_and_no_interval(n: int):
+    found = estimate(0.5, np.full(100, 0.5), n=n)
     assert (found.value, found.low, found.high) == (0.5, None, None)
-    assert "one picture" in found.reason
+    assert found.reason == "no interval from fewer than 3 pictures"
+    assert estimate(0.5, np.full(100, 0.5), n=3).low == 0.5
 
 
 def test_undefined_values_and_resamples_are_said_not_shown():

@@ -35,7 +35,7 @@ def notes(
     read = {name: readings(count, blank if name == "base" else 0) for name in names}
     photos = readings(count)
     yardstick = Yardstick(labels, References.missing(""), photos, statistics, "st-lpips")
-    return notes_on(yardstick, read, reference, sets or {})
+    return notes_on(yardstick, read, reference, sets or {}, 64)
 
 
 def test_nothing_is_said_where_all_is_well():

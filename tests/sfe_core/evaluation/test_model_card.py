@@ -53,7 +53,7 @@ def test_each_split_has_one_section_that_is_replaced(package: Path, tmp_path: Pa
     write_to_card(package, make_summary(tmp_path, split="val300", pictures=300))
     card = card_of(package)
     assert card.count("## Evaluation on val300") == card.count("## Evaluation on test") == 1
-    assert "300 pictures a column" in card and "\n9 pictures" not in card
+    assert "300 pictures per set" in card and "\n9 pictures" not in card
     assert "\n5 pictures a column" in card
 
 

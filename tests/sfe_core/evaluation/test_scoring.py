@@ -204,7 +204,7 @@ def test_without_labels_the_emotion_metrics_say_so_and_the_others_stand():
 def test_one_picture_has_values_without_intervals_and_no_distance():
     found = score({"base": readings(1, 1)}, labels(1)).scores["base"]
     assert (found["top1"].value, found["top1"].low) == (1.0, None)
-    assert "one picture" in found["top1"].reason
+    assert "fewer than 3 pictures" in found["top1"].reason
     assert found["frechet_judge"].value is None
     assert "two pictures" in found["frechet_judge"].reason
 
