@@ -36,6 +36,7 @@ class People:
         faces: how many faces were looked at.
         doubtful: folders that may be people's, which nothing here can tell.
         asked: faces whose vectors of identity decide, whether they are there yet or not.
+        asks: whether people play a part in the splits.
     """
 
     of: Mapping[str, str]
@@ -43,6 +44,7 @@ class People:
     faces: int
     doubtful: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    asks: bool = True
 
     @classmethod
     def of_table(cls, table: pd.DataFrame) -> People:
@@ -76,6 +78,8 @@ class People:
 
     def told(self) -> str:
         """How many people are known and from what, and what to do for the others."""
+        if not self.asks:
+            return "not asked for (split.identity none): the same person may stand on both sides"
         if self.known:
             sources = self.by_source
             counts = ", ".join(f"{name} {count}" for name, count in sources.items())
@@ -118,7 +122,7 @@ def find_identities(
     people = _Gathered()
     keys = [face.key for face in faces]
     if config.identity == "none":
-        return People({}, {}, len(keys))
+        return People({}, {}, len(keys), asks=False)
     people.add({key: labelled[key] for key in keys if key in labelled}, LABELS)
     if config.identity == "labels":
         return People(people.of, people.source, len(keys))

@@ -56,8 +56,10 @@ _DATE = re.compile(
     r"(?:19|20)\d{2}(?:[-_. ]?[01]\d(?:[-_. ]?[0-3]\d)?)?(?:[-_ T]\d{4,6})?|"
     r"[0-3]?\d[-_.][01]?\d[-_.](?:19|20)?\d{2}"
 )
-# A number, or a letter or two with one: chunks, sessions or people alike.
-_CODE = re.compile(r"[a-z]{0,2}[-_ ]?\d+", re.IGNORECASE)
+# Takes, which are common as words; numbered, each may be of one person.
+_TAKES = "session|shoot|shooting|take|sequence|seq|scene|movie"
+# A number, or a letter or two or a take with one: chunks or people alike.
+_CODE = re.compile(rf"(?:[a-z]{{0,2}}|{_TAKES})[-_ ]?\d+", re.IGNORECASE)
 
 # Folders that are looked at, and faces in all: a hundred pairs within, some seconds of work.
 _FOLDERS, _FACES = 12, 48
@@ -97,6 +99,8 @@ def is_common(word: str) -> bool:
     plain = word.strip().lower()
     if folder_class(plain) is not None or read_name(plain) is None or _DATE.fullmatch(plain):
         return True
+    if _CODE.fullmatch(plain):
+        return False
     parts = [part for part in re.split(r"[^a-z]+", plain) if len(part) > 1]
     whole = re.sub(r"[^a-z0-9]", "", plain)
     return whole in _WORDS or (bool(parts) and all(part in _WORDS for part in parts))
@@ -202,8 +206,9 @@ def _sample(groups: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """A few faces of a few folders that hold several; the same ones whatever else is there."""
     order = sorted(groups, key=lambda name: (len(groups[name]) < 2, derive_seed("people", name)))
     chosen = [name for name in order if groups[name]][:_FOLDERS]
+    most = max(2, _FACES // max(1, len(chosen)))
     return [
-        sorted(groups[name], key=lambda key: derive_seed("people", key))[:_FACES] for name in chosen
+        sorted(groups[name], key=lambda key: derive_seed("people", key))[:most] for name in chosen
     ]
 
 

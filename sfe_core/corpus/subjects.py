@@ -55,10 +55,11 @@ SUBJECTS: dict[str, re.Pattern[str]] = {
 }
 # Labeled Faces in the Wild: George_W_Bush_0001, in a folder of his name or not.
 _LFW = re.compile(r"(?:^|/)([A-Z][\w.'-]*?(?:_[A-Z][\w.'-]*?)+)_(\d{4})$")
-# subject_07/…, person3/…, sub-01_happy: numbered people in anybody's own set.
+# subject_07/…, person3/…, sub-01_happy: numbered people in anybody's own set. Frames of a numbered
+# video show the same people, whoever they are.
 _NUMBERED = re.compile(
     r"(?:^|/)((?:subject|subj|sub|person|participant|actor|actress|speaker|patient|proband|"
-    r"volunteer|identity|id|user|vp)[ _-]?\d{1,6})(?=[/ _.-])",
+    r"volunteer|identity|id|user|vp|video|vid|clip)[ _-]?\d{1,6})(?=[/ _.-])",
     re.IGNORECASE,
 )
 

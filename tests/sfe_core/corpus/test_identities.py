@@ -45,6 +45,8 @@ NAMES = {
     "mine/subject_07/a": "mine/subject 7",
     "mine/subject7-happy": "mine/subject 7",
     "train/Person 3/happy/1": "person 3",
+    "video12/0001": "video 12",
+    "clip_3_00012": "clip 3",
 }
 
 
@@ -98,6 +100,7 @@ def keys_of(folders: list[str], each: int = 6) -> list[str]:
     [
         (["anna", "ben", "chloe"], 0),
         (["10", "11", "12", "13"], 0),
+        (["session_1", "session_2", "session_3"], 0),
         (["mine/anna", "mine/ben", "yours/chloe", "yours/dan"], slice(None)),
         (["anna/work", "anna/home", "ben/work", "ben/home"], 0),
         (["train/anna/happy", "val/ben/sad", "val/chloe/sad"], 1),
@@ -118,7 +121,13 @@ def test_folders_of_people_are_told_by_their_faces(folders: list[str], person: i
 
 
 @pytest.mark.parametrize(
-    "folders", [["1221", "17", "340"], ["wedding", "office", "garden"], ["freude", "trauer"]]
+    "folders",
+    [
+        ["1221", "17", "340"],
+        ["wedding", "office", "garden"],
+        ["session_1", "session_2"],
+        ["freude", "trauer"],
+    ],
 )
 def test_chunks_shoots_and_classes_are_not_people(folders: list[str]) -> None:
     keys = keys_of(folders, 8)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from sfe_cli.main import app
 from sfe_core.config.corpus_sections import SplitConfig
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus import face_vectors, sides
 from sfe_core.corpus.duplicates import Duplicates, HashedFace
 from sfe_core.corpus.labels import Label
 from sfe_core.corpus.layout import MANIFEST
@@ -20,6 +21,7 @@ from sfe_core.corpus.preprocess import PreprocessSummary, preprocess
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.sides import Sides, choose_sides
 from sfe_core.corpus.stats import corpus_stats
+from sfe_core.errors import UserError
 from tests.cases.copies import COPIES, PEOPLE, make
 from tests.cases.portraits import portrait
 from tests.sfe_core.corpus.conftest import make_workspace
@@ -164,3 +166,39 @@ def test_a_table_gives_back_the_copies() -> None:
     )
     found = Duplicates.of_table(table)
     assert found.groups == (("a", "b", "c"),) and (found.copies, found.exact) == (2, 1)
+
+
+def test_copies_under_two_names_are_told_and_kept_together(tmp_path: Path) -> None:
+    faces = [HashedFace(f"{n}", 1, f"{n // 2}", "") for n in range(20)]
+    labels = {f"{n}": Label(identity=f"who {n}") for n in range(20)}
+    found = sides_of(make_workspace(tmp_path), faces, labels)
+    assert all(found.splits[f"{n}"] == found.splits[f"{n + 1}"] for n in range(0, 20, 2))
+    assert set(found.splits.values()) == {"train", "val300"}
+    assert found.notes[0] == "10 photos stand under the names of two people (0 who 0, 1 who 1)"
+
+
+def test_if_all_are_copies_labelled_people_still_stand_apart(tmp_path: Path) -> None:
+    faces = [HashedFace(f"{n}", 1, "same", "") for n in range(10)]
+    labels = {f"{n}": Label(identity="Ann" if n < 6 else "Bo") for n in range(8)}
+    found = sides_of(make_workspace(tmp_path), faces, labels)
+    held = {key for key, split in found.splits.items() if split == "val300"}
+    assert held == {"6", "7"}
+    assert "copies that labels.csv gives to different people" in " ".join(found.notes)
+
+
+def test_clusters_need_dlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sides, "can_embed", lambda: False)
+    with pytest.raises(UserError, match="split.identity: clusters"):
+        sides_of(make_workspace(tmp_path), [], {}, identity="clusters")
+
+
+def test_without_dlib_folders_are_only_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face_vectors, "can_embed", lambda: False)
+    keys = [f"{name}/{n}" for name in ("anna", "ben") for n in range(5)]
+    people = sides_of(make_workspace(tmp_path), plain(keys), {}).people
+    assert people.known == 0
+    assert "none known" in people.told() and "takes dlib to tell: anna, ben" in people.told()
+    forced = sides_of(make_workspace(tmp_path), plain(keys), {}, identity="folders").people
+    assert forced.told() == "2 known (folders)"
