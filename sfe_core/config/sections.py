@@ -12,6 +12,8 @@ GuidanceMap = Literal["landmarks", "depth", "mesh"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+# What every generator of random numbers takes, on every machine.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _in_order(ends: tuple[float, float]) -> tuple[float, float]:

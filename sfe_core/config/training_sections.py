@@ -12,6 +12,7 @@ from sfe_core.config.sections import (
     Fraction,
     GuidanceMap,
     Section,
+    Seed,
     Span,
     Weight,
 )
@@ -96,7 +97,7 @@ class TrainConfig(Section):
     lora_rank: Annotated[int, Field(ge=0)] = Field(
         0, description="rank of LoRA on the UNet's attention; 0 = train the UNet whole"
     )
-    seed: int = Field(42, description="draws order, noise and timesteps")
+    seed: Seed = Field(42, description="draws order, noise and timesteps")
     log_every: Count = Field(10, description="updates between lines of metrics.jsonl")
     checkpoint_every: Count = Field(100, description="updates between checkpoints")
     keep_checkpoints: Count = Field(3, description="newest checkpoints kept; the best is, too")

@@ -149,7 +149,15 @@ def resolve_checkpoint(where: str, runs: Path) -> Path:
         inside = list_checkpoints(place)
         if inside:
             return inside[-1]
-    known = sorted(run.name for run in Path(runs).iterdir()) if Path(runs).is_dir() else []
+    folders = sorted(Path(runs).iterdir()) if Path(runs).is_dir() else []
+    known = [run.name for run in folders if list_checkpoints(run)]
+    begun = Path(runs) / where
+    if begun in folders:
+        raise UserError(
+            f"--resume {where}",
+            "the run has saved no checkpoint yet",
+            f"start it anew with `sfe train --run {where}`",
+        )
     raise UserError(
         f"--resume {where}",
         "no checkpoint there",

@@ -62,8 +62,11 @@ def reserve_run(runs: Path) -> Path:
 
 def require_name(name: str) -> None:
     """Raise a UserError if a new run's folder cannot be called so."""
-    if Path(name).name != name or name.startswith(".") or "\\" in name or not name.isprintable():
-        raise UserError(f"--run {name}", "is not a name", "use letters, digits, . _ and -")
+    odd = name.startswith(".") or "\\" in name or not name.isprintable()
+    if odd or not name.strip() or Path(name).name != name:
+        raise UserError(
+            f"--run {name!r}", "is not a name of a folder", "use letters, digits, . _ and -"
+        )
 
 
 def require_new(run: Path) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import yaml
@@ -15,13 +18,17 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import write_text
 
-TENSORBOARD = "tensorboard"
+TENSORBOARD, WANDB = "tensorboard", "wandb"
 PROJECT = "sfe"
 _WANDB_ID = "wandb-id"
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """Raise a UserError if the package of a tracker is not installed; loads nothing."""
+    """Check that trackers can start, as far as that is known without loading them.
+
+    Raises:
+        UserError: a package is not installed, or nobody is logged in to its service.
+    """
     for name in names:
         if find_spec(name) is None:
             raise UserError(
@@ -29,6 +36,35 @@ def require_trackers(names: Sequence[str]) -> None:
                 f"{name} is not installed",
                 f"pip install {name}, or leave it out (metrics.jsonl has every number)",
             )
+
+    if WANDB in names and not _is_logged_in(os.environ):
+        raise UserError(
+            f"train.trackers: {WANDB}",
+            "nobody is logged in",
+            "run `wandb login`, or set WANDB_API_KEY, or WANDB_MODE=offline, or leave it out",
+        )
+
+
+def _is_logged_in(environment: Mapping[str, str]) -> bool:
+    """Whether Weights & Biases will find a key, or needs none; told as true where unsure."""
+    if environment.get("WANDB_MODE", "online") not in ("online", "shared", "run"):
+        return True
+    if any(environment.get(name) for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")):
+        return True
+    home = Path.home()
+    # Settings may name a server of one's own.
+    if any(Path(place, "settings").is_file() for place in (home / ".config/wandb", "wandb")):
+        return True
+    names = [environment.get("NETRC", ""), str(home / ".netrc"), str(home / "_netrc")]
+    found = next((name for name in names if name and Path(name).is_file()), None)
+    if found is None:
+        return False
+    try:
+        hosts = netrc(found).hosts
+    except (OSError, NetrcParseError):
+        return False
+    server = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    return server in hosts or "default" in hosts
 
 
 class Trackers:
@@ -91,7 +127,7 @@ def _start(name: str, run: Path, config: dict[str, Any], resumed_at: int) -> Gen
             tracker.log({"config": f"```\n{yaml.safe_dump(config, sort_keys=False)}```"}, step=0)
         return tracker
     options: dict[str, Any] = {"name": run.name, "resume": "allow"}
-    if name == "wandb":
+    if name == WANDB:
         options |= {"id": _wandb_id(run), "dir": str(run)}
     tracker = kind(PROJECT, **options)
     tracker.start()
