@@ -87,10 +87,10 @@ def make_tiny_workspace(root: Path, base: Path, images: int = 24, **sections: di
     return workspace
 
 
-def make_tiny_recogniser(folder: Path) -> Path:
+def make_tiny_recogniser(folder: Path, seed: int = 1) -> Path:
     """Save a random TinyEmotionNet."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
+        torch.manual_seed(seed)
         TinyEmotionNet(input_size=32, channels=(8, 8, 8, 8)).save_pretrained(folder)
     return folder
 

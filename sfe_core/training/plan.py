@@ -27,6 +27,7 @@ from sfe_core.training.trackers import require_trackers
 
 TRAIN_SPLIT = "train"
 _FLOAT_BYTES = 4
+_MOST_NAMED = 6
 
 
 def plan_training(
@@ -112,9 +113,13 @@ def _not_taken(device: str) -> list[str]:
     asked = switched_off(os.environ)
     if device == "cpu":
         asked.pop("ACCELERATE_USE_CPU", None)
-    told = ", ".join(f"{name}={value}" for name, value in asked.items())
+    if not asked:
+        return []
+    named = [f"{name}={value}" for name, value in asked.items()]
+    rest = len(named) - _MOST_NAMED
+    told = ", ".join([*named[:_MOST_NAMED], *([f"and {rest} more"] if rest > 0 else [])])
     why = "sfe.yaml and the options of `sfe train` alone say how it learns"
-    return [f"not taken from the environment: {told}; {why}"] if asked else []
+    return [f"not taken from the environment: {told}; {why}"]
 
 
 def _terms(config: Config) -> tuple[dict[str, float], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,23 @@ from sfe_core.training.checkpoints import (
     prune,
     read_meta,
     resolve_checkpoint,
+    that_learnt,
     verify_checkpoint,
 )
 from sfe_core.training.checksums import write_checksums
 
 
 def make(
-    run: Path, step: int, saved_at: str = "2026-01-01T00:00:00+00:00", **metrics: float
+    run: Path,
+    step: int,
+    saved_at: str = "2026-01-01T00:00:00+00:00",
+    skipped: int = 0,
+    **metrics: float,
 ) -> Path:
     folder = run / f"checkpoint-{step}"
-    meta = CheckpointMeta(step, 8 * step, saved_at, "base", "b", "c", True, metrics=metrics)
+    meta = CheckpointMeta(
+        step, 8 * step, saved_at, "base", "b", "c", True, skipped=skipped, metrics=metrics
+    )
     write_json(folder / META, meta.to_json())
     write_checksums(folder)
     return folder
@@ -88,6 +96,20 @@ def test_pruning_keeps_the_best_too(tmp_path):
     assert best_checkpoint(tmp_path, "loss") is None
     prune(tmp_path, 1, "guidance_error")
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-5"]
+
+
+def test_checkpoints_of_a_streak_push_out_none_that_learnt(tmp_path):
+    for step, skipped in ((1, 0), (2, 0), (3, 0), (4, 1), (5, 2), (6, 3), (7, 4)):
+        make(tmp_path, step, skipped=skipped)
+        prune(tmp_path, 2)
+    assert [folder.name[-1] for folder in list_checkpoints(tmp_path)] == ["2", "3", "6", "7"]
+    assert [folder.name[-1] for folder in that_learnt(tmp_path)] == ["2", "3"]
+    # One that learnt since, though its own update was skipped, is one of them.
+    make(tmp_path, 9, skipped=5)
+    assert that_learnt(tmp_path)[-1].name == "checkpoint-9"
+    shutil.rmtree(tmp_path)
+    make(tmp_path, 4, skipped=4)
+    assert that_learnt(tmp_path) == []
 
 
 def test_the_newest_sound_one_and_what_is_wrong_with_newer_ones(tmp_path):

@@ -172,6 +172,38 @@ def test_too_many_in_a_row_stop_the_run_and_name_the_last_good_checkpoint(quick,
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+def test_a_run_that_learnt_nothing_ends_with_an_error_and_can_be_started_again(quick, monkeypatch):
+    broken_at(range(1, 99), monkeypatch)
+    words = (
+        r"update 6: .*every update.*nothing was learnt; no checkpoint.*lower train.learning_rate"
+    )
+    for _ in range(2):  # nothing is in the way of the same command
+        with pytest.raises(RunError, match=words) as ended:
+            run(quick, run="sick")
+        assert ended.value.exit_code == 1
+        assert list_checkpoints(quick.runs / "sick") == []
+    assert not (quick.runs / "sick" / "samples").exists()
+
+
+def test_a_run_that_learns_no_more_says_so_at_its_end(quick, monkeypatch):
+    broken_at({4, 5, 6}, monkeypatch)
+    listener = Listener()
+    summary = run(with_settings(quick, train={"keep_checkpoints": 1}), listener)
+    assert (summary.skipped, summary.skipped_last) == (3, 3)
+    good = summary.run / "checkpoint-4"
+    assert f"the last 3 of 6 updates were skipped; the last checkpoint that learnt is {good}" in (
+        listener.lines
+    )
+    # Whatever the limit, it is there, beside the newest one, which is to be gone on from.
+    assert list_checkpoints(summary.run) == [good, summary.run / "checkpoint-6"]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(quick):
+    huge = with_settings(quick, train={"learning_rate": 1e38, "schedule": "constant"})
+    with pytest.raises(RunError, match="weights are NaN or infinite; no checkpoint was saved yet"):
+        run(with_settings(huge, train={"checkpoint_every": 1, "weight_decay": 10.0}), run="sick")
+
+
 def test_a_full_disk_costs_old_checkpoints_first_and_never_the_newest(tmp_path, monkeypatch):
     for step in (1, 2, 3):
         folder = tmp_path / f"checkpoint-{step}"

@@ -1,0 +1,269 @@
+"""Every setting that may change when a run is resumed acts, and every other one is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+import yaml
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.errors import UserError
+from sfe_core.reporting import Reporter
+from sfe_core.training.build import Session, build
+from sfe_core.training.checkpoints import list_checkpoints, read_meta
+from sfe_core.training.data import StreamedSource
+from sfe_core.training.options import TrainOptions
+from sfe_core.training.plan import plan_training
+from sfe_core.training.recipe import train
+from sfe_core.training.resuming import _FIXED, _HARMLESS, _SECTIONS
+from sfe_core.training.runlog import read_metrics
+from sfe_core.training.state import leave_weights_out, load_checkpoint
+from sfe_core.training.update import update, wanted_batches
+from tests.listening import Listener
+from tests.sfe_core.training.conftest import with_settings
+from tests.tiny import make_tiny_recogniser, make_tiny_workspace
+
+RESUME = TrainOptions(cpu_processes=1, resume="auto", accept_changes=True)
+# The second recogniser, made beside the workspace's own.
+OTHER = "<other recogniser>"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field's new value, and what else must be so, before and after, for it to matter."""
+
+    value: object
+    beside: dict[str, dict] = field(default_factory=dict)
+
+
+LEARNING = {
+    "model.resolution": Change(40),
+    "model.prediction": Change("v_prediction"),
+    "model.zero_terminal_snr": Change(
+        True, {"model": {"prediction": "v_prediction"}, "train": {"snr_gamma": None}}
+    ),
+    "train.steps": Change(9),
+    "train.effective_batch": Change(2),
+    "train.learning_rate": Change(3e-4),
+    "train.guidance_learning_rate": Change(3e-4),
+    "train.text_encoder_learning_rate": Change(3e-4),
+    "train.schedule": Change("constant"),
+    "train.warmup_steps": Change(5),
+    "train.weight_decay": Change(5.0),
+    "train.max_gradient_norm": Change(1e-3),
+    "train.ema_decay": Change(0.01),
+    "train.snr_gamma": Change(5.0),
+    "train.noise_offset": Change(0.3),
+    "train.input_perturbation": Change(0.3),
+    "train.caption_dropout": Change(1.0),
+    "train.guidance_dropout": Change(1.0),
+    "train.balance": Change(0.0, {"data": {"ranges": {"valence": (-0.5, 0.9)}}}),
+    "train.mixed_precision": Change("bf16"),
+    "train.seed": Change(7),
+    "data.emotions": Change(("happy", "sad")),
+    "data.ranges": Change({"valence": (-0.5, 0.5)}),
+    "data.flip": Change(1.0),
+    "data.crop_least": Change(0.6),
+    "data.crop_count": Change(2, {"data": {"crop_least": 0.6}}),
+    "loss.noise": Change(0.5),
+    "loss.perceptual": Change(0.5),
+    "loss.valence": Change(3.0),
+    "loss.arousal": Change(3.0),
+    "loss.expression": Change(3.0),
+    "loss.features": Change(3.0),
+    "loss.noise_loss": Change("l2"),
+    "loss.huber_delta": Change(0.9, {"loss": {"noise_loss": "huber"}}),
+    "loss.expression_loss": Change("kl"),
+    "loss.emotion_target": Change("label"),
+    "loss.emotion_network": Change(OTHER),
+    "loss.pixel_fraction": Change(1.0),
+    "loss.pixel_min_timestep": Change(900),
+    "loss.pixel_max_timestep": Change(100),
+    "loss.pixel_min_snr": Change(10.0),
+    "loss.pixel_ramp": Change(1000, {"loss": {"pixel_max_timestep": 500}}),
+}
+# Networks that no test has; that they are asked for shows that the name acts.
+ASKED_FOR = {"loss.perceptual_network": "lpips-vgg", "loss.pixel_decoder": "taesd"}
+REFUSED = {
+    "guidance.maps": ("depth",),
+    "guidance.block_channels": (16, 32, 32),
+    "train.frozen": ("up_blocks.1",),
+    "train.lora_rank": 2,
+    "train.text_encoder": False,
+    "train.optimiser": "adamw-8bit",
+}
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, tiny_base) -> Workspace:
+    """A run of four updates with every kind of group, stopped after two."""
+    workspace = make_tiny_workspace(
+        tmp_path_factory.mktemp("resumed") / "work",
+        tiny_base,
+        images=16,
+        # Without the map of landmarks, which no random picture lets be mirrored.
+        guidance={"maps": ("depth", "mesh"), "block_channels": (16, 32, 64)},
+        loss={"perceptual": 0.0, "pixel_fraction": 0.5, "valence": 0.5, "expression": 0.5},
+        train={"text_encoder": True, "trackers": (), "effective_batch": 4, "steps": 2},
+    )
+    torch.set_num_threads(1)
+    train(workspace, TrainOptions(cpu_processes=1, run="first"), Reporter())
+    return with_settings(workspace, train={"steps": 4})
+
+
+def changed(workspace: Workspace, dotted: str, value: object, beside: dict) -> Workspace:
+    section, name = dotted.split(".")
+    if value == OTHER:
+        value = str(make_tiny_recogniser(workspace.root / "other", seed=9))
+    every = {key: dict(inner) for key, inner in beside.items()}
+    every.setdefault(section, {})[name] = value
+    return with_settings(workspace, **every)
+
+
+@contextmanager
+def resumed(workspace: Workspace) -> Iterator[Session]:
+    plan = plan_training(workspace, RESUME)
+    session = build(RESUME.applied_to(workspace), plan, RESUME, Reporter())
+    try:
+        leave_weights_out(session)
+        load_checkpoint(session, plan.resume_from)
+        yield session
+    finally:
+        session.close()
+
+
+def one_more_update(workspace: Workspace) -> dict[str, torch.Tensor]:
+    """Weights and averages after the update that comes after the checkpoint."""
+    with resumed(workspace) as session:
+        return updated(session)
+
+
+def numbers_of(session: Session) -> dict[str, float]:
+    return update(session, session.source.batches(wanted_batches(session)))
+
+
+def updated(session: Session) -> dict[str, torch.Tensor]:
+    assert numbers_of(session)
+    models = {"live": session.model, "average": session.ema.model}
+    return {
+        f"{kind}.{name}": weight.detach().clone()
+        for kind, model in models.items()
+        for name, weight in model.named_parameters()
+    }
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(other[name], weight) for name, weight in one.items())
+
+
+@pytest.fixture(scope="module")
+def unchanged(begun) -> dict[str, torch.Tensor]:
+    return one_more_update(begun)
+
+
+def test_every_setting_is_known_to_act_or_to_be_refused(begun):
+    every = {
+        f"{section}.{name}"
+        for section in _SECTIONS
+        for name in type(getattr(begun.config, section)).model_fields
+    }
+    harmless = {f"{section}.{name}" for section, names in _HARMLESS.items() for name in names}
+    fixed = {f"{section}.{name}" for section, names in _FIXED.items() for name in names}
+    assert fixed == set(REFUSED)
+    groups = [set(LEARNING), set(ASKED_FOR), harmless, fixed]
+    assert every == set().union(*groups) and len(every) == sum(map(len, groups))
+
+
+def test_what_was_not_changed_goes_on_as_it_was(begun, unchanged):
+    assert same(unchanged, one_more_update(begun))
+
+
+@pytest.mark.parametrize("dotted", LEARNING)
+def test_a_changed_setting_changes_what_is_learnt(begun, unchanged, dotted):
+    change = LEARNING[dotted]
+    before = unchanged
+    if change.beside:
+        before = one_more_update(with_settings(begun, **change.beside))
+    assert not same(before, one_more_update(changed(begun, dotted, change.value, change.beside)))
+
+
+@pytest.mark.parametrize("dotted", ASKED_FOR)
+def test_a_changed_network_is_asked_for(begun, dotted):
+    beside = {"loss": {"perceptual": 0.1}}
+    with pytest.raises(UserError, match="assets"):
+        plan_training(changed(begun, dotted, ASKED_FOR[dotted], beside), RESUME)
+
+
+@pytest.mark.parametrize("dotted", REFUSED)
+def test_what_the_checkpoint_is_made_of_cannot_change(begun, dotted):
+    with pytest.raises(UserError, match=rf"{dotted}|optimiser"):
+        plan_training(changed(begun, dotted, REFUSED[dotted], {}), RESUME)
+
+
+def test_what_bears_on_memory_and_speed_acts_and_changes_nothing_else(begun):
+    other = with_settings(
+        begun,
+        train={
+            "batch_size": 2,
+            "channels_last": True,
+            "ema_device": "cpu",
+            "gradient_checkpointing": True,
+            "loader_workers": 1,
+            "max_skipped_updates": 3,
+        },
+        data={"cache": "none"},
+        loss={"decode_chunk": 1},
+    )
+    with resumed(other) as session:
+        assert (session.plan.batch_size, session.plan.accumulation) == (2, 2)
+        assert session.model.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+        assert session.model.unet.is_gradient_checkpointing
+        assert isinstance(session.source, StreamedSource)
+        assert session.skips.most_in_a_row == 3
+        found = numbers_of(session)
+    with resumed(begun) as session:
+        assert found == pytest.approx(numbers_of(session), rel=1e-3)
+
+
+def test_what_is_written_down_follows_the_new_settings(begun, tmp_path):
+    work = Workspace(shutil.copytree(begun.root, tmp_path / "work"), begun.config)
+    other = with_settings(
+        work,
+        train={
+            "best_metric": "loss",
+            "checkpoint_every": 1,
+            "keep_checkpoints": 1,
+            "log_every": 2,
+            "sample_every": 3,
+            "samples_per_emotion": 2,
+            "trackers": ("tensorboard",),
+        },
+    )
+    summary = train(other, RESUME, Reporter())
+    assert [line["step"] for line in read_metrics(summary.run)] == [1, 2, 3, 4]
+    assert {path.name for path in (summary.run / "samples").iterdir()} >= {"step-000003.png"}
+    assert (summary.run / "tensorboard").is_dir()
+    losses = {f: read_meta(f).metrics["loss"] for f in list_checkpoints(summary.run)}
+    assert min(losses, key=losses.get) == summary.best and len(losses) <= 2
+
+
+def test_a_changed_rate_is_what_the_run_goes_on_with_and_writes_down(begun, tmp_path):
+    work = Workspace(shutil.copytree(begun.root, tmp_path / "work"), begun.config)
+    faster = with_settings(work, train={"learning_rate": 3e-4, "schedule": "constant"})
+    listener = Listener()
+    summary = train(faster, RESUME, listener)
+    assert any("learning rate unet 0.0003, guidance 0.0003" in line for line in listener.lines)
+    lines = read_metrics(summary.run)
+    assert [line["lr"]["unet"] for line in lines[2:]] == [3e-4, 3e-4]
+    optimiser = torch.load(summary.checkpoint / "state" / "optimizer.bin", weights_only=True)
+    assert {group["lr"] for group in optimiser["param_groups"]} == {3e-4}
+    written = yaml.safe_load((summary.run / "config.yaml").read_text())
+    assert written["train"]["learning_rate"] == 3e-4
+    # Nothing is learnt at another rate once all is done, so none is written down.
+    train(with_settings(faster, train={"learning_rate": 9e-4}), RESUME, listener)
+    assert yaml.safe_load((summary.run / "config.yaml").read_text()) == written
