@@ -54,7 +54,7 @@ def test_each_split_has_one_section_that_is_replaced(package: Path, tmp_path: Pa
     card = card_of(package)
     assert card.count("## Evaluation on val300") == card.count("## Evaluation on test") == 1
     assert "300 pictures per set" in card and "\n9 pictures" not in card
-    assert "\n5 pictures a column" in card
+    assert "\n5 pictures per set" in card
 
 
 def test_a_card_of_ones_own_gets_it_at_the_end(package: Path, tmp_path: Path):
