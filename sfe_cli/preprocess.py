@@ -143,9 +143,8 @@ def show_summary(summary: PreprocessSummary) -> None:
             ("photos", summary.status_counts),
             ("taken in now", f"{summary.done}, {summary.kept} stood from before"),
             *_first("removed", summary.pruned),
-            ("splits", summary.split_counts),
+            ("splits", _splits(summary)),
             *(("of the splits", note) for note in summary.sides.notes),
-            ("people", summary.sides.people.told()),
             ("copies", summary.sides.duplicates.told()),
             *_first("copies labelled in two ways", summary.sides.contradictions),
             ("emotions", summary.emotion_counts or None),
@@ -166,6 +165,10 @@ def show_summary(summary: PreprocessSummary) -> None:
 def _more(summary: PreprocessSummary) -> str | None:
     rest = summary.problem_count - len(summary.problems)
     return f"and {rest} more, see {summary.report}" if rest else None
+
+
+def _splits(summary: PreprocessSummary) -> str:
+    return f"{render.text_of(summary.split_counts)}; people: {summary.sides.people.told()}"
 
 
 def _first(name: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -77,28 +77,34 @@ class People:
         return self.faces - len(self.of)
 
     def told(self) -> str:
-        """How many people are known and from what, and what to do for the others."""
+        """How many people are known and from what."""
         if not self.asks:
-            return "not asked for (split.identity none): the same person may stand on both sides"
-        if self.known:
-            sources = self.by_source
-            counts = ", ".join(f"{name} {count}" for name, count in sources.items())
-            text = f"{self.known} known ({counts if len(sources) > 1 else next(iter(sources))})"
-            if self.unknown_faces:
-                text += f", {self.unknown_faces} faces of unknown people"
-        else:
-            text = (
-                "none known: the same person may stand on both sides; give labels.csv a column "
-                "identity, or each person a folder of photos, or set split.identity to clusters"
-            )
+            return "not asked for"
+        if not self.known:
+            return "none known"
+        sources = self.by_source
+        counts = ", ".join(f"{name} {count}" for name, count in sources.items())
+        text = f"{self.known} known ({counts if len(sources) > 1 else next(iter(sources))})"
+        return f"{text}, {self.unknown_faces} photos unknown" if self.unknown_faces else text
+
+    def advice(self) -> str | None:
+        """What may be wrong with the splits for want of people, and what to do; None if nothing."""
         if self.doubtful:
             named = ", ".join(self.doubtful[:_NAMED])
             more = len(self.doubtful) - _NAMED
-            text += (
-                f"; folders that may be people's, which takes dlib to tell: {named}"
+            return (
+                f"folders may be people's, which takes dlib to tell: {named}"
                 f"{f' and {more} more' if more > 0 else ''}; if so, set split.identity to folders"
             )
-        return text
+        if self.known or not self.faces:
+            return None
+        sides = "the same person may stand on both sides"
+        if not self.asks:
+            return f"{sides}: split.identity is none"
+        return (
+            f"{sides}: give labels.csv a column identity, or each person a folder of photos, "
+            "or set split.identity to clusters"
+        )
 
 
 def find_identities(

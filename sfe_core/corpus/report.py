@@ -185,7 +185,8 @@ def _together(usable: pd.DataFrame) -> list[tuple[str, list[str]]]:
     emotions = dict(zip(usable["key"], usable["emotion"], strict=True))
     two_ways = duplicates.contradictions(emotions)
     groups = [", ".join(group) for group in duplicates.groups]
-    found = [(f"People: {people.told()}", [])]
+    advice = people.advice()
+    found = [(f"People: {people.told()}", [advice] if advice else [])]
     if two_ways:
         found.append((f"Copies labelled in two ways: {len(two_ways):,}", _listed(two_ways)))
     if groups:

@@ -65,6 +65,8 @@ def choose_sides(
     ]
     splits, notes = _split(workspace.config.split, items, (duplicates, beside), labelled)
     contradictions = tuple(duplicates.contradictions(emotions))
+    if people.advice():
+        notes.append(people.advice())
     named = duplicates.contradictions(labelled)
     if named:
         notes.append(f"{len(named)} photos stand under the names of two people ({named[0]})")
