@@ -18,7 +18,7 @@ from typing import Any
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.errors import UserError
+from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation.display import display, markdown_table
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
@@ -169,7 +169,12 @@ def _measure(
     )
     name = f"{PREFIX}-{variant.name}-{sha256_json(trained)[:8]}"
     run = {**vars(options), "run": name, "resume": "auto"}
-    summary = launch(changed, TrainOptions(**run), reporter)
+    try:
+        summary = launch(changed, TrainOptions(**run), reporter)
+    except (Stopped, Interrupted) as error:
+        # Only this command knows the variant's settings.
+        remedy = "the same `sfe ablate` goes on"
+        raise type(error)(error.where, error.problem, remedy) from error
     package = _package(changed, name, summary.step, reporter)
     return evaluate(changed, split, package, reporter, name=f"{name}-{split}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,13 @@ def that_learnt(run: Path) -> list[Path]:
             found.append(folder)
             most = learnt
     return found
+
+
+def going_on(run: Path, checkpoint: Path | None = None) -> str:
+    """The command that goes on with a run, from its newest checkpoint or from another one."""
+    root = run.parent.parent.resolve()
+    where = "" if root == Path.cwd() else f"--workspace {shlex.quote(str(root))} "
+    return f"sfe train {where}--resume {checkpoint or run.name}"
 
 
 def prune(run: Path, keep: int, metric: str | None = None) -> None:

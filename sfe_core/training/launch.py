@@ -16,7 +16,7 @@ from sfe_core.errors import Interrupted, RunError, UserError
 from sfe_core.launching import follow, launcher_argv, launcher_env
 from sfe_core.reporting import Reporter
 from sfe_core.surroundings import find_world, is_first
-from sfe_core.training.checkpoints import list_checkpoints
+from sfe_core.training.checkpoints import going_on, list_checkpoints
 from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.plan import plan_training
 from sfe_core.training.recipe import train
@@ -60,7 +60,7 @@ def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> T
             f"interrupted; its newest checkpoint is {saved[-1].name}"
             if saved
             else "interrupted before its first checkpoint",
-            f"go on with `sfe train --resume {run.name}` and the options of before"
+            f"go on with `{going_on(run)}` and the options of before"
             if saved
             else "the same command starts it anew",
         ) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfe_core.errors import RunError
-from sfe_core.training.checkpoints import that_learnt
+from sfe_core.training.checkpoints import going_on, that_learnt
 
 NOTHING = "nothing was learnt"
 _LOWER = "lower train.learning_rate or loss.pixel_max_timestep"
@@ -82,7 +82,7 @@ def out_of_numbers(run: Path, step: int, problem: str) -> RunError:
         f"run {run.name}, update {step}",
         problem,
         f"the last good checkpoint is {good}: {_LOWER}, then "
-        f"`sfe train --resume {good} --accept-changes`"
+        f"`{going_on(run, good)} --accept-changes`"
         if good
         else f"no checkpoint was saved yet: {_LOWER}, and start again",
     )

@@ -12,19 +12,22 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import Stopped
 from sfe_core.files import sha256_file
 from sfe_core.reporting import Reporter
 from sfe_core.training.build import Session, build
-from sfe_core.training.checkpoints import HIGHER_IS_BETTER, best_checkpoint, list_checkpoints
+from sfe_core.training.checkpoints import (
+    HIGHER_IS_BETTER,
+    best_checkpoint,
+    going_on,
+    list_checkpoints,
+)
 from sfe_core.training.checksums import CHECKSUMS
 from sfe_core.training.figures import live_figures
 from sfe_core.training.interruption import Interruption
-from sfe_core.training.nonfinite import NOTHING, out_of_numbers
+from sfe_core.training.nonfinite import NOTHING
 from sfe_core.training.optimiser import set_learning_rate
 from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.plan import plan_training
@@ -38,8 +41,13 @@ from sfe_core.training.samples import (
     save_grid,
 )
 from sfe_core.training.scaling import probe_one_device, scaling_line, scaling_warning
-from sfe_core.training.sharding import drawable, is_sharded, local
-from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
+from sfe_core.training.sharding import drawable, is_sharded
+from sfe_core.training.state import (
+    leave_weights_out,
+    load_checkpoint,
+    require_finite_weights,
+    save_checkpoint,
+)
 from sfe_core.training.update import update, wanted_batches
 
 SAMPLES = "samples"
@@ -186,20 +194,8 @@ def stopped(session: Session, signal: str) -> Stopped:
     return Stopped(
         where,
         f"{told}, all of it in checkpoint-{step}",
-        f"go on with `sfe train --resume {session.run.name}` and the options of before",
+        f"go on with `{going_on(session.run)}` and the options of before",
     )
-
-
-def require_finite_weights(session: Session) -> None:
-    """Stop before weights that are none are saved as a checkpoint.
-
-    Raises:
-        RunError: a weight is NaN or infinite, in this or another process.
-    """
-    trained = [local(p) for p in session.model.parameters() if p.requires_grad]
-    broken = torch.stack([(~weight.isfinite()).any() for weight in trained]).any().float()
-    if session.accelerator.reduce(broken, reduction="sum").item():
-        raise out_of_numbers(session.run, session.step, "weights are NaN or infinite")
 
 
 def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None:

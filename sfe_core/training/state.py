@@ -23,6 +23,7 @@ from sfe_core.training.build import Session
 from sfe_core.training.checkpoints import META, CheckpointMeta, prune, read_meta
 from sfe_core.training.checksums import write_checksums
 from sfe_core.training.networks import GUIDANCE, load_networks, save_networks
+from sfe_core.training.nonfinite import out_of_numbers
 from sfe_core.training.optimiser import give_settings, settings_of
 from sfe_core.training.resuming import OPTIMISER, STATE, require_base, require_form
 from sfe_core.training.room import make_room, needed_bytes
@@ -32,6 +33,7 @@ from sfe_core.training.sharding import (
     deal_out,
     deal_out_state,
     is_sharded,
+    local,
     shell,
     whole,
     whole_state,
@@ -78,6 +80,18 @@ def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -
         prune(session.run, session.config.train.keep_checkpoints, metric)
     accelerator.wait_for_everyone()
     return target
+
+
+def require_finite_weights(session: Session) -> None:
+    """Stop before weights that are none are saved as a checkpoint.
+
+    Raises:
+        RunError: a weight is NaN or infinite, in this or another process.
+    """
+    trained = [local(p) for p in session.model.parameters() if p.requires_grad]
+    broken = torch.stack([(~weight.isfinite()).any() for weight in trained]).any().float()
+    if session.accelerator.reduce(broken, reduction="sum").item():
+        raise out_of_numbers(session.run, session.step, "weights are NaN or infinite")
 
 
 def leave_weights_out(session: Session) -> None:

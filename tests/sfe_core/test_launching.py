@@ -112,7 +112,27 @@ def test_environment_of_workers(monkeypatch):
     assert on_cpu["PYTHONPATH"].startswith(root) and on_cpu["PYTHONPATH"].endswith("/elsewhere")
     assert on_cpu["HOME"] == "/h"
     assert launcher_env("cpu", 2, {"OMP_NUM_THREADS": "1"})["OMP_NUM_THREADS"] == "1"
-    assert "ACCELERATE_USE_CPU" not in launcher_env("cuda", 2, {})
+    # What a launcher tells its workers is of its own file and arguments, not of this environment.
+    asked = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4", "FSDP_VERSION": "1", "RANK": "3"}
+    assert set(launcher_env("cuda", 2, asked | {"PET_MAX_RESTARTS": "3"})) == {"PYTHONPATH"}
+
+
+def test_a_default_configuration_of_accelerate_changes_nothing(tmp_path, monkeypatch):
+    default = tmp_path / "default_config.yaml"
+    default.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nmixed_precision: fp16\n"
+        "num_machines: 1\nnum_processes: 7\nmachine_rank: 0\nuse_cpu: false\n"
+        "fsdp_config:\n  fsdp_version: 1\ndynamo_config:\n  dynamo_backend: INDUCTOR\n"
+    )
+    argv = launcher_argv(MODULE, "cuda", 4, ["work"])[3:]
+
+    def parsed() -> dict:
+        found, _, precision = _validate_launch_command(launch_command_parser().parse_args(argv))
+        return vars(found) | {"precision": precision}
+
+    before = parsed()
+    monkeypatch.setattr("accelerate.commands.launch.default_config_file", str(default))
+    assert parsed() == before
 
 
 @pytest.mark.parametrize("path", sorted(config_folder().rglob("*.yaml")), ids=lambda p: p.name)
