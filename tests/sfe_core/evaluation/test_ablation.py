@@ -10,7 +10,7 @@ import pytest
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.errors import UserError
+from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation import ablation
 from sfe_core.evaluation.ablation import FULL, ablate, chosen_variants, collect, variants_of
 from sfe_core.training.options import TrainOptions
@@ -86,6 +86,16 @@ def test_each_variant_is_trained_packaged_and_measured_under_its_own_name(tmp_pa
     # Another number of updates is another run, whose checkpoints are not mixed up with these.
     ablate(workspace, TrainOptions(steps=6), only=["no-guidance"])
     assert not set(runs) & {call[0] for call in calls[2:]}
+
+
+@pytest.mark.parametrize("kind", [Stopped, Interrupted])
+def test_a_variant_that_was_stopped_goes_on_with_the_same_command(tmp_path, monkeypatch, kind):
+    def launch(*arguments):
+        raise kind("run x", "stopped", "go on with `sfe train --resume x`")
+
+    monkeypatch.setattr(ablation, "launch", launch)
+    with pytest.raises(kind, match="run x: stopped; the same `sfe ablate` goes on$"):
+        ablate(Workspace(tmp_path, Config()), TrainOptions(steps=5), only=["no-guidance"])
 
 
 def test_the_table_holds_values_and_intervals_in_each_form(tmp_path):

@@ -26,7 +26,7 @@ from sfe_core.training.state import leave_weights_out, load_checkpoint
 from sfe_core.training.update import update, wanted_batches
 from tests.listening import Listener
 from tests.sfe_core.training.conftest import with_settings
-from tests.tiny import make_tiny_recogniser, make_tiny_workspace
+from tests.tiny import make_tiny_base, make_tiny_recogniser, make_tiny_workspace
 
 RESUME = TrainOptions(cpu_processes=1, resume="auto", accept_changes=True)
 # The second recogniser, made beside the workspace's own.
@@ -250,6 +250,29 @@ def test_what_is_written_down_follows_the_new_settings(begun, tmp_path):
     assert (summary.run / "tensorboard").is_dir()
     losses = {f: read_meta(f).metrics["loss"] for f in list_checkpoints(summary.run)}
     assert min(losses, key=losses.get) == summary.best and len(losses) <= 2
+
+
+def test_float16_begins_to_scale_where_the_checkpoint_did_not(begun):
+    with resumed(begun) as session:
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        session.accelerator.scaler = scaler
+        load_checkpoint(session, session.plan.resume_from)
+        assert session.accelerator.scaler is scaler and scaler.get_scale() == 8.0
+
+
+def test_another_base_is_refused_in_the_plan(begun, tmp_path):
+    other = make_tiny_base(tmp_path / "other", seed=5)
+    with pytest.raises(UserError, match="model.base: .* is not what first started from"):
+        plan_training(with_settings(begun, model={"base": str(other)}), RESUME)
+
+
+def test_updates_of_another_size_go_on_behind_the_images_seen(begun):
+    larger = with_settings(begun, train={"effective_batch": 6})
+    with resumed(larger) as session:
+        plan = session.plan
+        assert (plan.images_before(2), plan.images_before(3), plan.images_seen) == (8, 14, 20)
+        views = [view.place for batch in wanted_batches(session) for view in batch]
+        assert views == session.sampler.take(8, 12)
 
 
 def test_a_changed_rate_is_what_the_run_goes_on_with_and_writes_down(begun, tmp_path):
