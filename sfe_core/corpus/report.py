@@ -51,6 +51,8 @@ _NUMBERS: dict[str, tuple[str, str, bool]] = {
     "invented_border": ("Crop beyond the photo", "", False),
     "fit_error": ("Landmark error of the fit, in eye distances", "", False),
     "detection_score": ("Score of the detector", "", False),
+    "confidence": ("Confidence in the landmarks", "", False),
+    "angle": ("Angle of the face in its photo", "°", False),
 }
 _COLUMNS = (
     *("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box"),
@@ -202,7 +204,7 @@ def _listed(lines: list[str]) -> list[str]:
 def _histograms(table: pd.DataFrame, quality: QualityConfig) -> list[Histogram]:
     """Of faces with pictures, out of range or not, so that limits can be seen at work."""
     faces = table[table["status"].isin(WITH_PICTURES)]
-    limits = limits_of(quality)
+    limits = limits_of(quality) | {"confidence": quality.confidence}
     drawn = [
         histogram(name, title, unit, faces[name], limits.get(name, (-np.inf, np.inf)), logarithmic)
         for name, (title, unit, logarithmic) in _NUMBERS.items()

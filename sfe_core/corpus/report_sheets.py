@@ -26,6 +26,7 @@ from sfe_core.emotions import EMOTIONS
 UNLABELLED = "unlabelled"
 # Faces at both ends of these columns are shown.
 _EDGES = {
+    "confidence": "Confidence in the landmarks",
     "sharpness": "Sharpness",
     "brightness": "Brightness of the face",
     "invented_border": "Crop beyond the photo",

@@ -19,7 +19,7 @@ from sfe_core.emotions import EMOTIONS
 UNLABELLED = "unlabelled"
 _NUMBERS = (
     *("valence", "arousal", "yaw", "pitch", "roll", "crop_side", "invented_border"),
-    *("sharpness", "brightness", "contrast", "fit_error"),
+    *("sharpness", "brightness", "contrast", "fit_error", "confidence"),
 )
 _LABEL = "label_"  # prefix of further columns of labels.csv, see `labels`
 

@@ -30,6 +30,8 @@ _MOST_TILT_DEG = 30.0
 # A face this near to a quarter turn stands in a turned photo, and keeps its own tilt.
 _QUARTER_DEG = 20.0
 _TURNED_PX = 512
+# Faces down to this share of the photo's longer side are seen then.
+_GLANCED = 1 / 8
 # From here on a face needs no further look, and a photo no turning.
 _SURE = 0.9
 # What is less likely a face than this is none; of a turned photo more is asked, as each turn is
@@ -110,12 +112,11 @@ class AnyAngleDetector:
         """The faces of a photo, of which `faces` are those seen as it lies; largest first."""
         if self._every or not any(map(_is_sure, faces)):
             faces = _surest(faces + self._turned(image, faces))
+        if not any((face.confidence or 0.0) >= _LEAST_TURNED for face in faces):
+            faces = _surest(faces + self._quartered(image))
         if not self._every and any(face.confidence >= _SURE for face in faces):
             faces = [face for face in faces if face.confidence >= _SURE / 2]
-        likely = [
-            face for face in faces if face.confidence >= (_LEAST_TURNED if face.angle else _LEAST)
-        ]
-        return sorted(likely, key=lambda face: (-face.size, face.box))
+        return sorted(filter(_is_likely, faces), key=lambda face: (-face.size, face.box))
 
     def _turned(self, image: Pixels, upright: list[Face]) -> list[Face]:
         """The faces seen when the photo is turned, rated at their own angles."""
@@ -148,6 +149,19 @@ class AnyAngleDetector:
                     angles.append(angle)
                     looks.append(self._look(image, hit, angle))
         return [face for face in looks if face is not None]
+
+    def _quartered(self, image: Pixels) -> list[Face]:
+        """Faces too small for a glance, with the photo turned as a camera may have been."""
+        height, width = image.shape[:2]
+        if self.smallest_px(width, height) >= _GLANCED * max(width, height):
+            return []
+        found: list[Face] = []
+        for angle in (90.0, 180.0, -90.0):
+            turn = Turn(angle, width, height)
+            view = turn.picture(image)
+            faces = self._upright.detect(view)
+            found += map(turn.face_to_photo, self._rate([view] * len(faces), faces))
+        return found
 
     def _look(self, image: Pixels, hit: Face, angle: float) -> Face | None:
         """A face seen closely with the photo turned by an angle; None where none is there."""
@@ -192,6 +206,10 @@ def _places(hits: list[Face]) -> list[list[Face]]:
         else:
             places.append([hit])
     return places
+
+
+def _is_likely(face: Face) -> bool:
+    return (face.confidence or 0.0) >= (_LEAST_TURNED if face.angle else _LEAST)
 
 
 def _is_sure(face: Face) -> bool:

@@ -88,6 +88,18 @@ def test_a_small_face_in_24_megapixels() -> None:
     assert 80 < detector.smallest_px(6000, 4000) < 110 and detector.smallest_px(400, 300) == 24
 
 
+@pytest.mark.parametrize("quarters", [1, 2])
+def test_a_small_face_in_a_large_photo_taken_sideways(quarters: int) -> None:
+    photo = Image.new("RGB", (1600, 1200), (118, 126, 120))
+    photo.paste(portrait(0, side=200), (900, 500))
+    turned = np.ascontiguousarray(np.rot90(np.asarray(photo), -quarters))
+    detector = load_any_angle("dlib", min_face_px=80)
+    (face,) = detector.detect(turned)
+    turn = Turn(face.angle, turned.shape[1], turned.shape[0])
+    assert face.angle == 90 * quarters and face.confidence > 0.9
+    assert np.abs(turn.to_canvas(face.landmarks).mean(axis=0) - (1000, 605)).max() < 20
+
+
 def test_a_covered_face_is_not_sure(detector: Detector) -> None:
     sure = [detector.detect(np.asarray(portrait(number)))[0].confidence for number in (0, 3)]
     covered = [

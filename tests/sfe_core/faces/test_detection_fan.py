@@ -19,6 +19,7 @@ from face_alignment.models import FAN
 
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces import detection_fan
+from sfe_core.faces.any_angle import AnyAngleDetector
 from sfe_core.faces.detection import load_detector
 from sfe_core.faces.detection_fan import two_dimensional
 
@@ -132,3 +133,27 @@ def test_weights_of_another_network_are_refused(random_weights: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, random_weights / "s3fd-619a316812.pth")
     with pytest.raises(RunError, match="do not fit"):
         load_detector("face-alignment", device="cpu")
+
+
+def test_turned_photos_and_confidence_are_for_its_networks_too(
+    random_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upright = load_detector("face-alignment", device="cpu")
+    photo = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
+    sizes: list[int] = []
+
+    def find_many(views: list[np.ndarray]) -> list[np.ndarray]:
+        sizes.append(len(views))
+        box = [[84.0, 60.0, 174.0, 165.0, 0.9]]
+        return [np.array(box if view is photo else [], float).reshape(-1, 5) for view in views]
+
+    monkeypatch.setattr(upright, "_boxes", types.SimpleNamespace(find_many=find_many))
+    (plain,) = upright.detect(photo)
+    (read,) = upright.read_many([photo], [plain.box])
+    assert np.array_equal(read, plain.landmarks)
+    monkeypatch.setattr("sfe_core.faces.any_angle._LEAST", 0.0)
+    (face,) = AnyAngleDetector(upright).detect(photo)
+    # Landmarks of random networks do not agree with those of the mirrored photo.
+    assert face.confidence < 0.5 and np.array_equal(face.landmarks, plain.landmarks)
+    assert sizes == [1, 1, 11]
+    assert upright.smallest_px(512, 400) == 16 and upright.smallest_px(2048, 1000) == 32
