@@ -13,6 +13,7 @@ from sfe_core.corpus.tables import Table, names_a_picture, read_number
 # AffectNet's "uncertain" for valence and arousal, and Aff-Wild2's "not annotated".
 NO_AFFECT = (-2.0, -5.0)
 _SLIPS = 0.2  # of the numbers that may lie out of range
+_LEAST_FACES = 10  # from which on a mean valence says something of an emotion
 _SEEN = 200  # rows after which cells of a column are of one kind
 
 
@@ -94,11 +95,12 @@ class Survey:
             found[1] += 1
 
     def valences(self, place: int) -> dict[int, float]:
-        """The mean valence of the rows that have each whole number in a column."""
+        """The mean valence of the rows that have each whole number in a column, where enough do."""
         means = {}
         for (column, cell), (total, count) in self.sums.items():
             number = read_number(cell)
-            if column == place and number is not None and number.is_integer():
+            whole = number is not None and number.is_integer()
+            if column == place and whole and count >= _LEAST_FACES:
                 means[int(number)] = total / count
         return means
 

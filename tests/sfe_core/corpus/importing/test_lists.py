@@ -140,6 +140,13 @@ def test_numbers_are_read_as_the_set_means_them(
     assert [e.labels["emotion"] for e in source.read([], Problems())] == emotions
 
 
+def test_the_valence_of_a_few_faces_says_nothing_against_a_sets_own_columns(tmp_path: Path) -> None:
+    path = tmp_path / "training.csv"
+    lines = (f"1/{n}.jpg,0,0,9,9,1;2,{n},0.1,0.2\n" for n in (0, 3, 7, 2))
+    path.write_text(AFFECTNET_HEAD + "\n" + "".join(lines), encoding="utf-8")
+    assert find_source(path, None, None).scheme == "affectnet"
+
+
 def test_numbers_of_which_nothing_tells_are_asked_for_and_the_answer_counts(
     tmp_path: Path,
 ) -> None:
