@@ -20,8 +20,8 @@ from sfe_core.corpus.face_hash import BITS, LIKENESS, mirrored, unpacked
 
 Kind = Literal["near", "exact", "none"]
 # Two hashes within LIKENESS agree on all bits of one of these drawn sets with a chance above
-# 1 - (1 - (1 - LIKENESS)^20)^40 = 0.9994; only pairs that do are compared.
-_TABLES, _TABLE_BITS = 40, 20
+# 1 - (1 - (1 - LIKENESS)^20)^48 = 0.999; only pairs that do are compared.
+_TABLES, _TABLE_BITS = 48, 20
 # Of many that agree on a table's bits, each is compared with so many that follow; frames of one
 # video then still hang together, and the work stays in proportion to their number.
 _NEXT = 24

@@ -1,10 +1,10 @@
 """A short hash of how a face looks, to find copies: resaved, resized, cut, brightened, mirrored.
 
-The crop is turned and scaled by its landmarks onto the mean head, so that a photo cut or resized
-otherwise gives the same patch. Of that patch's discrete cosine transform the signs of the lowest
-frequencies are kept (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions",
-2010, there 8 x 8 of the whole picture). Which patch, how many bits and what distance were chosen by
-measuring, see `LIKENESS`.
+The crop is turned and scaled by its landmarks onto the mean head, so that a photo cut, resized or
+squeezed otherwise gives the same patch. Of that patch's discrete cosine transform the signs of the
+lowest frequencies are kept (Zauner, "Implementation and Benchmarking of Perceptual Image Hash
+Functions", 2010, there 8 x 8 of the whole picture). Which patch, how many bits and what distance
+were chosen by measuring, see `LIKENESS`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _PATCH_SIDE, _PATCH_DROP = 2.6, 0.55
 # A patch that varies less has nothing to know it by, grey levels.
 _LEAST_CONTRAST = 2.0
 # Faces that differ in at most this share of their bits are taken for one photo. Measured over
-# synthetic portraits: 15 ways of copying differ by 0.060 at most (240 copies), mirroring by 0.098
-# (31 of 32 within the limit); one person's expressions in one scene by 0.060 at least (4 of 1,216
-# pairs within), different people by 0.172, in one scene and light by 0.125 (none of 530,940).
-# Photos of 48 pixels that JPEG was at lose too much for it: 3 of 12 are found.
-LIKENESS = 0.085
+# synthetic portraits: 15 ways of copying differ by 0.07 at most (240 copies), mirroring by 0.11
+# (47 of 48 are within the limit); one person's expressions in one scene by 0.07 at least (4 of
+# 1,216 pairs within), different people by 0.16, in one scene and light by 0.125 (none of 253,836).
+# Photos of 48 pixels that JPEG was at lose too much for it, and so do equalised ones.
+LIKENESS = 0.095
 
 
 def face_hash(crop: Pixels, points: Floats) -> str:
@@ -51,14 +51,14 @@ def face_hash(crop: Pixels, points: Floats) -> str:
         crop: [S, S, 3], the face.
         points: [68, 2] landmarks as (x, y), crop pixels.
     """
-    turn, centre, side = _place(points)
-    if not (np.isfinite([turn.real, turn.imag, side]).all() and side >= 1):
+    across, down, centre = _place(points)
+    area = across.real * down.imag - across.imag * down.real
+    if not (np.isfinite(area) and abs(area) >= 1):
         return ""
     # Sampled at the patch's own size, then shrunk with antialiasing.
-    size = int(np.clip(round(side), _SAMPLES, 1024))
-    step = turn / abs(turn) * side / size
-    corner = centre - step * complex(size, size) / 2
-    affine = (step.real, -step.imag, corner.real, step.imag, step.real, corner.imag)
+    size = int(np.clip(round(abs(area) ** 0.5), _SAMPLES, 1024))
+    across, down, corner = across / size, down / size, centre - (across + down) / 2
+    affine = (across.real, down.real, corner.real, across.imag, down.imag, corner.imag)
     patch = Image.fromarray(crop).convert("L")
     patch = patch.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
     grey = np.asarray(patch.resize((_SAMPLES, _SAMPLES), Image.Resampling.LANCZOS), float)
@@ -105,14 +105,20 @@ def _template() -> tuple[Floats, complex]:
     return flat[_FIRM], complex(flat[_FIRM].mean())
 
 
-def _place(points: Floats) -> tuple[complex, complex, float]:
-    """The similarity from template to crop: turn and scale, the patch's centre, its side in pixels.
+def _place(points: Floats) -> tuple[complex, complex, complex]:
+    """The patch in the crop: its upper and its left edge, and its centre.
 
-    Least squares over the firm landmarks.
+    Turned, scaled and moved by least squares over the firm landmarks, across and down by scales of
+    their own: photos are often squeezed into squares.
     """
     template, middle = _template()
     found = points[_FIRM, 0] + 1j * points[_FIRM, 1]
     spread = template - middle
-    turn = complex(((found - found.mean()) * spread.conj()).sum() / (abs(spread) ** 2).sum())
-    centre = complex(found.mean()) + turn * (1j * _PATCH_DROP - middle)
-    return turn, centre, abs(turn) * _PATCH_SIDE
+    turn = complex(((found - found.mean()) * spread.conj()).sum())
+    turn = turn / abs(turn) if turn else 0j
+    upright = (found - found.mean()) * np.conj(turn)
+    across = float((upright.real * spread.real).sum() / (spread.real**2).sum())
+    down = float((upright.imag * spread.imag).sum() / (spread.imag**2).sum())
+    offset = 1j * _PATCH_DROP - middle
+    centre = complex(found.mean()) + turn * complex(across * offset.real, down * offset.imag)
+    return turn * across * _PATCH_SIDE, turn * down * 1j * _PATCH_SIDE, centre

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from tests.cases.portraits import portrait
 
@@ -23,6 +23,12 @@ def _sized(picture: Image.Image, times: float) -> Image.Image:
     return picture.resize((round(picture.width * times), round(picture.height * times)))
 
 
+def _marked(picture: Image.Image) -> Image.Image:
+    marked = picture.copy()
+    ImageDraw.Draw(marked).text((20, 230), "(c) example.org", fill="white")
+    return marked
+
+
 # Kind of copy → ending, how it is made, how it is saved.
 COPIES: dict[str, tuple[str, Callable[[Image.Image], Image.Image], dict[str, int]]] = {
     "resaved": (".jpg", lambda picture: picture, {"quality": 60}),
@@ -37,6 +43,9 @@ COPIES: dict[str, tuple[str, Callable[[Image.Image], Image.Image], dict[str, int
     "contrast": (".jpg", lambda picture: ImageEnhance.Contrast(picture).enhance(1.2), {}),
     "grey": (".jpg", lambda picture: picture.convert("L"), {}),
     "mirrored": (".jpg", ImageOps.mirror, {"quality": 95}),
+    "squeezed": (".jpg", lambda picture: picture.resize((256, 224)), {"quality": 92}),
+    "marked": (".jpg", lambda picture: _marked(picture), {"quality": 92}),
+    "framed": (".jpg", lambda picture: ImageOps.expand(picture, 30, "black"), {"quality": 92}),
     "turned": (".jpg", lambda picture: picture.rotate(2, Image.Resampling.BICUBIC), {}),
 }
 

@@ -55,10 +55,13 @@ def test_copies_stand_with_their_original(copied: tuple[Workspace, PreprocessSum
 
 def test_copies_and_two_labels_are_told(copied: tuple[Workspace, PreprocessSummary]) -> None:
     workspace, summary = copied
-    assert (summary.sides.duplicates.copies, summary.sides.duplicates.exact) == (21, PEOPLE)
+    assert (summary.sides.duplicates.copies, summary.sides.duplicates.exact) == (
+        PEOPLE + len(COPIES),
+        PEOPLE,
+    )
     assert summary.sides.contradictions == ("0 happy, 0 (1) sad",)
     stats = corpus_stats(Corpus.open(workspace), workspace.config)
-    assert (stats.copies, stats.exact_copies) == (21, PEOPLE)
+    assert (stats.copies, stats.exact_copies) == (PEOPLE + len(COPIES), PEOPLE)
     assert stats.contradictions == ["0 happy, 0 (1) sad"]
     page = summary.report.read_text()
     assert "0 happy, 0 (1) sad" in page and "People: none known" in page
@@ -77,7 +80,7 @@ def test_an_older_corpus_is_hashed_from_its_crops(
     older = read_manifest(path).drop(columns=["face_hash", "duplicate_of", "identity_source"])
     write_manifest(path, older)
     summary = preprocess(workspace)
-    assert summary.done == 0 and summary.sides.duplicates.copies == 21
+    assert summary.done == 0 and summary.sides.duplicates.copies == PEOPLE + len(COPIES)
     pd.testing.assert_frame_equal(rows_of(workspace), now)
     assert not list(workspace.corpus.rglob("*.jsonl"))
 
