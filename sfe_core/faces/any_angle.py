@@ -30,8 +30,6 @@ _MOST_TILT_DEG = 30.0
 # A face this near to a quarter turn stands in a turned photo, and keeps its own tilt.
 _QUARTER_DEG = 20.0
 _TURNED_PX = 512
-# Faces down to this share of the photo's longer side are seen then.
-_GLANCED = 1 / 8
 # From here on a face needs no further look, and a photo no turning.
 _SURE = 0.9
 # What is less likely a face than this is none; of a turned photo more is asked, as each turn is
@@ -153,7 +151,9 @@ class AnyAngleDetector:
     def _quartered(self, image: Pixels) -> list[Face]:
         """Faces too small for a glance, with the photo turned as a camera may have been."""
         height, width = image.shape[:2]
-        if self.smallest_px(width, height) >= _GLANCED * max(width, height):
+        shrink = min(1.0, _TURNED_PX / max(width, height))
+        small = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        if self.smallest_px(width, height) >= self._upright.glanced_px(*small) / shrink:
             return []
         found: list[Face] = []
         for angle in (90.0, 180.0, -90.0):

@@ -62,6 +62,10 @@ class UprightDetector(Detector, Protocol):
         """`detect_many` at the cost of small pictures: small faces may be passed over."""
         ...
 
+    def glanced_px(self, width: int, height: int) -> float:
+        """Size of the smallest face that a glance at a picture of this size shows, pixels."""
+        ...
+
     def read_many(self, images: Sequence[Pixels], boxes: Sequence[Box]) -> list[Floats]:
         """Landmarks [68, 2] of a face by its box, quickly: one picture and one box for each."""
         ...

@@ -78,6 +78,11 @@ class DlibDetector:
         """See `UprightDetector.glance_many`."""
         return [self._read(image, self._glance(image)) for image in images]
 
+    def glanced_px(self, width: int, height: int) -> float:
+        """See `UprightDetector.glanced_px`."""
+        smallest = max(self.min_face_px, _HOG_WINDOW_PX * max(width, height) / _GLANCE_PX)
+        return _HOG_WINDOW_PX / _search_scales(width, height, smallest)[-1]
+
     def read_many(self, images: Sequence[Pixels], boxes: Sequence[Box]) -> list[Floats]:
         """See `UprightDetector.read_many`; the brows stay where the cascade puts them."""
         return [
@@ -105,9 +110,7 @@ class DlibDetector:
     def _glance(self, image: Pixels) -> list[tuple[Floats, float]]:
         """Boxes [4] with scores, as far as a picture of `_GLANCE_PX` shows them."""
         height, width = image.shape[:2]
-        most = _GLANCE_PX / max(height, width)
-        smallest = max(self.min_face_px, _HOG_WINDOW_PX / most)
-        return self._search(image, _search_scales(width, height, smallest)[-1])
+        return self._search(image, _HOG_WINDOW_PX / self.glanced_px(width, height))
 
     def _read(self, image: Pixels, boxes: list[tuple[Floats, float]]) -> list[Face]:
         """The faces in some boxes, largest first."""

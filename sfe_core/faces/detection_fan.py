@@ -109,6 +109,10 @@ class FaceAlignmentDetector:
         """See `UprightDetector.glance_many`; one search is all there is."""
         return self.detect_many(images)
 
+    def glanced_px(self, width: int, height: int) -> float:
+        """See `UprightDetector.glanced_px`."""
+        return self.smallest_px(width, height)
+
     def read_many(self, images: Sequence[Pixels], boxes: Sequence[Box]) -> list[Floats]:
         """See `UprightDetector.read_many`."""
         return self._landmarks.find_many(list(images), list(boxes))

@@ -161,6 +161,8 @@ class Compass:
     def smallest_px(self, width: int, height: int) -> float:
         return 1.0
 
+    glanced_px = smallest_px
+
 
 @pytest.mark.parametrize("angle", [0, 90, 130, 180])
 def test_any_detector_gains_angles_and_confidence(angle: int) -> None:
