@@ -38,7 +38,8 @@ def notes_on(
         notes.append(f"{unlabelled} of {count} photos have no emotion label: left out of Top-k")
     if "text" in readings and "guided" not in readings:
         notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
-    notes += _of_sample_size(yardstick, count, reference)
+    few = int(min((read.faults == "").sum() for read in readings.values()))
+    notes += _of_sample_size(yardstick, few, reference)
     for name, read in readings.items():
         faults = ", ".join(f"{number} {fault}" for fault, number in read.faulty().items())
         if faults:
@@ -48,7 +49,6 @@ def notes_on(
             if pictures.unused:
                 notes.append(f"{name}: {pictures.unused} files go by no key of the split")
             notes += [f"{name}: {difference}" for difference in pictures.differences(resolution)]
-    few = min((read.faults == "").sum() for read in readings.values())
     if few < FEWEST:
         notes.append(f"fewer than {FEWEST} pictures: no intervals, and no number to quote")
     if any(isinstance(pictures, GivenPictures) for pictures in sets.values()):

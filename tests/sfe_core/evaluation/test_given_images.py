@@ -117,6 +117,7 @@ def test_a_set_of_one_or_two_has_numbers_without_intervals(
     assert found.counted == f"9 pictures asked for; measured: {count} base, 9 real photos"
     for name, score in found.scores["base"].items():
         assert score.low is None, name
+    assert any(note.startswith(f"{count} pictures are few") for note in found.notes)
     assert any("fewer than 3 pictures" in note for note in found.notes)
     page = (found.folder / "report.html").read_text(encoding="utf-8")
     assert f"measured: {count} base" in page and ">nan" not in page
