@@ -17,7 +17,7 @@ import pandas as pd
 from sfe_core.config.corpus_sections import SplitConfig
 from sfe_core.corpus.duplicates import Duplicates, HashedFace
 from sfe_core.corpus.people_folders import Vectors, find_people, innermost_folders
-from sfe_core.corpus.subjects import subject_of
+from sfe_core.corpus.subjects import emotion_named_people, subject_of
 from sfe_core.errors import UserError
 
 LABELS, FILE_NAMES, FOLDERS, CLUSTERS = "labels", "file names", "folders", "clusters"
@@ -134,7 +134,8 @@ def find_identities(
         return People(people.of, people.source, len(keys))
     # A photo's name and folder are about the face that it was taken for.
     first = [face.key for face in faces if face.number == 1]
-    named = {key: person for key in first if (person := subject_of(key))}
+    named = emotion_named_people(first)
+    named |= {key: person for key in first if (person := subject_of(key))}
     people.add(named | {key: listed[key] for key in first if key in listed}, FILE_NAMES)
     asked: list[str] = []
     doubtful: list[str] = []

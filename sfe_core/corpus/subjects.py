@@ -9,9 +9,11 @@ a set brought in twice is of the same people.
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from sfe_core.corpus.classes import folder_class
 from sfe_core.corpus.people_folders import is_common, own_folders
 
 # Beside CelebA's pictures: lines of a file's name and the number of a person.
@@ -63,6 +65,8 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 
+_BETWEEN = re.compile(r"[_\-. ]+")
+
 
 def subject_of(key: str) -> str | None:
     """The person that a key names by a known set's rule, e.g. "KDEF F01"; None if none."""
@@ -79,6 +83,31 @@ def subject_of(key: str) -> str | None:
         word, number = re.match(r"(\D*?)[ _-]?(\d+)$", found[1]).groups()
         return "/".join((*own_folders(key[: found.start() + 1]), f"{word.lower()} {int(number)}"))
     return None
+
+
+def emotion_named_people(keys: Iterable[str]) -> dict[str, str]:
+    """Key → person where what stands before an emotion in the files' names is somebody.
+
+    `anna_happy_1`, `anna-sad`, `ben_happy`: it must come with two emotions, and another beside it
+    in its folder, or it may be the number of a picture or the name of a set.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    emotions: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for key in keys:
+        folder, _, stem = key.rpartition("/")
+        words = _BETWEEN.split(stem)
+        place = next((n for n, word in enumerate(words) if folder_class(word)), 0)
+        name = "_".join(words[:place])
+        if name and not is_common(name):
+            found[key] = folder, name
+            emotions[folder, name].add(str(folder_class(words[place])))
+    several = {who for who, seen in emotions.items() if len(seen) > 1}
+    beside = Counter(folder for folder, _ in several)
+    return {
+        key: "/".join((*own_folders(key), who[1]))
+        for key, who in found.items()
+        if who in several and beside[who[0]] > 1
+    }
 
 
 def celeba_people(photos: Path, keys: Iterable[str]) -> dict[str, str]:

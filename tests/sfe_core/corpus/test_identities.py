@@ -11,7 +11,12 @@ from sfe_core.config.corpus_sections import SplitConfig
 from sfe_core.corpus.duplicates import Duplicates, HashedFace
 from sfe_core.corpus.identities import find_identities
 from sfe_core.corpus.people_folders import find_people, is_common
-from sfe_core.corpus.subjects import CELEBA_LIST, celeba_people, subject_of
+from sfe_core.corpus.subjects import (
+    CELEBA_LIST,
+    celeba_people,
+    emotion_named_people,
+    subject_of,
+)
 
 NAMES = {
     "KDEF/AF01/AF01NES": "KDEF F01",
@@ -212,6 +217,26 @@ def test_clusters_join_faces_that_are_alike() -> None:
     found = identities(keys, {"01": "Ann"}, "clusters", vectors)
     assert found.of == {key: {0: "like 00", 1: "Ann", 2: "like 02"}[int(key) % 3] for key in keys}
     assert found.by_source == {"labels": 1, "clusters": 2}
+
+
+def test_names_before_an_emotion_are_people() -> None:
+    keys = ["lab/anna_happy_1", "lab/anna-sad", "lab/ben_happy", "lab/ben_angry.2", "lab/x"]
+    assert emotion_named_people(keys) == dict(
+        zip(keys, ["lab/anna", "lab/anna", "lab/ben", "lab/ben"], strict=False)
+    )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["img_happy_1", "img_sad_1", "photo_happy_2", "photo_sad_2"],  # no names
+        ["x_happy_1", "x_sad_1", "x_fear_1"],  # one for all
+        ["001_happy", "002_sad", "003_fear"],  # numbers of pictures
+        ["happy_anna_1", "sad_anna_1", "happy_ben_1"],
+    ],
+)
+def test_other_words_before_an_emotion_are_not(keys: list[str]) -> None:
+    assert emotion_named_people(keys) == {}
 
 
 def test_celebas_own_list(tmp_path: Path) -> None:
