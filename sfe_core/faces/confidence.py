@@ -125,10 +125,10 @@ def confidence(evidence: Evidence) -> float:
 
 # By the evidence there is: a constant, then a weight for each.
 _WEIGHTS: dict[tuple[str, ...], tuple[float, ...]] = {
-    ("score", "mirror_gap"): (-11.6, 1.12, -2.9),
-    ("score", "mirror_gap", "fit_error"): (-13.29, 1.03, -2.76, -0.6),
-    ("score", "mirror_gap", "fit_error", "second"): (-13.56, 0.87, -2.64, -0.73, 0.58),
-    ("mirror_gap",): (-12.88, -3.51),
-    ("mirror_gap", "fit_error"): (-15.41, -3.21, -0.96),
-    ("mirror_gap", "fit_error", "second"): (-15.24, -2.82, -1.1, 1.24),
+    ("score", "mirror_gap"): (-16.27, 1.40, -4.02),
+    ("score", "mirror_gap", "fit_error"): (-18.29, 1.29, -3.81, -0.77),
+    ("score", "mirror_gap", "fit_error", "second"): (-18.32, 1.12, -3.70, -0.82, 0.61),
+    ("mirror_gap",): (-16.32, -4.36),
+    ("mirror_gap", "fit_error"): (-19.63, -3.99, -1.25),
+    ("mirror_gap", "fit_error", "second"): (-19.21, -3.68, -1.17, 1.53),
 }

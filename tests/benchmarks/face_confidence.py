@@ -33,7 +33,7 @@ from tests.benchmarks.face_pictures import (
 )
 
 RESULT = Path(__file__).parent / "results" / "face_confidence.md"
-FACES = 40
+FACES = 32
 FAR = 0.2  # an error beyond this is of landmarks that are invented, not merely inexact
 _RIDGE = 0.05
 
