@@ -49,7 +49,7 @@ class Duplicates:
     """Faces that are copies of others.
 
     Attributes:
-        groups: keys of faces that show the same, in order; the first stands for the group.
+        groups: keys of faces that show the same; the first stands for the group.
         exact: faces whose photo has the bytes of an earlier one of its group.
     """
 
@@ -63,7 +63,7 @@ class Duplicates:
         copies = table[table["duplicate_of"].notna()]
         first = dict(zip(copies["key"], copies["duplicate_of"], strict=True))
         groups: dict[str, list[str]] = defaultdict(list)
-        for key, original in sorted(first.items()):
+        for key, original in sorted(first.items(), key=lambda pair: (len(pair[0]), pair[0])):
             groups[original].append(key)
         involved = table[table["key"].isin(first.keys() | groups.keys())]
         exact = int(involved.duplicated(["photo_sha256", "face_number"]).sum())
@@ -119,8 +119,10 @@ def find_duplicates(faces: Iterable[HashedFace], kind: Kind = "near") -> Duplica
         hashed = [place for place, face in enumerate(ordered) if face.face_hash]
         near = near_pairs([ordered[place].face_hash for place in hashed])
         pairs += [(hashed[one], hashed[other]) for one, other in near.tolist()]
+    # The shortest name first, for it is mostly the original's: `x` and then `x (1)`.
     groups = tuple(
-        tuple(ordered[place].key for place in group) for group in _groups(len(ordered), pairs)
+        tuple(sorted((ordered[place].key for place in group), key=lambda key: (len(key), key)))
+        for group in _groups(len(ordered), pairs)
     )
     return Duplicates(groups, exact, {key: group[0] for group in groups for key in group[1:]})
 

@@ -119,6 +119,11 @@ def test_groups_hold_bytes_and_looks_together() -> None:
     assert find_duplicates(faces, "none").groups == ()
 
 
+def test_the_shortest_name_is_the_original() -> None:
+    faces = [HashedFace(key, 1, "same", "") for key in ("copy of x", "x (1)", "x")]
+    assert find_duplicates(faces).groups == (("x", "x (1)", "copy of x"),)
+
+
 def test_copies_with_two_labels_are_told() -> None:
     faces = [HashedFace(key, 1, sha, "") for key, sha in zip("abcd", "xxyy", strict=True)]
     found = find_duplicates(faces)
