@@ -81,13 +81,14 @@ class Folders:
 
     Attributes:
         people: key → the person whose folder it lies in.
+        by_name: the same by names alone, for folders of too few photos to ask.
         doubtful: folders that may be people's, whose faces could not be asked.
         asked: faces whose vectors decide, whether they are there yet or not.
-        tests: how often faces were asked for.
         tests: how often faces were asked for.
     """
 
     people: dict[str, str] = field(default_factory=dict)
+    by_name: dict[str, str] = field(default_factory=dict)
     doubtful: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     tests: int = 0
@@ -132,6 +133,8 @@ def find_people(
     """
     found = Folders()
     _look(((), [(own_folders(key), key) for key in keys]), vectors, copies, found)
+    if not found.doubtful:
+        found.people = found.by_name | found.people
     return found
 
 
@@ -161,7 +164,16 @@ def _look(
             for name, some in beside.items()
             if not below[name] and bool(_CODE.fullmatch(name)) is codes
         }
-        verdict = _judge(groups, vectors, least, found) if len(groups) > 1 else False
+        sample = _sample(groups) if len(groups) > 1 else []
+        if _pairs(sample) < _LEAST_PAIRS:
+            # One photo or two in each: words are taken as names, which keeps few together, unless
+            # a folder above turns out to be a person's.
+            if _pairs(sample) and not codes:
+                found.by_name |= {
+                    key: "/".join((*above, name)) for name in groups for _, key in beside[name]
+                }
+            continue
+        verdict = _judge(sample, vectors, least, found)
         if verdict is None:
             found.doubtful += ["/".join((*above, name)) for name in groups]
             return None
@@ -174,14 +186,9 @@ def _look(
 
 
 def _judge(
-    groups: Mapping[str, Sequence[str]], vectors: Vectors | None, least: float, found: Folders
+    sample: Sequence[Sequence[str]], vectors: Vectors | None, least: float, found: Folders
 ) -> bool | None:
     """Whether folders beside each other are people's; None where their faces cannot be asked."""
-    sample = _sample(groups)
-    pairs = sum(len(keys) * (len(keys) - 1) // 2 for keys in sample)
-    if pairs < _LEAST_PAIRS:
-        # One photo or two in each: words are taken as names, which keeps few photos together.
-        return least == _NEARER_WORDS and pairs > 0
     if found.tests == _TESTS:
         return False
     found.tests += 1
@@ -200,6 +207,11 @@ def _judge(
         return None
     nearer = (np.array(within)[:, None] < np.array(across)[None]).mean()
     return bool(nearer >= least and np.median(within) < _SAME_PERSON)
+
+
+def _pairs(sample: Sequence[Sequence[str]]) -> int:
+    """Pairs of faces of one folder."""
+    return sum(len(keys) * (len(keys) - 1) // 2 for keys in sample)
 
 
 def _sample(groups: Mapping[str, Sequence[str]]) -> list[list[str]]:

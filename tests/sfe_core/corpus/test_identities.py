@@ -150,6 +150,22 @@ def test_whole_sets_beside_each_other_are_not_people() -> None:
     assert find_people(keys, vectors).people == {}
 
 
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["anna", "ben"], {"anna", "ben"}),
+        (["mine/anna", "mine/ben"], {"mine/anna", "mine/ben"}),
+        (["anna/work", "anna/home", "ben/work", "ben/home"], {"anna", "ben"}),
+        (["1", "2"], set()),
+    ],
+)
+def test_folders_of_two_photos_go_by_their_names(folders: list[str], expected: set[str]) -> None:
+    keys = keys_of(folders, 2)
+    people = sorted({folder.split("/")[0] for folder in folders})
+    vectors = vectors_of({key: people.index(key.split("/")[0]) for key in keys})
+    assert set(find_people(keys, vectors).people.values()) == expected
+
+
 def test_without_vectors_folders_are_only_told() -> None:
     found = find_people(keys_of(["anna", "ben"]), None)
     assert found.people == {} and found.doubtful == ["anna", "ben"]
