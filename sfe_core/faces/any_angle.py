@@ -112,8 +112,10 @@ class AnyAngleDetector:
             faces = _surest(faces + self._turned(image, faces))
         if not any((face.confidence or 0.0) >= _LEAST_TURNED for face in faces):
             faces = _surest(faces + self._quartered(image))
-        if not self._every and any(face.confidence >= _SURE for face in faces):
-            faces = [face for face in faces if face.confidence >= _SURE / 2]
+        if not self._every and faces:
+            # A larger or more central hit that is likely no face must not stand before one.
+            surest = max(face.confidence or 0.0 for face in faces)
+            faces = [face for face in faces if face.confidence >= min(surest, _LEAST_TURNED)]
         return sorted(filter(_is_likely, faces), key=lambda face: (-face.size, face.box))
 
     def _turned(self, image: Pixels, upright: list[Face]) -> list[Face]:
@@ -183,9 +185,13 @@ class AnyAngleDetector:
 
 
 def _surest(faces: Iterable[Face]) -> list[Face]:
-    """Of all that was seen of one face the surest; what was read askew only for want of other."""
+    """Of all that was seen of one face the surest; what was read askew counts half."""
+
+    def worth(face: Face) -> float:
+        return (face.confidence or 0.0) * (1.0 if _stands(face) else 0.5)
+
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: (not _stands(face), -(face.confidence or 0.0))):
+    for face in sorted(faces, key=worth, reverse=True):
         if not any(_same(face, other) for other in kept):
             kept.append(face)
     return kept
