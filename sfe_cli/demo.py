@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sfe_cli import render
+from sfe_cli import options, render
 from sfe_cli.help import with_examples
 
 HELP = with_examples(
@@ -22,7 +22,9 @@ def demo(
     folder: Annotated[
         Path, typer.Option("--folder", metavar="DIR", help="A new or empty folder.")
     ] = Path("sfe-demo"),
-    seed: Annotated[int, typer.Option(help="Of the photographs and of the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(**options.SEEDS, help="Of the photographs and of the training.")
+    ] = 0,
 ) -> None:
     from sfe_cli.evaluate import show_scores
     from sfe_cli.progress import RichReporter, duration

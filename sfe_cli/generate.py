@@ -54,7 +54,8 @@ Count = Annotated[
     int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8")
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Of the first picture.", show_default="sampling.seed")
+    int | None,
+    typer.Option(**options.SEEDS, help="Of the first picture.", show_default="sampling.seed"),
 ]
 Out = Annotated[
     Path | None,

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+# What every generator of random numbers takes; the config's own seeds have the same range.
+SEEDS = {"min": 0, "max": 2**63 - 1}
+
 Workspace = Annotated[
     Path,
     typer.Option(

@@ -21,7 +21,7 @@ HELP = with_examples(
 def synthesize(
     workspace: options.Workspace = options.HERE,
     count: Annotated[int, typer.Option(min=1, help="How many portraits.")] = 400,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(**options.SEEDS, help="Same seed, same bytes.")] = 0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="Side in pixels.")] = 256,
     balanced: Annotated[
         bool, typer.Option("--balanced/--no-balanced", help="As many of each emotion.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfe_core.config.sections import Count, Fraction, GuidanceMap, Section
+from sfe_core.config.sections import Count, Fraction, GuidanceMap, Section, Seed
 
 
 class SamplingConfig(Section):
@@ -34,7 +34,7 @@ class SamplingConfig(Section):
         False, description="black out what the pipeline's own safety checker objects to"
     )
     batch_size: Count = Field(8, description="pictures drawn at once; does not change them")
-    seed: int = Field(42, description="with the key, decides a picture's noise")
+    seed: Seed = Field(42, description="with the key, decides a picture's noise")
     strengths: dict[GuidanceMap, float] = Field(
         {"landmarks": 1.0, "depth": 1.0, "mesh": 1.0}, description="strength of each map"
     )
@@ -81,5 +81,8 @@ class EvaluateConfig(Section):
     reference_count: Annotated[int, Field(ge=2)] = Field(
         10000, description="most training photos that pictures are held against"
     )
-    bootstrap: Count = Field(1000, description="resamples behind each 95 % interval")
+    # Below 1 / 2.5 % = 40 resamples the interval's ends lie beyond the outermost resample.
+    bootstrap: Annotated[int, Field(ge=40)] = Field(
+        1000, description="resamples behind each 95 % interval, at least 40"
+    )
     batch_size: Count = Field(32, description="images measured at once")

@@ -58,7 +58,10 @@ def percentile_interval(values: Array) -> tuple[float, float] | None:
 
 
 def estimate(value: float, resampled: Array, n: int) -> Estimate:
-    """Put a value and its resamples together; too few pictures give a value without interval."""
+    """Put a value and its resamples together; too few pictures give a value without interval.
+
+    Percentiles of a skewed statistic can leave its value out: the interval then reaches to it.
+    """
     if not math.isfinite(value):
         return Estimate(None, n=n, reason="undefined on these pictures: nothing varies")
     if n < FEWEST:
@@ -66,7 +69,8 @@ def estimate(value: float, resampled: Array, n: int) -> Estimate:
     interval = percentile_interval(resampled)
     if interval is None:
         return Estimate(value, n=n, reason="no interval: most resamples are undefined")
-    return Estimate(value, *interval, n=n)
+    low, high = interval
+    return Estimate(value, min(low, value), max(high, value), n=n)
 
 
 def without_resampling_bias(value: float, resampled: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,19 +76,79 @@ def prepare_pipeline(
 
 
 def draw_batch(
-    pipeline: StableDiffusionPipeline, orders: Sequence[Order], recipe: Recipe
+    pipeline: StableDiffusionPipeline,
+    orders: Sequence[Order],
+    recipe: Recipe,
+    widened: list[str] | None = None,
 ) -> np.ndarray:
     """Draw `orders` at once.
 
     Every picture's noise comes from its own CPU generator, so it depends on its seed alone: not on
-    its neighbours, its place or the device.
+    its neighbours, its place or the device. Where a decoder of half precision overflows, as that
+    of SDXL is known to, those pictures are drawn again with it in float32.
+
+    Args:
+        pipeline: ready to draw.
+        orders: the pictures.
+        recipe: what they share.
+        widened: takes the keys of pictures that were drawn again.
 
     Returns:
         uint8 [B, H, W, 3], RGB.
 
     Raises:
-        RunError: a picture holds a value that is not finite.
+        RunError: a picture holds a value that is not finite, in float32 too.
     """
+    images = _run(pipeline, orders, recipe)
+    torn = _not_finite(images)
+    if torn and _is_narrow(pipeline):
+        with _wide_decoder(pipeline):
+            again = _run(pipeline, [orders[place] for place in torn], recipe)
+        images = images.float()
+        images[torn] = again.float()
+        if widened is not None:
+            widened += [orders[place].key for place in torn]
+        torn = _not_finite(images)
+    if torn:
+        raise RunError(
+            f"picture {orders[torn[0]].key}",
+            "the model drew values that are not finite",
+            "train again with a lower train.learning_rate, or package an earlier --step",
+        )
+    levels = images.float().mul(255.0).round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _not_finite(images: torch.Tensor) -> list[int]:
+    """Places of the pictures [B, 3, H, W] that hold a value that is not finite."""
+    finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
+    return [place for place, whole in enumerate(finite) if not whole]
+
+
+def _is_narrow(pipeline: StableDiffusionPipeline) -> bool:
+    vae = getattr(pipeline, "vae", None)
+    return vae is not None and vae.dtype in (torch.float16, torch.bfloat16)
+
+
+@contextmanager
+def _wide_decoder(pipeline: StableDiffusionPipeline) -> Iterator[None]:
+    """The pipeline's decoder computes in float32 inside, whatever the latents' precision."""
+    vae = pipeline.vae
+    narrow = vae.dtype
+    first = vae.post_quant_conv or vae.decoder
+    hook = first.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+    vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(narrow)
+        hook.remove()
+
+
+def _run(
+    pipeline: StableDiffusionPipeline, orders: Sequence[Order], recipe: Recipe
+) -> torch.Tensor:
+    """The pictures of `orders`, [B, 3, H, W] in [0, 1]."""
     guided: dict[str, Any] = {}
     if orders[0].maps:
         guided["guidance_images"] = {
@@ -96,7 +157,7 @@ def draw_batch(
         guided["guidance_strengths"] = recipe.strengths
     # The text encoder's remark on captions beyond its window is made once by the caller instead.
     with torch.inference_mode(), quiet_libraries():
-        images = pipeline(
+        return pipeline(
             prompt=[order.prompt for order in orders],
             negative_prompt=[recipe.negative_prompt] * len(orders),
             height=recipe.resolution,
@@ -108,15 +169,6 @@ def draw_batch(
             output_type="pt",
             **guided,
         ).images
-    finite = torch.isfinite(images).flatten(1).all(dim=1).tolist()
-    if not all(finite):
-        raise RunError(
-            f"picture {orders[finite.index(False)].key}",
-            "the model drew values that are not finite",
-            "train again with a lower train.learning_rate, or package an earlier --step",
-        )
-    levels = images.float().mul(255.0).round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def draw_all(
@@ -129,8 +181,9 @@ def draw_all(
     """Draw every order, yielding (order, uint8 [H, W, 3]) in the order given.
 
     Out of memory halves the batch for this and all later batches, with a warning; at a single
-    picture it is a RunError.
+    picture it is a RunError. Pictures that a half-precision decoder could not draw are counted.
     """
+    widened: list[str] = []
     waiting: list[Order] = []
     exhausted = False
     while True:
@@ -140,10 +193,10 @@ def draw_all(
             if order is not None:
                 waiting.append(order)
         if not waiting:
-            return
+            break
         batch = waiting[:batch_size]
         try:
-            pictures = draw_batch(pipeline, batch, recipe)
+            pictures = draw_batch(pipeline, batch, recipe, widened)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -151,6 +204,11 @@ def draw_all(
             continue
         del waiting[: len(batch)]
         yield from zip(batch, pictures, strict=True)
+    if widened:
+        reporter.warn(
+            f"the decoder overflowed in half precision: drawn again with it in float32: "
+            f"{len(widened)} pictures, {widened[0]} first; sampling.precision=float32 draws all so"
+        )
 
 
 def _halved(size: int, reporter: Reporter) -> int:

@@ -54,6 +54,16 @@ def test_every_command_explains_itself_with_examples(sfe, command):
     assert f"sfe {' '.join(command)}" in examples
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "x"])
+@pytest.mark.parametrize(
+    "command", [["generate", "a face"], ["synthesize"], ["demo"]], ids=" ".join
+)
+def test_seeds_out_of_range_are_one_line(sfe, command, seed):
+    result = sfe(*command, "--seed", seed)
+    assert result.exit_code == 2 and "'--seed'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_help_imports_nothing_heavy():
     script = (
         "import sys; from typer.testing import CliRunner; from sfe_cli.main import app; "

@@ -36,7 +36,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Pa
         "model.resolution": 32,
         "loss.emotion_network": str(models / "loss"),
         "evaluate.judge": str(models / "judge"),
-        "evaluate.bootstrap": 20,
+        "evaluate.bootstrap": 40,
         "preprocess.crop_size": 64,
         "preprocess.workers": 1,
         "train.steps": 2,

@@ -107,6 +107,9 @@ def test_an_unknown_key_without_a_likeness_lists_what_there_is(tmp_path):
     [
         ("train: {steps: abc}", ("sfe.yaml: train.steps", "'abc'", "integer")),
         ("train: {steps: 0}", ("train.steps", "found 0", "greater than or equal to 1")),
+        ("sampling: {seed: -1}", ("sampling.seed", "found -1", "greater than or equal to 0")),
+        ("train: {seed: 9223372036854775808}", ("train.seed", "less than")),
+        ("evaluate: {bootstrap: 1}", ("evaluate.bootstrap", "found 1", "equal to 40")),
         ("train: {steps: true}", ("train.steps", "found True")),
         ("train: {mixed_precision: fp8}", ("'fp8'", "'no', 'fp16' or 'bf16'")),
         ("guidance: {maps: [landmarks, nose]}", ("guidance.maps", "'nose'", "entry 1")),

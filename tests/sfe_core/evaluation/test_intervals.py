@@ -61,6 +61,12 @@ def test_fewer_than_three_pictures_have_a_value_and_no_interval(n: int):
     assert estimate(0.5, np.full(100, 0.5), n=3).low == 0.5
 
 
+def test_an_interval_never_leaves_its_value_out():
+    above = estimate(0.2, np.linspace(0.3, 0.5, 100), n=9)
+    below = estimate(0.6, np.linspace(0.3, 0.5, 100), n=9)
+    assert (above.low, below.high) == (0.2, 0.6)
+
+
 def test_undefined_values_and_resamples_are_said_not_shown():
     nothing = estimate(float("nan"), np.full(100, np.nan), n=9)
     assert nothing.value is None and nothing.reason

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from sfe_core.errors import RunError
-from sfe_core.sampling.drawing import Order, Recipe, draw_all, draw_batch
+from sfe_core.sampling.drawing import Order, Recipe, draw_all, draw_batch, prepare_pipeline
 
 RECIPE = Recipe(steps=2, guidance_scale=3.0, negative_prompt="", resolution=8, strengths={})
 ORDERS = [Order(f"key {n}", f"face {n}", n, {}) for n in range(5)]
@@ -77,6 +80,28 @@ def test_any_other_failure_is_passed_on(listener):
     with pytest.raises(RuntimeError, match="shapes"):
         draw(FakePipeline(room=0, error=RuntimeError("shapes do not fit")), 2, listener)
     assert listener.warnings == []
+
+
+def test_a_decoder_that_overflows_in_half_precision_draws_again_in_float32(
+    tiny_base: Path, listener
+):
+    """As the VAE of SDXL does: its activations leave half precision's range, not float32's."""
+    recipe = replace(RECIPE, resolution=32)
+    pipelines = []
+    for precision in (torch.float32, torch.float16):
+        pipeline = StableDiffusionPipeline.from_pretrained(tiny_base)
+        with torch.no_grad():
+            pipeline.vae.decoder.conv_in.weight.mul_(1e5)
+        pipelines.append(prepare_pipeline(pipeline, torch.device("cpu"), precision))
+    wide, narrow = pipelines
+    assert not torch.isfinite(narrow.vae.decoder.conv_in(torch.ones(1, 4, 4, 4).half())).all()
+    wanted = [pixels for _, pixels in draw_all(wide, iter(ORDERS[:3]), recipe, 2, listener)]
+    assert listener.warnings == []
+    drawn = [pixels for _, pixels in draw_all(narrow, iter(ORDERS[:3]), recipe, 2, listener)]
+    assert np.abs(np.array(drawn).astype(int) - wanted).mean() < 3
+    [warning] = listener.warnings
+    assert "3 pictures, key 0 first" in warning and "float32" in warning
+    assert narrow.vae.dtype == torch.float16  # later pictures do not hang on earlier ones
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
