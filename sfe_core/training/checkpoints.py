@@ -184,8 +184,10 @@ def that_learnt(run: Path) -> list[Path]:
 def going_on(run: Path, checkpoint: Path | None = None) -> str:
     """The command that goes on with a run, from its newest checkpoint or from another one."""
     root = run.parent.parent.resolve()
+    if run.parent.name != "runs":  # of no workspace that is known here
+        return f"sfe train --resume {shlex.quote(str(checkpoint or run))}"
     where = "" if root == Path.cwd() else f"--workspace {shlex.quote(str(root))} "
-    return f"sfe train {where}--resume {checkpoint or run.name}"
+    return f"sfe train {where}--resume {shlex.quote(str(checkpoint or run.name))}"
 
 
 def prune(run: Path, keep: int, metric: str | None = None) -> None:

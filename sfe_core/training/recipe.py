@@ -96,15 +96,8 @@ def resume(session: Session, checkpoint: Path) -> None:
     """Go on from a checkpoint, and say from which state."""
     load_checkpoint(session, checkpoint)
     run, step, steps = session.run.name, session.step, session.plan.steps
-    if session.accelerator.is_main_process:
-        aside = put_aside_newer(checkpoint)
-        if aside is not None:
-            session.reporter.warn(
-                f"what {run} saved and wrote after {checkpoint.name} is now in {aside}; delete it "
-                "when it is of no more use"
-            )
-        if step < steps:
-            write_config(session.run, session.config)
+    if step < steps and session.accelerator.is_main_process:
+        write_config_anew(session, checkpoint)
     if step >= steps:
         session.reporter.say(
             f"{run} has done its {steps} updates: nothing left to do; ask for more with "
@@ -119,6 +112,17 @@ def resume(session: Session, checkpoint: Path) -> None:
             f"{run} goes on from update {step} of {steps}: {averages}, learning rate {told}, "
             f"state {state}"
         )
+
+
+def write_config_anew(session: Session, checkpoint: Path) -> None:
+    """Write down what the run goes on with; what it had after the checkpoint is put aside."""
+    aside = put_aside_newer(checkpoint)
+    if aside is not None:
+        session.reporter.warn(
+            f"what {session.run.name} saved and wrote after {checkpoint.name} is now in {aside}; "
+            "delete it when it is of no more use"
+        )
+    write_config(session.run, session.config)
 
 
 def loop(session: Session, interruption: Interruption) -> float:

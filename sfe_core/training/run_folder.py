@@ -50,14 +50,13 @@ def reserve_run(runs: Path) -> Path:
     """
     while True:
         run = runs / new_run_name(runs)
-        with suppress(FileExistsError):
-            try:
-                run.mkdir(parents=True)
-            except FileExistsError:
-                raise
-            except OSError as error:
-                raise _unwritable(run, error) from error
-            return run
+        try:
+            run.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unwritable(run, error) from error
+        return run
 
 
 def require_name(name: str) -> None:

@@ -35,6 +35,7 @@ def choose_start(
         workspace.runs, options.resume, options.run, options.checked
     )
     if checkpoint is not None:
+        checkpoint = checkpoint.absolute()  # of a run whose name and neighbours are asked for
         require_same_form(checkpoint, config, strategy)
         harmless, accepted = _changes(checkpoint, config, corpus, options)
         notes += harmless

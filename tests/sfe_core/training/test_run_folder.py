@@ -154,7 +154,9 @@ def test_what_came_after_an_older_checkpoint_is_put_aside(quick):
     middle = first.run / "checkpoint-1"
     before = contents(first.run / "checkpoint-3").values()
     listener = Listener()
-    options = {"resume": str(middle), "steps": 2, "accept_changes": True}
+    run(quick, resume=str(middle), steps=1)  # nothing left to do
+    assert len(list_checkpoints(first.run)) == 3
+    options = {"resume": str(middle), "steps": 2}
     run(with_settings(quick, train={"keep_checkpoints": 1}), listener, **options)
     aside = first.run / "after-checkpoint-1"
     assert any(f"is now in {aside}" in line for line in listener.lines)
