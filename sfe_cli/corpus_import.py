@@ -97,6 +97,8 @@ def import_data_set(
 
 def plan_facts(plan: ImportPlan) -> dict[str, Any]:
     """What would be taken in."""
+    from sfe_core.corpus.importing.problem_list import first_reasons
+
     return {
         "form": plan.source.form,
         "images": len(plan.faces),
@@ -107,7 +109,9 @@ def plan_facts(plan: ImportPlan) -> dict[str, Any]:
         "columns": plan.columns_told or None,
         "columns left out": plan.columns_ignored or None,
         "images without a line": plan.unnamed or None,
-        "passed over": plan.problems.counts or None,
+        "passed over": plan.problems.counts or 0,
+        "such as": first_reasons(plan.problems) or None,
+        "listed in": plan.problem_list,
     }
 
 
@@ -125,7 +129,8 @@ def summary_facts(summary: ImportSummary) -> dict[str, Any]:
         "columns": summary.columns_told or None,
         "columns left out": summary.columns_ignored or None,
         "images without a line": summary.unnamed or None,
-        "passed over": summary.problem_counts or None,
+        "passed over": summary.problem_counts or 0,
+        "such as": summary.problems_told or None,
         "listed in": summary.problem_list,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,15 @@ from sfe_core.corpus.importing.lists import ignored_columns, told_columns
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
 from sfe_core.corpus.importing.merging import merge_captions, merge_labels
 from sfe_core.corpus.importing.placing import OccupiedError, Way, place
+from sfe_core.corpus.importing.problem_list import (
+    brings_nothing,
+    first_reasons,
+    problem_list_path,
+    write_problems,
+)
 from sfe_core.corpus.labels import read_label_file
 from sfe_core.errors import UserError
-from sfe_core.files import atomic_path, check_key
+from sfe_core.files import check_key
 from sfe_core.reporting import Reporter
 
 
@@ -32,6 +37,7 @@ class ImportPlan:
         placing: whether images must be put into the photos folder, or lie there already.
         columns_ignored: columns of a list that are not taken over.
         problems: what was passed over.
+        problem_list: the CSV of these; None if there are none.
         unnamed: images in the folder that the data set says nothing of.
         columns_told: what values told of columns whose names do not, a sentence each.
     """
@@ -41,6 +47,7 @@ class ImportPlan:
     placing: bool
     columns_ignored: list[str]
     problems: Problems
+    problem_list: Path | None = None
     unnamed: int = 0
     columns_told: Sequence[str] = ()
 
@@ -68,6 +75,7 @@ class ImportSummary:
     doubt: str  # what speaks against it
     unnamed: int = 0  # images in the folder that the data set says nothing of
     columns_told: Sequence[str] = ()  # what values told of columns whose names do not
+    problems_told: Sequence[str] = ()  # the first reasons, in words
 
 
 def plan_import(
@@ -77,7 +85,7 @@ def plan_import(
     into: str = "",
     keep_unlabelled: bool = False,
 ) -> ImportPlan:
-    """Read a data set and find its images; writes nothing.
+    """Read a data set and find its images; writes nothing but the list of what is passed over.
 
     Args:
         workspace: where it is to go.
@@ -96,19 +104,15 @@ def plan_import(
     index = ImageFolder(folder)
     entries = source.read(index.by_key.keys(), problems)
     faces = match(entries, index, problems, prefix, keep_unlabelled)
+    listed = write_problems(problem_list_path(workspace.root, source.path), problems)
     if not faces:
-        counts = ", ".join(f"{n} × {kind}" for kind, n in problems.counts.items()) or "no entry"
-        raise UserError(
-            source.path,
-            f"brings nothing ({counts}; {len(index.by_key)} images in {folder})",
-            "name the folder of its images with --images",
-        )
+        raise brings_nothing(source.path, problems, folder, len(index.by_key), listed)
     ignored, told = list[str](), list[str]()
     if source.form == "list":
         ignored, told = ignored_columns(source.path), told_columns(source.path)
     # Readers of folders look at every image themselves.
     unnamed = 0 if source.form in ("folders", "affectnet-arrays", "emoca") else index.unnamed
-    return ImportPlan(source, faces, placing, ignored, problems, unnamed, told)
+    return ImportPlan(source, faces, placing, ignored, problems, listed, unnamed, told)
 
 
 def _image_folder(
@@ -176,12 +180,15 @@ def carry_out(
         renders=renders,
         emotion_counts=dict(emotions.most_common()),
         problem_counts=plan.problems.counts,
-        problem_list=_write_problems(workspace, plan),
+        problem_list=write_problems(
+            problem_list_path(workspace.root, plan.source.path), plan.problems
+        ),
         columns_ignored=plan.columns_ignored,
         scheme=plan.source.scheme,
         doubt=plan.source.doubt,
         unnamed=plan.unnamed,
         columns_told=plan.columns_told,
+        problems_told=first_reasons(plan.problems),
     )
 
 
@@ -217,18 +224,3 @@ def _place_meshes(workspace: Workspace, faces: Mapping[str, Face], way: Way) -> 
             target.unlink()
             place(mesh, target, way)
     return len(meshes)
-
-
-def _write_problems(workspace: Workspace, plan: ImportPlan) -> Path | None:
-    """Every problem as a CSV below imports/, named after the data set; None if there is none."""
-    path = workspace.root / "imports" / f"{plan.source.path.resolve().name}.problems.csv"
-    if not plan.problems.listed:
-        path.unlink(missing_ok=True)
-        return None
-    with atomic_path(path) as partial:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("where", "kind", "detail"))
-            for problem in plan.problems.listed:
-                writer.writerow((problem.where, problem.kind, problem.detail))
-    return path

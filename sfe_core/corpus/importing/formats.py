@@ -23,6 +23,7 @@ from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.numbering import ask
 from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import UserError
+from sfe_core.file_kinds import HEAD_BYTES, kind_of
 
 Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames"]
 
@@ -94,6 +95,8 @@ def find_source(
     if not path.exists():
         raise UserError(path, "does not exist", "name the list or folder of a data set")
     asked = check_scheme(scheme) if scheme is not None else None
+    if not path.is_dir():
+        _check_text(path)
     for known in get_args(Form):
         if known == (form or _form_of(path)):
             _check_kind(path, known)
@@ -127,6 +130,54 @@ def _check_kind(path: Path, form: Form) -> None:
     if path.is_dir() == is_file_form:
         wanted, found = ("file", "folder") if is_file_form else ("folder", "file")
         raise UserError(path, f"is a {found}", f"--format {form} reads a {wanted}")
+
+
+# What to do with a file that is no list, by what its kind is called; else: save it as CSV.
+_REMEDIES = {
+    "archive": "unpack it, then import its folder",
+    "picture": "import the folder that it lies in, or a list of its pictures",
+    "video": "save its frames as pictures, then import their folder",
+    "sound": "name a list or a folder of pictures",
+    "empty": "check the path",
+    "NumPy": "write a CSV with a line per picture; its pictures as files",
+    "MATLAB": "write a CSV with a line per picture; its pictures as files",
+    "HDF5": "write a CSV with a line per picture; its pictures as files",
+    "pickle": "write a CSV with a line per picture; its pictures as files",
+    "Arrow": "write its table as CSV and its pictures as files",
+    "unknown": "name a list or a folder; a database (lmdb, tfrecord) must be exported first",
+}
+
+
+def _check_text(path: Path) -> None:
+    """Refuse a file that is no text by what it is, whatever it is called.
+
+    Raises:
+        UserError: with the next step.
+    """
+    if not path.is_file():
+        raise UserError(path, "is no regular file", "name a list or a folder")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise UserError(path, f"cannot be read ({error.strerror})", "check the path") from error
+    kind = kind_of(head, path.suffix)
+    is_workbook = kind.name == "a zip archive" and b"[Content_Types].xml" in head
+    name = "an Excel workbook" if is_workbook else kind.name
+    if (
+        kind.name == "a text file"
+        or _is_utf16(head)
+        or (b"\0" not in head and not kind.picture and kind.name == "a file of unknown kind")
+    ):
+        return
+    called = "picture" if kind.picture else name
+    remedy = next((text for word, text in _REMEDIES.items() if word in called), "save it as CSV")
+    raise UserError(path, f"is {name}", remedy)
+
+
+def _is_utf16(head: bytes) -> bool:
+    """Whether every other byte is zero, as in UTF-16 without a mark."""
+    return len(head) > 3 and (head[1:16:2].strip(b"\0") == b"" or head[:16:2].strip(b"\0") == b"")
 
 
 def _form_of(path: Path) -> Form:

@@ -75,11 +75,14 @@ def test_affectnet_list_with_every_fault(
     assert {row["where"]: row["kind"] for row in listed}["training.csv:8"] == "contradiction"
 
 
-def test_planning_writes_nothing(workspace: Workspace, affectnet: tuple[Path, Path]) -> None:
+def test_planning_writes_nothing_but_what_is_passed_over(
+    workspace: Workspace, affectnet: tuple[Path, Path]
+) -> None:
     plan = plan_of(workspace, *affectnet)
     assert plan.emotion_counts == {"happy": 1, "sad": 1} and plan.placing
     assert not any(workspace.photos.iterdir())
-    assert not (workspace.root / "imports").exists() and not (workspace.root / "maps").exists()
+    assert os.listdir(workspace.root / "imports") == ["training.csv.problems.csv"]
+    assert not (workspace.root / "maps").exists()
 
 
 def test_a_second_import_changes_nothing(
