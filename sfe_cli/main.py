@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -25,6 +24,7 @@ from sfe_cli import (
 )
 from sfe_cli.environment import prepare
 from sfe_cli.errors import DEBUG_FLAG, SfeGroup
+from sfe_cli.plain_letters import use_plain_letters
 
 START, ROAD, REST = "Get started", "The five commands", "Data, models and settings"
 
@@ -81,9 +81,7 @@ def root(
 def run() -> None:
     """The installed entry point."""
     # Photo names may be in any script; a C locale must not end a run over one of them.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    use_plain_letters()
     app()
 
 
