@@ -27,6 +27,7 @@ from sfe_core.sampling.pipelines import (
     sampling_precision,
 )
 from sfe_core.sampling.pngs import read_record, save_png
+from sfe_core.sampling.prompts import tell_of_prompts
 from sfe_core.sampling.settings import DrawSettings, draw_settings
 from sfe_core.sampling.sweep import Request, Shot, plan_shots
 from sfe_core.sampling.sweep_grid import compose_grid
@@ -81,6 +82,7 @@ def generate(
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
     names = _map_names(workspace, request, shots, package, reporter) if request.guided else ()
     settings = _settings(workspace, source, names)
+    tell_of_prompts(source, [shot.prompt for shot in shots], settings, "prompt", reporter)
     maps = _maps(workspace, request, shots, settings, reporter) if names else [{}] * len(shots)
     records = [_record(settings, shot, one) for shot, one in zip(shots, maps, strict=True)]
     slug = re.sub(r"[^\w]+", "-", shots[0].prompt.lower())[:_SLUG_LENGTH].strip("-")

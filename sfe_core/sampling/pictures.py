@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers import CLIPTokenizer
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.placement import Placement
@@ -27,7 +26,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
 from sfe_core.sampling.placement import place_drawing
 from sfe_core.sampling.pngs import read_record
-from sfe_core.sampling.prompts import clean_prompt
+from sfe_core.sampling.prompts import clean_prompt, tell_of_prompts
 from sfe_core.sampling.series_lock import series_lock
 from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings
 from sfe_core.sampling.share import Record, Share, draw_share
@@ -127,7 +126,9 @@ def draw_series(
             drawn = len(missing)
             if missing:
                 write_json(folder / "settings.json", asdict(settings))
-                _warn_of_long_prompts(source, missing, reporter)
+                tell_of_prompts(
+                    source, [one["prompt"] for one in missing], settings, "caption", reporter
+                )
                 _draw(share, missing, workspace, corpus, placement, reporter)
     return Series(folder, settings, drawn=drawn, reused=len(wanted) - drawn)
 
@@ -163,19 +164,3 @@ def _draw(
         else:
             device = torch.device(placement.device)
             draw_share(share, missing, corpus, device, reporter, task)
-
-
-def _warn_of_long_prompts(source: Path, missing: Sequence[Record], reporter: Reporter) -> None:
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(source / "tokenizer", local_files_only=True)
-    except (OSError, ValueError, TypeError):
-        return  # loading the pipeline says in words what is wrong with it
-    prompts = [record["prompt"] for record in missing]
-    window = tokenizer.model_max_length
-    lengths = [len(ids) for ids in tokenizer(prompts, truncation=False, verbose=False).input_ids]
-    cut = sum(length > window for length in lengths)
-    if cut:
-        reporter.warn(
-            f"{cut} of {len(prompts)} captions are longer than the text encoder's {window} tokens "
-            f"(longest {max(lengths)}): their ends have no part in the pictures"
-        )

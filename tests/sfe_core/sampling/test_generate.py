@@ -170,3 +170,14 @@ def test_foreign_files_are_never_overwritten(workspace: Workspace, tmp_path: Pat
     with pytest.raises(UserError, match="was not drawn by sfe.*--out"):
         generate(workspace, Request(prompt="x"), folder=tmp_path)
     assert mine.read_bytes() == before
+
+
+def test_words_that_fall_off_prompt_and_negative_prompt_are_told(workspace: Workspace, listener):
+    asked = with_sampling(workspace, negative_prompt="no hats, " * 6)
+    made = generate(asked, Request(prompt="portrait of a man who sits in the sun, smiling"))
+    generate(
+        asked, Request(prompt="portrait of a man who sits in the sun, smiling"), None, listener
+    )
+    assert made.drawn == 1 and len(listener.warnings) == 2  # told of pictures that stand as well
+    assert listener.warnings[0].endswith("(it has 39); these words are not read: smiling")
+    assert listener.warnings[1].startswith("the negative prompt is longer")
