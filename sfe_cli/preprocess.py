@@ -151,6 +151,7 @@ def show_summary(summary: PreprocessSummary) -> None:
             ("labels", _matched(summary.labels_matched, summary.labels_unmatched)),
             ("numbers mean", summary.label_scheme),
             ("captions", _matched(summary.captions_matched, summary.captions_unmatched)),
+            ("too long", summary.captions_cut),
             ("landmark error", f"{fit:.2%} of the eyes' distance" if fit is not None else None),
             ("speed", f"{summary.photos_per_second:.1f} photos/s"),
             *(("read so", f"{count} × {note}") for note, count in summary.notes.items()),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import told
 from sfe_core.corpus.artefacts import ARTEFACTS
@@ -45,9 +46,10 @@ from sfe_core.corpus.report import write_report
 from sfe_core.corpus.shard import Shard, decode_threads, note_rows, work_shard
 from sfe_core.corpus.shard_worker import launch_shards
 from sfe_core.corpus.sides import Sides
-from sfe_core.errors import SfeError
+from sfe_core.errors import SfeError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.reporting import Reporter, Task
+from sfe_core.text_window import TextWindow
 
 # What some faces answer may raise the question of others: of folders within folders.
 _TIMES_ASKED = 5
@@ -72,6 +74,7 @@ class PreprocessSummary:
     label_scheme: str | None  # whose numbers its emotions were; None where they were names
     captions_matched: int
     captions_unmatched: int
+    captions_cut: str | None  # those longer than the base model's text encoder reads, in words
     mean_fit_error: float | None  # share of the inter-ocular distance
     seconds: float
     photos_per_second: float
@@ -228,6 +231,17 @@ def _preview(workspace: Workspace, counts: ManifestCounts) -> Path | None:
     return preview
 
 
+def _captions_cut(workspace: Workspace) -> str | None:
+    """The faces' captions that are too long for the base model, where that is on this machine."""
+    try:
+        window = TextWindow.of_pipeline(locate(workspace.config.model.base))
+    except UserError:
+        return None
+    rows = stream_manifest(workspace.corpus / MANIFEST, ("key", "status", "caption"))
+    texts = (row["caption"] for row in rows if row["status"] == OK and row.get("caption"))
+    return window and window.told(texts, "caption")
+
+
 def _list_passed_over(workspace: Workspace, plan: PreprocessPlan) -> Path | None:
     """Write the list of the files that are no photos; no list where there is none."""
     target = workspace.corpus / PASSED_OVER
@@ -264,6 +278,7 @@ def _summary(
         label_scheme=counts.index.label_scheme,
         captions_matched=counts.index.captions_matched,
         captions_unmatched=counts.index.captions_unmatched,
+        captions_cut=_captions_cut(workspace),
         mean_fit_error=counts.fit_error_sum / usable if usable else None,
         seconds=seconds,
         photos_per_second=len(plan.jobs) / max(seconds, 1e-9),

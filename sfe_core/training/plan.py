@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 
 import torch
 
@@ -18,6 +19,7 @@ from sfe_core.errors import UserError
 from sfe_core.launching import STRATEGY_FILES, Topology
 from sfe_core.losses.composite import TERMS
 from sfe_core.surroundings import arithmetic, switched_off
+from sfe_core.text_window import TextWindow
 from sfe_core.training.checkpoints import read_meta
 from sfe_core.training.fit import check_fit, check_loss_networks, label_notes, schedule_notes
 from sfe_core.training.optimiser import require_optimiser
@@ -56,7 +58,7 @@ def plan_training(
     require_trackers(config.train.trackers)
     require_optimiser(config.train)
     corpus = Corpus.open(workspace)
-    images = _count_faces(corpus, config, notes)
+    images = _count_faces(corpus, config, base, notes)
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
     resume_from, warnings = choose_start(workspace, corpus, options, topology.strategy, notes)
     done = read_meta(resume_from) if resume_from else None
@@ -210,11 +212,14 @@ def check_strategy(strategy: str, precision: str, lora_rank: int | None) -> None
         raise UserError("train.mixed_precision", f"fp16 with --strategy {strategy}", "choose bf16")
 
 
-def _count_faces(corpus: Corpus, config: Config, notes: list[str]) -> int:
-    """Faces that are learnt from; tells in `notes` how many are left out, and why."""
+def _count_faces(corpus: Corpus, config: Config, base: Path, notes: list[str]) -> int:
+    """Faces that are learnt from; tells in `notes` how many are left out, and what of the rest."""
     choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
     notes += label_notes(config.loss, choice.rows)
     notes += [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
+    window = TextWindow.of_pipeline(base)
+    cut = window and window.told(choice.rows["caption"].fillna("").astype(str), "caption")
+    notes += [cut] if cut else []
     if config.data.flip > 0 and "landmarks" in config.guidance.maps:
         require_mirrorable(corpus, choice.rows)
     return len(choice.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -123,6 +124,18 @@ def test_other_settings_make_everything_new(copied: Workspace) -> None:
     assert plan_preprocess(reworded).jobs == []
     preprocess(reworded)
     assert rows_of(copied)["b/grey"]["caption"] == "a sad face"
+
+
+def test_captions_the_base_cannot_read_whole_are_counted(
+    copied: Workspace, tiny_base: Path
+) -> None:
+    long = {"a": "happy, a woman in an orange suit, smiling", "lawn": "green " * 90}
+    (copied.photos / "captions.json").write_text(json.dumps(long), encoding="utf-8")
+    told = preprocess(make_workspace(copied.root, f"model.base={tiny_base}")).captions_cut
+    assert told.startswith("1 of 4 captions are longer than the text encoder's 32 tokens")
+    assert told.endswith("words lost, e.g. smiling")
+    absent = make_workspace(copied.root, "model.base=/nowhere/at/all")
+    assert preprocess(absent).captions_cut is None
 
 
 def test_photo_that_lost_its_face_loses_its_pictures(copied: Workspace) -> None:

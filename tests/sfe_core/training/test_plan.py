@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sfe_core.corpus.layout import artefact
+from sfe_core.corpus.layout import MANIFEST, artefact
+from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.training.options import TrainOptions
@@ -192,6 +193,18 @@ def test_faces_left_out_are_counted_and_told(workspace):
     assert "data.ranges.valence leaves out 0 faces" in plan.notes
     with pytest.raises(UserError, match="data.flip: the map of landmarks"):
         plan_training(with_settings(workspace, data={"flip": 0.5}), ON_CPU)
+
+
+def test_captions_longer_than_the_text_encoder_reads_are_counted(workspace):
+    manifest = workspace.corpus / MANIFEST
+    rows = read_manifest(manifest)
+    train = rows.index[rows["split"] == "train"]
+    rows.loc[train[:2], "caption"] = "happy, a man with a long white beard, old"
+    rows.loc[train[2], "caption"] = "sad " * 50
+    write_manifest(manifest, rows)
+    (told,) = [note for note in plan_training(workspace, ON_CPU).notes if "caption" in note]
+    assert told.startswith(f"3 of {len(train)} captions are longer than the text encoder's 32 ")
+    assert told.endswith("(longest 152); words lost, e.g. old")
 
 
 def test_memory_follows_what_trains(workspace):
