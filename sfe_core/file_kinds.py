@@ -35,6 +35,9 @@ class FileKind(NamedTuple):
     picture: bool = False
 
 
+SAFETENSORS = FileKind("a safetensors file")
+TORCH = FileKind("a PyTorch checkpoint")
+
 _STARTS: tuple[tuple[bytes, FileKind], ...] = (
     (b"\xff\xd8\xff", FileKind("a JPEG", True)),
     (b"\x89PNG\r\n\x1a\n", FileKind("a PNG", True)),
@@ -65,6 +68,7 @@ _STARTS: tuple[tuple[bytes, FileKind], ...] = (
     (b"ID3", FileKind("a sound")),
     (b"fLaC", FileKind("a sound")),
     (b"OggS", FileKind("a sound or video")),
+    (b"GGUF", FileKind("a GGUF model")),
     (b"FUJIFILMCCD-RAW", FileKind("a raw camera file")),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileKind("an old Office or Windows file")),
     (b"\xff\x0a", FileKind("a JPEG XL")),
@@ -75,6 +79,10 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # What a pickle of protocol 2 to 5 begins with.
 _PICKLE = frozenset(bytes((0x80, protocol)) for protocol in range(2, 6))
+# The number that torch.save began its files with before they were zip archives.
+_OLD_TORCH = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
+# Today they are zip archives whose first file this is, in a folder.
+_TORCH_ENTRY = b"/data.pkl"
 
 
 def kind_of(head: bytes, suffix: str = "") -> FileKind:
@@ -89,10 +97,19 @@ def kind_of(head: bytes, suffix: str = "") -> FileKind:
         return FileKind("an empty file")
     if suffix.lower() in RAW_SUFFIXES:
         return FileKind("a raw camera file")
+    if _is_torch(head):
+        return TORCH
     for start, kind in _STARTS:
         if head.startswith(start):
             return kind
     return _by_structure(head, suffix.lower()) or _by_content(head)
+
+
+def _is_torch(head: bytes) -> bool:
+    """Whether `torch.save` wrote it: a zip archive of its own form, or an old pickle."""
+    if head.startswith(b"PK\x03\x04"):
+        return head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(_TORCH_ENTRY)
+    return head[:2] in _PICKLE and head[2:].startswith(_OLD_TORCH)
 
 
 def _by_structure(head: bytes, suffix: str) -> FileKind | None:
@@ -110,6 +127,9 @@ def _by_structure(head: bytes, suffix: str) -> FileKind | None:
         return FileKind("a WebP", True) if is_webp else FileKind("a sound or video")
     if head[257:262] == b"ustar":
         return FileKind("a tar archive")
+    # The header's length in 8 bytes, never as large as 2^32, then the header, which is JSON.
+    if head[4:8] == b"\0\0\0\0" and head[8:9] == b"{":
+        return SAFETENSORS
     if head[:2] in _PICKLE:
         return FileKind("a Python pickle")
     return FileKind("a TGA", True) if suffix == ".tga" else None

@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import BatchEncoding, CLIPTextModel, CLIPTokenizer
 
+from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.errors import UserError
 
 _PARTS = {
@@ -91,12 +92,7 @@ def load_base(folder: Path, encoders: bool = True) -> BaseModels:
         UserError: the folder is not a pipeline, or a part of it is missing or unreadable.
     """
     folder = Path(folder)
-    if not (folder / "model_index.json").is_file():
-        raise UserError(
-            f"model.base: {folder}",
-            "is not a diffusers pipeline (no model_index.json)",
-            "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`",
-        )
+    require_pipeline(folder, "model.base", BASE_REMEDY)
     wanted = [name for name in _PARTS if encoders or name != "text_encoder"]
     loaded: dict[str, Any] = {name: load_part(folder, name) for name in wanted}
     if not encoders:

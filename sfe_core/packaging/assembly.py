@@ -10,6 +10,7 @@ from typing import Any
 
 from sfe_core.assets import locate
 from sfe_core.config.portable import is_place
+from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_file, write_json
 from sfe_core.packaging.options import PackageOptions
@@ -17,7 +18,6 @@ from sfe_core.packaging.weights import read_weights, stamp, stem_of, write_weigh
 from sfe_core.training.build import hash_base
 from sfe_core.training.checkpoints import CheckpointMeta
 
-INDEX = "model_index.json"
 _CHECKER, _SCHEDULER = "safety_checker", "scheduler"
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")
 
@@ -28,6 +28,7 @@ def pipeline_parts(base: Path) -> list[str]:
     Raises:
         UserError: `base` is no diffusers pipeline, or a part it names is not there.
     """
+    require_pipeline(base, "model.base", BASE_REMEDY)
     index = _read_index(base)
     parts = [
         name for name, value in index.items() if isinstance(value, list) and value[0] is not None
@@ -112,7 +113,7 @@ def _read_index(base: Path) -> dict[str, Any]:
         raise UserError(
             f"model.base: {base}",
             f"has no readable {INDEX} ({error})",
-            "give the folder of a Stable Diffusion 1.5 pipeline",
+            BASE_REMEDY,
         ) from error
     return index
 

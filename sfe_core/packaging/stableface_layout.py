@@ -16,6 +16,7 @@ from diffusers import UNet2DConditionModel
 from sfe_core.diffusion.champ_guidance import load_champ_bank, save_champ_bank
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, is_champ_folder
+from sfe_core.diffusion.handed_over import what_it_is
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.packaging.weights import read_tensors, read_weights
@@ -30,6 +31,12 @@ def find_unet(source: Path) -> Path:
     Raises:
         UserError: neither the top nor `unet/` does.
     """
+    remedy = "give the folder of a StableFace checkpoint"
+    if not source.exists():
+        raise UserError(f"--from {source}", "does not exist", remedy)
+    if not source.is_dir():
+        kind, _ = what_it_is(source)
+        raise UserError(f"--from {source}", f"is {kind}, not a folder", remedy)
     for place in _PLACES:
         folder = source / place
         if any(folder.glob("diffusion_pytorch_model*")):
@@ -37,7 +44,7 @@ def find_unet(source: Path) -> Path:
     raise UserError(
         f"--from {source}",
         f"holds no {WEIGHTS} (nor .safetensors, nor unet/)",
-        "give the folder of a StableFace checkpoint",
+        remedy,
     )
 
 

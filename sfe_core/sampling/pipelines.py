@@ -10,6 +10,7 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
+from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.errors import RunError, UserError
 from sfe_core.quiet import quiet_libraries
@@ -40,9 +41,10 @@ def pipeline_folder(variant: Variant, config: Config, package: Path) -> Path:
         UserError: the base model is not on this machine, or the package cannot draw the variant.
     """
     if variant == "base":
-        return locate(config.model.base)
-    if not (package / "model_index.json").is_file():
-        raise UserError(package, "is no packaged pipeline", "run `sfe package-checkpoint`")
+        base = locate(config.model.base)
+        require_pipeline(base, "model.base", BASE_REMEDY)
+        return base
+    require_pipeline(package, "package", "run `sfe package-checkpoint`")
     if variant == "guided" and not (package / GUIDANCE_PART).is_dir():
         raise UserError(
             package, "has no guidance_encoder/", "package a guided run, or draw text alone"

@@ -16,6 +16,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.training_sections import LossConfig
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.noise_schedule import schedule_changes
 from sfe_core.diffusion.pixel_decoder import FULL
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
@@ -33,6 +34,7 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
     Raises:
         UserError: naming the field of sfe.yaml that does not fit.
     """
+    require_pipeline(base, "model.base", BASE_REMEDY)
     vae, unet_config = (_read_config(base, part) for part in ("vae", "unet"))
     scheduler = run_scheduler(config, base)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
@@ -110,7 +112,7 @@ def _read_config(base: Path, part: str) -> dict[str, Any]:
         raise UserError(
             f"model.base: {path}",
             f"cannot be read ({error})",
-            "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`",
+            BASE_REMEDY,
         ) from error
 
 

@@ -80,7 +80,7 @@ def test_sweeps_are_drawn_and_named(folder: Path):
         (("generate", "x", "--emotion", "joy"), "choose one of neutral, happy"),
         (("generate", "x", "--package", "gone"), "there are"),
         (("package-checkpoint", "--push-to", "nowhere"), "owner/name"),
-        (("package-checkpoint", "--from", "gone"), "holds no diffusion_pytorch_model"),
+        (("package-checkpoint", "--from", "gone"), "gone: does not exist"),
     ],
 )
 def test_mistakes_are_one_line(folder: Path, args, said):

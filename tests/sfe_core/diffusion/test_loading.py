@@ -28,7 +28,7 @@ def test_factor_and_modes(tiny_base):
 
 
 def test_a_folder_that_is_no_pipeline(tmp_path):
-    with pytest.raises(UserError, match="model_index.json"):
+    with pytest.raises(UserError, match="is an empty folder"):
         load_base(tmp_path)
 
 
