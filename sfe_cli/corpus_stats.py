@@ -8,6 +8,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+from sfe_core.wording import first_of
 
 if TYPE_CHECKING:
     from sfe_core.corpus.stats import CorpusStats
@@ -86,8 +87,10 @@ def show(counted: CorpusStats, split: str) -> None:
             ("faces of unknown people", counted.unknown_faces or None),
             ("copies of other faces", counted.copies or None),
             ("of these byte for byte", counted.exact_copies or None),
-            *(("copies labelled in two ways", text) for text in counted.contradictions[:_NAMED]),
-            ("further such copies", max(0, len(counted.contradictions) - _NAMED) or None),
+            *(
+                ("copies labelled in two ways", text)
+                for text in first_of(counted.contradictions, _NAMED)
+            ),
             ("different captions", counted.captions),
             ("views of a face", counted.views),
             ("images an epoch", counted.epoch_images),

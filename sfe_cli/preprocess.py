@@ -8,6 +8,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+from sfe_core.wording import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,9 +125,10 @@ def show_verification(found: Verification, corpus: Path) -> None:
             ("changed", len(found.changed) or None),
             ("without a row", len(found.orphans) or None),
             ("left by a killed run", len(found.leftovers) or None),
-            *(("missing", path) for path in found.missing[:_SHOWN]),
-            *(("changed", path) for path in found.changed[:_SHOWN]),
-            *(("without a row", path) for path in found.orphans[:_SHOWN]),
+            *(("missing", path) for path in first_of(found.missing, _SHOWN)),
+            *(("changed", path) for path in first_of(found.changed, _SHOWN)),
+            *(("without a row", path) for path in first_of(found.orphans, _SHOWN)),
+            *(("left by a killed run", path) for path in first_of(found.leftovers, _SHOWN)),
         ]
     )
     found.check(corpus)
@@ -174,10 +176,8 @@ def _splits(summary: PreprocessSummary) -> str:
 
 def _first(name: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The first few lines under a name, and how many more there are."""
-    for line in lines[:_NAMED]:
+    for line in first_of(lines, _NAMED):
         yield name, line
-    if len(lines) > _NAMED:
-        yield name, f"and {len(lines) - _NAMED} more"
 
 
 def _matched(matched: int, unmatched: int) -> str:

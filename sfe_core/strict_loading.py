@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from sfe_core.errors import UserError
+from sfe_core.wording import listed
 
 _NAMED = 3
 # A count of training batches, which files older than PyTorch 0.4.1 lack and evaluation never reads.
@@ -39,6 +40,5 @@ def load_strictly(
     ]
     wrong = missing + foreign + shapes
     if wrong:
-        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        raise UserError(path, f"does not fit: {', '.join(wrong[:_NAMED])}{more}", remedy)
+        raise UserError(path, f"does not fit: {listed(wrong, _NAMED)}", remedy)
     network.load_state_dict(state, strict=False)

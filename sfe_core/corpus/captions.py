@@ -13,6 +13,7 @@ from typing import Any
 from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
+from sfe_core.wording import listed
 
 # The known caption files of this field come in a variant whose keys end in two more characters.
 TRAILING_CHARACTERS = 2
@@ -77,9 +78,8 @@ def read_captions(path: Path, keys: Iterable[str]) -> Captions:
             differing.append(f"{key} ({name!r})")
     notes = []
     if differing:
-        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-        listed = ", ".join(differing[:_SHOWN]) + more
-        notes.append(f"{path.name}: photos with two texts, of which the first stands: {listed}")
+        shown = listed(differing, _SHOWN)
+        notes.append(f"{path.name}: photos with two texts, of which the first stands: {shown}")
     return Captions(by_key, unmatched, tuple(notes))
 
 

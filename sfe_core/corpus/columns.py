@@ -16,6 +16,7 @@ from sfe_core.corpus.survey import Survey
 from sfe_core.corpus.tables import Table, names_a_picture, open_table, plain_name, read_number
 from sfe_core.corpus.votes import vote_columns
 from sfe_core.errors import UserError
+from sfe_core.wording import listed
 
 IMAGE_COLUMNS = (
     "key", "subdirectory_filepath", "path", "image_path", "img_path", "filepath", "file_path",
@@ -295,7 +296,4 @@ def _units(
     named = [table.names[place] for place in unnamed]
     if not named or (own and told != "probability"):
         return found, ""
-    listed = ", ".join(named[:_SHOWN]) + (
-        f" and {len(named) - _SHOWN} more" * (len(named) > _SHOWN)
-    )
-    return found, f"{listed}: {_OWN_FRACTIONS if own else _TOLD[told]}"
+    return found, f"{listed(named, _SHOWN)}: {_OWN_FRACTIONS if own else _TOLD[told]}"

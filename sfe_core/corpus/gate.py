@@ -16,6 +16,7 @@ from sfe_core.corpus.quality import MEASURES, OF_ROW, doubts_of, faults_of, meas
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.reporting import Reporter
+from sfe_core.wording import listed
 
 _NAMED = 5
 
@@ -88,11 +89,10 @@ def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: Qual
     if not faults:
         return
     faces = len({fault.key for fault in faults})
-    named = ", ".join(f"{fault.key}: {fault.problem}" for fault in faults[:_NAMED])
-    more = f", and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+    named = listed([f"{fault.key}: {fault.problem}" for fault in faults], _NAMED)
     raise UserError(
         corpus.place,
-        f"{faces} of {len(rows)} faces of split {split} cannot be learnt from ({named}{more})",
+        f"{faces} of {len(rows)} faces of split {split} cannot be learnt from ({named})",
         "`sfe corpus check` lists all; `sfe preprocess` makes missing pictures again (delete "
         "changed ones first) and leaves out what is beyond the limits of the quality section",
     )

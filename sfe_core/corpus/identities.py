@@ -19,6 +19,7 @@ from sfe_core.corpus.duplicates import Duplicates, HashedFace
 from sfe_core.corpus.people_folders import Vectors, find_people, innermost_folders
 from sfe_core.corpus.subjects import emotion_named_people, subject_of
 from sfe_core.errors import UserError
+from sfe_core.wording import listed
 
 LABELS, FILE_NAMES, FOLDERS, CLUSTERS = "labels", "file names", "folders", "clusters"
 _NAMED = 5
@@ -90,11 +91,10 @@ class People:
     def advice(self) -> str | None:
         """What may be wrong with the splits for want of people, and what to do; None if nothing."""
         if self.doubtful:
-            named = ", ".join(self.doubtful[:_NAMED])
-            more = len(self.doubtful) - _NAMED
+            named = listed(self.doubtful, _NAMED)
             return (
-                f"folders may be people's, which takes dlib to tell: {named}"
-                f"{f' and {more} more' if more > 0 else ''}; if so, set split.identity to folders"
+                f"folders may be people's, which takes dlib to tell: {named}; "
+                "if so, set split.identity to folders"
             )
         if self.known or not self.faces:
             return None

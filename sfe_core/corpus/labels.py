@@ -22,8 +22,10 @@ from sfe_core.corpus.numbering import Evidence, ask, column_hints, name_hints, r
 from sfe_core.corpus.tables import Table, Torn, read_number
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
+from sfe_core.wording import listed
 
 _KNOWN = ("emotion", "valence", "arousal", "identity")
+_COLUMNS_SHOWN = 12
 _SHOWN = 3
 _LIKELY_STEMS = ("labels", "label", "annotations", "emotions")
 _LIKELY_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".json")
@@ -113,7 +115,7 @@ def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> L
         example = file.rows[0].listed
         notes.append(f"none of its {len(file.rows)} lines names a photo below photos/ ({example})")
     elif not any(label.emotion for label in by_key.values()):
-        there = ", ".join(file.columns[:12])
+        there = listed(file.columns, _COLUMNS_SHOWN)
         notes.append(f"no photo gets an emotion from it; its columns are {there}")
     told = tuple(f"{path.name}: {note}" for note in notes)
     return Labels(by_key, unmatched, file.scheme, told)
@@ -144,7 +146,7 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
     columns = find_columns(table, own)
     image = columns.image
     if image is None:
-        there = ", ".join(table.names[:12])
+        there = listed(table.names, _COLUMNS_SHOWN)
         raise UserError(
             f"{path}:{table.first_line}",
             f"no column names the photo; there are {there}",
@@ -159,11 +161,11 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
     keyed = table.headed and table.columns[image] == "key"
     rows = []
     for number, cells in table.rows(_refuse_torn(path)):
-        where, listed = f"{path}:{number}", cells[image]
+        where, shown = f"{path}:{number}", cells[image]
         if keyed:
-            check_key(listed, where)
+            check_key(shown, where)
         else:
-            _refuse_climbing(listed, where)
+            _refuse_climbing(shown, where)
         try:
             found = read_cells(cells, columns, told)
         except WrongLabelError as error:
@@ -172,7 +174,7 @@ def read_label_file(path: Path, scheme: str | None = None) -> LabelFile:
             del found["emotion"]  # a blank is not the label "none of the eight"
         found = {name: cell for name, cell in found.items() if name not in ATTRIBUTE_COLUMNS}
         found |= {name: cells[place] for name, place in extras.items() if cells[place]}
-        rows.append(LabelRow(number, listed, found))
+        rows.append(LabelRow(number, shown, found))
     scheme = told if columns.numbers_seen else None
     return LabelFile(rows, table.names, scheme, tuple(notes), keyed)
 
@@ -201,10 +203,9 @@ def join_rows(
         cells[key] = row.cells | before
     if not differing:
         return cells, []
-    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-    shown = ", ".join(differing[:_SHOWN])
+    shown = listed(differing, _SHOWN)
     count = "1 line contradicts" if len(differing) == 1 else f"{len(differing)} lines contradict"
-    return cells, [f"{count} an earlier one, which stands: {shown}{more}"]
+    return cells, [f"{count} an earlier one, which stands: {shown}"]
 
 
 def _scheme(
@@ -213,8 +214,8 @@ def _scheme(
     """Whose numbers the emotions are, and what to say of it; None where there are none."""
     if not columns.numbers_seen:
         return asked, []
-    listed = (cells[image] for _, cells in table.rows(_refuse_torn(path)))
-    hints = (*column_hints(table), *name_hints(listed))
+    images = (cells[image] for _, cells in table.rows(_refuse_torn(path)))
+    hints = (*column_hints(table), *name_hints(images))
     evidence = Evidence(columns.numbers_seen, hints, columns.valences)
     if asked:
         doubt = evidence.doubt(asked)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sfe_core.file_kinds import HEAD_BYTES, PICTURE_SUFFIXES, kind_of
+from sfe_core.wording import listed
 
 # Beside a photo, and of its name: what somebody wrote of it.
 _SIDECAR_SUFFIXES = frozenset(
@@ -47,8 +48,7 @@ class PhotoScan:
         ordered = sorted(by_kind.items(), key=lambda item: (-len(item[1]), item[0]))
         lines = []
         for kind, names in ordered[:_MOST_KINDS]:
-            more = f", and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-            lines.append(f"{len(names)} × {kind}: {', '.join(names[:_MOST_NAMES])}{more}")
+            lines.append(f"{len(names)} × {kind}: {listed(names, _MOST_NAMES)}")
         if len(ordered) > _MOST_KINDS:
             rest = sum(len(names) for _, names in ordered[_MOST_KINDS:])
             lines.append(f"and {rest} more of {len(ordered) - _MOST_KINDS} other kinds")

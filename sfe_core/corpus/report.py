@@ -29,6 +29,7 @@ from sfe_core.corpus.report_sheets import UNLABELLED, WITH_PICTURES, draw_sheets
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import write_text
+from sfe_core.wording import first_of
 
 REPORT = "report.html"
 _REASONS = 6
@@ -190,15 +191,12 @@ def _together(usable: pd.DataFrame) -> list[tuple[str, list[str]]]:
     advice = people.advice()
     found = [(f"People: {people.told()}", [advice] if advice else [])]
     if two_ways:
-        found.append((f"Copies labelled in two ways: {len(two_ways):,}", _listed(two_ways)))
+        found.append(
+            (f"Copies labelled in two ways: {len(two_ways):,}", first_of(two_ways, _COPIES))
+        )
     if groups:
-        found.append((f"Copies: {duplicates.told()}", _listed(groups)))
+        found.append((f"Copies: {duplicates.told()}", first_of(groups, _COPIES)))
     return found
-
-
-def _listed(lines: list[str]) -> list[str]:
-    more = len(lines) - _COPIES
-    return lines[:_COPIES] + ([f"and {more:,} more"] if more > 0 else [])
 
 
 def _histograms(table: pd.DataFrame, quality: QualityConfig) -> list[Histogram]:

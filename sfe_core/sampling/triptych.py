@@ -24,6 +24,7 @@ from sfe_core.sampling.gallery import GalleryItem, write_gallery
 from sfe_core.sampling.lettering import missing_glyphs
 from sfe_core.sampling.pictures import Series, draw_series
 from sfe_core.sampling.pngs import read_record, read_remarks, save_png
+from sfe_core.wording import listed
 
 _HEADINGS = {
     "guided": ("Original", "Base", "Fine-tuned, guided"),
@@ -233,7 +234,7 @@ def _warn(jobs: list[_Job], missing: int, blank: int, reporter: Reporter) -> Non
         )
     boxes = missing_glyphs(job.caption for job in jobs)
     if boxes:
-        shown = " ".join(boxes[:10]) + (" …" if len(boxes) > 10 else "")
+        shown = listed(boxes, 10, " ")
         reporter.warn(
             f"no font on this machine has {len(boxes)} characters of the captions ({shown}): "
             "they are drawn as boxes; `pip install 'sfe[fonts]'` brings Noto Sans for most scripts"

@@ -26,6 +26,7 @@ from sfe_core.training.optimiser import require_optimiser
 from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.training.starting import choose_start, look_into_folder
 from sfe_core.training.trackers import require_trackers
+from sfe_core.wording import listed
 
 TRAIN_SPLIT = "train"
 _FLOAT_BYTES = 4
@@ -118,8 +119,7 @@ def _not_taken(device: str) -> list[str]:
     if not asked:
         return []
     named = [f"{name}={value}" for name, value in asked.items()]
-    rest = len(named) - _MOST_NAMED
-    told = ", ".join([*named[:_MOST_NAMED], *([f"and {rest} more"] if rest > 0 else [])])
+    told = listed(named, _MOST_NAMED)
     why = "sfe.yaml and the options of `sfe train` alone say how it learns"
     return [f"not taken from the environment: {told}; {why}"]
 

@@ -21,6 +21,7 @@ from sfe_core.training.checkpoints import (
     resolve_checkpoint,
     verify_checkpoint,
 )
+from sfe_core.wording import listed
 
 CONFIG = "config.yaml"
 _SECTIONS = ("model", "guidance", "train", "data", "loss")
@@ -137,12 +138,9 @@ def require_unchanged(checkpoint: Path, changes: Changes) -> None:
         UserError: something that bears on learning has changed.
     """
     if changes.learning:
-        rest = len(changes.learning) - _MOST_NAMED
-        more = [f"and {rest} more"] if rest > 0 else []
         raise UserError(
             f"--resume {checkpoint.parent.name}",
-            f"changed since {checkpoint.name}: "
-            + "; ".join([*changes.learning[:_MOST_NAMED], *more]),
+            f"changed since {checkpoint.name}: " + listed(changes.learning, _MOST_NAMED, "; "),
             "restore that, or add --accept-changes, or start a new run without --resume",
         )
 

@@ -20,7 +20,9 @@ from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.numbering import Evidence, column_hints, name_hints, place_hints
 from sfe_core.corpus.tables import Table, read_number
 from sfe_core.errors import UserError
+from sfe_core.wording import listed
 
+_COLUMNS_SHOWN = 12
 _NAMES_SEEN = 50_000  # of a long list: names of one set are alike
 
 
@@ -133,7 +135,7 @@ def _list_columns(table: Table) -> Columns:
         UserError: no column names the image, or none says anything of it.
     """
     columns = find_columns(table)
-    there = ", ".join(table.names[:12])
+    there = listed(table.names, _COLUMNS_SHOWN)
     if columns.image is None:
         raise UserError(
             table.path, f"no column names the image; there are {there}", "call it `path`"
