@@ -18,9 +18,10 @@ HELP = with_examples(
     "Take a data set into photos/: its images as links, its labels into labels.csv, its captions "
     "into captions.json.\n\n"
     "Known by their files: AffectNet (manual lists, eight-label arrays), `path,emotion` and action "
-    "unit tables, one folder per class (RAF-DB, FER), JSON captions, frames of BP4D, DISFA, CK+ "
-    "and Aff-Wild2, EMOCA output trees. What is wrong is counted, listed in imports/, and passed "
-    "over.",
+    "unit tables, FERPlus and ExpW lists, tables of OpenFace and py-feat, metadata.jsonl and .csv, "
+    "one folder per class (RAF-DB, FER), JSON captions, texts beside the pictures and folders "
+    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, EMOCA output trees. What is wrong is "
+    "counted, listed in imports/, and passed over.",
     "sfe corpus import training.csv --images Manually_Annotated_Images  # AffectNet",
     "sfe corpus import fer2013/train --classes fer2013 --into fer2013  # a folder per class",
     "sfe corpus import EmocaProcessed_38k  # inputs/ become photos, geometry_detail/ their meshes",
@@ -53,7 +54,7 @@ def import_data_set(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="list, folders, captions, affectnet-arrays, emoca, units, frames.",
+            help="list, folders, captions, texts, affectnet-arrays, emoca, units, frames.",
             show_default="by its files",
         ),
     ] = None,

@@ -18,7 +18,7 @@ emotion's word is put before it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sfe_core.corpus.action_units import ACTION_UNITS, describe_units
 from sfe_core.corpus.attributes import (
@@ -64,12 +64,14 @@ class Captioner:
     Attributes:
         parts: from `read_sources`.
         template: a checked caption template.
-        written: captions.json, by key.
+        written: captions of files, by key.
+        origins: by key, the name of the source of those that are not in captions.json.
     """
 
     parts: tuple[tuple[str, ...], ...]
     template: str
     written: Mapping[str, str]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def caption(self, key: str, label: Label, blip: str = "") -> tuple[str, str]:
         """The caption of a face, and the names of the sources that made it, joined by `+`.
@@ -85,7 +87,8 @@ class Captioner:
             found = next(((name, text) for name, text in texts if text), None)
             if found:
                 made.append(found)
-        names = "+".join(name for name, _ in made)
+        file = self.origins.get(key, "file")
+        names = "+".join(file if name == "file" else name for name, _ in made)
         if len(made) == 1 and made[0][0] in _WRITTEN:
             return made[0][1], names
         text = ", ".join(text.rstrip(" .,;") for _, text in made)

@@ -66,7 +66,7 @@ def read_captions(path: Path, keys: Iterable[str]) -> Captions:
     unmatched = 0
     for name, value in entries:
         check_key(name, str(path))
-        text = first_text(value)
+        text = first_text(dict(value) if isinstance(value, _Pairs) else value)
         if text is None:
             raise UserError(
                 f"{path}: {name}", f"{value!r} is no text", "write a text or a list of texts"
@@ -87,11 +87,14 @@ def first_text(value: object) -> str | None:
     """The first text of a caption file's value that is not blank, with single spaces.
 
     Args:
-        value: a text, or a list of texts.
+        value: a text, a list of texts, or an object with `caption` or `tags` (kohya's).
 
     Returns:
         An empty text where all are blank; None where one is no text.
     """
+    if isinstance(value, dict):
+        named = [value[name] for name in ("caption", "tags") if value.get(name)]
+        return first_text(named[0]) if named else None
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
         return None

@@ -16,9 +16,10 @@ from sfe_core.corpus.blip_captions import BlipCaptions
 from sfe_core.corpus.captioning import Captioner, names_blip, read_sources
 from sfe_core.corpus.captions import check_template, read_captions
 from sfe_core.corpus.duplicates import HashedFace
-from sfe_core.corpus.labels import Label, Labels, read_labels
+from sfe_core.corpus.labels import Label, Labels, read_labels, with_more_labels
 from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.quality import judge_row
+from sfe_core.corpus.sidecars import read_beside
 from sfe_core.corpus.sides import Sides, choose_sides
 
 Row = dict[str, Any]
@@ -109,17 +110,29 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
             faces.append(HashedFace.of_row(judged))
     labels = read_labels(workspace.photos / config.photos.labels, usable, config.photos.classes)
     captions = read_captions(workspace.photos / config.photos.captions, usable)
-    notes = (*labels.notes, *captions.notes)
+    beside = read_beside(workspace.photos, usable, config.photos.classes)
+    labels = with_more_labels(labels, beside.labels)
+    notes = (*labels.notes, *captions.notes, *beside.notes)
     counts = IndexCounts(
         len(labels.by_key),
         labels.unmatched,
         labels.scheme,
-        len(captions.by_key),
+        len(captions.by_key | beside.captions),
         captions.unmatched,
     )
-    captioner = Captioner(parts, template, captions.by_key)
+    captioner = Captioner(
+        parts,
+        template,
+        beside.captions | captions.by_key,
+        _origins(beside.origins, captions.by_key),
+    )
     sides = choose_sides(workspace, faces, labels.by_key)
     return Index(workspace, labels, captioner, blip, sides, counts, notes)
+
+
+def _origins(beside: Mapping[str, str], written: Mapping[str, str]) -> dict[str, str]:
+    """What the captions beside photos come from, of the photos that captions.json leaves out."""
+    return {key: origin for key, origin in beside.items() if key not in written}
 
 
 def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], IndexCounts]:

@@ -121,6 +121,24 @@ def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> L
     return Labels(by_key, unmatched, file.scheme, told)
 
 
+def with_more_labels(labels: Labels, cells: Mapping[str, Mapping[str, str]]) -> Labels:
+    """Labels, and what `cells` (key → column → cell) say of photos where these say nothing."""
+    if not cells:
+        return labels
+    joined = dict(labels.by_key)
+    for key, found in cells.items():
+        label = _label(found)
+        first = joined.get(key, Label())
+        joined[key] = Label(
+            first.emotion or label.emotion,
+            label.valence if first.valence is None else first.valence,
+            label.arousal if first.arousal is None else first.arousal,
+            first.identity or label.identity,
+            label.extra | first.extra,
+        )
+    return replace(labels, by_key=_typed(joined))
+
+
 def _overlooked(path: Path) -> list[str]:
     """What looks like a label file where there is none: of another name, or beside the photos."""
     beside = path.parent.parent / path.name
@@ -276,7 +294,7 @@ def _typed(labels: dict[str, Label]) -> dict[str, Label]:
         key: replace(
             label,
             extra={
-                name: cell if name in texts else read_number(str(cell)) or 0.0
+                name: str(cell) if name in texts else read_number(str(cell)) or 0.0
                 for name, cell in label.extra.items()
             },
         )

@@ -106,7 +106,7 @@ COLUMNS: dict[str, str] = {
     "identity_source": "object",  # labels, file names, folders or clusters, see identities
     "duplicate_of": "object",  # key of the face that this one is a copy of, see duplicates
     "caption": "object",
-    "caption_source": "object",  # what made the caption: file, template, blip, … joined by +
+    "caption_source": "object",  # what made it: file, sidecar, template, blip, … joined by +
     "split": "object",  # train | validation name | ""
 }
 

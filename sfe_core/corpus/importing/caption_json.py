@@ -46,7 +46,7 @@ def read_caption_json(path: Path, problems: Problems) -> Iterator[Entry]:
         if ".." in image.replace("\\", "/").split("/") or not image:
             problems.add(where, "bad line", "the key leaves the photos folder")
             continue
-        caption = first_text(value)
+        caption = first_text(dict(value.pairs) if isinstance(value, _Pairs) else value)
         if caption is None:
             problems.add(where, "wrong label", f"{str(value)[:60]!r} is no text")
         elif caption:

@@ -48,6 +48,12 @@ def read_class_folders(folder: Path, scheme: str | None, problems: Problems) -> 
         yield Entry(where, image.as_posix(), {"emotion": emotion or ""})
 
 
+def has_classes(folder: Path) -> bool:
+    """Whether an image lies in a folder named after an emotion, or numbered."""
+    images = [path.relative_to(folder) for path in find_photos(folder)]
+    return bool(_levels(images, lambda part: folder_class(part) is not None or is_number(part)))
+
+
 def numbers_of_folders(folder: Path) -> Evidence | None:
     """What is known of the numbers that class folders bear; None where they bear names.
 

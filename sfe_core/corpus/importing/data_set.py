@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.importing.concept_folders import told_repeats
 from sfe_core.corpus.importing.entries import Problems
 from sfe_core.corpus.importing.formats import Source
 from sfe_core.corpus.importing.lists import ignored_columns, told_columns
@@ -110,8 +111,12 @@ def plan_import(
     ignored, told = list[str](), list[str]()
     if source.form == "list":
         ignored, told = ignored_columns(source.path), told_columns(source.path)
+    if source.form == "texts":
+        told = told_repeats(source.path)
     # Readers of folders look at every image themselves.
-    unnamed = 0 if source.form in ("folders", "affectnet-arrays", "emoca") else index.unnamed
+    unnamed = (
+        0 if source.form in ("folders", "affectnet-arrays", "emoca", "texts") else index.unnamed
+    )
     return ImportPlan(source, faces, placing, ignored, problems, listed, unnamed, told)
 
 

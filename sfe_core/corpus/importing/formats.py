@@ -13,7 +13,15 @@ from sfe_core.corpus.importing.affectnet_arrays import (
     read_affectnet_arrays,
 )
 from sfe_core.corpus.importing.caption_json import read_caption_json
-from sfe_core.corpus.importing.class_folders import numbers_of_folders, read_class_folders
+from sfe_core.corpus.importing.class_folders import (
+    has_classes,
+    numbers_of_folders,
+    read_class_folders,
+)
+from sfe_core.corpus.importing.concept_folders import (
+    is_concept_folders,
+    read_concept_folders,
+)
 from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
@@ -22,10 +30,13 @@ from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_uni
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.numbering import ask
 from sfe_core.corpus.photo_files import find_photos
+from sfe_core.corpus.records import is_records
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import HEAD_BYTES, kind_of
 
-Form = Literal["list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames"]
+Form = Literal[
+    "list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames", "texts"
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Source:
         """The folder of the images that it brings; None for lists about images elsewhere."""
         if self.form == "emoca":
             return self.path / INPUTS
-        if self.form in ("folders", "affectnet-arrays"):
+        if self.form in ("folders", "affectnet-arrays", "texts"):
             return self.path
         # Frames lie beside their codes, or elsewhere.
         beside = self.form in ("units", "frames") and find_photos(self.path)
@@ -74,6 +85,8 @@ class Source:
             return read_unit_sequences(self.path, image_keys, problems)
         if self.form == "frames":
             return read_frame_codes(self.path, image_keys, problems)
+        if self.form == "texts":
+            return read_concept_folders(self.path, problems)
         return read_class_folders(self.path, self.scheme, problems)
 
 
@@ -188,5 +201,13 @@ def _form_of(path: Path) -> Form:
             return "affectnet-arrays"
         if is_unit_sequences(path):
             return "units"
-        return "frames" if is_frame_codes(path) else "folders"
-    return "captions" if path.suffix.lower() == ".json" else "list"
+        if is_frame_codes(path):
+            return "frames"
+        return "folders" if has_classes(path) or not is_concept_folders(path) else "texts"
+    is_json = path.suffix.lower() == ".json" or _first_letter(path) == "{"
+    return "captions" if is_json and not is_records(path) else "list"
+
+
+def _first_letter(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        return stream.read(64).lstrip()[:1]

@@ -18,6 +18,7 @@ from sfe_core.corpus.classes import WrongLabelError
 from sfe_core.corpus.columns import Columns, find_columns, open_labels
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.numbering import Evidence, column_hints, name_hints, place_hints
+from sfe_core.corpus.records import caption_column, is_records, open_records
 from sfe_core.corpus.tables import Table, read_number
 from sfe_core.errors import UserError
 from sfe_core.wording import listed
@@ -29,7 +30,8 @@ _NAMES_SEEN = 50_000  # of a long list: names of one set are alike
 def ignored_columns(path: Path) -> list[str]:
     """Columns of a list that are not taken over, landmarks among them: they are found anew."""
     table, columns = _opened(path)
-    return [name for place, name in enumerate(table.names) if place not in columns.used]
+    used = columns.used | {caption_column(table)}
+    return [name for place, name in enumerate(table.names) if place not in used]
 
 
 def told_columns(path: Path) -> list[str]:
@@ -54,6 +56,7 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
         problems.add(f"{path.name}:{number}", "bad line", found)
 
     largest, height_of = _largest_faces(table, columns), _height(table)
+    caption = caption_column(table)
     for number, cells in table.rows(torn):
         where, image = f"{path.name}:{number}", cells[columns.image or 0]
         if not image or ".." in image.replace("\\", "/").split("/"):
@@ -67,7 +70,10 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
         except WrongLabelError as error:
             problems.add(where, "wrong label", f"{image}: {error}")
             continue
-        yield Entry(where, image, labels)
+        text = " ".join(cells[caption].split()) if caption is not None else ""
+        if text and columns.emotion is not None and not cells[columns.emotion]:
+            labels.pop("emotion", None)  # nothing is said, rather than "none of the eight"
+        yield Entry(where, image, labels, text or None)
 
 
 def _height(table: Table) -> Callable[[list[str]], float] | None:
@@ -124,7 +130,7 @@ def _opened(path: Path) -> tuple[Table, Columns]:
 @lru_cache(maxsize=2)
 def _open(path: Path, changed_ns: int, size: int) -> tuple[Table, Columns]:
     del changed_ns, size  # a list that was written anew is read anew
-    table = open_labels(path)
+    table = open_records(path) if is_records(path) else open_labels(path)
     return table, _list_columns(table)
 
 
@@ -140,11 +146,11 @@ def _list_columns(table: Table) -> Columns:
         raise UserError(
             table.path, f"no column names the image; there are {there}", "call it `path`"
         )
-    if not columns.tell_something:
+    if not columns.tell_something and caption_column(table) is None:
         raise UserError(
             table.path,
             f"no column says anything of the images; there are {there}",
             "known: emotion (or expression, label), valence, arousal, identity, age, gender, "
-            "ethnicity, AU1 … AU46",
+            "ethnicity, AU1 … AU46, text (or caption)",
         )
     return columns
