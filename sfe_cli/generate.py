@@ -23,6 +23,20 @@ HELP = with_examples(
 )
 
 
+class LongPrompts(str, Enum):
+    """What becomes of words beyond the text encoder's length."""
+
+    cut = "cut"
+    chunks = "chunks"
+
+
+class PromptWeights(str, Enum):
+    """What brackets in a prompt are."""
+
+    text = "text"
+    a1111 = "a1111"
+
+
 class Sweep(str, Enum):
     """What differs from picture to picture."""
 
@@ -62,6 +76,24 @@ Out = Annotated[
     typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/prompts/…"),
 ]
 
+Long = Annotated[
+    LongPrompts | None,
+    typer.Option(
+        "--long-prompts",
+        help="Words beyond the text encoder's 75 tokens: cut, or encoded in chunks of as many; "
+        "BREAK begins one.",
+        show_default="sampling.long_prompts",
+    ),
+]
+Weights = Annotated[
+    PromptWeights | None,
+    typer.Option(
+        "--prompt-weights",
+        help="What (happy:1.5), (happy) and \\[happy] are: text, or weights as in A1111.",
+        show_default="sampling.prompt_weights",
+    ),
+]
+
 
 def generate(
     prompt: Prompt = "",
@@ -78,6 +110,8 @@ def generate(
     count: Count = None,
     seed: Seed = None,
     out: Out = None,
+    long_prompts: Long = None,
+    prompt_weights: Weights = None,
     preset: options.Preset = None,
     changes: options.Set = None,
 ) -> None:
@@ -87,6 +121,8 @@ def generate(
 
     # Settings first: a mistyped key need not wait for torch to be imported.
     chosen = [f"sampling.preset={preset}"] if preset else []
+    chosen += [f"sampling.long_prompts={long_prompts.value}"] if long_prompts else []
+    chosen += [f"sampling.prompt_weights={prompt_weights.value}"] if prompt_weights else []
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
     from sfe_core.sampling.generate import generate as draw

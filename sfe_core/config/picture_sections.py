@@ -27,6 +27,13 @@ class SamplingConfig(Section):
     negative_prompt: str = Field(
         "", description="what not to draw: a text, or stableface-1 or stableface-2 for theirs"
     )
+    long_prompts: Literal["cut", "chunks"] = Field(
+        "cut",
+        description="beyond the text encoder's 75 tokens: cut, or encoded in chunks of as many",
+    )
+    prompt_weights: Literal["text", "a1111"] = Field(
+        "text", description="what (happy:1.5), (happy) and [happy] are: text, or A1111's weights"
+    )
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="of the networks; auto: float16 on a GPU, else float32"
     )

@@ -26,6 +26,11 @@ def negative_prompt_text(value: str) -> str:
     return _shipped()["negative_prompts"].get(value, value)
 
 
+def is_named_negative_prompt(text: str) -> bool:
+    """Whether a text is one that a shipped name stands for."""
+    return text in _shipped()["negative_prompts"].values()
+
+
 def spread_sampling_preset(layer: Layer) -> list[Layer]:
     """The layer, with the values of the sampling preset that it names right below it.
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
+from sfe_core.diffusion.prompt_chunks import Chunk, deal_out, encode_pairs
+from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
 from sfe_core.quiet import quiet_libraries
 from sfe_core.reporting import Reporter
@@ -41,6 +43,7 @@ class Recipe:
     Args:
         guidance_rescale: how far the guided prediction's spread is brought back to that of the
             prompt's alone (Lin et al. 2023, https://arxiv.org/abs/2305.08891, sec. 3.4), in [0, 1].
+        rules: how prompts are read.
     """
 
     steps: int
@@ -49,6 +52,7 @@ class Recipe:
     resolution: int
     strengths: dict[str, float]
     guidance_rescale: float = 0.0
+    rules: PromptRules = PromptRules()
 
 
 def recipe_of(settings: DrawSettings) -> Recipe:
@@ -60,6 +64,7 @@ def recipe_of(settings: DrawSettings) -> Recipe:
         resolution=settings.resolution,
         strengths=settings.strengths,
         guidance_rescale=settings.guidance_rescale,
+        rules=settings.prompt_rules,
     )
 
 
@@ -148,7 +153,47 @@ def _wide_decoder(pipeline: StableDiffusionPipeline) -> Iterator[None]:
 def _run(
     pipeline: StableDiffusionPipeline, orders: Sequence[Order], recipe: Recipe
 ) -> torch.Tensor:
-    """The pictures of `orders`, [B, 3, H, W] in [0, 1]."""
+    """The pictures of `orders`, [B, 3, H, W] in [0, 1]; those of as many chunks are drawn at once.
+
+    Filled up to the chunks of a neighbour, a prompt would be drawn otherwise.
+    """
+    if recipe.rules.plain:
+        words = {
+            "prompt": [order.prompt for order in orders],
+            "negative_prompt": [recipe.negative_prompt] * len(orders),
+        }
+        return _run_at_once(pipeline, orders, recipe, words)
+
+    def chunks(text: str) -> list[Chunk]:
+        return deal_out(pipeline.tokenizer, text, recipe.rules)
+
+    negative = chunks(recipe.negative_prompt)
+    prompts = [chunks(order.prompt) for order in orders]
+    places: dict[int, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        places.setdefault(max(len(prompt), len(negative)), []).append(place)
+    drawn: dict[int, torch.Tensor] = {}
+    for some in places.values():
+        with torch.inference_mode():
+            pair = encode_pairs(
+                pipeline.tokenizer,
+                pipeline.text_encoder,
+                [prompts[place] for place in some],
+                negative,
+            )
+        words = dict(zip(("prompt_embeds", "negative_prompt_embeds"), pair, strict=True))
+        images = _run_at_once(pipeline, [orders[place] for place in some], recipe, words)
+        drawn.update(zip(some, images, strict=True))
+    return torch.stack([drawn[place] for place in range(len(orders))])
+
+
+def _run_at_once(
+    pipeline: StableDiffusionPipeline,
+    orders: Sequence[Order],
+    recipe: Recipe,
+    words: dict[str, Any],
+) -> torch.Tensor:
+    """As `_run`; `words` are what the pipeline is given of prompts and negative prompt."""
     guided: dict[str, Any] = {}
     if orders[0].maps:
         guided["guidance_images"] = {
@@ -158,8 +203,6 @@ def _run(
     # The text encoder's remark on captions beyond its window is made once by the caller instead.
     with torch.inference_mode(), quiet_libraries():
         return pipeline(
-            prompt=[order.prompt for order in orders],
-            negative_prompt=[recipe.negative_prompt] * len(orders),
             height=recipe.resolution,
             width=recipe.resolution,
             num_inference_steps=recipe.steps,
@@ -167,6 +210,7 @@ def _run(
             guidance_rescale=recipe.guidance_rescale,
             generator=[torch.Generator("cpu").manual_seed(order.seed) for order in orders],
             output_type="pt",
+            **words,
             **guided,
         ).images
 

@@ -186,7 +186,7 @@ def _record(settings: DrawSettings, shot: Shot, maps: Maps) -> dict[str, Any]:
             name: hashlib.sha256(image.numpy().tobytes()).hexdigest()
             for name, image in maps.items()
         },
-        "drawn_with": {name: value for name, value in asdict(settings).items() if name != "seed"},
+        "drawn_with": {name: value for name, value in settings.recorded.items() if name != "seed"},
     }
 
 

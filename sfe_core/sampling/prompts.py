@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
+from sfe_core.config.sampling_presets import is_named_negative_prompt
+from sfe_core.diffusion.prompt_marks import PromptRules, unread_marks, without_weights
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.settings import DrawSettings
 from sfe_core.text_window import TextWindow
 
 # Captioners describe the photo's quality too; asked of a sampler, these words would be obeyed.
 _UNWANTED = re.compile(r"\b(?:blurred|grainy|blurry)\b", re.IGNORECASE)
+_MARK_LENGTH, _MARKS_SHOWN = 60, 5  # characters of a mark and marks that a warning shows
 _LOW_QUALITY = re.compile(r"\blow([- ])quality\b", re.IGNORECASE)
 
 
@@ -30,18 +34,42 @@ def clean_prompt(caption: str) -> str:
 def tell_of_prompts(
     source: Path, prompts: Sequence[str], settings: DrawSettings, name: str, reporter: Reporter
 ) -> None:
-    """Warn of words that have no part in the pictures.
+    """Warn of words that have no part in the pictures, and of marks that are taken for words.
 
     Args:
         source: the pipeline's folder.
-        prompts: one for each picture.
+        prompts: one for each picture, at least one.
         settings: of the series, for the negative prompt.
         name: of one of the prompts, e.g. caption.
     """
-    window = TextWindow.of_pipeline(source)
-    if window is None:
-        return  # loading the pipeline says in words what is wrong with it
-    for texts, what in ((prompts, name), ((settings.negative_prompt,), "negative prompt")):
-        told = window.told(texts, what)
-        if told is not None:
-            reporter.warn(told)
+    rules, negative = settings.prompt_rules, settings.negative_prompt
+    window = None if rules.chunks else TextWindow.of_pipeline(source)
+    for texts, what in ((prompts, name), ((negative,), "negative prompt")):
+        words = [without_weights(text) for text in texts] if rules.weights else texts
+        told = [window.told(words, what)] if window else []
+        # Their authors drew with the named negative prompts as they stand.
+        if not is_named_negative_prompt(texts[0]):
+            told.append(_told_of_marks(texts, what, rules))
+        for sentence in filter(None, told):
+            reporter.warn(sentence)
+
+
+def _told_of_marks(texts: Sequence[str], name: str, rules: PromptRules) -> str | None:
+    """What to tell of weights and other marks that are drawn as text; None where there are none."""
+    marks = [unread_marks(text, rules.weights, rules.chunks) for text in texts]
+    found = [one for one in marks if one]
+    if not found:
+        return None
+    distinct = list(dict.fromkeys(mark for one in found for mark in one))
+    shown = ", ".join(f"`{shorten(mark, _MARK_LENGTH)}`" for mark in distinct[:_MARKS_SHOWN])
+    rest = len(distinct) - _MARKS_SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    many = len(set(texts)) > 1
+    where = f"in {len(found)} of {len(texts)} {name}s" if many else f"in the {name}"
+    remedies = []
+    if not rules.weights and any(set(mark) & set("()[]\\") for mark in distinct):
+        remedies.append("prompt_weights=a1111 reads brackets as weights")
+    if not rules.chunks and "BREAK" in distinct:
+        remedies.append("long_prompts=chunks reads BREAK")
+    remedy = "".join(f"; sampling.{one}" for one in remedies)
+    return f"drawn as text {where}: {shown}{more}{remedy}"

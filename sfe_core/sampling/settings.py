@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.config.sampling_presets import negative_prompt_text
+from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
 from sfe_core.files import sha256_folder, sha256_json, write_json
 
@@ -32,6 +33,7 @@ class DrawSettings:
         precision: floating point type of the networks.
         strengths: of each guidance map; empty unless guided.
         safety_checker: whether the pipeline's own one blacks pictures out.
+        long_prompts, prompt_weights: those of `sampling` in sfe.yaml.
     """
 
     variant: Variant
@@ -46,11 +48,25 @@ class DrawSettings:
     strengths: dict[str, float]
     safety_checker: bool = False
     guidance_rescale: float = 0.0
+    long_prompts: str = "cut"
+    prompt_weights: str = "text"
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All fields but how prompts are read, where that is as it was before one could choose."""
+        usual = {"long_prompts": "cut", "prompt_weights": "text"}
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if usual.get(name) != value}
 
     @property
     def sha256(self) -> str:
-        """Hex SHA-256 over all fields."""
-        return sha256_json(asdict(self))
+        """Hex SHA-256 over `recorded`."""
+        return sha256_json(self.recorded)
+
+    @property
+    def prompt_rules(self) -> PromptRules:
+        """How prompts are read."""
+        return PromptRules(self.long_prompts == "chunks", self.prompt_weights == "a1111")
 
     @property
     def folder_name(self) -> str:
@@ -89,6 +105,8 @@ def draw_settings(
         strengths={name: sampling.strengths.get(name, 1.0) for name in maps} if guided else {},
         safety_checker=sampling.safety_checker,
         guidance_rescale=sampling.guidance_rescale,
+        long_prompts=sampling.long_prompts,
+        prompt_weights=sampling.prompt_weights,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
 from sfe_core.sampling.drawing import Order, Recipe, draw_all, draw_batch, prepare_pipeline
 
@@ -102,6 +103,25 @@ def test_a_decoder_that_overflows_in_half_precision_draws_again_in_float32(
     [warning] = listener.warnings
     assert "3 pictures, key 0 first" in warning and "float32" in warning
     assert narrow.vae.dtype == torch.float16  # later pictures do not hang on earlier ones
+
+
+def test_prompts_of_other_lengths_beside_it_do_not_change_a_picture(tiny_base: Path):
+    rules = PromptRules(chunks=True, weights=True)
+    recipe = replace(RECIPE, resolution=32, guidance_scale=9.0, rules=rules)
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_base)
+    prepare_pipeline(pipeline, torch.device("cpu"), torch.float32)
+    texts = ["happy", "x " * 40, "(sad:2), face", "y " * 70]
+    orders = [Order(str(n), text, 5, {}) for n, text in enumerate(texts)]
+    together = draw_batch(pipeline, orders, recipe).astype(int)
+    alone = [draw_batch(pipeline, [order], recipe)[0] for order in orders]
+    assert np.abs(together - alone).max() <= 1
+    plain = draw_batch(pipeline, orders, replace(recipe, rules=PromptRules())).astype(int)
+    changed = [
+        bool(np.abs(one - other).max() > 1) for one, other in zip(together, plain, strict=True)
+    ]
+    assert changed == [False, True, True, True]
+    longer = replace(recipe, negative_prompt="z " * 40)
+    assert np.abs(draw_batch(pipeline, orders[:1], longer)[0].astype(int) - together[0]).max() > 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

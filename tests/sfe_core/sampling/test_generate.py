@@ -181,3 +181,30 @@ def test_words_that_fall_off_prompt_and_negative_prompt_are_told(workspace: Work
     assert made.drawn == 1 and len(listener.warnings) == 2  # told of pictures that stand as well
     assert listener.warnings[0].endswith("(it has 39); these words are not read: smiling")
     assert listener.warnings[1].startswith("the negative prompt is longer")
+
+
+def test_marks_that_are_drawn_as_text_are_told_or_understood(workspace: Workspace, listener):
+    request = Request(prompt="(happy:1.5) face BREAK hat", seed=1)
+    plain = generate(workspace, request, None, listener)
+    assert listener.warnings == [
+        "drawn as text in the prompt: `(happy:1.5)`, `BREAK`; sampling.prompt_weights=a1111 reads "
+        "brackets as weights; sampling.long_prompts=chunks reads BREAK"
+    ]
+    asked = with_sampling(workspace, prompt_weights="a1111", long_prompts="chunks")
+    listener.warnings.clear()
+    understood = generate(asked, request, None, listener)
+    assert listener.warnings == [] and understood.folder != plain.folder
+    drawn_with = read_record(understood.pictures[0])["drawn_with"]
+    assert (drawn_with["prompt_weights"], drawn_with["long_prompts"]) == ("a1111", "chunks")
+    assert "long_prompts" not in read_record(plain.pictures[0])["drawn_with"]
+    assert np.abs(pixels(understood.pictures[0]) - pixels(plain.pictures[0])).max() > 0
+
+
+def test_brackets_that_are_read_as_weights_take_no_room(workspace: Workspace, listener):
+    asked = with_sampling(
+        workspace, prompt_weights="a1111", negative_prompt="[hat:0.5:0.9] <lora:a:1>"
+    )
+    generate(asked, Request(prompt="(" * 9 + "happy face, smiling" + ")" * 9), None, listener)
+    assert [warning[:38] for warning in listener.warnings] == [
+        "drawn as text in the negative prompt: "
+    ]

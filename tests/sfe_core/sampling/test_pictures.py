@@ -174,6 +174,34 @@ def test_captions_beyond_the_text_encoder_are_counted_once(workspace: Workspace,
     assert "1 of 5 captions are longer than the text encoder's 32 tokens" in listener.warnings[0]
 
 
+def test_captions_with_weights_are_counted_and_long_ones_drawn_whole(
+    workspace: Workspace, listener
+):
+    first, second = keys(workspace)[:2]
+    write_corpus(
+        workspace, keys(workspace), {first: "(happy:1.5) face", second: "sad, " + "x y z w " * 40}
+    )
+    plain = pixels(draw_split(workspace, SPLIT, "guided", reporter=listener), workspace)
+    cut, marks = listener.warnings
+    assert "1 of 5 captions are longer" in cut
+    assert marks.startswith(
+        "drawn as text in 1 of 5 captions: `(happy:1.5)`; sampling.prompt_weights"
+    )
+    asked = with_sampling(workspace, prompt_weights="a1111", long_prompts="chunks")
+    listener.warnings.clear()
+    drawn = pixels(draw_split(asked, SPLIT, "guided", reporter=listener), workspace)
+    changed = np.abs(drawn - plain).max(axis=(1, 2, 3)) > 1
+    assert listener.warnings == [] and changed.tolist() == [True, True, False, False, False]
+
+
+def test_a_named_negative_prompt_is_drawn_as_its_authors_did(workspace: Workspace, listener):
+    draw_split(
+        with_sampling(workspace, negative_prompt="stableface-2"), SPLIT, "text", reporter=listener
+    )
+    [warning] = listener.warnings
+    assert warning.startswith("the negative prompt is longer than the text encoder's 32 tokens")
+
+
 def test_mistakes_are_one_line(workspace: Workspace):
     with pytest.raises(UserError, match="'val' holds no picture.*val300"):
         draw_split(workspace, "val", "text")

@@ -6,6 +6,7 @@ import pytest
 
 from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.errors import RunError
+from sfe_core.files import sha256_json
 from sfe_core.sampling import settings as module
 from sfe_core.sampling.settings import DrawSettings, draw_settings, weights_sha256
 
@@ -19,6 +20,12 @@ def test_every_field_decides_the_folder(field: dataclasses.Field):
     changed = dataclasses.replace(PLAIN, **{field.name: other})
     assert changed.sha256 != PLAIN.sha256
     assert dataclasses.replace(PLAIN).folder_name == PLAIN.folder_name
+
+
+def test_how_prompts_are_read_leaves_older_pictures_their_folders():
+    before = dataclasses.asdict(PLAIN)
+    del before["long_prompts"], before["prompt_weights"]
+    assert PLAIN.sha256 == sha256_json(before)
 
 
 def fake_pipeline(folder: Path) -> Path:
