@@ -18,7 +18,8 @@ HELP = with_examples(
     "Take a data set into photos/: its images as links, its labels into labels.csv, its captions "
     "into captions.json.\n\n"
     "Known by their files: AffectNet (manual lists, eight-label arrays), `path,emotion` and action "
-    "unit tables, FERPlus and ExpW lists, tables of OpenFace and py-feat, metadata.jsonl and .csv, "
+    "unit tables, FER2013 (its pixels become pictures), FERPlus and ExpW lists, CelebA attributes, "
+    "tables of OpenFace and py-feat, metadata.jsonl and .csv, Parquet with pictures inside, "
     "one folder per class (RAF-DB, FER), JSON captions, texts beside the pictures and folders "
     "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, EMOCA output trees. What is wrong is "
     "counted, listed in imports/, and passed over.",

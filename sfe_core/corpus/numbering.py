@@ -87,7 +87,8 @@ class Evidence:
         """The one that the evidence leaves; None where it leaves several or none."""
         left = [s for s in self.fitting if all(s in hint for hint in self.hints)]
         enough = bool(self.hints) or len(self.known_values) >= _FEWEST
-        same = {tuple(sorted(SCHEMES[s].items())) for s in left}
+        seen = sorted(self.known_values)
+        same = {tuple(numbers_of(s).get(number) for number in seen) for s in left}
         return left[0] if len(same) == 1 and enough else None
 
     def doubt(self, asked: str) -> str:
@@ -110,6 +111,8 @@ def column_hints(table: Table) -> list[frozenset[str]]:
         return [frozenset({"affectnet"})]
     if {"face_top", "face_confidence"} <= columns:  # of a list of ExpW without a header
         return [frozenset({"expw"})]
+    if {"pixels", "usage"} & columns and "image" in columns:  # see `open_list`
+        return [frozenset({"fer2013", "ck-extended", "ferplus"})]
     if {"valence", "arousal"} <= columns and (not table.headed or "expression" in columns):
         return [frozenset({"affectnet", "aff-wild2"})]
     return []

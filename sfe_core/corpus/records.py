@@ -63,7 +63,7 @@ def caption_column(table: Table) -> int | None:
 def _lines(path: Path, names: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Cells of each row; none for a line that is no JSON object."""
     for number, row in _rows(path):
-        yield number, [] if row is None else [_cell(row.get(name)) for name in names]
+        yield number, [] if row is None else [cell_of(row.get(name)) for name in names]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
@@ -90,7 +90,7 @@ def _object(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _cell(value: object) -> str:
+def cell_of(value: object) -> str:
     """A value as a cell of a table: true and false are 1 and 0; of several texts the first."""
     if value is None:
         return ""

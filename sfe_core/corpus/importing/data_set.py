@@ -15,7 +15,12 @@ from sfe_core.corpus.importing.formats import Source
 from sfe_core.corpus.importing.lists import ignored_columns, told_columns
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
 from sfe_core.corpus.importing.merging import merge_captions, merge_labels
-from sfe_core.corpus.importing.placing import OccupiedError, Way, place
+from sfe_core.corpus.importing.open_list import (
+    NoPictureError,
+    names_inside,
+    pictures_inside,
+)
+from sfe_core.corpus.importing.placing import OccupiedError, Way, place, write_picture
 from sfe_core.corpus.importing.problem_list import (
     brings_nothing,
     first_reasons,
@@ -41,6 +46,7 @@ class ImportPlan:
         problem_list: the CSV of these; None if there are none.
         unnamed: images in the folder that the data set says nothing of.
         columns_told: what values told of columns whose names do not, a sentence each.
+        container: the file that holds the images; None where they are files.
     """
 
     source: Source
@@ -51,6 +57,7 @@ class ImportPlan:
     problem_list: Path | None = None
     unnamed: int = 0
     columns_told: Sequence[str] = ()
+    container: Path | None = None
 
     @property
     def emotion_counts(self) -> dict[str, int]:
@@ -100,9 +107,16 @@ def plan_import(
     Raises:
         UserError: the data set is of another form, or none of its images is there.
     """
-    folder, prefix, placing = _image_folder(workspace, source, images, into)
     problems = Problems()
-    index = ImageFolder(folder)
+    container = source.container
+    beside = images is None or images.resolve() == source.path.resolve().parent
+    if container is not None and (container == source.path or beside):
+        folder, placing = container, True
+        prefix = check_key(into, "--into").strip("/") if into else ""
+        index = ImageFolder(folder, [folder / name for name in names_inside(folder)])
+    else:
+        folder, prefix, placing = _image_folder(workspace, source, images, into)
+        index = ImageFolder(folder)
     entries = source.read(index.by_key.keys(), problems)
     faces = match(entries, index, problems, prefix, keep_unlabelled)
     listed = write_problems(problem_list_path(workspace.root, source.path), problems)
@@ -117,7 +131,8 @@ def plan_import(
     unnamed = (
         0 if source.form in ("folders", "affectnet-arrays", "emoca", "texts") else index.unnamed
     )
-    return ImportPlan(source, faces, placing, ignored, problems, listed, unnamed, told)
+    inside = container if folder == container else None
+    return ImportPlan(source, faces, placing, ignored, problems, listed, unnamed, told, inside)
 
 
 def _image_folder(
@@ -163,7 +178,8 @@ def carry_out(
         reporter.warn(f"{config.labels}: {note}")
     faces, placed = dict(plan.faces), 0
     if plan.placing:
-        faces, placed = _place_all(workspace, plan, way, reporter)
+        put = _place_all if plan.container is None else _write_all
+        faces, placed = put(workspace, plan, way, reporter)
     renders = _place_meshes(workspace, faces, way)
     labels = {key: face.labels for key, face in faces.items() if face.labels}
     captions = {key: face.caption for key, face in faces.items() if face.caption}
@@ -213,6 +229,34 @@ def _place_all(
             continue
         except FileNotFoundError:
             plan.problems.add(str(face.source), "missing file", "vanished during the import")
+            continue
+        faces[key] = face
+    return faces, placed
+
+
+def _write_all(
+    workspace: Workspace, plan: ImportPlan, way: Way, reporter: Reporter
+) -> tuple[dict[str, Face], int]:
+    """As `_place_all`, for pictures inside a file: these are written, whatever the way."""
+    del way
+    container = plan.container or plan.source.path
+    by_source = {face.source: (key, face) for key, face in plan.faces.items()}
+    faces: dict[str, Face] = {}
+    placed = 0
+    pictures = reporter.track(pictures_inside(container), "import", total=len(by_source))
+    for name, picture in pictures:
+        found = by_source.get(container / name)
+        if found is None:
+            continue
+        key, face = found
+        try:
+            content, suffix = picture()
+            placed += write_picture(content, workspace.photos / f"{key}{suffix}")
+        except NoPictureError as error:
+            plan.problems.add(f"{container.name}: {name}", "bad line", str(error))
+            continue
+        except OccupiedError as error:
+            plan.problems.add(name, "occupied", f"{error}; import with --into NAME")
             continue
         faces[key] = face
     return faces, placed

@@ -26,6 +26,7 @@ from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
 from sfe_core.corpus.importing.lists import numbers_of_list, read_list
+from sfe_core.corpus.importing.open_list import container_of, is_parquet
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.numbering import ask
@@ -65,6 +66,11 @@ class Source:
         # Frames lie beside their codes, or elsewhere.
         beside = self.form in ("units", "frames") and find_photos(self.path)
         return self.path if beside else None
+
+    @property
+    def container(self) -> Path | None:
+        """The file that holds the pictures of a list; None where they are files."""
+        return container_of(self.path) if self.form == "list" else None
 
     def read(self, image_keys: Collection[str], problems: Problems) -> Iterator[Entry]:
         """Its entries; what cannot be used goes to `problems`.
@@ -178,7 +184,7 @@ def _check_text(path: Path) -> None:
     is_workbook = kind.name == "a zip archive" and b"[Content_Types].xml" in head
     name = "an Excel workbook" if is_workbook else kind.name
     if (
-        kind.name == "a text file"
+        kind.name in ("a text file", "a Parquet table")
         or _is_utf16(head)
         or (b"\0" not in head and not kind.picture and kind.name == "a file of unknown kind")
     ):
@@ -204,6 +210,8 @@ def _form_of(path: Path) -> Form:
         if is_frame_codes(path):
             return "frames"
         return "folders" if has_classes(path) or not is_concept_folders(path) else "texts"
+    if is_parquet(path):
+        return "list"
     is_json = path.suffix.lower() == ".json" or _first_letter(path) == "{"
     return "captions" if is_json and not is_records(path) else "list"
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from sfe_core.corpus.cells import read_cells
 from sfe_core.corpus.classes import WrongLabelError
-from sfe_core.corpus.columns import Columns, find_columns, open_labels
+from sfe_core.corpus.columns import Columns, find_columns
 from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.importing.open_list import open_list
 from sfe_core.corpus.numbering import Evidence, column_hints, name_hints, place_hints
-from sfe_core.corpus.records import caption_column, is_records, open_records
+from sfe_core.corpus.records import caption_column
 from sfe_core.corpus.tables import Table, read_number
 from sfe_core.errors import UserError
 from sfe_core.wording import listed
@@ -130,7 +131,7 @@ def _opened(path: Path) -> tuple[Table, Columns]:
 @lru_cache(maxsize=2)
 def _open(path: Path, changed_ns: int, size: int) -> tuple[Table, Columns]:
     del changed_ns, size  # a list that was written anew is read anew
-    table = open_records(path) if is_records(path) else open_labels(path)
+    table = open_list(path)
     return table, _list_columns(table)
 
 

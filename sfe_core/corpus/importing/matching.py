@@ -27,11 +27,12 @@ class Face:
 class ImageFolder:
     """The images below a folder, found by the longest tail of a listed path."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, paths: Iterable[Path] | None = None) -> None:
+        """The photos of a folder; or `paths` below it, of pictures inside a file."""
         self.folder = folder
         self.by_key: dict[str, Path] = {}
         self._namesakes: dict[str, list[Path]] = {}  # a.png beside a.jpg
-        for path in find_photos(folder):
+        for path in find_photos(folder) if paths is None else paths:
             key = key_of(path, folder)
             if self.by_key.setdefault(key, path) != path:
                 self._namesakes.setdefault(key, []).append(path)

@@ -53,6 +53,25 @@ def place(source: Path, target: Path, way: Way) -> bool:
     return True
 
 
+def write_picture(content: bytes, target: Path) -> bool:
+    """Write a picture's bytes; what stands there with the same bytes is kept.
+
+    Returns:
+        Whether anything was written.
+
+    Raises:
+        OccupiedError: a file with other bytes stands there.
+        RunError: the disk is full or read-only.
+    """
+    if target.exists():
+        if target.read_bytes() == content:
+            return False
+        raise OccupiedError(f"{target} is another picture")
+    with atomic_path(target) as partial:
+        partial.write_bytes(content)
+    return True
+
+
 def _same(source: Path, target: Path) -> bool:
     """Whether both are one file, or hold the same bytes."""
     return os.path.samefile(source, target) or filecmp.cmp(source, target, shallow=False)
