@@ -25,6 +25,7 @@ class CardFacts:
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
         corpus_sha256: of the training corpus; "" when unknown.
+        prediction: what the UNet predicts, in words.
         precision: of the weight files.
         extras: file or folder beside the pipeline, to a line about it.
         metrics: last line of the run's log: figure to number.
@@ -46,6 +47,7 @@ class CardFacts:
     resolution: int
     steps_drawn: int
     prompt: str
+    prediction: str = "the noise (epsilon)"
     precision: str = "as stored"
     extras: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel
 
@@ -23,6 +23,15 @@ from sfe_core.packaging.lora import (
 )
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan
+from sfe_core.packaging.prediction_marks import (
+    Schedule,
+    kohya_marks,
+    lora_advice,
+    read_schedule,
+    single_file_advice,
+    tensor_marks,
+    write_config,
+)
 from sfe_core.packaging.single_file import (
     check_same_weights,
     is_standard,
@@ -33,7 +42,7 @@ from sfe_core.packaging.stableface_layout import check_stableface, write_stablef
 from sfe_core.packaging.trial import TrialOrder, draw_trial, load_checked
 from sfe_core.quiet import quiet_libraries
 
-LORA_FOLDER, STABLEFACE_FOLDER = "lora", "stableface"
+LORA_FOLDER, STABLEFACE_FOLDER, SCHEDULER = "lora", "stableface", "scheduler"
 _LORA_WRITERS = {
     "lora-diffusers": (DIFFUSERS_FILE, write_diffusers_lora),
     "lora-kohya": (KOHYA_FILE, write_kohya_lora),
@@ -69,13 +78,16 @@ def write_extras(
         made |= _single_file(package, plan.name, options, metadata, order, picture)
     layouts = [name for name in _LORA_WRITERS if name in options.extras]
     if layouts:
-        made |= _loras(package, plan, options, metadata, order, layouts)
+        made |= _loras(package, plan, options, metadata, order, layouts, picture)
     if "stableface" in options.extras:
         write_stableface(package, package / STABLEFACE_FOLDER)
         check_stableface(package, package / STABLEFACE_FOLDER)
         line = "UNet and encoders in the layout of the StableFace project"
         if "text_encoder" in plan.folders:
             line += ", which has no place for the text encoder that was trained with them"
+        schedule = read_schedule(package / SCHEDULER)
+        if "scheduler" in plan.folders and not schedule.is_plain:
+            line += f"; it tells nobody to predict {schedule.words}: set that where it is drawn"
         made[f"{STABLEFACE_FOLDER}/"] = line
     return made
 
@@ -90,20 +102,29 @@ def _single_file(
 ) -> dict[str, str]:
     path = package / f"{name}.safetensors"
     whole = load_checked(StableDiffusionPipeline, package, name)
-    write_single_file(whole, path, options.precision, metadata)
+    schedule = read_schedule(package / SCHEDULER)
+    write_single_file(whole, path, options.precision, metadata, tensor_marks(schedule))
     read_back = load_single_file(path, package)
     check_same_weights(whole, read_back, options.precision)
     drawn = draw_trial(read_back, order)
     apart = np.abs(np.asarray(drawn, int) - np.asarray(picture, int)).max()
     if apart > _ROUNDING:
         raise RunError(path.name, f"draws another picture (by {apart} of 255)", "report this")
-    line = "all in one file in the original layout, for ComfyUI, A1111 and `from_single_file`"
+    line = "all in one file in the original layout"
     if not is_standard(whole):
-        line = (
-            "all in one file in the original layout; this model has not Stable Diffusion 1.x's "
-            "sizes, so only `from_single_file(…, config=<this folder>)` reads it"
+        line += (
+            "; this model has not Stable Diffusion 1.x's sizes, so only "
+            "`from_single_file(…, config=<this folder>)` reads it"
         )
-    return {path.name: line}
+        return {path.name: line}
+    if schedule.is_plain:
+        return {path.name: f"{line}, for ComfyUI, A1111 and `from_single_file`"}
+    config = f"{name}.yaml"
+    write_config(package / config, schedule)
+    return {
+        path.name: f"{line}; {single_file_advice(schedule, config)}",
+        config: f"tells A1111 and Forge, beside {path.name}, what it predicts",
+    }
 
 
 def _loras(
@@ -113,26 +134,62 @@ def _loras(
     metadata: Mapping[str, str],
     order: TrialOrder,
     layouts: list[str],
+    picture: Image.Image,
 ) -> dict[str, str]:
     lora = _extract(package, plan, options)
     layers = len(lora.tensors) // 2
     facts = {**metadata, "modelspec.architecture": "stable-diffusion-v1/lora"}
-    without = draw_trial(load_checked(StableDiffusionPipeline, plan.base, "model.base"), order)
+    schedule = read_schedule(package / SCHEDULER)
+    base = _base_as_told(package, plan, schedule)
+    standard = is_standard(base)
+    without = draw_trial(base, order)
     parts = " and ".join(part for part in ("unet", "text_encoder") if part in plan.folders)
-    made = {}
+    made, advice = {}, ""
+    if not schedule.is_plain or schedule.asks_otherwise(read_schedule(plan.base / SCHEDULER)):
+        config = f"{LORA_FOLDER}/base.yaml" if standard else None
+        advice = f"; {lora_advice(schedule, config)}"
     for layout in layouts:
         file_name, write = _LORA_WRITERS[layout]
         path = package / LORA_FOLDER / file_name
-        write(lora, path, options.precision, facts)
-        pipeline = load_checked(StableDiffusionPipeline, plan.base, "model.base")
+        own = kohya_marks(schedule) if layout == "lora-kohya" else {}
+        write(lora, path, options.precision, {**facts, **own})
+        pipeline = _base_as_told(package, plan, schedule)
         load_lora(pipeline, path, layers)
-        if not np.any(np.asarray(draw_trial(pipeline, order)) != np.asarray(without)):
+        drawn = draw_trial(pipeline, order)
+        if not np.any(np.asarray(drawn) != np.asarray(without)):
             raise RunError(path.name, "does not change what the base draws", "train for longer")
         made[f"{LORA_FOLDER}/{file_name}"] = (
             f"LoRA of rank {lora.rank} in the {layout.removeprefix('lora-')} layout, for the base "
             f"model; carries {100 * lora.carried:.1f} % of the squared change of {parts}"
+            f"{_nearness(drawn, without, picture)}{advice}"
         )
+    if advice and standard:
+        write_config(package / LORA_FOLDER / "base.yaml", schedule)
+        made[f"{LORA_FOLDER}/base.yaml"] = "tells A1111 and Forge what the base is to predict"
     return made
+
+
+def _base_as_told(package: Path, plan: PackagePlan, schedule: Schedule) -> StableDiffusionPipeline:
+    """The base as the card says to set it: with the package's schedule where that is another."""
+    pipeline = load_checked(StableDiffusionPipeline, plan.base, "model.base")
+    if schedule.asks_otherwise(read_schedule(plan.base / SCHEDULER)):
+        with quiet_libraries():
+            pipeline.scheduler = DDIMScheduler.from_pretrained(package / SCHEDULER)
+    return pipeline
+
+
+def _nearness(drawn: Image.Image, without: Image.Image, wanted: Image.Image) -> str:
+    """How far from the package's picture the LoRA draws, where that is no nearer than without."""
+    far, before = (
+        np.abs(np.asarray(one, float) - np.asarray(wanted, float)).mean()
+        for one in (drawn, without)
+    )
+    if far < before:
+        return ""
+    return (
+        f"; too little: its picture is {far:.1f} of 255 from this package's, the base's without it "
+        f"{before:.1f}, so give a larger --lora-rank or use the package itself"
+    )
 
 
 def _extract(package: Path, plan: PackagePlan, options: PackageOptions) -> Lora:

@@ -14,6 +14,7 @@ from sfe_core.packaging.card import CardFacts, write_card
 from sfe_core.packaging.listing import CARD, PROVENANCE
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan
+from sfe_core.packaging.prediction_marks import Schedule, header_marks, read_schedule
 from sfe_core.packaging.trial import TrialOrder
 
 
@@ -32,6 +33,7 @@ def header_metadata(plan: PackagePlan) -> dict[str, str]:
         "modelspec.implementation": "diffusers",
         "modelspec.title": plan.name,
         "modelspec.license": licence,
+        **header_marks(_schedule(plan)),
         "modelspec.resolution": f"{plan.resolution}x{plan.resolution}",
         "sfe.version": __version__,
         "sfe.source": plan.origin,
@@ -68,6 +70,7 @@ def card_facts(
         resolution=order.resolution,
         steps_drawn=order.steps,
         prompt=order.prompt,
+        prediction=_schedule(plan).words,
         precision=options.precision or "as stored",
         extras=extras,
         metrics=plan.history.metrics,
@@ -102,6 +105,10 @@ def write_papers(
         "files": file_hashes(folder),
     }
     write_json(folder / PROVENANCE, provenance)
+
+
+def _schedule(plan: PackagePlan) -> Schedule:
+    return read_schedule(plan.folders.get("scheduler", plan.base / "scheduler"))
 
 
 def _base_asset(plan: PackagePlan) -> dict[str, str]:

@@ -25,11 +25,13 @@ def write_single_file(
     target: Path,
     precision: Precision | None,
     metadata: Mapping[str, str],
+    marks: Mapping[str, torch.Tensor],
 ) -> None:
     """Write UNet, VAE and text encoder of `pipeline` as one file.
 
     Args:
         precision: None keeps that of the pipeline.
+        marks: further tensors, which tell programs what the model predicts.
         metadata: for the file's header.
 
     Raises:
@@ -49,7 +51,7 @@ def write_single_file(
     except KeyError as error:
         raise _no_such_layout(f"it has no name for {error}") from error
     tensors = cast(tensors, precision) if precision else tensors
-    whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().contiguous() for name, tensor in {**tensors, **marks}.items()}
     with atomic_path(target) as partial:
         save_file(whole, partial, metadata={"format": "pt", **metadata})
 
