@@ -26,7 +26,7 @@ def find_package(workspace: Workspace, name: str | None) -> Path | None:
     remedy = f"there are {known}" if known else "run `sfe package-checkpoint` first"
     # A run's name is often given for its package's.
     for path in (workspace.packaged / name, Path(name).expanduser(), workspace.runs / name):
-        if os.path.exists(path):  # False too where the name is none that a file can have
+        if os.path.lexists(path):  # False too where the name is none that a file can have
             require_pipeline(path, "--package", remedy)
             return path
     raise UserError("--package", f"{name!r} does not exist", remedy)

@@ -94,6 +94,10 @@ def locate(name_or_path: str | Path) -> Path:
         path = Path(name_or_path).expanduser()
         if path.exists():
             return path
+        if path.is_symlink():
+            raise UserError(
+                text, f"is a link to {path.readlink()}, which is gone", "mount or restore that"
+            )
         if "/" in text or "\\" in text:
             raise UserError(text, "does not exist", "give an existing path or an asset's name")
     asset = find_asset(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -49,9 +50,9 @@ def require_pipeline(path: Path, where: str, remedy: str) -> None:
         UserError: it is not; says what it is, and what to do with that.
     """
     path = Path(path)
-    if (path / INDEX).is_file():
+    if os.path.isfile(path / INDEX):  # False too where the folder may not be read
         return
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UserError(f"{where}: {path}", "does not exist", remedy)
     kind, step = what_it_is(path)
     raise UserError(f"{where}: {path}", f"is {kind}, not a pipeline folder", step or remedy)
@@ -59,29 +60,31 @@ def require_pipeline(path: Path, where: str, remedy: str) -> None:
 
 def what_it_is(path: Path) -> tuple[str, str]:
     """What a path that exists is, with its article, and the next step; "" when none is known."""
-    return _folder(path) if path.is_dir() else _file(path)
+    if not os.path.exists(path):
+        return f"a link to {os.path.realpath(path)}, which is gone", "mount or restore that"
+    try:
+        return _folder(path) if path.is_dir() else _file(path)
+    except OSError as error:
+        return f"unreadable ({error.strerror})", "see who may read it"
 
 
 def _file(path: Path) -> tuple[str, str]:
     # A part's weights lie one folder deep, a package's other forms as well.
     home = next((folder for folder in list(path.parents)[:2] if (folder / INDEX).is_file()), None)
     kind, step = _file_alone(path)
-    if home is not None and kind != "a LoRA":
-        return f"{kind} of a pipeline", f"give the folder {home}"
+    if home is not None:
+        made = "" if kind == "a LoRA" else " of a pipeline"
+        return f"{kind}{made}", f"give the folder {home}"
     return kind, step
 
 
 def _file_alone(path: Path) -> tuple[str, str]:
     if not path.is_file():
         return "neither a file nor a folder", ""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        kind = kind_of(head, path.suffix)
-        if kind == SAFETENSORS:
-            return _safetensors(path)
-    except OSError as error:
-        return f"unreadable ({error.strerror})", ""
+    with path.open("rb") as file:
+        kind = kind_of(file.read(HEAD_BYTES), path.suffix)
+    if kind == SAFETENSORS:
+        return _safetensors(path)
     if kind == TORCH or kind.name == "a Python pickle":
         return f"{kind.name} (a model or a part of one)", _CONVERT
     if "archive" in kind.name:
@@ -132,6 +135,8 @@ def _folder(path: Path) -> tuple[str, str]:
         return "a training checkpoint", package.format(ask)
     if any(_CHECKPOINT.fullmatch(one.name) for one in path.glob("checkpoint-*")):
         return "the folder of a training run", package.format(resolved.name)
+    if any(path.glob("*/checkpoint-*/unet*/config.json")):
+        return "a folder of training runs", package.format("NAME")
     if (path / "sfe.yaml").is_file():
         found = _pipelines(path / "packaged")
         step = f"give one of its packages: {found}" if found else "run `sfe package-checkpoint`"

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sfe_cli.main import app
+from sfe_core.assets import locate
 from sfe_core.diffusion.handed_over import require_pipeline
 from sfe_core.errors import UserError
 from sfe_core.packaging.plan import plan_foreign
@@ -106,6 +107,16 @@ def test_folders_are_told_by_what_they_hold(tiny_base: Path, tmp_path: Path):
     weights = next((one / "vae").glob("*.safetensors"))
     assert f"give the folder {one}" in told(weights)
     assert f"give the folder {one}" in told(one / "model_index.json")
+    (one / "lora").mkdir()
+    save_file({"a.lora_A.weight": torch.zeros(1)}, one / "lora" / "l.safetensors")
+    assert f"is a LoRA, not a pipeline folder; give the folder {one}" in told(
+        one / "lora" / "l.safetensors"
+    )
+    assert "is a folder of training runs" in told(workspace.runs)
+    (tmp_path / "link").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert f"is a link to {tmp_path / 'disk'}, which is gone" in told(tmp_path / "link")
+    with pytest.raises(UserError, match="is a link to .*disk, which is gone"):
+        locate(tmp_path / "link")
     (tmp_path / "empty").mkdir()
     assert "is an empty folder" in told(tmp_path / "empty")
 
