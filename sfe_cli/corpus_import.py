@@ -21,8 +21,8 @@ HELP = with_examples(
     "unit tables, FER2013 (its pixels become pictures), FERPlus and ExpW lists, CelebA attributes, "
     "tables of OpenFace and py-feat, metadata.jsonl and .csv, Parquet with pictures inside, "
     "one folder per class (RAF-DB, FER), JSON captions, texts beside the pictures and folders "
-    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, EMOCA output trees. What is wrong is "
-    "counted, listed in imports/, and passed over.",
+    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, output of EMOCA and DECA. What is "
+    "wrong is counted, listed in imports/, and passed over.",
     "sfe corpus import training.csv --images Manually_Annotated_Images  # AffectNet",
     "sfe corpus import fer2013/train --classes fer2013 --into fer2013  # a folder per class",
     "sfe corpus import EmocaProcessed_38k  # inputs/ become photos, geometry_detail/ their meshes",

@@ -122,6 +122,11 @@ def sidecars_of(photo: Path) -> list[tuple[Path, str]]:
     return [(path, read_sidecar(path)) for path in paths if path.is_file()]
 
 
+def metadata_of(photo: Path) -> list[Path]:
+    """The metadata files in the folder of a photo."""
+    return [path for name in _METADATA if (path := photo.with_name(name)).is_file()]
+
+
 def concept_of(folder: str) -> str:
     """The concept of a folder `10_woman`; empty for others, and for names of emotions."""
     name = folder.rpartition("/")[2]

@@ -20,7 +20,7 @@ from sfe_core.corpus.classes import (
 )
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.numbering import Evidence, name_hints, place_hints
-from sfe_core.corpus.photo_files import find_photos
+from sfe_core.corpus.photo_files import find_photos, scan_photos
 from sfe_core.errors import UserError
 
 
@@ -80,8 +80,11 @@ def _classes(folder: Path) -> dict[Path, str | None]:
         return {image: _named_class(image, named) for image in images}
     numbered = _levels(images, is_number)
     if not numbered:
+        told = "; ".join(scan_photos(folder).told)
         raise UserError(
-            folder, "no image lies in a folder named after an emotion", "e.g. happy/x.jpg"
+            folder,
+            "no image lies in a folder named after an emotion" + (f" ({told})" if told else ""),
+            "e.g. happy/x.jpg; unpack archives, and name a list or a Parquet file itself",
         )
     if any(_numbers(image, numbered) > 1 for image in images):
         numbered = Counter({level: numbered[level] for level in numbered if _small(images, level)})

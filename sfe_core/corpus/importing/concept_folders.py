@@ -7,41 +7,52 @@ from pathlib import Path
 
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.photo_files import find_photos
-from sfe_core.corpus.sidecars import concept_of, sidecars_of
+from sfe_core.corpus.sidecars import concept_of, metadata_of, read_beside, sidecars_of
+from sfe_core.files import key_of
 
 
 def is_concept_folders(folder: Path) -> bool:
-    """Whether photos below a folder have texts beside them, or lie in folders like `10_woman`."""
+    """Whether photos below a folder have texts or metadata beside them, or lie in `10_woman`."""
     return any(
-        concept_of(_folder_of(photo, folder)) or sidecars_of(photo) for photo in find_photos(folder)
+        concept_of(_folder_of(photo, folder)) or sidecars_of(photo) or metadata_of(photo)
+        for photo in find_photos(folder)
     )
 
 
-def read_concept_folders(folder: Path, problems: Problems) -> Iterator[Entry]:
-    """Every photo with its text, else with the concept that its folder is named after.
+def read_concept_folders(folder: Path, scheme: str | None, problems: Problems) -> Iterator[Entry]:
+    """Every photo with what is written beside it, else with the concept of its folder.
 
     Args:
         folder: with the photos, at any depth.
+        scheme: what numbered emotions in metadata mean.
         problems: takes photos of which nothing is written.
     """
-    for photo in find_photos(folder):
+    photos = {key_of(photo, folder): photo for photo in find_photos(folder)}
+    beside = read_beside(folder, photos.keys(), scheme)
+    for key, photo in photos.items():
         listed = photo.relative_to(folder).as_posix()
-        texts = [text for _, text in sidecars_of(photo) if text]
-        caption = texts[0] if texts else concept_of(_folder_of(photo, folder))
-        if caption:
-            yield Entry(listed, listed, caption=caption)
+        caption = beside.captions.get(key) or concept_of(_folder_of(photo, folder))
+        labels = beside.labels.get(key, {})
+        if caption or labels:
+            yield Entry(listed, listed, labels, caption or None)
         else:
-            problems.add(listed, "unlabelled", "no text beside it, and no concept in its folder")
+            problems.add(
+                listed, "unlabelled", "nothing is written of it, nor is its folder a concept"
+            )
 
 
-def told_repeats(folder: Path) -> list[str]:
-    """A sentence on folders whose number is how often training tools repeat their photos."""
-    names = {photo.parent.name if photo.parent != folder else folder.name
-             for photo in find_photos(folder)}  # fmt: skip
+def told_beside(folder: Path, scheme: str | None) -> list[str]:
+    """What a person should know of texts, metadata, and the repeats in names of folders."""
+    photos = find_photos(folder)
+    told = read_beside(folder, {key_of(photo, folder): photo for photo in photos}, scheme).notes
+    names = {_folder_of(photo, folder) for photo in photos}
     numbered = sorted(name for name in names if concept_of(name))
-    if not numbered:
-        return []
-    return [f"the numbers of {', '.join(numbered[:4])} are repeats, which are not taken over"]
+    if numbered:
+        more = f" and {len(numbered) - 4} more" if len(numbered) > 4 else ""
+        told.append(
+            f"the numbers of {', '.join(numbered[:4])}{more} are repeats, which are not taken over"
+        )
+    return told
 
 
 def _folder_of(photo: Path, folder: Path) -> str:

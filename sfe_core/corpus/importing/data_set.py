@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.given_maps import given_mesh_path
-from sfe_core.corpus.importing.concept_folders import told_repeats
+from sfe_core.corpus.importing.concept_folders import told_beside
 from sfe_core.corpus.importing.entries import Problems
 from sfe_core.corpus.importing.formats import Source
 from sfe_core.corpus.importing.lists import ignored_columns, told_columns
@@ -118,7 +118,7 @@ def plan_import(
         folder, prefix, placing = _image_folder(workspace, source, images, into)
         index = ImageFolder(folder)
     entries = source.read(index.by_key.keys(), problems)
-    faces = match(entries, index, problems, prefix, keep_unlabelled)
+    faces = match(entries, index, problems, prefix, keep_unlabelled, renaming=placing)
     listed = write_problems(problem_list_path(workspace.root, source.path), problems)
     if not faces:
         raise brings_nothing(source.path, problems, folder, len(index.by_key), listed)
@@ -126,7 +126,11 @@ def plan_import(
     if source.form == "list":
         ignored, told = ignored_columns(source.path), told_columns(source.path)
     if source.form == "texts":
-        told = told_repeats(source.path)
+        told = told_beside(source.path, source.scheme)
+    if source.form == "emoca" and folder == source.path.resolve():
+        told = [
+            f"{index.unnamed} other pictures beside the inputs (renders, landmarks) are no photos"
+        ]
     # Readers of folders look at every image themselves.
     unnamed = (
         0 if source.form in ("folders", "affectnet-arrays", "emoca", "texts") else index.unnamed

@@ -31,6 +31,7 @@ class Entry:
         labels: cells of labels.csv by column: emotion by name, numbers as text.
         caption: its text, if the source has one.
         mesh: a render of its head in the frame of the image, if the source has one.
+        key: the key that its image shall go by in the photos folder; None for that of its path.
     """
 
     where: str
@@ -38,6 +39,7 @@ class Entry:
     labels: dict[str, str] = field(default_factory=dict)
     caption: str | None = None
     mesh: Path | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)

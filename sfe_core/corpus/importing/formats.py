@@ -22,7 +22,12 @@ from sfe_core.corpus.importing.concept_folders import (
     is_concept_folders,
     read_concept_folders,
 )
-from sfe_core.corpus.importing.emoca_tree import is_emoca_tree, read_emoca_tree
+from sfe_core.corpus.importing.emoca_tree import (
+    is_emoca_tree,
+    is_output_folders,
+    read_emoca_tree,
+    read_output_folders,
+)
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
 from sfe_core.corpus.importing.lists import numbers_of_list, read_list
@@ -60,7 +65,7 @@ class Source:
     def images(self) -> Path | None:
         """The folder of the images that it brings; None for lists about images elsewhere."""
         if self.form == "emoca":
-            return self.path / INPUTS
+            return self.path / INPUTS if is_emoca_tree(self.path) else self.path
         if self.form in ("folders", "affectnet-arrays", "texts"):
             return self.path
         # Frames lie beside their codes, or elsewhere.
@@ -86,13 +91,15 @@ class Source:
         if self.form == "affectnet-arrays":
             return read_affectnet_arrays(self.path, problems)
         if self.form == "emoca":
+            if is_output_folders(self.path) and not is_emoca_tree(self.path):
+                return read_output_folders(self.path, problems)
             return read_emoca_tree(self.path, problems)
         if self.form == "units":
             return read_unit_sequences(self.path, image_keys, problems)
         if self.form == "frames":
             return read_frame_codes(self.path, image_keys, problems)
         if self.form == "texts":
-            return read_concept_folders(self.path, problems)
+            return read_concept_folders(self.path, self.scheme, problems)
         return read_class_folders(self.path, self.scheme, problems)
 
 
@@ -125,6 +132,8 @@ def find_source(
 
 def _with_scheme(source: Source, asked: str | None, images: Path | None) -> Source:
     """A source with what its numbers mean: as asked, or as its names and values tell."""
+    if source.form == "texts":
+        return replace(source, scheme=asked)
     evidence = None
     if source.form == "list":
         evidence = numbers_of_list(source.path, images)
@@ -201,7 +210,7 @@ def _is_utf16(head: bytes) -> bool:
 
 def _form_of(path: Path) -> Form:
     if path.is_dir():
-        if is_emoca_tree(path):
+        if is_emoca_tree(path) or is_output_folders(path):
             return "emoca"
         if is_affectnet_arrays(path):
             return "affectnet-arrays"

@@ -93,6 +93,7 @@ def match(
     problems: Problems,
     prefix: str = "",
     keep_unlabelled: bool = False,
+    renaming: bool = True,
 ) -> dict[str, Face]:
     """Faces by key, each image once.
 
@@ -105,6 +106,7 @@ def match(
         problems: takes entries without a file, repeated ones and contradictions.
         prefix: folder put before each key.
         keep_unlabelled: take images that the list says show no emotion.
+        renaming: whether images may get the keys that entries ask for.
     """
     faces: dict[str, Face] = {}
     for entry in entries:
@@ -116,7 +118,8 @@ def match(
         if found is None or source is None:
             problems.add(entry.where, "missing file", images.why_not(entry.image))
             continue
-        key = f"{prefix}/{found}" if prefix else found
+        key = (entry.key if renaming else None) or found
+        key = f"{prefix}/{key}" if prefix else key
         labels = {name: cell for name, cell in entry.labels.items() if cell}
         face = Face(source, key, labels, entry.caption, entry.mesh)
         if key in faces:
