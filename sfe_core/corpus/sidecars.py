@@ -91,7 +91,7 @@ def read_beside(photos: Path, keys: Collection[str], scheme: str | None = None) 
     if empty:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
         beside.notes.append(
-            f"{len(empty)} files beside photos hold no caption: {', '.join(empty[:3])}{more}"
+            f"{len(empty)} of the texts beside photos hold no caption: {', '.join(empty[:3])}{more}"
         )
     return beside
 

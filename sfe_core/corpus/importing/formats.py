@@ -218,11 +218,37 @@ def _form_of(path: Path) -> Form:
             return "units"
         if is_frame_codes(path):
             return "frames"
-        return "folders" if has_classes(path) or not is_concept_folders(path) else "texts"
+        if has_classes(path):
+            return "folders"
+        _ask_for_list(path)
+        return "texts" if is_concept_folders(path) else "folders"
     if is_parquet(path):
         return "list"
     is_json = path.suffix.lower() == ".json" or _first_letter(path) == "{"
     return "captions" if is_json and not is_records(path) else "list"
+
+
+def _ask_for_list(folder: Path) -> None:
+    """Refuse a folder of photos that lie in no classes, with lists right beside them.
+
+    Raises:
+        UserError: with the names of the lists.
+    """
+    endings = (".csv", ".tsv", ".lst", ".parquet", ".json", ".jsonl")
+    lists = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in endings and path.is_file() and path.stem != "metadata"
+        and not any(path.with_suffix(suffix).exists() for suffix in (".jpg", ".jpeg", ".png"))
+    )  # fmt: skip
+    if lists:
+        more = f" and {len(lists) - 4} more" if len(lists) > 4 else ""
+        raise UserError(
+            folder,
+            f"holds {', '.join(lists[:4])}{more}, and no folder named after an emotion",
+            f"name the list: sfe corpus import {folder / lists[0]} --images {folder}; "
+            "or say --format texts, if texts lie beside the photos",
+        )
 
 
 def _first_letter(path: Path) -> str:

@@ -34,7 +34,7 @@ def test_texts_beside_photos_are_captions_and_the_folders_concept_stands_in(tmp_
     assert (
         beside.origins["10_old_man/a"] == "sidecar" and beside.origins["10_old_man/f"] == "folder"
     )
-    assert "1 files beside photos hold no caption: d.txt" in beside.notes
+    assert "1 of the texts beside photos hold no caption: d.txt" in beside.notes
 
 
 @pytest.mark.parametrize(

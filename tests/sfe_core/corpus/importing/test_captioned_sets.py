@@ -11,6 +11,7 @@ import pytest
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.importing.data_set import carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
+from sfe_core.errors import UserError
 
 Picture = Callable[[Path], Path]
 _JSONL = (
@@ -47,6 +48,15 @@ def test_texts_are_imported(
     summary = carry_out(workspace, plan_import(workspace, found, folder))
     assert (summary.images, summary.captioned) == (2, 2)
     assert json.loads((workspace.photos / "captions.json").read_text(encoding="utf-8")) == captions
+
+
+def test_a_folder_with_lists_beside_its_photos_asks_for_the_list(
+    tmp_path: Path, picture: Picture
+) -> None:
+    picture(tmp_path / "17_tables" / "a.png")
+    (tmp_path / "17_tables" / "b.csv").write_text("path,emotion\na.png,happy\n", encoding="utf-8")
+    with pytest.raises(UserError, match="holds b.csv, .*name the list: .*b.csv --images"):
+        find_source(tmp_path / "17_tables", None, None)
 
 
 def test_the_concept_of_a_folder_stands_in_for_a_text_and_repeats_are_told(
