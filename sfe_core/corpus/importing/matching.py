@@ -12,6 +12,8 @@ from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.corpus.photo_files import find_photos
 from sfe_core.files import key_of
 
+_SHOWN = 3  # of several images of one name
+
 
 @dataclass(frozen=True)
 class Face:
@@ -71,9 +73,11 @@ class ImageFolder:
 
     def why_not(self, listed: str) -> str:
         """Why `find` finds nothing."""
-        count = len(self._by_name(listed))
-        if count > 1:
-            return f"{listed} is the name of {count} images in {self.folder}"
+        named = self._by_name(listed)
+        if len(named) > 1:
+            more = ", …" if len(named) > _SHOWN else ""
+            shown = ", ".join(named[:_SHOWN]) + more
+            return f"{listed} is the name of {len(named)} images in {self.folder}: {shown}"
         return f"{listed} is not in {self.folder}"
 
     def _by_name(self, listed: str) -> list[str]:

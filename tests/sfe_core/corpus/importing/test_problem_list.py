@@ -74,7 +74,7 @@ def test_no_list_is_refused_by_what_it_is(
         ("path,emotion\nx.png,happy\ny.png,sad\nz.png,sad\nu.png,sad\n", ["a.png"],
          r"4 × missing file.*x.png is not in.*z.png is not in .*; and 1 more",
          "folder of its images with --images", ["missing file"] * 4),
-        ("path,emotion\na.png,happy\n", ["1/a.png", "2/a.png"], "a.png is the name of 2 images",
+        ("path,emotion\na.png,happy\n", ["1/a.png", "2/a.png"], "a.png is the name of 2 images in .*: 1/a, 2/a",
          "in which each name is there once", ["missing file"]),
         ("path,emotion\na.png,unknown\n", ["a.png"], "none of the eight", "--keep-unlabelled",
          ["unlabelled"]),
