@@ -118,7 +118,15 @@ def plan_import(
         folder, prefix, placing = _image_folder(workspace, source, images, into)
         index = ImageFolder(folder)
     entries = source.read(index.by_key.keys(), problems)
-    faces = match(entries, index, problems, prefix, keep_unlabelled, renaming=placing)
+    faces = match(
+        entries,
+        index,
+        problems,
+        prefix,
+        keep_unlabelled,
+        renaming=placing,
+        shortening=source.form == "captions",
+    )
     listed = write_problems(problem_list_path(workspace.root, source.path), problems)
     if not faces:
         raise brings_nothing(source.path, problems, folder, len(index.by_key), listed)

@@ -98,6 +98,7 @@ def match(
     prefix: str = "",
     keep_unlabelled: bool = False,
     renaming: bool = True,
+    shortening: bool = True,
 ) -> dict[str, Face]:
     """Faces by key, each image once.
 
@@ -110,11 +111,12 @@ def match(
         problems: takes entries without a file, repeated ones and contradictions.
         prefix: folder put before each key.
         keep_unlabelled: take images that the list says show no emotion.
+        shortening: whether paths with a caption may end in two more characters.
         renaming: whether images may get the keys that entries ask for.
     """
     faces: dict[str, Face] = {}
     for entry in entries:
-        found = images.find(entry.image, shortened=entry.caption is not None)
+        found = images.find(entry.image, shortened=shortening and entry.caption is not None)
         source = images.file(found, entry.image) if found is not None else None
         if "emotion" in entry.labels and not entry.labels["emotion"] and not keep_unlabelled:
             problems.add(entry.where, "unlabelled", f"{entry.image}: none of the eight emotions")
