@@ -33,6 +33,7 @@ class TextWindow:
         # A tokenizer without a limit of its own gives an astronomical number.
         self.tokens = min(tokenizer.model_max_length, positions)
         self._marks = tokenizer.num_special_tokens_to_add()
+        self._read = self.tokens - self._marks
 
     @classmethod
     def of_pipeline(cls, folder: Path) -> TextWindow | None:
@@ -48,25 +49,23 @@ class TextWindow:
 
     def measure(self, texts: Sequence[str]) -> list[tuple[int, str]]:
         """Of each text its tokens, marks included, and the words that are not read ("": none)."""
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
         measured = []
         for start in range(0, len(texts), _AT_ONCE):
-            some = list(texts[start : start + _AT_ONCE])
-            encoded = self.tokenizer(
-                some,
-                add_special_tokens=False,
-                truncation=False,
-                return_offsets_mapping=True,
-                verbose=False,
-            )
-            for text, places in zip(some, encoded.offset_mapping, strict=True):
-                measured.append((len(places) + self._marks, self._lost(text, places)))
+            some = texts[start : start + _AT_ONCE]
+            # Past transformers' own call, which makes lists of every token.
+            for text, found in zip(
+                some, backend.encode_batch(list(some), add_special_tokens=False), strict=True
+            ):
+                lost = self._lost(text, found.offsets) if len(found) > self._read else ""
+                measured.append((len(found) + self._marks, lost))
         return measured
 
     def _lost(self, text: str, places: Sequence[tuple[int, int]]) -> str:
-        read = self.tokens - self._marks
-        if len(places) <= read:
-            return ""
-        start = places[read][0]
+        """The words from the first token on that is not read, given each token's place."""
+        start = places[self._read][0]
         # A cut inside a word loses the word.
         while _same_word(text[max(0, start - 1) : start + 1]):
             start -= 1

@@ -337,7 +337,10 @@ def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]
             ),
         )
     if "clip" in yardstick.further:
-        text = "Cosine of picture and caption in CLIP's space."
+        text = (
+            "Cosine of picture and caption in CLIP's space; of captions longer than CLIP reads, "
+            "their beginning."
+        )
         yield (
             "clip",
             Definition(

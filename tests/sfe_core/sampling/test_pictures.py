@@ -207,7 +207,7 @@ def test_mistakes_are_one_line(workspace: Workspace):
         draw_split(workspace, "val", "text")
     with pytest.raises(UserError, match="variant: 'best' is unknown; use base, text, guided"):
         draw_split(workspace, SPLIT, "best")
-    with pytest.raises(UserError, match="no packaged pipeline"):
+    with pytest.raises(UserError, match="nowhere: does not exist; run `sfe package-checkpoint`"):
         draw_split(workspace, SPLIT, "text", workspace.root / "nowhere")
     package = next(workspace.packaged.iterdir())
     weights = package / "unet" / "diffusion_pytorch_model.safetensors"
