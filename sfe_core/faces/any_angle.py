@@ -110,6 +110,11 @@ class AnyAngleDetector:
 
     def _settle(self, image: Pixels, faces: list[Face]) -> list[Face]:
         """The faces of a photo, of which `faces` are those seen as it lies; largest first."""
+        if not any(map(_is_sure, faces)):
+            # A box beside the face gives landmarks beside it: a closer look may find a better one.
+            doubtful = sorted(faces, key=lambda face: -face.score)[:_PLACES]
+            closer = [self._look(image, face, _upright_angle(_tilt(face))) for face in doubtful]
+            faces = _surest(faces + [face for face in closer if face is not None])
         if self._every or not any(map(_is_sure, faces)):
             faces = _surest(faces + self._turned(image, faces))
         if not any((face.confidence or 0.0) >= _LEAST_TURNED for face in faces):

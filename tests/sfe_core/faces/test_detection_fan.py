@@ -155,5 +155,5 @@ def test_turned_photos_and_confidence_are_for_its_networks_too(
     (face,) = AnyAngleDetector(upright).detect(photo)
     # Landmarks of random networks do not agree with those of the mirrored photo.
     assert face.confidence < 0.5 and np.array_equal(face.landmarks, plain.landmarks)
-    assert sizes == [1, 1, 11]
+    assert sizes == [1, 1, 1, 11]  # as it lies, looked at closer, turned
     assert upright.smallest_px(512, 400) == 16 and upright.smallest_px(2048, 1000) == 32
