@@ -85,7 +85,7 @@ class TextWindow:
         if not cut:
             return None
         longest, lost = max(measured[text][0] for text in cut), measured[cut[0]][1]
-        if len(distinct) == 1:
+        if len(every) == 1:
             return (
                 f"the {name} is longer than the text encoder's {self.tokens} tokens (it has "
                 f"{longest}); these words are not read: {lost}"

@@ -82,7 +82,8 @@ def generate(
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
     names = _map_names(workspace, request, shots, package, reporter) if request.guided else ()
     settings = _settings(workspace, source, names)
-    tell_of_prompts(source, [shot.prompt for shot in shots], settings, "prompt", reporter)
+    prompts = tuple(shot.prompt for shot in shots)
+    tell_of_prompts(source, list(dict.fromkeys(prompts)), settings, "prompt", reporter)
     maps = _maps(workspace, request, shots, settings, reporter) if names else [{}] * len(shots)
     records = [_record(settings, shot, one) for shot, one in zip(shots, maps, strict=True)]
     slug = re.sub(r"[^\w]+", "-", shots[0].prompt.lower())[:_SLUG_LENGTH].strip("-")
@@ -108,7 +109,6 @@ def generate(
                 (shot.label, Image.open(path)) for shot, path in zip(shots, pictures, strict=True)
             ]
             compose_grid(tiles, _caption(request, shots)).save(partial, format="PNG")
-    prompts = tuple(shot.prompt for shot in shots)
     return Generated(folder, tuple(pictures), grid, prompts, len(missing))
 
 

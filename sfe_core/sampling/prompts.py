@@ -38,7 +38,7 @@ def tell_of_prompts(
 
     Args:
         source: the pipeline's folder.
-        prompts: one for each picture, at least one.
+        prompts: all that are counted, at least one.
         settings: of the series, for the negative prompt.
         name: of one of the prompts, e.g. caption.
     """
@@ -46,30 +46,30 @@ def tell_of_prompts(
     window = None if rules.chunks else TextWindow.of_pipeline(source)
     for texts, what in ((prompts, name), ((negative,), "negative prompt")):
         words = [without_weights(text) for text in texts] if rules.weights else texts
-        told = [window.told(words, what)] if window else []
+        cut = window.told(words, what) if window else None
+        told = [f"{cut} (sampling.long_prompts=chunks reads them)"] if cut else []
         # Their authors drew with the named negative prompts as they stand.
         if not is_named_negative_prompt(texts[0]):
-            told.append(_told_of_marks(texts, what, rules))
-        for sentence in filter(None, told):
+            told += _told_of_marks(texts, what, rules)
+        for sentence in told:
             reporter.warn(sentence)
 
 
-def _told_of_marks(texts: Sequence[str], name: str, rules: PromptRules) -> str | None:
-    """What to tell of weights and other marks that are drawn as text; None where there are none."""
+def _told_of_marks(texts: Sequence[str], name: str, rules: PromptRules) -> list[str]:
+    """What to tell of weights and other marks that are drawn as text, if there are any."""
     marks = [unread_marks(text, rules.weights, rules.chunks) for text in texts]
     found = [one for one in marks if one]
     if not found:
-        return None
+        return []
     distinct = list(dict.fromkeys(mark for one in found for mark in one))
     shown = ", ".join(f"`{shorten(mark, _MARK_LENGTH)}`" for mark in distinct[:_MARKS_SHOWN])
     rest = len(distinct) - _MARKS_SHOWN
     more = f" and {rest} more" if rest > 0 else ""
-    many = len(set(texts)) > 1
-    where = f"in {len(found)} of {len(texts)} {name}s" if many else f"in the {name}"
+    where = f"in {len(found)} of {len(texts)} {name}s" if len(texts) > 1 else f"in the {name}"
     remedies = []
     if not rules.weights and any(set(mark) & set("()[]\\") for mark in distinct):
         remedies.append("prompt_weights=a1111 reads brackets as weights")
     if not rules.chunks and "BREAK" in distinct:
         remedies.append("long_prompts=chunks reads BREAK")
     remedy = "".join(f"; sampling.{one}" for one in remedies)
-    return f"drawn as text {where}: {shown}{more}{remedy}"
+    return [f"drawn as text {where}: {shown}{more}{remedy}"]

@@ -40,9 +40,8 @@ def test_what_is_told_counts_every_text_and_shows_the_first_ones_words(window: T
     assert told.startswith("3 of 5 captions are longer than the text encoder's 32 tokens")
     assert told.endswith("(longest 42); words lost, e.g. x end")
     assert window.told(["short"], "caption") is None and window.told([], "caption") is None
-    assert window.told(["x " * 31] * 2, "prompt").endswith(
-        "(it has 33); these words are not read: x"
-    )
+    assert window.told(["x " * 31] * 9, "caption").startswith("9 of 9 captions")
+    assert window.told(["x " * 31], "prompt").endswith("(it has 33); these words are not read: x")
 
 
 def test_agrees_with_what_the_tokenizer_cuts(window: TextWindow):

@@ -179,12 +179,14 @@ def test_words_that_fall_off_prompt_and_negative_prompt_are_told(workspace: Work
         asked, Request(prompt="portrait of a man who sits in the sun, smiling"), None, listener
     )
     assert made.drawn == 1 and len(listener.warnings) == 2  # told of pictures that stand as well
-    assert listener.warnings[0].endswith("(it has 39); these words are not read: smiling")
+    assert listener.warnings[0].endswith(
+        "(it has 39); these words are not read: smiling (sampling.long_prompts=chunks reads them)"
+    )
     assert listener.warnings[1].startswith("the negative prompt is longer")
 
 
 def test_marks_that_are_drawn_as_text_are_told_or_understood(workspace: Workspace, listener):
-    request = Request(prompt="(happy:1.5) face BREAK hat", seed=1)
+    request = Request(prompt="(happy:1.5) face BREAK hat", seed=1, count=2)
     plain = generate(workspace, request, None, listener)
     assert listener.warnings == [
         "drawn as text in the prompt: `(happy:1.5)`, `BREAK`; sampling.prompt_weights=a1111 reads "
