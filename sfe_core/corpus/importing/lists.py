@@ -58,6 +58,8 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
 
     largest, height_of = _largest_faces(table, columns), _height(table)
     caption = caption_column(table)
+    # OpenFace writes a line for every picture, and there whether it found a face.
+    success = table.column("success") if "confidence" in table.columns else None
     for number, cells in table.rows(torn):
         where, image = f"{path.name}:{number}", cells[columns.image or 0]
         if not image or ".." in image.replace("\\", "/").split("/"):
@@ -65,6 +67,9 @@ def read_list(path: Path, scheme: str | None, problems: Problems) -> Iterator[En
             continue
         if height_of and image in largest and height_of(cells) < largest[image]:
             problems.add(where, "another face", f"{image}: another line has a larger face")
+            continue
+        if success is not None and read_number(cells[success]) == 0:
+            problems.add(where, "unlabelled", f"{image}: OpenFace found no face (success 0)")
             continue
         try:
             labels = read_cells(cells, columns, scheme)

@@ -88,6 +88,15 @@ def test_openface_columns_say_which_they_are(tmp_path: Path) -> None:
     assert found == {"x.jpg": {"AU12": "2.31", "AU12_present": "1"}}
 
 
+def test_openface_lines_without_a_face_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    lines = ("file, confidence, success, AU12_r", "x.jpg, 0.98, 1, 2.31", "y.jpg, 0.2, 0, 3.1")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    problems = Problems()
+    assert [entry.image for entry in read_list(path, None, problems)] == ["x.jpg"]
+    assert [problem.where for problem in problems.listed] == ["o.csv:3"]
+
+
 @pytest.mark.parametrize(
     ("text", "labels", "told"),
     [
