@@ -48,6 +48,7 @@ class Index:
         sides: people and copies among the usable faces, and their splits.
         counts: how the files met the photos.
         notes: what a person should know of the files, a sentence each.
+        said: what captions beside the photos come from.
     """
 
     workspace: Workspace
@@ -57,6 +58,7 @@ class Index:
     sides: Sides
     counts: IndexCounts
     notes: tuple[str, ...] = ()
+    said: str = ""
 
     def complete(self, row: Mapping[str, Any]) -> Row:
         """A row with its labels, caption and split; those of an earlier run are forgotten."""
@@ -127,7 +129,7 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
         _origins(beside.origins, captions.by_key),
     )
     sides = choose_sides(workspace, faces, labels.by_key)
-    return Index(workspace, labels, captioner, blip, sides, counts, notes)
+    return Index(workspace, labels, captioner, blip, sides, counts, notes, beside.said)
 
 
 def _origins(beside: Mapping[str, str], written: Mapping[str, str]) -> dict[str, str]:

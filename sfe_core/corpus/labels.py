@@ -114,11 +114,17 @@ def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> L
     if not by_key:
         example = file.rows[0].listed
         notes.append(f"none of its {len(file.rows)} lines names a photo below photos/ ({example})")
-    elif not any(label.emotion for label in by_key.values()):
+    elif not any(map(_tells, by_key.values())):
         there = listed(file.columns, _COLUMNS_SHOWN)
         notes.append(f"no photo gets an emotion from it; its columns are {there}")
     told = tuple(f"{path.name}: {note}" for note in notes)
     return Labels(by_key, unmatched, file.scheme, told)
+
+
+def _tells(label: Label) -> bool:
+    """Whether a label has an emotion, or what some sets have instead: dimensions, action units."""
+    dimensions = label.valence is not None or label.arousal is not None
+    return bool(label.emotion) or dimensions or any("_AU" in name for name in label.extra)
 
 
 def with_more_labels(labels: Labels, cells: Mapping[str, Mapping[str, str]]) -> Labels:

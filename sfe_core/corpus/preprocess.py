@@ -149,6 +149,8 @@ def tell_texts(workspace: Workspace, files: Iterable[PhotoFile], reporter: Repor
         UserError: see `open_index`.
     """
     index = open_index(workspace, ({"key": file.key, "status": ""} for file in files))
+    if index.said:
+        reporter.say(index.said)
     for note in index.notes:
         reporter.warn(note)
 

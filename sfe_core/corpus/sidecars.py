@@ -23,10 +23,12 @@ from sfe_core.corpus.records import caption_column, is_records, open_records
 from sfe_core.corpus.tables import Table
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import PICTURE_SUFFIXES
+from sfe_core.wording import listed
 
 _TEXTS = (".txt", ".caption")
 _METADATA = ("metadata.jsonl", "metadata.csv")
 _CONCEPT = re.compile(r"(\d+)_(.+)")
+_NAMED = 3
 _MOST_BYTES = 1 << 16
 
 
@@ -38,12 +40,14 @@ class Beside:
         captions: text by key.
         origins: by key, what it comes from: sidecar, metadata or folder.
         labels: key → cells of labels.csv, from metadata.
+        said: how many captions come from what; "" where there are none.
         notes: what a person should know, a sentence each.
     """
 
     captions: dict[str, str] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    said: str = ""
     notes: list[str] = field(default_factory=list)
 
     def add(self, key: str, text: str, origin: str) -> None:
@@ -87,12 +91,10 @@ def read_beside(photos: Path, keys: Collection[str], scheme: str | None = None) 
     counts = Counter(beside.origins.values())
     if counts:
         told = ", ".join(f"{n} from {_CALLED[origin]}" for origin, n in counts.items())
-        beside.notes.append(f"captions beside the photos: {told}")
+        beside.said = f"captions beside the photos: {told}"
     if empty:
-        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
-        beside.notes.append(
-            f"{len(empty)} of the texts beside photos hold no caption: {', '.join(empty[:3])}{more}"
-        )
+        named = listed(empty, _NAMED)
+        beside.notes.append(f"{len(empty)} of the texts beside photos hold no caption: {named}")
     return beside
 
 

@@ -44,7 +44,8 @@ def read_concept_folders(folder: Path, scheme: str | None, problems: Problems) -
 def told_beside(folder: Path, scheme: str | None) -> list[str]:
     """What a person should know of texts, metadata, and the repeats in names of folders."""
     photos = find_photos(folder)
-    told = read_beside(folder, {key_of(photo, folder): photo for photo in photos}, scheme).notes
+    beside = read_beside(folder, {key_of(photo, folder): photo for photo in photos}, scheme)
+    told = [*([beside.said] if beside.said else []), *beside.notes]
     names = {_folder_of(photo, folder) for photo in photos}
     numbered = sorted(name for name in names if concept_of(name))
     if numbered:
