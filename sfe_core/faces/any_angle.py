@@ -113,7 +113,7 @@ class AnyAngleDetector:
         if not any(map(_is_sure, faces)):
             # A box beside the face gives landmarks beside it: a closer look may find a better one.
             doubtful = sorted(faces, key=lambda face: -face.score)[:_PLACES]
-            closer = [self._look(image, face, _upright_angle(_tilt(face))) for face in doubtful]
+            closer = [self._look_upright(image, face) for face in doubtful]
             faces = _surest(faces + [face for face in closer if face is not None])
         if self._every or not any(map(_is_sure, faces)):
             faces = _surest(faces + self._turned(image, faces))
@@ -176,6 +176,15 @@ class AnyAngleDetector:
             for face in self._rate([view] * len(hits), hits):
                 found.append(_scaled(turn.face_to_photo(face), back))
         return found
+
+    def _look_upright(self, image: Pixels, hit: Face) -> Face | None:
+        """A face seen closely at its own angle, as its second reading has it."""
+        first = self._look(image, hit, _upright_angle(_tilt(hit)))
+        if first is None:
+            return None
+        angle = _upright_angle(_tilt(first))
+        again = None if angle == first.angle else self._look(image, first, angle)
+        return again or first
 
     def _look(self, image: Pixels, hit: Face, angle: float) -> Face | None:
         """A face seen closely with the photo turned by an angle; None where none is there."""

@@ -19,7 +19,7 @@ from sfe_core.faces.turning import Turn
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
 from tests.cases.portraits import portrait
-from tests.cases.tilted import masked, pair
+from tests.cases.tilted import masked, pair, turned
 
 RIGHT = 0.08  # of the distance between the outer eye corners
 
@@ -45,6 +45,14 @@ def test_a_turned_face_is_read_as_the_upright_one(detector: Detector, angle: int
     assert face.confidence > 0.9
     leaning = (face.angle - angle + 180) % 360 - 180
     assert abs(leaning) <= 20, "the crop stands nearly upright"
+
+
+@pytest.mark.parametrize(("number", "emotion"), [(0, "happy"), (2, "surprise")])
+def test_a_tilted_face_that_was_misread_at_first_stands_upright(number: int, emotion: str) -> None:
+    photo = turned(portrait(number, emotion, 192), 50)
+    (face,) = load_any_angle("dlib", min_face_px=24).detect(np.asarray(photo))
+    # A first look finds it 20 degrees askew, and thinks itself sure.
+    assert face.confidence > 0.9 and abs(face.angle - 50) < 12
 
 
 def test_upright_faces_are_what_the_upright_detector_says(detector: Detector) -> None:
