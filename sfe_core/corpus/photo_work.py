@@ -26,6 +26,7 @@ from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.quality import bad_light, measure_pictures
 from sfe_core.errors import SfeError
 from sfe_core.faces.any_angle import load_any_angle
+from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.crop_choice import crop_photo, invented_share
 from sfe_core.faces.decoding import UndecodableError, read_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
@@ -337,12 +338,11 @@ def _reconstruct(items: list[_Found], reconstructor: Reconstructor) -> list[Reco
     )
 
 
-def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> FaceScene:
-    """The face in its photo, all its pictures still to be made but for crop and raster."""
-    config = order.config
-    height, width = item.photo.pixels.shape[:2]
-    face = item.face
-    square, rule = crop_photo(
+def square_of(
+    face: Face, width: int, height: int, config: PreprocessConfig
+) -> tuple[CropTransform, str]:
+    """The square to cut for a face in a photo of that size, and the rule that gave it."""
+    return crop_photo(
         face.landmarks,
         face.box,
         (width, height),
@@ -351,6 +351,14 @@ def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> 
         face.angle,
         config.tight_photos == "as-is",
     )
+
+
+def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> FaceScene:
+    """The face in its photo, all its pictures still to be made but for crop and raster."""
+    config = order.config
+    height, width = item.photo.pixels.shape[:2]
+    face = item.face
+    square, rule = square_of(face, width, height, config)
     scene = FaceScene(
         photo=item.photo.pixels,
         landmarks=face.landmarks,

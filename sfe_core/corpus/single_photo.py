@@ -13,10 +13,9 @@ from sfe_core.corpus.artefacts import ARTEFACTS, has_detail
 from sfe_core.corpus.face_scene import CONTENTS, FaceScene
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, to_frame, write_manifest
-from sfe_core.corpus.photo_work import PhotoJob, decode_job, photo_detector
+from sfe_core.corpus.photo_work import PhotoJob, decode_job, photo_detector, square_of
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from sfe_core.faces.crop_choice import crop_photo
 from sfe_core.faces.depth import load_depth
 from sfe_core.faces.detection import choose_face
 from sfe_core.faces.reconstruction import load_reconstructor
@@ -51,15 +50,7 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
         config.reconstruction, model=config.reconstruction_model, flame=config.flame
     )
     (head,) = reconstruct_faces(reconstructor, [photo.pixels], [face])
-    square, rule = crop_photo(
-        face.landmarks,
-        face.box,
-        (width, height),
-        config.crop_rule,
-        config.crop_scale,
-        face.angle,
-        config.tight_photos == "as-is",
-    )
+    square, rule = square_of(face, width, height, config)
     return FaceScene(
         photo=photo.pixels,
         landmarks=face.landmarks,
