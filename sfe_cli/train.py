@@ -11,7 +11,8 @@ from sfe_cli.help import with_examples
 from sfe_cli.preflight import AUTO, choose_batch_size, parse_batch_size, run_preflight
 
 if TYPE_CHECKING:
-    from sfe_core.training.options import TrainPlan, TrainSummary
+    from sfe_core.config.workspace import Workspace
+    from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 
 _PRECISIONS = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
@@ -52,16 +53,13 @@ def train(
 ) -> None:
     size = parse_batch_size(batch_size)
 
-    from sfe_cli.progress import RichReporter
     from sfe_core.config.loading import load_workspace
 
     # Settings first: a mistyped key need not wait for torch to be imported.
     found = load_workspace(workspace, changes or ())
 
-    from sfe_core.surroundings import is_first
-    from sfe_core.training.launch import join_launcher, launch, refuse_launcher
+    from sfe_core.training.launch import refuse_launcher
     from sfe_core.training.options import TrainOptions
-    from sfe_core.training.plan import plan_training
 
     chosen = TrainOptions(
         gpus=gpus,
@@ -88,8 +86,21 @@ def train(
     if cluster is not None:
         hand_in(cluster, found, chosen, changes or ())
         return
-    first = is_first(os.environ) and not node_rank
-    if dry_run:
+    _plan_or_train(found, chosen)
+
+
+train.__doc__ = HELP
+
+
+def _plan_or_train(found: Workspace, chosen: TrainOptions) -> None:
+    """The plan alone, or the run; of several processes the first tells of it."""
+    from sfe_cli.progress import RichReporter
+    from sfe_core.surroundings import is_first
+    from sfe_core.training.launch import join_launcher, launch
+    from sfe_core.training.plan import plan_training
+
+    first = is_first(os.environ) and not chosen.node_rank
+    if chosen.dry_run:
         plan = plan_training(found, join_launcher(chosen, os.environ))
         if first:
             show_plan(plan)
@@ -97,9 +108,6 @@ def train(
     summary = launch(found, chosen, RichReporter())
     if first:
         show_summary(summary)
-
-
-train.__doc__ = HELP
 
 
 def show_plan(plan: TrainPlan) -> None:

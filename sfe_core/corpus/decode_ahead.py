@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.photo_work import DecodedPhoto, PhotoJob, decode_job
+from sfe_core.corpus.photo_jobs import DecodedPhoto, PhotoJob, decode_job
 
 # Decoded photos waiting for the models: at most this many per thread and about this much.
 _AHEAD_PER_THREAD = 4

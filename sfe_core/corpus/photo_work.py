@@ -5,12 +5,10 @@ Workers import no torch unless a backend needs it, so that they start fast and s
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,12 +21,12 @@ from sfe_core.corpus.face_hash import face_hash
 from sfe_core.corpus.face_scene import CONTENTS, NEEDS_DEPTH, FaceScene
 from sfe_core.corpus.given_maps import read_given_mesh
 from sfe_core.corpus.manifest import OK
+from sfe_core.corpus.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder, decode_job
 from sfe_core.corpus.quality import bad_light, measure_pictures
 from sfe_core.errors import SfeError
 from sfe_core.faces.any_angle import load_any_angle
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.crop_choice import crop_photo, invented_share
-from sfe_core.faces.decoding import UndecodableError, read_photo
 from sfe_core.faces.depth import DepthBackend, load_depth
 from sfe_core.faces.detection import Detector, Face, choose_faces
 from sfe_core.faces.reconstruction import Reconstruction, Reconstructor, load_reconstructor
@@ -42,48 +40,6 @@ Answer = TypeVar("Answer")
 # Photos held decoded at a time by `work`: at most so many, of at most so many pixels together.
 _BATCH_PHOTOS = 16
 _BATCH_PIXELS = 32_000_000
-
-
-@dataclass(frozen=True)
-class PhotoJob:
-    """A photo to take in.
-
-    Attributes:
-        photo: path below photos/, with extension.
-        key: its key; with face_choice all that of its first face.
-        sha256: of its bytes as last seen; "" where not known.
-        wanted: the artefact kinds to write; None means all of the configuration.
-        known: faces found and chosen before, in order; detection is then skipped.
-    """
-
-    path: Path
-    photo: str
-    key: str
-    sha256: str
-    wanted: frozenset[str] | None = None
-    known: tuple[Face, ...] | None = None
-
-
-@dataclass(frozen=True)
-class WorkOrder:
-    """Some photos, and all that a worker must know to take them in."""
-
-    jobs: tuple[PhotoJob, ...]
-    corpus: Path
-    config: PreprocessConfig
-    config_hash: str
-
-
-@dataclass(frozen=True)
-class DecodedPhoto:
-    """A photo ready for the models, or why it is not."""
-
-    job: PhotoJob
-    sha256: str  # of the bytes that were read; "" where they could not be
-    pixels: Pixels | None  # [H, W, 3] RGB; None where it cannot be used
-    status: str = OK
-    reason: str = ""
-    notes: str = ""  # what was done to come to the pixels, see `decoding.ReadPhoto`
 
 
 @dataclass(frozen=True)
@@ -129,20 +85,6 @@ def photo_detector(config: PreprocessConfig) -> Detector:
         every_size=config.face_choice != "largest",
         every_angle=config.face_choice == "all",
     )
-
-
-def decode_job(job: PhotoJob, config: PreprocessConfig) -> DecodedPhoto:
-    """Read and decode one photo; what is wrong with it becomes its status. Safe in threads."""
-    sha256 = ""
-    try:
-        content = job.path.read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        read = read_photo(content, config.max_megapixels)
-        return DecodedPhoto(job, sha256, read.pixels, notes="; ".join(read.notes))
-    except OSError as error:
-        return DecodedPhoto(job, sha256, None, "unreadable", str(error.strerror))
-    except UndecodableError as error:
-        return DecodedPhoto(job, sha256, None, error.status, error.reason)
 
 
 def work(order: WorkOrder) -> list[Row]:
@@ -198,27 +140,6 @@ def take_in(photos: Sequence[DecodedPhoto], order: WorkOrder) -> list[Row]:
         rows[item.photo.job.photo].append(item.row | result)
         scenes[place] = None  # pictures as large as the photo are let go of once written
     return [row for photo in photos for row in rows[photo.job.photo]]
-
-
-def faces_of_rows(rows: Sequence[Row]) -> tuple[Face, ...] | None:
-    """The faces of a photo's rows as they were found, for `PhotoJob.known`; None if it has none.
-
-    Args:
-        rows: all rows of one photo, in any order.
-    """
-    ordered = sorted(rows, key=lambda row: row.get("face_number") or 1)
-    if not ordered or any(row.get("landmarks") is None for row in ordered):
-        return None
-    return tuple(
-        Face(
-            tuple(float(edge) for edge in row["box"]),
-            np.asarray(row["landmarks"], np.float32).reshape(68, 2),
-            float(row["detection_score"]),
-            row.get("confidence"),
-            float(row.get("angle") or 0.0),
-        )
-        for row in ordered
-    )
 
 
 def _base(photo: DecodedPhoto, order: WorkOrder) -> Row:

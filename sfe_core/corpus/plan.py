@@ -22,7 +22,7 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.photo_files import PhotoScan, scan_photos
-from sfe_core.corpus.photo_work import PhotoJob, Row, faces_of_rows
+from sfe_core.corpus.photo_jobs import PhotoJob, Row, faces_of_rows
 from sfe_core.corpus.placement import Placement, place
 from sfe_core.errors import UserError
 from sfe_core.faces.crop_choice import fills_photo

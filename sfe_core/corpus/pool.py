@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sfe_core.corpus.journal import Row
 from sfe_core.corpus.lock import worker_lock
-from sfe_core.corpus.photo_work import PhotoJob
+from sfe_core.corpus.photo_jobs import PhotoJob
 from sfe_core.corpus.shard import Shard, load_models, take_in_jobs
 from sfe_core.errors import RunError
 

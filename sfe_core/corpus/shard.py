@@ -13,7 +13,8 @@ from sfe_core.corpus.artefact_hashes import ArtefactHashes
 from sfe_core.corpus.decode_ahead import batches, decode_ahead
 from sfe_core.corpus.journal import Journal, Row
 from sfe_core.corpus.manifest import OK
-from sfe_core.corpus.photo_work import PhotoJob, WorkOrder, take_in
+from sfe_core.corpus.photo_jobs import PhotoJob, WorkOrder
+from sfe_core.corpus.photo_work import take_in
 from sfe_core.reporting import Task
 
 _MOST_THREADS = 8

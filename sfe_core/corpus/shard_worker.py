@@ -19,7 +19,7 @@ from sfe_core.corpus.artefact_hashes import ArtefactHashes
 from sfe_core.corpus.journal import Journal, shard_name
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.lock import worker_lock
-from sfe_core.corpus.photo_work import PhotoJob
+from sfe_core.corpus.photo_jobs import PhotoJob
 from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.plan import with_known_faces
 from sfe_core.corpus.shard import Shard, decode_threads, work_shard

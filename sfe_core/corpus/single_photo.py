@@ -13,7 +13,8 @@ from sfe_core.corpus.artefacts import ARTEFACTS, has_detail
 from sfe_core.corpus.face_scene import CONTENTS, FaceScene
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, to_frame, write_manifest
-from sfe_core.corpus.photo_work import PhotoJob, decode_job, photo_detector, square_of
+from sfe_core.corpus.photo_jobs import PhotoJob, decode_job
+from sfe_core.corpus.photo_work import photo_detector, square_of
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.faces.depth import load_depth

@@ -65,10 +65,7 @@ def plan_training(
     done = read_meta(resume_from) if resume_from else None
     warnings += _not_taken(device)
     checkpoints = look_into_folder(workspace.runs, options, resume_from, notes)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in model.parameters())
-    # Frozen weights are shared with the average.
-    averaged = trained if config.train.ema_decay and config.train.ema_device == "model" else 0
+    total, trained, averaged = _count_weights(config, model)
     losses, losses_off = _terms(config)
     return TrainPlan(
         device=device,
@@ -97,6 +94,15 @@ def plan_training(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _count_weights(config: Config, model: torch.nn.Module) -> tuple[int, int, int]:
+    """Parameters in all, those that are trained, and those that the average holds once more."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    # Frozen weights are shared with the average.
+    averaged = trained if config.train.ema_decay and config.train.ema_device == "model" else 0
+    return total, trained, averaged
 
 
 def _deal_out(config: Config, processes: int, notes: list[str]) -> tuple[int, int]:

@@ -22,7 +22,8 @@ from transformers import (
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus import photo_work
 from sfe_core.corpus.face_scene import FaceScene
-from sfe_core.corpus.photo_work import DecodedPhoto, PhotoJob, WorkOrder, take_in
+from sfe_core.corpus.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder
+from sfe_core.corpus.photo_work import take_in
 from sfe_core.faces.crop import crop_square
 from sfe_core.faces.detection import Face, load_detector
 from sfe_core.faces.emoca.reconstruction import EmocaReconstructor, load_emoca

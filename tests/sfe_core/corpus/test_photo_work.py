@@ -16,15 +16,8 @@ from sfe_core.corpus.artefact_writing import write_artefact
 from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of, face_settings
 from sfe_core.corpus.face_scene import CONTENTS
 from sfe_core.corpus.manifest import COLUMNS
-from sfe_core.corpus.photo_work import (
-    DecodedPhoto,
-    PhotoJob,
-    WorkOrder,
-    decode_job,
-    faces_of_rows,
-    take_in,
-    work,
-)
+from sfe_core.corpus.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder, decode_job, faces_of_rows
+from sfe_core.corpus.photo_work import take_in, work
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.anny_reconstruction import AnnyReconstructor
 from sfe_core.faces.crop import CropTransform
