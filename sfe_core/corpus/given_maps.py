@@ -57,6 +57,12 @@ def read_given_mesh(corpus: Path, key: str, width: int, height: int) -> NDArray[
     return np.array(picture)
 
 
+def is_away(corpus: Path, key: str) -> bool:
+    """Whether a photo's given render is a link that leads nowhere: its disk may be away."""
+    path = given_mesh_path(corpus, key)
+    return path.is_symlink() and not path.exists()
+
+
 def given_mesh_sha256(corpus: Path, key: str) -> str:
     """SHA-256 of the given render's file; an empty text where there is none."""
     path = given_mesh_path(corpus, key)

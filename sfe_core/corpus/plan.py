@@ -18,6 +18,7 @@ from sfe_core.corpus.absent import Presence, as_if_there
 from sfe_core.corpus.artefact_hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
 from sfe_core.corpus.artefacts import artefacts_of
 from sfe_core.corpus.captions import check_template
+from sfe_core.corpus.given_maps import is_away
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
@@ -68,6 +69,7 @@ class PreprocessPlan:
     refused: list[Row]  # rows of photos that cannot have a place: duplicate keys, odd names
     stale: list[str]  # keys whose photo is gone for good: pruned, or another has its place
     absent: list[str]  # photos that cannot be seen just now, whose rows are kept
+    renders_away: list[str]  # keys whose given render cannot be seen just now
     presence: Presence
     scan: PhotoScan
     device: str  # cpu or cuda
@@ -115,12 +117,17 @@ def plan_preprocess(
     refused, files, scan = find_named(workspace)
     hashes = artefact_hashes(config)
     before = _rows_before(workspace.corpus / MANIFEST)
-    kept, jobs = [], []
+    kept, jobs, renders_away = [], [], list[str]()
     with ThreadPoolExecutor(cpu_count()) as threads:
         # Photos that were never seen are hashed when they are decoded.
         known = (file.path if file.photo in before else None for file in files)
         for file, sha256 in zip(files, threads.map(_hash_or_empty, known), strict=True):
             rows = before.get(file.photo, [])
+            if is_away(workspace.corpus, file.key):
+                renders_away.append(file.key)
+                if rows and all(row.sha256 == sha256 for row in rows):
+                    kept.append(file.photo)
+                    continue
             made = hashes.of_photo(workspace.corpus, file.key)
             wanted = _wanted(rows, sha256, made, workspace.corpus, config)
             if wanted is not None and not wanted:
@@ -128,14 +135,7 @@ def plan_preprocess(
             else:
                 jobs.append(PhotoJob(file.path, file.photo, file.key, sha256, wanted))
     presence = presence_of(refused, files, prune)
-    gone = [photo for photo in before if photo not in presence.photos | presence.refused]
-    absent = [
-        photo
-        for photo in gone
-        if presence.is_kept(photo) and any(row.sha256 for row in before[photo])
-    ]
-    lost = {row.key for photo in set(gone).difference(absent) for row in before[photo]}
-    stale = sorted(lost - presence.keys)
+    absent, stale = _absent_and_stale(before, presence)
     workers = min(placement.processes, max(1, -(-len(jobs) // ORDER_SIZE)))
     count = len(files) + len(refused)
     return PreprocessPlan(
@@ -145,12 +145,27 @@ def plan_preprocess(
         refused,
         stale,
         absent,
+        renders_away,
         presence,
         scan,
         placement.device,
         workers,
         hashes,
     )
+
+
+def _absent_and_stale(
+    before: dict[str, list[_Before]], presence: Presence
+) -> tuple[list[str], list[str]]:
+    """Photos whose rows are kept though they are not there, and keys whose rows are not."""
+    gone = [photo for photo in before if photo not in presence.photos | presence.refused]
+    absent = [
+        photo
+        for photo in gone
+        if presence.is_kept(photo) and any(row.sha256 for row in before[photo])
+    ]
+    lost = {row.key for photo in set(gone).difference(absent) for row in before[photo]}
+    return absent, sorted(lost - presence.keys)
 
 
 def presence_of(refused: list[Row], files: list[PhotoFile], prune: bool = False) -> Presence:

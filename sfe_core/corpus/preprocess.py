@@ -50,6 +50,7 @@ from sfe_core.errors import SfeError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.reporting import Reporter, Task
 from sfe_core.text_window import TextWindow
+from sfe_core.wording import listed
 
 # What some faces answer may raise the question of others: of folders within folders.
 _TIMES_ASKED = 5
@@ -133,6 +134,12 @@ def preprocess(
             counts, fresh = update_manifest(workspace, journal, plan.refused, plan.presence), 0
         if counts.absent:
             reporter.warn(told(counts.absent.values()))
+        if plan.renders_away:
+            reporter.warn(
+                f"{len(plan.renders_away)} given renders below maps/ cannot be seen just now "
+                f"({listed(plan.renders_away, 3)}): known photos stand as they are, new ones are "
+                "rendered from the fitted head"
+            )
         for sentence in counts.crops.told():
             reporter.warn(sentence)
         preview = _preview(workspace, counts)

@@ -13,7 +13,8 @@ from PIL import Image
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import told, why_absent
 from sfe_core.corpus.artefacts import ARTEFACTS
-from sfe_core.corpus.layout import MANIFEST, artefact
+from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import plain_rows, read_manifest
 from sfe_core.corpus.plan import plan_preprocess
 from sfe_core.corpus.preprocess import preprocess
@@ -140,6 +141,26 @@ def test_a_photo_that_cannot_be_read_for_once_loses_nothing(
     assert rows_of(copied)["far/b"]["reason"] == "Input/output error"
     assert pictures_of(copied) == pictures
     assert preprocess(copied).status_counts == {"ok": 3, "no_face": 1}
+
+
+def test_a_given_render_that_is_away_keeps_the_mesh_made_of_it(copied: Workspace) -> None:
+    elsewhere = copied.root.parent / "renders"
+    elsewhere.mkdir()
+    Image.new("RGB", (160, 160), "white").save(elsewhere / "a.png")
+    given = given_mesh_path(copied.corpus, "a")
+    given.parent.mkdir(parents=True)
+    given.symlink_to(elsewhere / "a.png")
+    preprocess(copied)
+    pictures = pictures_of(copied)
+    assert Image.open(artefact(copied.corpus, MAP_FOLDERS["mesh"], "a")).getextrema()[0] == (
+        255,
+        255,
+    )
+    elsewhere.rename(copied.root.parent / "gone")
+    listener = Listener()
+    assert preprocess(copied, listener).kept == 4
+    assert pictures_of(copied) == pictures
+    assert listener.warnings[0].startswith("1 given renders below maps/ cannot be seen just now")
 
 
 def test_a_photo_saved_in_another_format_takes_its_place(
