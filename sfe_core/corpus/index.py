@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sfe_core.config.workspace import Workspace
@@ -21,6 +22,7 @@ from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.quality import judge_row
 from sfe_core.corpus.sidecars import read_beside
 from sfe_core.corpus.sides import Sides, choose_sides
+from sfe_core.errors import UserError
 
 Row = dict[str, Any]
 
@@ -110,6 +112,8 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
         usable[judged["key"]] = usable.get(judged["key"], False) or judged["status"] == OK
         if judged["status"] == OK:
             faces.append(HashedFace.of_row(judged))
+    for name in (config.photos.labels, config.photos.captions):
+        _refuse_away(workspace.photos / name)
     labels = read_labels(workspace.photos / config.photos.labels, usable, config.photos.classes)
     captions = read_captions(workspace.photos / config.photos.captions, usable)
     beside = read_beside(workspace.photos, usable, config.photos.classes)
@@ -130,6 +134,14 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
     )
     sides = choose_sides(workspace, faces, labels.by_key)
     return Index(workspace, labels, captioner, blip, sides, counts, notes, beside.said)
+
+
+def _refuse_away(path: Path) -> None:
+    """Refuse a link that leads nowhere: without what it led to, every label would be lost."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            path, f"links to {path.readlink()}, which is not there", "restore that, or remove it"
+        )
 
 
 def _origins(beside: Mapping[str, str], written: Mapping[str, str]) -> dict[str, str]:

@@ -163,6 +163,18 @@ def test_a_given_render_that_is_away_keeps_the_mesh_made_of_it(copied: Workspace
     assert listener.warnings[0].startswith("1 given renders below maps/ cannot be seen just now")
 
 
+def test_labels_that_are_away_stop_the_run_before_they_are_lost(copied: Workspace) -> None:
+    before = rows_of(copied)
+    labels = copied.photos / "labels.csv"
+    labels.rename(copied.root.parent / "disk" / "labels.csv")
+    labels.symlink_to(copied.root.parent / "disk" / "labels.csv")
+    assert preprocess(copied).labels_matched == 3
+    unmount(copied)
+    with pytest.raises(UserError, match="labels.csv: links to .*which is not there"):
+        preprocess(copied)
+    assert rows_of(copied) == before
+
+
 def test_a_photo_saved_in_another_format_takes_its_place(
     copied: Workspace, portrait: Image.Image
 ) -> None:
