@@ -8,6 +8,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+from sfe_core.wording import listed
 
 if TYPE_CHECKING:
     from sfe_core.assets.registry import Asset
@@ -140,5 +141,4 @@ def _checksums(files: list[dict[str, Any]]) -> str:
     sums += [f"git blob {file['git_sha1'][:16]}…" for file in files if file["git_sha1"]]
     if not sums:
         return "not public; `sfe assets verify` records it at first sight"
-    more = f" and {len(sums) - 2} more" if len(sums) > 2 else ""
-    return ", ".join(sums[:2]) + more
+    return listed(sums, 2)

@@ -73,7 +73,7 @@ def scan_photos(folder: Path, companions: Collection[str] = ()) -> PhotoScan:
     photos: list[tuple[str, Path]] = []
     others: list[tuple[str, str]] = []
     written = 0
-    for place, names, odd in _folders(Path(folder)):
+    for place, names, odd in walk_folders(Path(folder)):
         below = place.relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
         others += [(prefix + name, kind) for name, kind in odd]
@@ -89,8 +89,11 @@ def scan_photos(folder: Path, companions: Collection[str] = ()) -> PhotoScan:
     return PhotoScan([path for _, path in sorted(photos)], sorted(others), written)
 
 
-def _folders(root: Path) -> Iterator[tuple[Path, list[str], list[tuple[str, str]]]]:
-    """(folder, names of its files, what else is odd) of every folder from `root` down."""
+def walk_folders(root: Path) -> Iterator[tuple[Path, list[str], list[tuple[str, str]]]]:
+    """(folder, names of its files, what else is odd) of every folder from `root` down.
+
+    Links are followed, but never in a circle; hidden files and folders are odd.
+    """
     waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(root, frozenset())]
     while waiting:
         place, above = waiting.pop()

@@ -19,6 +19,7 @@ from sfe_core.corpus.classes import WrongLabelError, folder_class
 from sfe_core.corpus.columns import find_columns, open_labels
 from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.corpus.numbering import Evidence, column_hints
+from sfe_core.corpus.photo_files import walk_folders
 from sfe_core.corpus.records import caption_column, is_records, open_records
 from sfe_core.corpus.tables import Table
 from sfe_core.errors import UserError
@@ -138,18 +139,10 @@ def concept_of(folder: str) -> str:
 
 def _files(photos: Path) -> Iterator[tuple[str, str]]:
     """(folder below `photos`, name) of the files that may say something of photos, in order."""
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(photos, followlinks=True):
-        here = os.stat(place)
-        if (here.st_dev, here.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((here.st_dev, here.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(place).relative_to(photos).as_posix()
+    for place, names, _ in sorted(walk_folders(photos), key=lambda folder: folder[0]):
+        below = place.relative_to(photos).as_posix()
         for name in sorted(names, key=lambda name: (not name.endswith(".txt"), name)):
-            is_text = os.path.splitext(name)[1].lower() in _TEXTS
-            if (is_text or name in _METADATA) and not name.startswith("."):
+            if os.path.splitext(name)[1].lower() in _TEXTS or name in _METADATA:
                 yield "" if below == "." else below, name
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import HEAD_BYTES, SAFETENSORS, TORCH, kind_of
+from sfe_core.wording import listed
 
 INDEX = "model_index.json"
 BASE_REMEDY = "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_PIPELINES_NAMED = 5
 _MOST_HEADER = 100_000_000  # bytes, the limit of the safetensors library itself
 # Parts of tensors' names that only LoRAs and their kin (LoHa, LoKr, …) have.
 _LORA = ("lora_", ".lora", "_lora.", "hada_", "lokr_", "oft_")
@@ -161,5 +163,4 @@ def _pipelines(folder: Path) -> str:
     """The first pipelines below a folder, as a list in words."""
     found = sorted(path.parent.name for path in folder.glob(f"*/{INDEX}"))
     found = [name for name in found if not name.startswith(".")]
-    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-    return ", ".join(found[:5]) + more
+    return listed(found, _PIPELINES_NAMED)

@@ -12,6 +12,7 @@ from sfe_core.diffusion.prompt_marks import PromptRules, unread_marks, without_w
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.settings import DrawSettings
 from sfe_core.text_window import TextWindow
+from sfe_core.wording import listed
 
 # Captioners describe the photo's quality too; asked of a sampler, these words would be obeyed.
 _UNWANTED = re.compile(r"\b(?:blurred|grainy|blurry)\b", re.IGNORECASE)
@@ -62,9 +63,7 @@ def _told_of_marks(texts: Sequence[str], name: str, rules: PromptRules) -> list[
     if not found:
         return []
     distinct = list(dict.fromkeys(mark for one in found for mark in one))
-    shown = ", ".join(f"`{shorten(mark, _MARK_LENGTH)}`" for mark in distinct[:_MARKS_SHOWN])
-    rest = len(distinct) - _MARKS_SHOWN
-    more = f" and {rest} more" if rest > 0 else ""
+    shown = listed([f"`{shorten(mark, _MARK_LENGTH)}`" for mark in distinct], _MARKS_SHOWN)
     where = f"in {len(found)} of {len(texts)} {name}s" if len(texts) > 1 else f"in the {name}"
     remedies = []
     if not rules.weights and any(set(mark) & set("()[]\\") for mark in distinct):
@@ -72,4 +71,4 @@ def _told_of_marks(texts: Sequence[str], name: str, rules: PromptRules) -> list[
     if not rules.chunks and "BREAK" in distinct:
         remedies.append("long_prompts=chunks reads BREAK")
     remedy = "".join(f"; sampling.{one}" for one in remedies)
-    return [f"drawn as text {where}: {shown}{more}{remedy}"]
+    return [f"drawn as text {where}: {shown}{remedy}"]

@@ -54,10 +54,8 @@ def plan_training(
     batch, accumulation = _deal_out(config, processes, notes)
     base = locate(config.model.base)
     model = check_fit(config, base)
-    check_loss_networks(config)
+    _require_parts(config)
     notes += schedule_notes(config)
-    require_trackers(config.train.trackers)
-    require_optimiser(config.train)
     corpus = Corpus.open(workspace)
     images = _count_faces(corpus, config, base, notes)
     require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
@@ -94,6 +92,13 @@ def plan_training(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _require_parts(config: Config) -> None:
+    """Raise a UserError for a network of the loss, a tracker or an optimiser that is not there."""
+    check_loss_networks(config)
+    require_trackers(config.train.trackers)
+    require_optimiser(config.train)
 
 
 def _count_weights(config: Config, model: torch.nn.Module) -> tuple[int, int, int]:

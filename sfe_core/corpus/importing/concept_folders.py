@@ -9,6 +9,9 @@ from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.photo_files import find_photos
 from sfe_core.corpus.sidecars import concept_of, metadata_of, read_beside, sidecars_of
 from sfe_core.files import key_of
+from sfe_core.wording import listed
+
+_NAMED = 4
 
 
 def is_concept_folders(folder: Path) -> bool:
@@ -49,10 +52,8 @@ def told_beside(folder: Path, scheme: str | None) -> list[str]:
     names = {_folder_of(photo, folder) for photo in photos}
     numbered = sorted(name for name in names if concept_of(name))
     if numbered:
-        more = f" and {len(numbered) - 4} more" if len(numbered) > 4 else ""
-        told.append(
-            f"the numbers of {', '.join(numbered[:4])}{more} are repeats, which are not taken over"
-        )
+        named = listed(numbered, _NAMED)
+        told.append(f"the numbers of {named} are repeats, which are not taken over")
     return told
 
 

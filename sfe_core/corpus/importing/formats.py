@@ -39,6 +39,9 @@ from sfe_core.corpus.photo_files import find_photos
 from sfe_core.corpus.records import is_records
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import HEAD_BYTES, kind_of
+from sfe_core.wording import listed
+
+_LISTS_NAMED = 4
 
 Form = Literal[
     "list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames", "texts"
@@ -242,10 +245,9 @@ def _ask_for_list(folder: Path) -> None:
         and not any(path.with_suffix(suffix).exists() for suffix in (".jpg", ".jpeg", ".png"))
     )  # fmt: skip
     if lists:
-        more = f" and {len(lists) - 4} more" if len(lists) > 4 else ""
         raise UserError(
             folder,
-            f"holds {', '.join(lists[:4])}{more}, and no folder named after an emotion",
+            f"holds {listed(lists, _LISTS_NAMED)}, and no folder named after an emotion",
             f"name the list: sfe corpus import {folder / lists[0]} --images {folder}; "
             "or say --format texts, if texts lie beside the photos",
         )

@@ -37,6 +37,17 @@ def test_texts_beside_photos_are_captions_and_the_folders_concept_stands_in(tmp_
     assert "1 of the texts beside photos hold no caption: d.txt" in beside.notes
 
 
+def test_a_folder_that_is_linked_twice_brings_its_texts_twice_as_its_photos(tmp_path: Path) -> None:
+    write(tmp_path / "disk", {"a.txt": "a woman"})
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("one", "two"):
+        (photos / name).symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "back").symlink_to(tmp_path / "disk")
+    beside = read_beside(photos, {"one/a", "two/a"})
+    assert beside.captions == {"one/a": "a woman", "two/a": "a woman"}
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

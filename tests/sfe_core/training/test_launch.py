@@ -18,6 +18,7 @@ from sfe_core.training.run_folder import STARTS
 from sfe_core.training.runlog import read_metrics
 from tests.listening import Listener
 from tests.processes import in_processes
+from tests.sfe_core.test_surroundings import TORCHRUN
 from tests.sfe_core.training.conftest import with_settings
 from tests.sfe_core.training.test_recipe import PLAIN
 
@@ -86,16 +87,6 @@ def test_processes_that_a_launcher_started_make_one_run(workspace):
     for ours, theirs in pairs:
         assert theirs["total"] == pytest.approx(ours["total"], rel=1e-5)
         assert theirs["gradient_norm"] == pytest.approx(ours["gradient_norm"], rel=1e-4)
-
-
-TORCHRUN = {
-    "RANK": "3",
-    "WORLD_SIZE": "4",
-    "LOCAL_RANK": "1",
-    "LOCAL_WORLD_SIZE": "2",
-    "MASTER_ADDR": "first",
-    "MASTER_PORT": "1234",
-}
 
 
 @pytest.mark.parametrize("gpus", [0, 2])
