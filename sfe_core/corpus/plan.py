@@ -158,13 +158,13 @@ def _absent_and_stale(
     before: dict[str, list[_Before]], presence: Presence
 ) -> tuple[list[str], list[str]]:
     """Photos whose rows are kept though they are not there, and keys whose rows are not."""
-    gone = [photo for photo in before if photo not in presence.photos | presence.refused]
-    absent = [
+    gone = before.keys() - presence.photos - presence.refused
+    absent = sorted(
         photo
         for photo in gone
         if presence.is_kept(photo) and any(row.sha256 for row in before[photo])
-    ]
-    lost = {row.key for photo in set(gone).difference(absent) for row in before[photo]}
+    )
+    lost = {row.key for photo in gone.difference(absent) for row in before[photo]}
     return absent, sorted(lost - presence.keys)
 
 
