@@ -14,7 +14,7 @@ from sfe_cli import render
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
-    from sfe_core.training.options import TrainOptions
+    from sfe_core.training.engine.options import TrainOptions
 
 # Fields of TrainOptions that a job repeats as they were given.
 _FLAGS = {
@@ -31,7 +31,7 @@ def hand_in(
     scheduler: str, workspace: Workspace, chosen: TrainOptions, changes: Sequence[str]
 ) -> None:
     """Hand the run in as a job, or print the job's description where `chosen` is a dry run."""
-    from sfe_core.training.cluster import describe, plan_job, submit
+    from sfe_core.runs.cluster import describe, plan_job, submit
 
     job = plan_job(workspace, chosen, command_words(workspace.root, chosen, changes))
     if chosen.dry_run:

@@ -39,9 +39,9 @@ def check(
 
     config = (found := load_workspace(workspace, changes or ())).config
 
-    from sfe_core.corpus.crop_counts import CropCounts
-    from sfe_core.corpus.duplicates import Duplicates
-    from sfe_core.corpus.gate import find_faults
+    from sfe_core.corpus.inspection.crop_counts import CropCounts
+    from sfe_core.corpus.inspection.gate import find_faults
+    from sfe_core.corpus.people.duplicates import Duplicates
     from sfe_core.corpus.reader import Corpus
 
     corpus = Corpus.open(found)

@@ -18,7 +18,7 @@ def report(workspace: options.Workspace = options.HERE, changes: options.Set = N
 
     found = load_workspace(workspace, changes or ())
 
-    from sfe_core.corpus.report import write_report
+    from sfe_core.corpus.inspection.report import write_report
 
     render.facts([("report", write_report(found))])
 

@@ -11,7 +11,7 @@ from sfe_cli.help import with_examples
 from sfe_core.wording import first_of
 
 if TYPE_CHECKING:
-    from sfe_core.corpus.stats import CorpusStats
+    from sfe_core.corpus.inspection.stats import CorpusStats
 
 _NAMED = 5
 
@@ -39,8 +39,8 @@ def stats(
 
     found = load_workspace(workspace, changes or ())
 
+    from sfe_core.corpus.inspection.stats import corpus_stats
     from sfe_core.corpus.reader import Corpus
-    from sfe_core.corpus.stats import corpus_stats
 
     counted = corpus_stats(Corpus.open(found), found.config, split)
     if json:

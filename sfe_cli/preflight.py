@@ -10,7 +10,7 @@ from sfe_cli import render
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
-    from sfe_core.training.options import TrainOptions
+    from sfe_core.training.engine.options import TrainOptions
 
 AUTO = "auto"
 
@@ -33,7 +33,7 @@ def choose_batch_size(workspace: Workspace, options: TrainOptions) -> TrainOptio
     from dataclasses import replace
 
     from sfe_cli.progress import RichReporter
-    from sfe_core.training.preflight import find_batch_size
+    from sfe_core.runs.preflight import find_batch_size
 
     reporter = RichReporter()
     size = find_batch_size(workspace, options, reporter)
@@ -44,8 +44,8 @@ def choose_batch_size(workspace: Workspace, options: TrainOptions) -> TrainOptio
 def run_preflight(workspace: Workspace, options: TrainOptions) -> None:
     """Rehearse a run and show what it takes; exit code 1 if it runs out of memory."""
     from sfe_cli.progress import RichReporter, duration
-    from sfe_core.training.preflight import device_memory_bytes, launch_preflight
-    from sfe_core.training.preflight_advice import cheaper, faster
+    from sfe_core.runs.preflight import device_memory_bytes, launch_preflight
+    from sfe_core.runs.preflight_advice import cheaper, faster
 
     plan, measured = launch_preflight(workspace, options, RichReporter())
     config = options.applied_to(workspace).config

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sfe_core.corpus.preprocess import PreprocessPlan, PreprocessSummary
-    from sfe_core.corpus.verify import Verification
+    from sfe_core.corpus.inspection.verify import Verification
+    from sfe_core.corpus.preprocessing.preprocess import PreprocessPlan, PreprocessSummary
 
 _SHOWN = 10
 _NAMED = 3
@@ -77,14 +77,14 @@ def preprocess(
     found = load_workspace(workspace, [*(changes or ()), *extra])
 
     if verify:
-        from sfe_core.corpus.verify import verify_corpus
+        from sfe_core.corpus.inspection.verify import verify_corpus
 
         show_verification(verify_corpus(found, RichReporter()), found.corpus)
         return
 
-    from sfe_core.corpus import preprocess as core
-    from sfe_core.corpus.placement import place
-    from sfe_core.corpus.plan import find_named
+    from sfe_core.corpus.preprocessing import preprocess as core
+    from sfe_core.corpus.preprocessing.plan import find_named
+    from sfe_core.processes.placement import place
 
     if dry_run:
         placement = place(found.config.preprocess, gpus, cpu_processes)

@@ -12,7 +12,7 @@ from sfe_cli.preflight import AUTO, choose_batch_size, parse_batch_size, run_pre
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
-    from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
+    from sfe_core.training.engine.options import TrainOptions, TrainPlan, TrainSummary
 
 _PRECISIONS = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
@@ -58,8 +58,8 @@ def train(
     # Settings first: a mistyped key need not wait for torch to be imported.
     found = load_workspace(workspace, changes or ())
 
-    from sfe_core.training.launch import refuse_launcher
-    from sfe_core.training.options import TrainOptions
+    from sfe_core.runs.launch import refuse_launcher
+    from sfe_core.training.engine.options import TrainOptions
 
     chosen = TrainOptions(
         gpus=gpus,
@@ -95,9 +95,9 @@ train.__doc__ = HELP
 def _plan_or_train(found: Workspace, chosen: TrainOptions) -> None:
     """The plan alone, or the run; of several processes the first tells of it."""
     from sfe_cli.progress import RichReporter
-    from sfe_core.surroundings import is_first
-    from sfe_core.training.launch import join_launcher, launch
-    from sfe_core.training.plan import plan_training
+    from sfe_core.processes.surroundings import is_first
+    from sfe_core.runs.launch import join_launcher, launch
+    from sfe_core.training.engine.plan import plan_training
 
     first = is_first(os.environ) and not chosen.node_rank
     if chosen.dry_run:

@@ -15,16 +15,16 @@ from joblib import cpu_count
 from sfe_core.config.init import init_workspace
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
+from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.sampling.triptych import make_triptychs
 from sfe_core.synthesis.photos import synthesize
-from sfe_core.training.launch import launch, refuse_launcher
-from sfe_core.training.options import TrainOptions
+from sfe_core.training.engine.options import TrainOptions
 
 # All that sets the demo apart from the tiny preset, in one place. Sized for two CPU cores: the
 # whole road in under six minutes and under 4 GB.

@@ -22,7 +22,7 @@ from torch.multiprocessing import start_processes
 METHOD = "forkserver"
 TIME_LIMIT_S = 120.0
 
-get_context(METHOD).set_forkserver_preload(["sfe_core.training.recipe", "tests.tiny"])
+get_context(METHOD).set_forkserver_preload(["sfe_core.training.engine.loop", "tests.tiny"])
 
 
 def start_clean(work: Callable[..., Any], *given: Any) -> BaseProcess:

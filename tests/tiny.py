@@ -20,7 +20,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import to_frame, write_manifest
 from sfe_core.emotions import EMOTIONS
-from sfe_core.faces.recognisers import TinyEmotionNet
+from sfe_core.faces.recognition.recognisers import TinyEmotionNet
 from sfe_core.files import sha256_file
 from sfe_core.synthesis.tiny.networks import make_scheduler
 

@@ -18,8 +18,8 @@ from sfe_core.corpus.manifest import to_frame, write_manifest
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import derive_seed, sha256_file
-from sfe_core.training.build import hash_base
-from sfe_core.training.checkpoints import CheckpointMeta
+from sfe_core.training.engine.checkpoints import CheckpointMeta
+from sfe_core.training.engine.session import hash_base
 
 SPLIT = "val300"
 SIDE_PX = 32

@@ -26,8 +26,8 @@ from sfe_core.files import sha256_json, write_text
 from sfe_core.losses.composite import TERMS
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
-from sfe_core.training.launch import launch, refuse_launcher
-from sfe_core.training.options import TrainOptions
+from sfe_core.runs.launch import launch, refuse_launcher
+from sfe_core.training.engine.options import TrainOptions
 
 FULL = "full"
 NO_BALANCE = "no-balance"

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
-from sfe_core.evaluation import agreement
 from sfe_core.evaluation.display import display
-from sfe_core.evaluation.intervals import Indices, draw_resamples
-from sfe_core.evaluation.measurables import PerPicture
 from sfe_core.evaluation.scoring import delta_of
+from sfe_core.evaluation.statistics import agreement
+from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
+from sfe_core.evaluation.statistics.measurables import PerPicture
 from sfe_core.evaluation.summary import (
     DRAWING_SECTIONS,
     Delta,

@@ -9,23 +9,22 @@ import numpy as np
 import pandas as pd
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import RunError, UserError
-from sfe_core.evaluation.intervals import Indices, draw_resamples
+from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.limits import notes_on
-from sfe_core.evaluation.measuring import Meter, read_cached
-from sfe_core.evaluation.metrics import Labels, Yardstick
-from sfe_core.evaluation.model_card import write_to_card
 from sfe_core.evaluation.origin import loss_networks, provenance
-from sfe_core.evaluation.outputs import write_outputs
 from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
 from sfe_core.evaluation.pictures import RealPictures
 from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
-from sfe_core.evaluation.references import References, reference_statistics
+from sfe_core.evaluation.reporting.model_card import write_to_card
+from sfe_core.evaluation.reporting.outputs import write_outputs
 from sfe_core.evaluation.scoring import REAL, score_all
+from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
+from sfe_core.evaluation.statistics.metrics import Labels, Yardstick
+from sfe_core.evaluation.statistics.references import References, reference_statistics
 from sfe_core.evaluation.summary import (
     EvaluationSummary,
     InstrumentInfo,
@@ -34,6 +33,7 @@ from sfe_core.evaluation.summary import (
 )
 from sfe_core.files import check_key, derive_seed, sha256_json
 from sfe_core.packaging.listing import list_packages, newest_package
+from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 
 REFERENCE_SPLIT = "train"

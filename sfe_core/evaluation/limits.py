@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sfe_core.evaluation.intervals import FEWEST
-from sfe_core.evaluation.metrics import Yardstick
 from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.statistics.intervals import FEWEST
+from sfe_core.evaluation.statistics.metrics import Yardstick
 from sfe_core.evaluation.summary import VARIANTS, Reference
 
 SMALL_SET = 100

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfe_core.evaluation.calibration import recognition_result
-from sfe_core.evaluation.identity_levels import identity_levels
-from sfe_core.evaluation.intervals import Indices, estimate, mcnemar_exact
-from sfe_core.evaluation.measurables import Measurable, PerPicture
-from sfe_core.evaluation.metrics import Definition, Yardstick, definitions, measurables
-from sfe_core.evaluation.probes import Instrument
+from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.statistics.calibration import recognition_result
+from sfe_core.evaluation.statistics.identity_levels import identity_levels
+from sfe_core.evaluation.statistics.intervals import Indices, estimate, mcnemar_exact
+from sfe_core.evaluation.statistics.measurables import Measurable, PerPicture
+from sfe_core.evaluation.statistics.metrics import Definition, Yardstick, definitions, measurables
 from sfe_core.evaluation.summary import (
     Delta,
     Metric,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sfe_core.faces.detection_dlib import predictor_path
+from sfe_core.faces.detectors.dlib_detector import predictor_path
 from sfe_core.faces.head import ACTION_NAMES, REGION, Floats, HeadModel
 from sfe_core.faces.landmark_drawing import MIRROR
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix

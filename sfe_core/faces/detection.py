@@ -91,11 +91,11 @@ def load_detector(
         UserError: unknown name, or its library or weights are not installed.
     """
     if name == "dlib":
-        from sfe_core.faces.detection_dlib import DlibDetector
+        from sfe_core.faces.detectors.dlib_detector import DlibDetector
 
         return DlibDetector(min_face_px, every)
     if name == "face-alignment":
-        from sfe_core.faces.detection_fan import FaceAlignmentDetector
+        from sfe_core.faces.detectors.fan_detector import FaceAlignmentDetector
 
         return FaceAlignmentDetector(device, box_detector, min_face_px, every)
     raise UserError("detector", f"{name!r} is unknown", f"choose one of {', '.join(DETECTORS)}")

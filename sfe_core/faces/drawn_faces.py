@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sfe_core.faces.anny.fitting import OUTER_EYE_CORNERS
 from sfe_core.faces.detection import Detector, Face, load_detector
-from sfe_core.faces.fitting import OUTER_EYE_CORNERS
 
 Array = NDArray[np.float64]
 # The face detectors were made for faces of some hundred pixels; smaller pictures are enlarged.

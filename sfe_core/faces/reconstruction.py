@@ -146,7 +146,7 @@ def load_reconstructor(
         RunError: its files are not what they should be.
     """
     if name == "anny":
-        from sfe_core.faces.anny_reconstruction import AnnyReconstructor
+        from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
 
         return AnnyReconstructor()
     if name in ("emoca", "deca"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sfe_core.errors import UserError
-from sfe_core.faces.reading import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.losses.emotion_target import EmotionTarget
 
 EmotionTerm = Callable[[EmotionReading, EmotionTarget], Tensor]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.faces.reading import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from sfe_core.errors import UserError
 from sfe_core.files import sha256_file, write_json
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.weights import read_weights, stamp, stem_of, write_weights
-from sfe_core.training.build import hash_base
-from sfe_core.training.checkpoints import CheckpointMeta
+from sfe_core.training.engine.checkpoints import CheckpointMeta
+from sfe_core.training.engine.session import hash_base
 
 _CHECKER, _SCHEDULER = "safety_checker", "scheduler"
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")

@@ -10,8 +10,8 @@ import yaml
 
 from sfe_core.config.portable import portable_yaml
 from sfe_core.packaging.selection import Checkpoint
-from sfe_core.training.checkpoints import CheckpointMeta, read_meta
-from sfe_core.training.runlog import read_metrics
+from sfe_core.training.engine.checkpoints import CheckpointMeta, read_meta
+from sfe_core.training.engine.runlog import read_metrics
 
 
 @dataclass(frozen=True)

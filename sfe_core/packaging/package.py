@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.captions import template_caption
+from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers

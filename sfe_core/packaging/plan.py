@@ -14,8 +14,8 @@ from sfe_core.packaging.history import RunHistory, read_history
 from sfe_core.packaging.selection import Weights, choose_checkpoint, weight_folders
 from sfe_core.packaging.stableface_layout import find_unet
 from sfe_core.reporting import Reporter
-from sfe_core.training.build import hash_base
-from sfe_core.training.checkpoints import CheckpointMeta
+from sfe_core.training.engine.checkpoints import CheckpointMeta
+from sfe_core.training.engine.session import hash_base
 
 
 @dataclass(frozen=True)

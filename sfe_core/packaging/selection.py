@@ -10,8 +10,12 @@ from safetensors import SafetensorError, safe_open
 
 from sfe_core.diffusion.guidance_files import bank_maps
 from sfe_core.errors import RunError, UserError
-from sfe_core.training.checkpoints import list_checkpoints, newest_checkpoint, verify_checkpoint
-from sfe_core.training.checksums import CHECKSUMS
+from sfe_core.training.engine.checkpoints import (
+    list_checkpoints,
+    newest_checkpoint,
+    verify_checkpoint,
+)
+from sfe_core.training.engine.checksums import CHECKSUMS
 
 Weights = Literal["ema", "raw"]
 _WEIGHTS_FILES = {"text_encoder": "model.safetensors"}  # as transformers names it

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.face_scene import FaceScene
-from sfe_core.faces.anny_reconstruction import AnnyReconstructor
+from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
 from sfe_core.faces.crop import crop_square
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
 from sfe_core.faces.reconstruction import Reconstruction

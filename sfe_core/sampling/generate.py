@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.single_photo import maps_of_scene, scene_of_photo
+from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package

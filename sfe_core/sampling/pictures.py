@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.files import check_key, derive_seed, write_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
+from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
 from sfe_core.sampling.placement import place_drawing

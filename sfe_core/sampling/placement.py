@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sfe_core.corpus.placement import Placement
 from sfe_core.errors import UserError
+from sfe_core.processes.placement import Placement
 
 
 def place_drawing(gpus: int | None = None, cpu_processes: int | None = None) -> Placement:

@@ -17,13 +17,18 @@ from typing import Any
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.placement import Placement
 from sfe_core.errors import SfeError
-from sfe_core.launching import follow, launcher_argv, launcher_env
+from sfe_core.processes.launching import follow, launcher_argv, launcher_env
+from sfe_core.processes.placement import Placement
+from sfe_core.processes.worker_events import (
+    TellingReporter,
+    ToldTask,
+    end_with_launcher,
+    tell_error,
+)
 from sfe_core.reporting import Reporter, Task
 from sfe_core.sampling.settings import DrawSettings
 from sfe_core.sampling.share import Record, Share, draw_share
-from sfe_core.worker_events import TellingReporter, ToldTask, end_with_launcher, tell_error
 
 MODULE = "sfe_core.sampling.share_worker"
 

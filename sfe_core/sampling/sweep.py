@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sfe_core.corpus.captions import template_caption
+from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.synthesis.circumplex import AskedExpression, expression_at

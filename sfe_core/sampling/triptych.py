@@ -13,10 +13,10 @@ from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS
-from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
 from sfe_core.packaging.listing import newest_package
+from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
 from sfe_core.sampling.contact_sheets import write_contact_sheets

@@ -33,7 +33,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     import torch
 
     from sfe_core.assets import locate
-    from sfe_core.faces.recognisers import TinyEmotionJudge, TinyEmotionNet
+    from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet
     from tests.tiny import make_tiny_base
 
     folder = tmp_path_factory.mktemp("models")
@@ -83,7 +83,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, settings: Config) -> Worksp
 @pytest.fixture(scope="session")
 def corpus(photos: Workspace) -> Workspace:
     """The same workspace after preprocess."""
-    from sfe_core.corpus.preprocess import preprocess
+    from sfe_core.corpus.preprocessing.preprocess import preprocess
 
     preprocess(photos)
     return photos

@@ -1,4 +1,4 @@
-"""The weights of `sfe_core.faces.confidence`, and how well they tell right from wrong.
+"""The weights of `sfe_core.faces.detectors.confidence`, and how well they tell right from wrong.
 
 `python -m tests.benchmarks.face_confidence` collects every hit of the upright detector on turned,
 cut, covered, averted, small and dark synthetic portraits and on pictures without a face, fits a
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sfe_core.faces import confidence as rated
-from sfe_core.faces.confidence import Evidence, looked_at_twice, mirror_gaps
 from sfe_core.faces.detection import load_detector
+from sfe_core.faces.detectors import confidence as rated
+from sfe_core.faces.detectors.confidence import Evidence, looked_at_twice, mirror_gaps
 from tests.benchmarks.face_pictures import (
     RIGHT,
     Picture,

@@ -16,7 +16,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfe_core.faces.turning import Turn
+from sfe_core.faces.detectors.turning import Turn
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
 

@@ -20,16 +20,16 @@ from transformers import (
 )
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus import photo_work
-from sfe_core.corpus.face_scene import FaceScene
-from sfe_core.corpus.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder
-from sfe_core.corpus.photo_work import take_in
+from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.corpus.preprocessing import photo_work
+from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder
+from sfe_core.corpus.preprocessing.photo_work import take_in
 from sfe_core.faces.crop import crop_square
 from sfe_core.faces.detection import Face, load_detector
+from sfe_core.faces.detectors.fan_landmarks import FanLandmarks
+from sfe_core.faces.detectors.s3fd_boxes import S3fdBoxes
 from sfe_core.faces.emoca.reconstruction import EmocaReconstructor, load_emoca
-from sfe_core.faces.fan_landmarks import FanLandmarks
 from sfe_core.faces.flame.loading import load_flame
-from sfe_core.faces.s3fd_boxes import S3fdBoxes
 from sfe_core.faces.zoedepth import ZoeDepth
 from tests.emoca_files import write_emoca_model
 from tests.flame_files import write_flame_model

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sfe_core.faces.emonet import EmoNet
+from sfe_core.faces.recognition.emonet import EmoNet
 from sfe_core.losses.perceptual import PerceptualDistance
 from sfe_core.synthesis.tiny.networks import make_scheduler
 from tests.tiny import make_tiny_tokenizer

@@ -37,7 +37,7 @@ def test_a_new_checkpoint(
 ):
     """Under half the first run's time; the report's plots cost the same both times."""
     if not page:
-        monkeypatch.setattr("sfe_core.evaluation.outputs.draw_plots", lambda *_: [])
+        monkeypatch.setattr("sfe_core.evaluation.reporting.outputs.draw_plots", lambda *_: [])
     workspace = Workspace(tmp_path, settings)
     write_corpus(workspace, face, counts=COUNTS)
     base = Path(settings.model.base)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sfe_core.evaluation.distances import FrechetReference
-from sfe_core.evaluation.inception import load_inception
+from sfe_core.evaluation.instruments.inception import load_inception
+from sfe_core.evaluation.instruments.probes import as_features
 from sfe_core.evaluation.pictures import DrawnPictures
-from sfe_core.evaluation.probes import as_features
+from sfe_core.evaluation.statistics.distances import FrechetReference
 from tests.benchmarks.measure import compare
 from tests.sfe_core.evaluation.inception_weights import random_inception
 

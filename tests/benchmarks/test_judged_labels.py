@@ -18,7 +18,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.evaluation.pictures import DrawnPictures
-from sfe_core.faces.recognisers import load_recogniser
+from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.packaging.listing import newest_package
 from sfe_core.sampling.pictures import draw_series
 from tests.sfe_core.evaluation.conftest import face, write_corpus, write_package

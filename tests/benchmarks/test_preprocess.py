@@ -18,7 +18,7 @@ from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, artefact
 from sfe_core.corpus.photo_files import find_photos
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.faces.crop import crop, crop_square, paste
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 from sfe_core.faces.detection import Detector, choose_face, load_detector

@@ -25,7 +25,7 @@ import json, resource, sys
 from pathlib import Path
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 if __name__ == "__main__":
     workspace = Workspace(Path(sys.argv[1]), Config.model_validate_json(sys.argv[2]))
     done = preprocess(workspace, cpu_processes=int(sys.argv[3])).done

@@ -17,7 +17,7 @@ import pytest
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
-from sfe_core.training.update import update, wanted_batches
+from sfe_core.training.engine.update import update, wanted_batches
 from tests.benchmarks.diffusers_script import require_script, update_seconds
 from tests.benchmarks.results import record
 from tests.benchmarks.test_train import open_session

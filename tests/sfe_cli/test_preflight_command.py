@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sfe_cli.main import app
 from sfe_cli.preflight import parse_batch_size
-from sfe_core.training import preflight
+from sfe_core.runs import preflight
 from tests.tiny import make_tiny_workspace
 
 

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from sfe_cli.main import app
 from sfe_core.losses import noise
-from sfe_core.training.checkpoints import list_checkpoints
-from sfe_core.training.run_folder import lock_run
-from tests.sfe_core.training.test_checkpoints import make
+from sfe_core.training.engine.checkpoints import list_checkpoints
+from sfe_core.training.engine.run_folder import lock_run
+from tests.sfe_core.training.engine.test_checkpoints import make
 from tests.tiny import make_tiny_workspace
 
 

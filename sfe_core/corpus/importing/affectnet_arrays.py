@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sfe_core.corpus.cells import read_affect_cell
-from sfe_core.corpus.classes import WrongLabelError, read_class
 from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.tables.cells import read_affect_cell
+from sfe_core.corpus.tables.classes import WrongLabelError, read_class
 from sfe_core.errors import UserError
 
 ANNOTATIONS, IMAGES = "annotations", "images"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfe_core.corpus.captions import first_text
+from sfe_core.corpus.annotations.captions import first_text
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.errors import UserError
 

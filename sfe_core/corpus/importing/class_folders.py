@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sfe_core.corpus.classes import (
+from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.photo_files import find_photos, scan_photos
+from sfe_core.corpus.tables.classes import (
     SCHEMES,
     WrongLabelError,
     folder_class,
@@ -18,9 +20,7 @@ from sfe_core.corpus.classes import (
     numbers_of,
     read_class,
 )
-from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.numbering import Evidence, name_hints, place_hints
-from sfe_core.corpus.photo_files import find_photos, scan_photos
+from sfe_core.corpus.tables.numbering import Evidence, name_hints, place_hints
 from sfe_core.errors import UserError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sfe_core.corpus.annotations.sidecars import concept_of, metadata_of, read_beside, sidecars_of
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.photo_files import find_photos
-from sfe_core.corpus.sidecars import concept_of, metadata_of, read_beside, sidecars_of
 from sfe_core.files import key_of
 from sfe_core.wording import listed
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.annotations.labels import read_label_file
+from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.concept_folders import told_beside
 from sfe_core.corpus.importing.entries import Problems
 from sfe_core.corpus.importing.formats import Source
@@ -27,7 +28,6 @@ from sfe_core.corpus.importing.problem_list import (
     problem_list_path,
     write_problems,
 )
-from sfe_core.corpus.labels import read_label_file
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
 from sfe_core.reporting import Reporter

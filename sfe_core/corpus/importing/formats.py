@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from sfe_core.corpus.classes import check_scheme
+from sfe_core.corpus.annotations.records import is_records
 from sfe_core.corpus.importing.affectnet_arrays import (
     is_affectnet_arrays,
     read_affectnet_arrays,
@@ -34,9 +34,9 @@ from sfe_core.corpus.importing.lists import numbers_of_list, read_list
 from sfe_core.corpus.importing.open_list import container_of, is_parquet
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
 from sfe_core.corpus.layout import INPUTS
-from sfe_core.corpus.numbering import ask
 from sfe_core.corpus.photo_files import find_photos
-from sfe_core.corpus.records import is_records
+from sfe_core.corpus.tables.classes import check_scheme
+from sfe_core.corpus.tables.numbering import ask
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import HEAD_BYTES, kind_of
 from sfe_core.wording import listed

@@ -19,10 +19,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sfe_core.corpus.action_units import ACTION_UNITS, read_unit_column
-from sfe_core.corpus.cells import read_affect_cell, read_unit_cell
-from sfe_core.corpus.classes import WrongLabelError, read_class, read_name
+from sfe_core.controls.action_units import ACTION_UNITS, read_unit_column
 from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.tables.cells import read_affect_cell, read_unit_cell
+from sfe_core.corpus.tables.classes import WrongLabelError, read_class, read_name
 from sfe_core.errors import UserError
 
 Cells = dict[str, str]

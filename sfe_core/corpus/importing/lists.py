@@ -13,14 +13,14 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from sfe_core.corpus.cells import read_cells
-from sfe_core.corpus.classes import WrongLabelError
-from sfe_core.corpus.columns import Columns, find_columns
+from sfe_core.corpus.annotations.records import caption_column
 from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.open_list import open_list
-from sfe_core.corpus.numbering import Evidence, column_hints, name_hints, place_hints
-from sfe_core.corpus.records import caption_column
-from sfe_core.corpus.tables import Table, read_number
+from sfe_core.corpus.tables.cells import read_cells
+from sfe_core.corpus.tables.classes import WrongLabelError
+from sfe_core.corpus.tables.columns import Columns, find_columns
+from sfe_core.corpus.tables.numbering import Evidence, column_hints, name_hints, place_hints
+from sfe_core.corpus.tables.tables import Table, read_number
 from sfe_core.errors import UserError
 from sfe_core.wording import listed
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from sfe_core.corpus.captions import TRAILING_CHARACTERS
+from sfe_core.corpus.annotations.captions import TRAILING_CHARACTERS
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.key_matcher import KeyMatcher
 from sfe_core.corpus.photo_files import find_photos
+from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.files import key_of
 
 _SHOWN = 3  # of several images of one name

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sfe_core.corpus.columns import open_labels
-from sfe_core.corpus.records import cell_of, is_records, open_records
-from sfe_core.corpus.tables import Table
+from sfe_core.corpus.annotations.records import cell_of, is_records, open_records
+from sfe_core.corpus.tables.columns import open_labels
+from sfe_core.corpus.tables.tables import Table
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import HEAD_BYTES, kind_of
 

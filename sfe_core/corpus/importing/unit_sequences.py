@@ -20,10 +20,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sfe_core.corpus.action_units import ACTION_UNITS, UnitScale
-from sfe_core.corpus.cells import read_unit_cell
-from sfe_core.corpus.classes import WrongLabelError
+from sfe_core.controls.action_units import ACTION_UNITS, UnitScale
 from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.tables.cells import read_unit_cell
+from sfe_core.corpus.tables.classes import WrongLabelError
 from sfe_core.errors import UserError
 
 Frames = dict[int, dict[str, str]]  # frame → cells of labels.csv

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfe_core.assets.store import locate
+from sfe_core.faces.anny.fitting import OUTER_EYE_CORNERS, rotation_angles
 from sfe_core.faces.emoca.checkpoint import EmocaNetworks, check_flame, load_networks
 from sfe_core.faces.emoca.crops import InputSquare, cut_input, input_square
 from sfe_core.faces.emoca.detail import detail_condition
 from sfe_core.faces.emoca.encoders import INPUT_PX, FaceCodes
 from sfe_core.faces.emoca.flame_head import FLAME_ASSET, FlameHead, load_flame_head
-from sfe_core.faces.fitting import OUTER_EYE_CORNERS, rotation_angles
 from sfe_core.faces.flame.skinning import rotation_matrices
 from sfe_core.faces.flame.surface import FlameSurface
 from sfe_core.faces.reconstruction import Reconstruction

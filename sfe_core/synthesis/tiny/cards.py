@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sfe_core.faces.recognisers import load_recogniser
+from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.files import atomic_path, write_json, write_text
 from sfe_core.synthesis.tiny.recipe import Recipe
 

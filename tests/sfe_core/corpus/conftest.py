@@ -11,7 +11,7 @@ from PIL import Image
 
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 
 
 @pytest.fixture(scope="session")

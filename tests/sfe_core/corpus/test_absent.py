@@ -12,14 +12,14 @@ from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import told, why_absent
-from sfe_core.corpus.artefacts import ARTEFACTS
-from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.artefacts.given_maps import given_mesh_path
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS
+from sfe_core.corpus.inspection.verify import verify_corpus
 from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import plain_rows, read_manifest
-from sfe_core.corpus.plan import plan_preprocess
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.plan import plan_preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.corpus.reader import Corpus
-from sfe_core.corpus.verify import verify_corpus
 from sfe_core.errors import UserError
 from tests.listening import Listener
 from tests.sfe_core.corpus.conftest import make_workspace
@@ -133,7 +133,8 @@ def test_a_photo_that_cannot_be_read_for_once_loses_nothing(
             raise OSError(5, "Input/output error")
         return real(path)
 
-    monkeypatch.setattr("sfe_core.corpus.plan.sha256_file", lambda path: read_bytes(path).hex())
+    target = "sfe_core.corpus.preprocessing.plan.sha256_file"
+    monkeypatch.setattr(target, lambda path: read_bytes(path).hex())
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
     summary = preprocess(copied)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from PIL import Image
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import STATUSES, read_manifest
-from sfe_core.corpus.preprocess import PreprocessSummary, preprocess
+from sfe_core.corpus.preprocessing.preprocess import PreprocessSummary, preprocess
 from tests.sfe_core.corpus.conftest import make_workspace
 
 EXPECTED = {

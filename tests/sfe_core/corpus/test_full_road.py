@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sfe_core.corpus.artefacts import ARTEFACTS, artefacts_of
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import plain_rows, read_manifest
-from sfe_core.corpus.preprocess import plan_preprocess, preprocess
+from sfe_core.corpus.preprocessing.preprocess import plan_preprocess, preprocess
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.loading import load_flame
 from tests.emoca_files import write_deca_model, write_emoca_model

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfe_core.corpus.blip_captions import FILE, BlipCaptions
-from sfe_core.corpus.captioning import intensities_of
-from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.annotations.blip_captions import FILE, BlipCaptions
+from sfe_core.corpus.annotations.captioning import intensities_of
+from sfe_core.corpus.annotations.labels import read_labels
+from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.data_set import carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
-from sfe_core.corpus.labels import read_labels
 from sfe_core.corpus.layout import MANIFEST, MAP_FOLDERS, artefact
 from sfe_core.corpus.manifest import read_manifest
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.faces.crop import CropTransform, crop
 from tests.blip_model import write_blip
 from tests.sfe_core.corpus.conftest import make_workspace

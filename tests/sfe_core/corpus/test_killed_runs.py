@@ -13,23 +13,24 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.journal import Journal, shard_name
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.lock import JOURNAL_FOLDER
 from sfe_core.corpus.manifest import read_manifest
-from sfe_core.corpus.plan import plan_preprocess
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.journal import Journal, shard_name
+from sfe_core.corpus.preprocessing.plan import plan_preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.errors import RunError
 from tests.sfe_core.corpus.conftest import make_workspace
-from tests.sfe_core.corpus.test_preprocess import files_of
+from tests.sfe_core.corpus.preprocessing.test_preprocess import files_of
 
 # A run with small batches, in two processes where asked: killed when so many pictures are there.
 RUN = """
 import sys
 from pathlib import Path
 from sfe_core.config.loading import load_workspace
-from sfe_core.corpus import decode_ahead, plan
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing import decode_ahead
+from sfe_core.corpus.preprocessing import plan
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 decode_ahead._BATCH_PHOTOS = 1
 plan.ORDER_SIZE = 1
 if __name__ == "__main__":
@@ -133,7 +134,7 @@ def test_photo_that_vanishes_under_way_is_a_row_and_then_none(
         (copied.photos / "d.png").unlink(missing_ok=True)
         return plan
 
-    monkeypatch.setattr("sfe_core.corpus.preprocess.plan_preprocess", plan_then_lose)
+    monkeypatch.setattr("sfe_core.corpus.preprocessing.preprocess.plan_preprocess", plan_then_lose)
     summary = preprocess(copied)
     assert summary.problems[0] == "d.png: unreadable, No such file or directory"
     preprocess(copied)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sfe_core.corpus.layout import PASSED_OVER
 from sfe_core.corpus.photo_files import find_photos, scan_photos
-from sfe_core.corpus.preprocess import plan_preprocess, preprocess
+from sfe_core.corpus.preprocessing.preprocess import plan_preprocess, preprocess
 from sfe_core.errors import UserError
 from sfe_core.files import key_of
 from tests.cases import formats

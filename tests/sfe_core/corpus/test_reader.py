@@ -13,7 +13,7 @@ from PIL import Image
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.layout import artefact
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from tests.sfe_core.corpus.conftest import make_workspace

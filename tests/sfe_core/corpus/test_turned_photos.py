@@ -13,7 +13,7 @@ from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import DOUBTFUL, read_manifest
-from sfe_core.corpus.preprocess import preprocess
+from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.corpus.reader import Corpus
 from tests.cases.portraits import portrait
 from tests.cases.tilted import masked, turned

@@ -22,7 +22,7 @@ from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.faces.crop import CropTransform, crop
 from sfe_core.faces.detection import load_detector
-from sfe_core.faces.recognisers import TinyEmotionJudge
+from sfe_core.faces.recognition.recognisers import TinyEmotionJudge
 from sfe_core.files import derive_seed, sha256_file
 
 CROP_PX = 128
@@ -80,7 +80,7 @@ def summary(evaluation_run) -> EvaluationSummary:
 @pytest.fixture
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots have tests of their own, and take longer than the numbers and the page."""
-    monkeypatch.setattr("sfe_core.evaluation.outputs.draw_plots", lambda *_: [])
+    monkeypatch.setattr("sfe_core.evaluation.reporting.outputs.draw_plots", lambda *_: [])
 
 
 @pytest.fixture

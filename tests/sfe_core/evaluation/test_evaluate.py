@@ -16,7 +16,7 @@ from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.evaluation.evaluate import evaluate
-from sfe_core.evaluation.measuring import Meter
+from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.summary import SCHEMA, EvaluationSummary, summary_schema
 from tests.sfe_core.evaluation.conftest import TRAINING, VALIDATION, write_corpus, write_package
 

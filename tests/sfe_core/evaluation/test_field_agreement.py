@@ -12,10 +12,10 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from sfe_core.evaluation import agreement
-from sfe_core.evaluation.distances import FrechetReference, KernelReference
-from sfe_core.evaluation.intervals import wilcoxon_signed_rank
-from sfe_core.evaluation.manifold import ManifoldReference
+from sfe_core.evaluation.statistics import agreement
+from sfe_core.evaluation.statistics.distances import FrechetReference, KernelReference
+from sfe_core.evaluation.statistics.intervals import wilcoxon_signed_rank
+from sfe_core.evaluation.statistics.manifold import ManifoldReference
 
 RANDOM = np.random.default_rng(11)
 REFERENCE = RANDOM.normal(size=(160, 24)) @ RANDOM.normal(size=(24, 24))

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.evaluation.limits import notes_on
-from sfe_core.evaluation.metrics import Labels, Yardstick
 from sfe_core.evaluation.pictures import GivenPictures
 from sfe_core.evaluation.readings import Readings
-from sfe_core.evaluation.references import References
+from sfe_core.evaluation.statistics.metrics import Labels, Yardstick
+from sfe_core.evaluation.statistics.references import References
 from sfe_core.evaluation.summary import Reference
 
 

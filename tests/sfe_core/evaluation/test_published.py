@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sfe_core.evaluation.published import with_published
-from sfe_core.evaluation.report_tables import score_table
+from sfe_core.evaluation.reporting.report_tables import score_table
 from tests.sfe_core.evaluation.summaries import TOP1, make_summary, metric, score
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sfe_core.evaluation.report import render_report
+from sfe_core.evaluation.reporting.report import render_report
 from sfe_core.evaluation.summary import EvaluationSummary, usual_set
+from tests.sfe_core.evaluation.reporting.test_report_strips import Grey
 from tests.sfe_core.evaluation.summaries import make_summary
-from tests.sfe_core.evaluation.test_report_strips import Grey
 
 DESK, PHONE = (1200, 900), (360, 740)
 

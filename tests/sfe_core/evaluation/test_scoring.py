@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.intervals import draw_resamples
-from sfe_core.evaluation.metrics import Labels, Yardstick, definitions
-from sfe_core.evaluation.probes import Instrument
+from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.readings import Readings
-from sfe_core.evaluation.references import References, reference_statistics
 from sfe_core.evaluation.scoring import Scoreboard, score_all
+from sfe_core.evaluation.statistics.intervals import draw_resamples
+from sfe_core.evaluation.statistics.metrics import Labels, Yardstick, definitions
+from sfe_core.evaluation.statistics.references import References, reference_statistics
 
 JUDGE, OTHER, NETWORK, IDENTITY = "judge", "other", "network", "identity_dlib"
 KINDS = {

@@ -17,7 +17,7 @@ from sfe_core.faces.crop import (
 )
 from sfe_core.faces.crop_choice import crop_photo, fills_photo, invented_share
 from sfe_core.faces.detection import Face
-from sfe_core.faces.turning import Turn
+from sfe_core.faces.detectors.turning import Turn
 
 SMOOTH = np.stack(
     np.broadcast_arrays(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sfe_core.errors import UserError
+from sfe_core.faces.anny.fitting import fit_heads
 from sfe_core.faces.crop import CropTransform
-from sfe_core.faces.fitting import fit_heads
 from sfe_core.faces.head import HeadModel
 from sfe_core.faces.reconstruction import Reconstruction, load_reconstructor
 from sfe_core.faces.rendering import Camera, rotation_matrix

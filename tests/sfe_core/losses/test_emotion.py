@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfe_core.errors import UserError
-from sfe_core.faces.reading import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.losses.emotion import (
     EXPRESSION_LOSSES,
     arousal_l1,

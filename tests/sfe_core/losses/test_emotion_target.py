@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sfe_core.faces.reading import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.losses.emotion_target import EmotionLabels, TargetRule
 
 NAN = float("nan")

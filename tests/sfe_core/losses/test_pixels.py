@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfe_core.errors import RunError
-from sfe_core.faces.reading import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.losses.emotion import expression_cross_entropy, valence_l1
 from sfe_core.losses.emotion_target import EmotionLabels, TargetRule
 from sfe_core.losses.photo_area import photo_mask

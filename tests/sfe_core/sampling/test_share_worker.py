@@ -11,14 +11,14 @@ import torch
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MAP_FOLDERS, artefact
-from sfe_core.corpus.placement import Placement
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK
+from sfe_core.processes.placement import Placement
+from sfe_core.processes.worker_events import EVENT_MARK
 from sfe_core.sampling import share, share_worker
 from sfe_core.sampling.pictures import draw_series
 from sfe_core.sampling.placement import place_drawing
-from sfe_core.worker_events import EVENT_MARK
 from tests.processes import start_clean
 from tests.sfe_core.sampling.conftest import with_sampling
 from tests.tiny_workspace import SPLIT

@@ -92,7 +92,7 @@ def test_mouth_is_dark_and_toothed_where_the_jaw_is_open() -> None:
 
 def test_detector_finds_the_faces_and_agrees_on_the_landmarks(faces) -> None:
     dlib = pytest.importorskip("dlib")
-    from sfe_core.faces.detection_dlib import predictor_path
+    from sfe_core.faces.detectors.dlib_detector import predictor_path
 
     detector, predictor = (
         dlib.get_frontal_face_detector(),

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from sfe_core.errors import RunError
-from sfe_core.training.devices import open_accelerator
-from sfe_core.training.options import TrainOptions
-from sfe_core.training.plan import plan_training
-from sfe_core.training.run_folder import STARTS
-from sfe_core.training.runlog import read_metrics
+from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.engine.plan import plan_training
+from sfe_core.training.engine.run_folder import STARTS
+from sfe_core.training.engine.runlog import read_metrics
+from sfe_core.training.parallel.devices import open_accelerator
 from tests.sfe_core.training.conftest import with_settings
-from tests.sfe_core.training.test_recipe import PLAIN, Listener, run, weights_of, without_speed
+from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed
 
 _READ = re.compile(r"""(?:environ\.get\(|environ\[|from_env\(\[?)\s*["']([A-Z0-9_]+)["']""")
 _PREFIXED = re.compile(r"""(?:environ\.get\(|from_env\()\s*(?:env_)?prefix \+ ["']([A-Z0-9_]+)""")

@@ -11,14 +11,14 @@ from diffusers import UNet2DConditionModel
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
-from sfe_core.training.build import Session, build
-from sfe_core.training.options import TrainOptions
-from sfe_core.training.plan import plan_training
-from sfe_core.training.recipe import _weights_to_draw_with
-from sfe_core.training.scaling import probe_one_device, scaling_line
-from sfe_core.training.sharding import is_sharded, local
-from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
-from sfe_core.training.update import update, wanted_batches
+from sfe_core.training.engine.loop import _weights_to_draw_with
+from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.engine.plan import plan_training
+from sfe_core.training.engine.scaling import probe_one_device, scaling_line
+from sfe_core.training.engine.session import Session, build
+from sfe_core.training.engine.state import leave_weights_out, load_checkpoint, save_checkpoint
+from sfe_core.training.engine.update import update, wanted_batches
+from sfe_core.training.parallel.sharding import is_sharded, local
 from tests.processes import in_processes
 from tests.sfe_core.training.conftest import with_settings
 

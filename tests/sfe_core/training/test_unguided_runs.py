@@ -8,7 +8,7 @@ from diffusers import UNet2DConditionModel
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.packaging.selection import Checkpoint, weight_folders
-from sfe_core.training.networks import load_networks, save_networks
+from sfe_core.training.engine.networks import load_networks, save_networks
 
 
 def model_of(base, seed: int) -> GuidedUNet:

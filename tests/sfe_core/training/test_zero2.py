@@ -16,13 +16,13 @@ from accelerate.utils import DistributedType
 from diffusers import UNet2DConditionModel
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.launching import Topology
+from sfe_core.processes.launching import Topology
 from sfe_core.reporting import Reporter
-from sfe_core.training.build import Session, build
-from sfe_core.training.options import TrainOptions
-from sfe_core.training.plan import plan_training
-from sfe_core.training.state import leave_weights_out, load_checkpoint, save_checkpoint
-from sfe_core.training.update import update, wanted_batches
+from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.engine.plan import plan_training
+from sfe_core.training.engine.session import Session, build
+from sfe_core.training.engine.state import leave_weights_out, load_checkpoint, save_checkpoint
+from sfe_core.training.engine.update import update, wanted_batches
 from tests import processes
 from tests.processes import in_processes
 from tests.sfe_core.training.conftest import with_settings
@@ -59,7 +59,8 @@ def open_session(workspace: Workspace, offload: str) -> Session:
     }
     chosen = TrainOptions(cpu_processes=2, batch_size=2, run=RUN, resume="auto")
     # `sfe train` keeps DeepSpeed to GPUs, so its choice is made for it.
-    with patch("sfe_core.training.plan.resolve_topology", lambda *_: Topology(strategy="zero2")):
+    target = "sfe_core.training.engine.plan.resolve_topology"
+    with patch(target, lambda *_: Topology(strategy="zero2")):
         plan = plan_training(workspace, chosen)
     session = build(chosen.applied_to(workspace), plan, chosen, Reporter())
     assert session.accelerator.distributed_type == DistributedType.DEEPSPEED

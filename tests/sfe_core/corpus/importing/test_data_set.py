@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.captions import read_captions
-from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.annotations.captions import read_captions
+from sfe_core.corpus.annotations.labels import Label, read_labels
+from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.data_set import ImportPlan, ImportSummary, carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
 from sfe_core.corpus.importing.placing import Way
-from sfe_core.corpus.labels import Label, read_labels
 from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import key_of

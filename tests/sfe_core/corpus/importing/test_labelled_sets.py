@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.annotations.labels import read_labels
 from sfe_core.corpus.importing.data_set import carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
-from sfe_core.corpus.labels import read_labels
 from tests.cases.labelled_sets import SETS, write_set
 
 

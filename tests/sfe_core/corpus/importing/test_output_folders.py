@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.given_maps import given_mesh_path
+from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.data_set import carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
 

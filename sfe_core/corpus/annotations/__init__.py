@@ -1,0 +1,1 @@
+"""What is said of photos: labels, captions, attributes, texts beside them."""

@@ -1,0 +1,134 @@
+"""Texts that people wrote for faces: captions.json, and a template led by the emotion."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sfe_core.corpus.tables.key_matcher import KeyMatcher
+from sfe_core.errors import UserError
+from sfe_core.files import check_key
+from sfe_core.wording import listed
+
+# The known caption files of this field come in a variant whose keys end in two more characters.
+TRAILING_CHARACTERS = 2
+_SHOWN = 3
+# What a caption template may hold in braces, and what it stands for.
+PLACEHOLDERS: dict[str, str] = {
+    "emotion": "the emotion's word",
+    "person": "age, ethnicity and gender with an article, or a person",
+    "age": "child, teenage, young, middle-aged or old",
+    "gender": "woman or man",
+    "ethnicity": "as labelled",
+    "action_units": "the units in words, the strongest first",
+}
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Captions by photo key, how many entries found no photo, and what a person should know."""
+
+    by_key: dict[str, str]
+    unmatched: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON, whose keys may come twice."""
+
+
+def read_captions(path: Path, keys: Iterable[str]) -> Captions:
+    """Read a caption file: an object of key → text, or key → [text, …] of which the first counts.
+
+    Args:
+        path: the JSON; no file means no captions.
+        keys: keys of the photos there are.
+
+    Raises:
+        UserError: not such an object, or a key that leaves the photos folder.
+    """
+    if not path.is_file():
+        return Captions({})
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(path, f"is not JSON ({error})", "correct it or remove it") from error
+    if not isinstance(entries, _Pairs):
+        raise UserError(path, f"holds a {type(entries).__name__}", 'write {"key": "caption", …}')
+    matcher = KeyMatcher(keys)
+    by_key: dict[str, str] = {}
+    differing: list[str] = []
+    unmatched = 0
+    for name, value in entries:
+        check_key(name, str(path))
+        text = first_text(dict(value) if isinstance(value, _Pairs) else value)
+        if text is None:
+            raise UserError(
+                f"{path}: {name}", f"{value!r} is no text", "write a text or a list of texts"
+            )
+        key = matcher.exact(name) or matcher.exact(name[:-TRAILING_CHARACTERS])
+        if key is None:
+            unmatched += 1
+        elif text and by_key.setdefault(key, text) != text:
+            differing.append(f"{key} ({name!r})")
+    notes = []
+    if differing:
+        shown = listed(differing, _SHOWN)
+        notes.append(f"{path.name}: photos with two texts, of which the first stands: {shown}")
+    return Captions(by_key, unmatched, tuple(notes))
+
+
+def first_text(value: object) -> str | None:
+    """The first text of a caption file's value that is not blank, with single spaces.
+
+    Args:
+        value: a text, a list of texts, or an object with `caption` or `tags` (kohya's).
+
+    Returns:
+        An empty text where all are blank; None where one is no text.
+    """
+    if isinstance(value, dict):
+        named = [value[name] for name in ("caption", "tags") if value.get(name)]
+        return first_text(named[0]) if named else None
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    return next((" ".join(text.split()) for text in texts if text.strip()), "")
+
+
+def check_template(template: str) -> str:
+    """Return a caption template, or say what is wrong with it.
+
+    Raises:
+        UserError: it has another placeholder than those of PLACEHOLDERS, or a stray brace.
+    """
+    where = "sfe.yaml: preprocess.caption_template"
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise UserError(where, f"{template!r} ({error})", "write {{ for a brace") from error
+    if names - PLACEHOLDERS.keys():
+        found = ", ".join(sorted(f"{{{name}}}" for name in names - PLACEHOLDERS.keys()))
+        allowed = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise UserError(where, f"unknown placeholder {found}", f"allowed: {allowed}")
+    return template
+
+
+def template_caption(template: str, values: Mapping[str, str]) -> str:
+    """A checked template filled in; where a value is missing, what surrounds it is tidied.
+
+    Args:
+        template: as `check_template` returns it.
+        values: text by placeholder; missing or empty where unknown.
+    """
+    known = {name: values.get(name, "") for name in PLACEHOLDERS}
+    text = template.format(**known)
+    if all(known[name] for _, name, _, _ in string.Formatter().parse(template) if name):
+        return text
+    text = re.sub(r"\s+(?=[,.;:])", "", " ".join(text.strip(" ,.;:-").split()))
+    return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)

@@ -1,0 +1,1 @@
+"""The files of a face: which kinds there are, what shapes each, how it is written."""

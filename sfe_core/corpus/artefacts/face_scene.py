@@ -1,0 +1,267 @@
+"""Everything known of one face in its photo, and the content of each of its artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfe_core.corpus.artefacts.full_canvas import landmarks_in_photo, render_in_photo
+from sfe_core.corpus.artefacts.overlay import overlay
+from sfe_core.errors import UserError
+from sfe_core.faces.crop import CropTransform, crop, paste, paste_values
+from sfe_core.faces.depth import DepthMaps, DepthView, mesh_depth
+from sfe_core.faces.landmark_drawing import draw_landmarks
+from sfe_core.faces.reconstruction import Reconstruction
+from sfe_core.faces.rendering import Raster, shade_grey, shade_normals
+from sfe_core.faces.shading import lambertian, shade_geometry, to_pixels
+
+Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.uint8]
+
+
+@dataclass
+class FaceScene:
+    """One face, from which any of its pictures can be made; pictures are made once.
+
+    Attributes:
+        photo: [H, W, 3].
+        landmarks: [68, 2] photo pixels.
+        transform: the crop's square.
+        size: side S of the crop, pixels.
+        head: as reconstructed.
+        detailed: whether the backend knows a finer surface than its mesh; its geometry is then
+            drawn as DECA and EMOCA draw theirs.
+        given_mesh: [H, W, 3] a render that came with the photo, to be used in place of ours.
+        depth: None where nobody asked for it.
+        depth_of_mesh: whether `depth` is the mesh's own.
+        crop_rule: the rule that the square is by.
+    """
+
+    photo: Pixels
+    landmarks: Floats
+    transform: CropTransform
+    size: int
+    head: Reconstruction
+    detailed: bool
+    given_mesh: Pixels | None = None
+    depth: DepthMaps | None = None
+    depth_of_mesh: bool = True
+    crop_rule: str = "landmarks"
+
+    @cached_property
+    def crop(self) -> Pixels:
+        """The face [S, S, 3]."""
+        return crop(self.photo, self.transform, self.size)
+
+    @cached_property
+    def _cast(self) -> tuple[Raster, float]:
+        return self.head.raster_in_crop(self.transform, self.size)
+
+    @property
+    def raster(self) -> Raster:
+        """The head in the crop, S × S."""
+        return self._cast[0]
+
+    @property
+    def scale(self) -> float:
+        """The crop's pixels per metre on the head."""
+        return self._cast[1]
+
+    @property
+    def depth_view(self) -> DepthView:
+        """What a depth backend looks at."""
+        return DepthView(self.photo, self.crop, self.transform, self.raster, self.scale)
+
+    @cached_property
+    def points(self) -> Floats:
+        """Landmarks [68, 2] in crop pixels."""
+        return self.transform.to_crop(self.landmarks, self.size)
+
+    @cached_property
+    def drawn_landmarks(self) -> Pixels:
+        """[S, S, 3]."""
+        return draw_landmarks(self.points, self.size)
+
+    @cached_property
+    def mesh(self) -> Pixels:
+        """The geometry's picture [S, S, 3], with all the detail there is."""
+        if self.given_mesh is None:
+            return self._shade(self.raster)
+        # Resampling rings: beyond the head's outline it leaves specks that are not black.
+        cover = self.given_mesh.any(axis=2).astype(np.float32)
+        inside = crop(cover, self.transform, self.size) >= 0.5
+        return crop(self.given_mesh, self.transform, self.size) * inside[..., None]
+
+    @property
+    def coarse(self) -> Pixels:
+        """The bare mesh's picture [S, S, 3]."""
+        return self._shade_coarse(self.raster)
+
+    @property
+    def canvas(self) -> Pixels:
+        """The mesh's picture pasted on the photo [H, W, 3]."""
+        hit = self.raster.hit if self.given_mesh is None else self.mesh.any(axis=2)
+        return paste(self.photo, self.mesh, self.transform, hit)
+
+    @cached_property
+    def full_mesh(self) -> Pixels:
+        """The geometry's picture in the photo's frame [H, W, 3]."""
+        if self.given_mesh is not None:
+            return self.given_mesh
+        return self._in_photo(lambda raster, _: self._shade(raster))
+
+    @property
+    def full_coarse(self) -> Pixels:
+        """The bare mesh's picture in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: self._shade_coarse(raster))
+
+    @cached_property
+    def full_landmarks(self) -> Pixels:
+        """The drawn landmarks in the photo's frame [H, W, 3]."""
+        return landmarks_in_photo(self.landmarks, self.transform, *self.photo.shape[:2])
+
+    @cached_property
+    def full_depth(self) -> NDArray[np.uint16]:
+        """The depth in the photo's frame [H, W]; where only the crop has one, 0 beyond it."""
+        assert self.depth is not None
+        if self.depth_of_mesh:
+            return self._in_photo(mesh_depth, (), np.uint16)
+        if self.depth.photo is not None:
+            return self.depth.photo
+        return paste_values(self.photo.shape[:2], self.depth.crop, self.transform)
+
+    @property
+    def overlay(self) -> Pixels:
+        """Blends of the photo and its maps, side by side."""
+        depth = None if self.depth is None else self.full_depth
+        return overlay(self.photo, self.full_mesh, depth, self.full_landmarks)
+
+    def normal_map(self, raster: Raster) -> Pixels:
+        """Normals [H, W, 3] of a raster, with all the detail there is, as colours."""
+        return shade_normals(replace(raster, normals=self._normals(raster)))
+
+    @property
+    def albedo(self) -> Floats:
+        """[S, S, 3] RGB in [0, 1], black where there is no head."""
+        return self._albedo(self.raster)
+
+    @property
+    def lambertian(self) -> Floats:
+        """Albedo under the fitted light [S, S, 3]."""
+        return self._lit(self.raster)
+
+    @property
+    def full_normals(self) -> Pixels:
+        """`normal_map` in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: self.normal_map(raster))
+
+    @property
+    def full_albedo(self) -> Pixels:
+        """The albedo in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: to_pixels(self._albedo(raster)))
+
+    @property
+    def full_lambertian(self) -> Pixels:
+        """The Lambertian render in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: to_pixels(self._lit(raster)))
+
+    @property
+    def codes(self) -> dict[str, Floats]:
+        """The backend's codes, and the camera from its metres to photo pixels."""
+        camera = self.head.camera
+        return dict(self.head.codes) | {
+            "camera_rotation": np.asarray(camera.rotation, np.float32),
+            "camera_scale": np.asarray(camera.scale, np.float32),
+            "camera_translation": np.asarray(camera.translation, np.float32),
+        }
+
+    @property
+    def detailed_mesh(self) -> tuple[Floats, NDArray[Any]]:
+        """The head with its fine detail: vertices [P, 3] in metres and faces [D, 3]."""
+        surface = self.head.surface
+        found = surface.detailed_mesh() if surface else None
+        if found is None:
+            raise UserError(
+                "preprocess.save_detailed_meshes",
+                "texture_data_256.npy of DECA is not there",
+                "see `sfe assets list` for it, or leave save_detailed_meshes off",
+            )
+        return found
+
+    def _normals(self, raster: Raster) -> Floats:
+        surface = self.head.surface
+        return surface.normals(raster) if self.detailed and surface else raster.normals
+
+    def _albedo(self, raster: Raster) -> Floats:
+        surface = self.head.surface
+        found = surface.albedo(raster) if surface else None
+        if found is None:
+            raise UserError(
+                "preprocess.save_buffers",
+                "the reconstruction has no texture model",
+                "see `sfe assets list` for it, or leave save_buffers off",
+            )
+        return found
+
+    def _lit(self, raster: Raster) -> Floats:
+        albedo = self._albedo(raster)
+        light = self.head.surface.light
+        if light is None:
+            raise UserError(
+                "preprocess.save_buffers",
+                "the reconstruction has no light",
+                "choose another preprocess.reconstruction, or leave save_buffers off",
+            )
+        return lambertian(self._normals(raster), albedo, light, raster.hit)
+
+    def _shade(self, raster: Raster) -> Pixels:
+        if not self.detailed:
+            return shade_grey(raster)
+        return to_pixels(shade_geometry(self._normals(raster), raster.hit))
+
+    def _shade_coarse(self, raster: Raster) -> Pixels:
+        surface = self.head.surface
+        normals = surface.coarse_normals(raster) if surface else raster.normals
+        return to_pixels(shade_geometry(normals, raster.hit))
+
+    def _in_photo(
+        self,
+        shade: Callable[[Raster, float], NDArray[Any]],
+        channels: tuple[int, ...] = (3,),
+        kind: type = np.uint8,
+    ) -> NDArray[Any]:
+        height, width = self.photo.shape[:2]
+        angle = self.transform.angle
+        return render_in_photo(self.head, height, width, shade, channels, kind, angle)
+
+
+# Artefact kind → its content.
+CONTENTS: dict[str, Callable[[FaceScene], Any]] = {
+    "inputs": lambda scene: scene.crop,
+    "landmarks": lambda scene: scene.drawn_landmarks,
+    "depth": lambda scene: scene.depth.crop,
+    "mesh": lambda scene: scene.mesh,
+    "geometry_coarse": lambda scene: scene.coarse,
+    "codes": lambda scene: scene.codes,
+    "canvas": lambda scene: scene.canvas,
+    "full_landmarks": lambda scene: scene.full_landmarks,
+    "full_depth": lambda scene: scene.full_depth,
+    "full_mesh": lambda scene: scene.full_mesh,
+    "full_geometry_coarse": lambda scene: scene.full_coarse,
+    "overlay": lambda scene: scene.overlay,
+    "meshes": lambda scene: (scene.head.points, scene.head.faces),
+    "detailed_meshes": lambda scene: scene.detailed_mesh,
+    "normals": lambda scene: scene.normal_map(scene.raster),
+    "albedo": lambda scene: to_pixels(scene.albedo),
+    "lambertian": lambda scene: to_pixels(scene.lambertian),
+    "full_normals": lambda scene: scene.full_normals,
+    "full_albedo": lambda scene: scene.full_albedo,
+    "full_lambertian": lambda scene: scene.full_lambertian,
+}
+# Kinds that cannot be made without the depth.
+NEEDS_DEPTH = frozenset({"depth", "full_depth", "overlay"})

@@ -1,0 +1,1 @@
+"""Looking at a corpus: numbers, pages, contact sheets, checks."""

@@ -1,0 +1,123 @@
+"""Is a corpus fit to be trained on? Every row that is not is named, before any time is spent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sfe_core.config.corpus_sections import QualityConfig
+from sfe_core.corpus.artefacts.quality import MEASURES, OF_ROW, doubts_of, faults_of, measure_stored
+from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
+from sfe_core.corpus.manifest import plain_rows
+from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import SfeError, UserError
+from sfe_core.reporting import Reporter
+from sfe_core.wording import listed
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a face."""
+
+    key: str
+    problem: str
+
+
+def find_faults(
+    corpus: Corpus,
+    rows: pd.DataFrame,
+    maps: Sequence[str],
+    quality: QualityConfig,
+    thorough: bool = False,
+    reporter: Reporter | None = None,
+) -> list[Fault]:
+    """Everything that is wrong with the crops and maps of some rows.
+
+    Pictures must be there, hold what preprocess wrote, and measure within the limits. What was
+    measured then is in the manifest; so only pictures younger than it are read, unless `thorough`.
+
+    Args:
+        corpus: where the pictures are.
+        rows: rows of status ok.
+        maps: names of the guidance maps that count.
+        quality: the limits.
+        thorough: read, hash and measure every picture.
+        reporter: told of the progress.
+
+    Returns:
+        The faults in the order of the rows, for each first what is missing.
+    """
+    keys = rows["key"].tolist()
+    kinds = {"inputs": INPUTS, **{name: MAP_FOLDERS[name] for name in maps}}
+    problems: dict[str, list[str]] = {key: [] for key in keys}
+    suspects: dict[str, list[str]] = {}
+    for name, folder in kinds.items():
+        missing = set(corpus.store.missing(folder, keys))
+        for key in missing:
+            problems[key].append(f"{name} is missing")
+        present = [key for key in keys if key not in missing]
+        for key in present if thorough else corpus.store.touched(folder, present):
+            suspects.setdefault(key, []).append(name)
+    # Without the landmarks, which would fill memory as plain values.
+    columns = [*MEASURES, "crop_rule", "yaw", "confidence", "key"]
+    columns += [f"{name}_sha256" for name in kinds]
+    with (reporter or Reporter()).task("check the corpus", len(rows)) as task:
+        for row in plain_rows(rows[columns]):
+            found = problems[row["key"]]
+            for name in suspects.get(row["key"], ()):
+                found += _changed(corpus, kinds[name], row, f"{name}_sha256", name)
+            if not found:
+                found += _out_of_range(corpus, row, quality, tuple(kinds), thorough)
+            task.advance()
+    return [Fault(key, problem) for key, found in problems.items() for problem in found]
+
+
+def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: QualityConfig) -> None:
+    """Refuse a split with any face that is not fit to be learnt from.
+
+    Raises:
+        UserError: naming the first rows and what is wrong with them; or there is no such split.
+    """
+    rows = corpus.split(split)
+    faults = find_faults(corpus, rows, maps, quality)
+    if not faults:
+        return
+    faces = len({fault.key for fault in faults})
+    named = listed([f"{fault.key}: {fault.problem}" for fault in faults], _NAMED)
+    raise UserError(
+        corpus.place,
+        f"{faces} of {len(rows)} faces of split {split} cannot be learnt from ({named})",
+        "`sfe corpus check` lists all; `sfe preprocess` makes missing pictures again (delete "
+        "changed ones first) and leaves out what is beyond the limits of the quality section",
+    )
+
+
+def _changed(corpus: Corpus, folder: str, row: dict[str, Any], column: str, name: str) -> list[str]:
+    try:
+        content = corpus.store.read(folder, row["key"])
+    except SfeError as error:
+        return [f"{name} {error.problem}"]
+    same = hashlib.sha256(content).hexdigest() == row[column]
+    return [] if same else [f"{name} is not what preprocess wrote"]
+
+
+def _out_of_range(
+    corpus: Corpus,
+    row: dict[str, Any],
+    quality: QualityConfig,
+    pictures: tuple[str, ...],
+    thorough: bool,
+) -> list[str]:
+    measures = {name: row[name] for name in (*MEASURES, "crop_rule", "yaw")}
+    if thorough or all(row[name] is None for name in MEASURES if name not in OF_ROW):
+        try:
+            measures |= measure_stored(corpus.store, corpus.row(row["key"]), pictures)
+        except SfeError as error:
+            return [f"{error.where} {error.problem}"]
+    return doubts_of(row, quality) + faults_of(measures, quality, pictures)

@@ -1,0 +1,1 @@
+"""From photos to a corpus: plan, workers, journal, index."""

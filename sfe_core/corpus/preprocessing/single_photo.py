@@ -1,0 +1,91 @@
+"""One photo's face outside of any corpus, by the same steps as preprocess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import Tensor
+
+from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.corpus.artefacts.face_scene import CONTENTS, FaceScene
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, has_detail
+from sfe_core.corpus.artefacts.writing import write_artefact
+from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import OK, to_frame, write_manifest
+from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, decode_job
+from sfe_core.corpus.preprocessing.photo_work import photo_detector, square_of
+from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import UserError
+from sfe_core.faces.depth import load_depth
+from sfe_core.faces.detection import choose_face
+from sfe_core.faces.detectors.turning import reconstruct_faces
+from sfe_core.faces.reconstruction import load_reconstructor
+
+_KEY = "face"
+
+
+def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
+    """Find, fit and crop the face of a photo; nothing is written.
+
+    Where there are several, `preprocess.face_choice` decides (all = the largest).
+
+    Raises:
+        UserError: the photo cannot be read, or shows no face that is large enough.
+    """
+    photo = decode_job(PhotoJob(path, path.name, _KEY, ""), config)
+    if photo.pixels is None:
+        raise UserError(path, f"{photo.status}: {photo.reason}", "give another photo")
+    found = photo_detector(config).detect(photo.pixels)
+    faces = [one for one in found if one.size >= config.min_face_px]
+    if not faces:
+        raise UserError(
+            path,
+            f"{config.detector} finds no face of {config.min_face_px} px or more",
+            "give a photo with a face, or lower preprocess.min_face_px",
+        )
+    height, width = photo.pixels.shape[:2]
+    choice = "largest" if config.face_choice == "all" else config.face_choice
+    face = choose_face(faces, choice, width, height)
+    reconstructor = load_reconstructor(
+        config.reconstruction, model=config.reconstruction_model, flame=config.flame
+    )
+    (head,) = reconstruct_faces(reconstructor, [photo.pixels], [face])
+    square, rule = square_of(face, width, height, config)
+    return FaceScene(
+        photo=photo.pixels,
+        landmarks=face.landmarks,
+        transform=square,
+        crop_rule=rule,
+        size=config.crop_size,
+        head=head,
+        detailed=has_detail(config),
+    )
+
+
+def maps_of_scene(
+    scene: FaceScene, config: PreprocessConfig, size: int, names: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """The guidance maps of a face, exactly as a corpus would give them.
+
+    They take the way over files that a corpus takes, so that not a rounding differs.
+
+    Args:
+        size: side of the maps, pixels.
+        names: of the maps wanted.
+
+    Returns:
+        name to [3, size, size] float32 in [0, 1].
+    """
+    if "depth" in names and scene.depth is None:
+        depth = load_depth(config.depth, config.depth_input)
+        (scene.depth,) = depth.depth_many([scene.depth_view])
+        scene.depth_of_mesh = depth.of_mesh
+    with TemporaryDirectory() as folder:
+        corpus = Path(folder)
+        row = {"key": _KEY, "photo": _KEY, "status": OK}
+        for name in names:
+            kind = ARTEFACTS[name]
+            row[kind.column] = write_artefact(kind.path(corpus, _KEY), CONTENTS[name](scene))
+        write_manifest(corpus / MANIFEST, to_frame([row]))
+        return Corpus(corpus).maps(_KEY, size, names)

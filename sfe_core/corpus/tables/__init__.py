@@ -1,0 +1,1 @@
+"""Tables as people have them: what their rows and columns say of photos."""

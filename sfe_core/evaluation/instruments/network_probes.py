@@ -1,0 +1,145 @@
+"""The probes that are networks: recognisers, perceptual distances, Inception, CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.instruments.clip_similarity import ClipSimilarity, load_clip
+from sfe_core.evaluation.instruments.dists import load_dists
+from sfe_core.evaluation.instruments.inception import Inception, InceptionRule, load_inception
+from sfe_core.evaluation.instruments.probes import (
+    Batch,
+    Instrument,
+    Kind,
+    as_array,
+    as_features,
+    weights_sha256,
+)
+from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.losses.perceptual import load_perceptual
+
+UNSEEN_LOGIT = -1e4  # a probability of zero, and finite
+
+
+class RecogniserProbe:
+    """An emotion recogniser: logits, valence, arousal and features."""
+
+    beside = False
+    of_photos = True
+    needs: tuple[str, ...] = ()
+
+    def __init__(self, name_or_path: str, measured_at: str, device: torch.device, kind: Kind):
+        """Raises: UserError: the asset is missing or no recogniser."""
+        self.name = Path(name_or_path).name
+        self.network: nn.Module = load_recogniser(name_or_path).to(device)
+        side = getattr(getattr(self.network, "config", None), "input_size", None)
+        side = side or getattr(self.network, "input_px", None)
+        target = f"{side} px" if side else "its own side"
+        resize = f"{measured_at}; brought to {target} by the recogniser, bilinear, antialiased"
+        weights = weights_sha256(self.network)
+        self.instruments = {self.name: Instrument(self.name, weights, resize, kind)}
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`."""
+        found = self.network(batch.images)
+        logits = as_array(found.logits)
+        # A network of fewer emotions cannot see the others: they come last, at no probability.
+        unseen = np.full((len(logits), len(EMOTIONS) - logits.shape[1]), UNSEEN_LOGIT)
+        return {
+            "logits": np.concatenate([logits, unseen], axis=1),
+            "valence": as_array(found.valence),
+            "arousal": as_array(found.arousal),
+            "features": as_features(found.features),
+        }
+
+
+class PerceptualProbe:
+    """A perceptual distance to the photo of the same key."""
+
+    beside = False
+    of_photos = False
+    needs: tuple[str, ...] = ()
+
+    def __init__(
+        self, name: str, measured_at: str, device: torch.device, side: int | None = None
+    ) -> None:
+        """Load it.
+
+        Args:
+            name: one of `PERCEPTUAL_NETWORKS`, or dists.
+            side: both pictures are brought to it, pixels; None = as they are measured.
+
+        Raises:
+            UserError: unknown, or its weights are missing.
+        """
+        self.name, self.side = name, side
+        network = load_dists() if name == "dists" else load_perceptual(name)
+        self.network = network.to(device).eval()
+        resize = f"{measured_at}; both brought to {side} px, bicubic, antialiased"
+        self.instruments = {
+            name: Instrument(
+                name, weights_sha256(self.network), resize if side else measured_at, "perceptual"
+            )
+        }
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`."""
+        pair = self._sized(batch.images), self._sized(batch.photos)
+        return {"distance": as_array(self.network(*pair).flatten())}
+
+    def _sized(self, images: Tensor) -> Tensor:
+        if self.side in (None, images.shape[-1]):
+            return images
+        size = (self.side, self.side)
+        large = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False)
+        return large.clamp(-1.0, 1.0)
+
+
+class InceptionProbe:
+    """Inception's 2048 features, as FID and its relatives are defined on."""
+
+    beside = False
+    of_photos = True
+    needs: tuple[str, ...] = ()
+    name = "inception"
+
+    def __init__(self, rule: InceptionRule, measured_at: str, device: torch.device) -> None:
+        """Raises: UserError: the asset `inception` is missing."""
+        self.network: Inception = load_inception(rule).to(device)
+        resize = f"{measured_at}; 8-bit levels; {self.network.resize}"
+        weights = self.network.weights_sha256
+        self.instruments = {self.name: Instrument(self.name, weights, resize, "statistics")}
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`."""
+        levels = torch.from_numpy(batch.levels).permute(0, 3, 1, 2).to(batch.images.device)
+        return {"features": as_features(self.network(levels))}
+
+
+class TextProbe:
+    """Similarity of picture and caption by CLIP."""
+
+    beside = False
+    of_photos = True
+    needs = ("caption",)
+    name = "clip"
+
+    def __init__(self, name_or_path: str, measured_at: str, device: torch.device) -> None:
+        """Raises: UserError: the asset is missing or no CLIP."""
+        self.network: ClipSimilarity = load_clip(name_or_path).to(device)
+        backend, weights = Path(name_or_path).name, weights_sha256(self.network)
+        resize = f"{measured_at}; {self.network.resize}"
+        self.instruments = {self.name: Instrument(backend, weights, resize, "text")}
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`; nan where there is no caption."""
+        rows = [batch.originals.corpus.row(key)["caption"] for key in batch.keys]
+        captions = [row if isinstance(row, str) and row.strip() else None for row in rows]
+        return {"similarity": as_array(self.network(batch.images, captions))}

@@ -1,0 +1,1 @@
+"""The pages, plots, tables and cards of an evaluation."""

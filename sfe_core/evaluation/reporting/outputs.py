@@ -1,0 +1,131 @@
+"""What an evaluation leaves on disk, below evaluation/<split>/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.pictures import PictureSet
+from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.reporting.latex import latex_table
+from sfe_core.evaluation.reporting.original_table import original_table
+from sfe_core.evaluation.reporting.plots import draw_plots
+from sfe_core.evaluation.reporting.report import render_report
+from sfe_core.evaluation.scoring import REAL
+from sfe_core.evaluation.statistics import recognition
+from sfe_core.evaluation.statistics.metrics import Labels, cosine
+from sfe_core.evaluation.summary import EvaluationSummary, summary_schema, usual_set
+from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
+from sfe_core.reporting import Reporter
+
+PLOTS = "plots"
+
+
+def write_outputs(
+    summary: EvaluationSummary,
+    rows: pd.DataFrame,
+    labels: Labels,
+    readings: Mapping[str, Readings],
+    sets: Mapping[str, PictureSet],
+    reporter: Reporter,
+) -> None:
+    """Write the numbers, the tables for others' tools, plots/ and report.html, the report last.
+
+    per_image.csv, emotion_results.csv (StableFaceEmotion's columns), summary.json and its schema
+    summary.schema.json, table.tex, plots/*.png and .svg.
+    """
+    for folder in (summary.folder, summary.folder / PLOTS):
+        clear_leftovers(folder)
+    table = per_image_table(rows, labels, readings)
+    _write_table(summary.folder / "per_image.csv", table)
+    original = original_table(rows, labels, readings)
+    if original is not None:
+        _write_table(summary.folder / "emotion_results.csv", original)
+    write_json(summary.folder / "summary.json", summary.as_json())
+    write_text(summary.folder / "summary.schema.json", summary_schema())
+    write_text(summary.folder / "table.tex", latex_table(summary))
+    with reporter.task("Writing the report", 2) as task:
+        plots = draw_plots(summary, table, summary.folder / PLOTS)
+        task.advance()
+        write_text(summary.report, render_report(summary, table, sets, plots))
+        task.advance()
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def per_image_table(
+    rows: pd.DataFrame, labels: Labels, readings: Mapping[str, Readings]
+) -> pd.DataFrame:
+    """One row per key: what was asked for, and what was read off each of its pictures.
+
+    The sets go by their prefix (`summary.usual_set`): orig is the photo, base, text, and fine is
+    fine-tuned, guided. `<set>_top1..3` are the emotions the judge sees first, second and third,
+    `<set>_rank` is the place of the asked emotion (1 to 8), `<set>_asked` the probability the judge
+    gives it. `same_top1` and `same_top3` say whether the judge sees in `fine` what it sees in the
+    photo: the first, or the first three in any order.
+    """
+    table = pd.DataFrame(
+        {
+            "key": rows["key"].to_numpy(),
+            "caption": rows["caption"].to_numpy(),
+            "emotion": [EMOTIONS[i] if i >= 0 else None for i in labels.emotion],
+            "valence": labels.valence,
+            "arousal": labels.arousal,
+        }
+    )
+    columns = {}
+    # The photos first, as in the table that this one grew from.
+    for name in sorted(readings, key=lambda name: name != REAL):
+        prefix = usual_set(name).prefix
+        for column, values in _columns(readings[name], labels, readings[REAL]).items():
+            columns[f"{prefix}_{column}"] = values
+    tuned = "guided" if "guided" in readings else "fine"
+    if tuned in readings:
+        photos = readings[REAL].logits
+        for k in (1, 3):
+            same = recognition.same_first(readings[tuned].logits, photos, k)
+            columns[f"same_top{k}"] = _where(~np.isnan(same), same == 1.0)
+    return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
+
+
+def _columns(readings: Readings, labels: Labels, photos: Readings) -> dict[str, object]:
+    order, valid = recognition.order(readings.logits), readings.valid
+    names = np.array(EMOTIONS, dtype=object)
+    columns: dict[str, object] = {
+        f"top{k + 1}": np.where(valid, names[order[:, k]], None) for k in range(3)
+    }
+    logits = np.nan_to_num(readings.logits)
+    rank = recognition.asked_rank(logits, labels.emotion)
+    chosen = np.maximum(labels.emotion, 0)[:, None]
+    asked = np.take_along_axis(recognition.probabilities(logits), chosen, axis=1)[:, 0]
+    unknown = ~valid | (labels.emotion < 0)
+    columns["rank"] = pd.array(np.where(unknown, np.nan, rank), dtype="Float64").astype("Int64")
+    columns["asked"] = np.where(unknown, np.nan, asked)
+    columns["valence"] = readings.valence
+    columns["arousal"] = readings.arousal
+    for instrument, measured in readings.columns.items():
+        if "distance" in measured:
+            columns["dists" if instrument == "dists" else "perceptual"] = measured["distance"]
+        if "similarity" in measured:
+            columns[instrument] = measured["similarity"]
+    columns.setdefault("perceptual", np.full(len(valid), np.nan))
+    found = pd.array(readings.column("detector", "detected"), dtype="Float64").astype("Int64")
+    columns["face_found"] = found
+    for name in ("landmark_error", "pose_error", "depth_order"):
+        columns[name] = readings.column("detector", name)
+    if "embedding" in readings.columns.get("detector", {}) and readings is not photos:
+        pair = [read.column("detector", "embedding") for read in (readings, photos)]
+        columns["identity"] = cosine(*pair)
+    columns["fault"] = readings.faults
+    return columns
+
+
+def _where(known: np.ndarray, values: np.ndarray) -> object:
+    return pd.array(np.where(known, values, None), dtype="boolean")

@@ -1,0 +1,98 @@
+"""The self-contained page of an evaluation: one HTML file that asks nothing of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sfe_core.evaluation.display import number
+from sfe_core.evaluation.pictures import PictureSet
+from sfe_core.evaluation.recognisers import backend_name, judge_name
+from sfe_core.evaluation.reporting.plot_style import inline_svg
+from sfe_core.evaluation.reporting.plots import PlotGroup
+from sfe_core.evaluation.reporting.report_strips import best_and_worst
+from sfe_core.evaluation.reporting.report_tables import (
+    flat_settings,
+    instrument_rows,
+    meanings,
+    p_text,
+    score_table,
+)
+from sfe_core.evaluation.summary import EvaluationSummary
+
+
+def render_report(
+    summary: EvaluationSummary,
+    table: pd.DataFrame,
+    sets: Mapping[str, PictureSet],
+    plots: Sequence[PlotGroup],
+) -> str:
+    """The page as text.
+
+    Args:
+        summary: the numbers.
+        table: per-image rows as `outputs.per_image_table` makes them.
+        sets: where the pictures of the strips come from.
+        plots: embedded as SVG, in the colours of the reader's theme.
+    """
+    environment = Environment(
+        loader=PackageLoader("sfe_core.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = lambda plot: Markup(inline_svg(plot.svg, plot.name, plot.title))
+    return (
+        environment.get_template("report.html.j2").render(
+            summary=summary,
+            judge=backend_name(summary, judge_name(summary)),
+            lead=lead_sentence(summary),
+            headline=score_table(summary, headline=True),
+            further=score_table(summary, headline=False),
+            tests=paired_sentences(summary),
+            plots=plots,
+            strips=best_and_worst(summary, table, sets),
+            instruments=instrument_rows(summary),
+            meanings=meanings(summary),
+            settings=flat_settings(summary.provenance.settings),
+        )
+        + "\n"
+    )
+
+
+def lead_sentence(summary: EvaluationSummary) -> str:
+    """The result in words: how often each set shows the emotion it was asked for."""
+    shown = {}
+    for name, scores in summary.scores.items():
+        if "top1" in scores and scores["top1"].value is not None:
+            shown[name] = f"{number(scores['top1'].value, summary.metrics['top1'])} %"
+    if not shown:
+        return "The photos carry no emotion labels, so nothing is said of emotions here."
+    words = {
+        "base": "{} of the base model’s pictures",
+        "text": "{} of the fine-tuned model’s from the caption alone",
+        "guided": "{} of its guided ones",
+        "real": "{} of the real photos, which is the ceiling",
+    }
+    parts = [
+        words.get(name, f"{{}} of {summary.titles[name]}").format(share)
+        for name, share in shown.items()
+    ]
+    joined = ", ".join(f"in {part}" for part in parts[:-1])
+    last = f"in {parts[-1]}"
+    joined = f"{joined}, and {last}" if joined else last
+    return f"The judge sees the asked emotion {joined}."
+
+
+def paired_sentences(summary: EvaluationSummary) -> list[str]:
+    """McNemar's test of each set against the baseline, in words."""
+    against = summary.titles.get(summary.baseline, summary.baseline)
+    return [
+        f"{summary.titles[name].capitalize()} against {against}, picture by picture: {test.gained} "
+        f"became right, {test.lost} became wrong (McNemar’s exact test, {p_text(test.p_value)})."
+        for name, test in summary.tests.items()
+    ]

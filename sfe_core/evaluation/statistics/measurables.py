@@ -1,0 +1,189 @@
+"""Numbers that can be had from any subset and resample of the pictures, and tested in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfe_core.evaluation.statistics import agreement
+from sfe_core.evaluation.statistics.distances import FrechetReference, KernelReference
+from sfe_core.evaluation.statistics.intervals import (
+    FEWEST,
+    Estimate,
+    Indices,
+    draw_resamples,
+    estimate,
+    mcnemar_exact,
+    resample,
+    unanimous_interval,
+    wilcoxon_signed_rank,
+    without_resampling_bias,
+)
+from sfe_core.evaluation.statistics.manifold import SMALLEST, ManifoldReference
+from sfe_core.files import derive_seed
+
+Array = NDArray[np.float64]
+Keep = NDArray[np.bool_]
+# A Fréchet distance costs an eigenvalue problem per resample; this many give a steady interval.
+SET_RESAMPLES = 200
+# Of problems beyond this size each takes seconds: a quarter of the resamples has to do.
+LARGE_PROBLEM = 1000
+
+
+class Measurable(Protocol):
+    """A number that can be had from any subset and resample of the pictures."""
+
+    @property
+    def usable(self) -> Keep:
+        """[N], pictures that count."""
+        ...
+
+    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+        """The number over the pictures kept, and its resamples (for differences)."""
+        ...
+
+    def paired(self, other: Measurable) -> tuple[float | None, str]:
+        """Two-sided p-value that `other` is no different on the same pictures, and the test's name.
+
+        (None, "") where pictures have no number of their own; the interval has to do.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PerPicture:
+    """A statistic of columns that have one entry per picture, nan where it has none.
+
+    `absent` says why no picture counts, should that be so; `share`: entries are 0 or 1.
+    """
+
+    statistic: Callable[..., Array]
+    columns: tuple[Array, ...]
+    absent: str
+    share: bool = False
+
+    @property
+    def usable(self) -> Keep:
+        """See `Measurable`."""
+        return ~np.any([np.isnan(column) for column in self.columns], axis=0)
+
+    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+        """See `Measurable`."""
+        count = int((keep & self.usable).sum())
+        if count == 0:
+            return Estimate(None, reason=self.absent), np.full(len(resamples), np.nan)
+        columns = tuple(np.where(keep, column, np.nan) for column in self.columns)
+        values = resample(self.statistic, columns, resamples)
+        found = estimate(float(self.statistic(*columns)), values, count)
+        if self.share and found.value in (0.0, 1.0) and count >= FEWEST:
+            low, high = unanimous_interval(found.value, count)
+            found = replace(found, low=low, high=high)
+        return found, values
+
+    def paired(self, other: Measurable) -> tuple[float | None, str]:
+        """See `Measurable`."""
+        if not isinstance(other, PerPicture) or self.statistic is not agreement.mean:
+            return None, ""
+        first, second = self.columns[0], other.columns[0]
+        if not (self.usable & other.usable).any():
+            return None, ""
+        if self.share:
+            return mcnemar_exact(first, second).p_value, "McNemar exact"
+        return wilcoxon_signed_rank(first, second), "Wilcoxon signed rank"
+
+
+@dataclass(frozen=True)
+class OfTheSet:
+    """A distance of the whole set of features to a reference.
+
+    `absent` says why there is no reference; `never_negative` is true of the Fréchet distance, not
+    of the unbiased kernel distance.
+    """
+
+    reference: FrechetReference | KernelReference | None
+    features: Array
+    absent: str
+    never_negative: bool = False
+
+    @property
+    def usable(self) -> Keep:
+        """See `Measurable`."""
+        return np.isfinite(self.features).all(axis=1)
+
+    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+        """See `Measurable`."""
+        resamples = resamples[: _affordable(self.features)]
+        nothing = np.full(len(resamples), np.nan)
+        rows = np.flatnonzero(keep & self.usable)
+        if self.reference is None:
+            return Estimate(None, n=len(rows), reason=self.absent), nothing
+        if len(rows) < 2:
+            return Estimate(None, n=len(rows), reason="needs at least two pictures"), nothing
+        if len(rows) < FEWEST:
+            value = self.reference.distance(self.features[rows])
+            return estimate(value, nothing, len(rows)), nothing
+        place = np.full(len(keep), -1)
+        place[rows] = np.arange(len(rows))
+        drawn = [row[row >= 0] for row in place[resamples]]
+        features = self.features[rows]
+        value = self.reference.distance(features)
+        values = without_resampling_bias(value, self.reference.resampled(features, drawn))
+        found = estimate(value, values, len(rows))
+        if self.never_negative and found.low is not None:
+            found = replace(found, low=max(0.0, found.low))
+        return found, values
+
+    def paired(self, other: Measurable) -> tuple[float | None, str]:
+        """See `Measurable`."""
+        del other
+        return None, ""
+
+
+@dataclass(frozen=True)
+class OfTheReference:
+    """The share of the reference's photos that lie in the set's manifold: recall.
+
+    Resampled over the reference's photos, the set held fixed: pictures that are drawn twice by a
+    resample would shrink the set's manifold, which its own resamples could only underestimate.
+    """
+
+    reference: ManifoldReference | None
+    features: Array
+    absent: str
+
+    @property
+    def usable(self) -> Keep:
+        """See `Measurable`."""
+        return np.isfinite(self.features).all(axis=1)
+
+    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+        """See `Measurable`."""
+        rows = np.flatnonzero(keep & self.usable)
+        nothing = np.full(len(resamples), np.nan)
+        if self.reference is None:
+            return Estimate(None, n=len(rows), reason=self.absent), nothing
+        if len(rows) < SMALLEST:
+            reason = f"needs at least {SMALLEST} pictures"
+            return Estimate(None, n=len(rows), reason=reason), nothing
+        held = self.reference.held_by(self.features[rows])
+        seed = derive_seed("reference", len(held)) % 2**32
+        drawn = draw_resamples(len(held), len(resamples), seed)
+        values = resample(agreement.mean, (held,), drawn)
+        found = estimate(float(held.mean()), values, len(held))
+        if found.value in (0.0, 1.0):
+            low, high = unanimous_interval(found.value, len(held))
+            found = replace(found, low=low, high=high)
+        return replace(found, n=len(rows)), values
+
+    def paired(self, other: Measurable) -> tuple[float | None, str]:
+        """See `Measurable`."""
+        del other
+        return None, ""
+
+
+def _affordable(features: Array) -> int:
+    return SET_RESAMPLES if min(features.shape) <= LARGE_PROBLEM else SET_RESAMPLES // 4

@@ -1,0 +1,1 @@
+"""The parametric head fitted to landmarks."""

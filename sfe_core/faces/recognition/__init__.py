@@ -1,0 +1,1 @@
+"""What is read off a face: emotion, valence and arousal, identity."""

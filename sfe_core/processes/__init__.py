@@ -1,0 +1,1 @@
+"""Starting worker processes, and where work is put: launching, placement, events, signals."""

@@ -1,0 +1,153 @@
+"""Whether base model, guidance encoders, noise schedule and loss of a run go together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from sfe_core.assets import locate
+from sfe_core.config.model import Config
+from sfe_core.config.training_sections import LossConfig
+from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
+from sfe_core.diffusion.noise_schedule import schedule_changes
+from sfe_core.diffusion.pixel_decoder import FULL
+from sfe_core.diffusion.prediction import PREDICTION_TYPES
+from sfe_core.errors import UserError
+from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
+from sfe_core.losses.perceptual import require_perceptual
+from sfe_core.losses.timestep_window import pixel_window
+from sfe_core.training.engine.lora import add_lora
+from sfe_core.training.engine.optimiser import freeze
+
+
+def check_fit(config: Config, base: Path) -> GuidedUNet:
+    """Check that base, guidance and training go together; return the networks without weights.
+
+    Raises:
+        UserError: naming the field of sfe.yaml that does not fit.
+    """
+    require_pipeline(base, "model.base", BASE_REMEDY)
+    vae, unet_config = (_read_config(base, part) for part in ("vae", "unet"))
+    scheduler = run_scheduler(config, base)
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    halvings = len(config.guidance.block_channels) - 1
+    if config.guidance.maps and 2**halvings != factor:
+        raise UserError(
+            "guidance.block_channels",
+            f"{len(config.guidance.block_channels)} widths shrink a map {2**halvings} times, the "
+            f"base's VAE shrinks {factor} times",
+            f"give {factor.bit_length()} widths",
+        )
+    stages = factor * 2 ** (len(unet_config["block_out_channels"]) - 1)
+    if config.model.resolution % stages:
+        raise UserError(
+            "model.resolution",
+            f"{config.model.resolution} px cannot be halved as often as this base does",
+            f"give a multiple of {stages}",
+        )
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(unet_config)
+        bank = GuidanceBank(
+            config.guidance.maps, config.guidance.block_channels, unet.conv_in.out_channels
+        )
+    freeze(unet, config.train.frozen)
+    if config.train.lora_rank:
+        add_lora(unet, config.train.lora_rank, config.train.frozen)
+    text_encoder = None
+    if config.train.text_encoder:
+        with torch.device("meta"):
+            text_encoder = CLIPTextModel(
+                CLIPTextConfig.from_dict(_read_config(base, "text_encoder"))
+            )
+    if needs_pixels(config.loss):
+        pixel_window(config.loss, scheduler.alphas_cumprod)
+    return GuidedUNet(unet, bank, text_encoder)
+
+
+def run_scheduler(config: Config, base: Path) -> DDPMScheduler:
+    """The noise schedule that a run over `base` trains on.
+
+    Raises:
+        UserError: the base predicts what cannot be trained, or the schedule asked for does not fit.
+    """
+    settings = _read_config(base, "scheduler")
+    kind = settings.get("prediction_type", "epsilon")
+    if kind not in PREDICTION_TYPES and config.model.prediction == "base":
+        raise UserError(
+            "model.base: scheduler/prediction_type",
+            f"{kind!r} cannot be trained",
+            f"allowed: {', '.join(PREDICTION_TYPES)}",
+        )
+    return DDPMScheduler.from_config(settings, **schedule_changes(settings, config.model))
+
+
+def needs_pixels(loss: LossConfig) -> bool:
+    """Whether any term with a weight looks at decoded images."""
+    return any(getattr(loss, name) > 0 for name in (PERCEPTUAL, *EMOTION_TERMS))
+
+
+def schedule_notes(config: Config) -> list[str]:
+    """What to tell of settings that are allowed but work against each other."""
+    if config.model.zero_terminal_snr and config.train.snr_gamma is not None:
+        return [
+            "model.zero_terminal_snr: min-SNR weighting gives the last timesteps no weight, so "
+            "they are not learnt; set train.snr_gamma: null"
+        ]
+    return []
+
+
+def _read_config(base: Path, part: str) -> dict[str, Any]:
+    path = base / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"model.base: {path}",
+            f"cannot be read ({error})",
+            BASE_REMEDY,
+        ) from error
+
+
+def label_notes(loss: LossConfig, rows: pd.DataFrame) -> list[str]:
+    """What to tell of faces that lack a label which the loss aims at.
+
+    Args:
+        loss: section of sfe.yaml.
+        rows: the training split's, of the manifest.
+    """
+    wanted = [name for name in ("valence", "arousal") if getattr(loss, name) > 0]
+    if loss.emotion_target != "label":
+        wanted = []
+    if loss.expression > 0 and loss.expression_loss == "cross-entropy":
+        wanted.append("emotion")
+    gaps = {name: int(rows[name].isna().sum()) for name in wanted}
+    return [
+        f"{missing} of {len(rows)} faces have no {name} label: the loss aims at what its "
+        "recogniser reads in their photos"
+        for name, missing in gaps.items()
+        if missing
+    ]
+
+
+def check_loss_networks(config: Config) -> None:
+    """Fail now rather than after minutes of loading, if a network of the loss is missing.
+
+    Raises:
+        UserError: one is, or the loss has no term at all.
+    """
+    if not any(getattr(config.loss, name) > 0 for name in TERMS):
+        raise UserError("loss", "every weight is 0", "give at least one term a weight")
+    if getattr(config.loss, PERCEPTUAL) > 0:
+        require_perceptual(config.loss.perceptual_network)
+    if any(getattr(config.loss, name) > 0 for name in EMOTION_TERMS):
+        locate(config.loss.emotion_network)
+    if needs_pixels(config.loss) and config.loss.pixel_decoder != FULL:
+        locate(config.loss.pixel_decoder)

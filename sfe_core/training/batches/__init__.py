@@ -1,0 +1,1 @@
+"""Where batches come from: memory, the cache on disk, or encoded as they are asked for."""

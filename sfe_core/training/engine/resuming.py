@@ -1,0 +1,211 @@
+"""Where a run goes on from, and what has changed since that checkpoint was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from accelerate.utils.constants import OPTIMIZER_NAME
+
+from sfe_core.assets import locate
+from sfe_core.config.model import Config
+from sfe_core.errors import RunError, UserError
+from sfe_core.training.engine.checkpoints import (
+    find_newest,
+    hash_base,
+    list_checkpoints,
+    newest_sound,
+    read_meta,
+    resolve_checkpoint,
+    verify_checkpoint,
+)
+from sfe_core.wording import listed
+
+CONFIG = "config.yaml"
+_SECTIONS = ("model", "guidance", "train", "data", "loss")
+# These bear on speed, memory and what is written down, not on what is learnt. (Whether the base is
+# the same is told by its hash, not by its path.)
+_RESTORE = "restore it, or start a new run without --resume"
+_HARMLESS = {
+    "model": {"base"},
+    "train": {
+        "batch_size",
+        "best_metric",
+        "channels_last",
+        "checkpoint_every",
+        "compile",
+        "ema_device",
+        "gradient_checkpointing",
+        "keep_checkpoints",
+        "loader_workers",
+        "log_every",
+        "max_skipped_updates",
+        "sample_every",
+        "samples_per_emotion",
+        "trackers",
+    },
+    "data": {"cache"},
+    "loss": {"decode_chunk"},
+}
+# The weights and moments of a checkpoint are in the form that these say.
+_FIXED = {
+    "guidance": ("maps", "block_channels"),
+    "train": ("frozen", "lora_rank", "text_encoder", "optimiser"),
+}
+_MOST_NAMED = 6
+STATE = "state"  # in a checkpoint
+OPTIMISER = f"{OPTIMIZER_NAME}.bin"  # accelerate's name for it, in STATE
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs from a checkpoint, each as `section.field: now, was before`.
+
+    Attributes:
+        learning: bears on what is learnt.
+        harmless: does not.
+    """
+
+    learning: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+
+
+def choose_checkpoint(
+    runs: Path, resume: str | None, run: str | None, checked: bool = False
+) -> tuple[Path | None, list[str]]:
+    """The checkpoint to go on from, its checksums compared, and complaints about newer ones.
+
+    Args:
+        runs: the workspace's runs folder.
+        resume: None: none; "auto": the newest of `run`, or of the run that was saved last; else
+            the path of a run or checkpoint, or a run's name.
+        run: name of a run folder.
+        checked: checksums were compared already.
+
+    Raises:
+        UserError: there is no checkpoint at the place given.
+        RunError: the checkpoint given is torn, or every one of the run is.
+    """
+    if resume is None:
+        return None, []
+    if resume == "auto":
+        newest = (list_checkpoints(runs / run) or [None])[-1] if run else find_newest(runs)
+        if newest is None:
+            return None, []
+    else:
+        newest = resolve_checkpoint(resume, runs)
+        if newest in (Path(resume), Path(runs) / resume):
+            if not checked:
+                _require_sound(newest)
+            return newest, []
+    sound, complaints = newest_sound(newest.parent)
+    if sound is None:
+        raise RunError(
+            newest.parent,
+            f"none of its checkpoints is as it was written ({complaints[0]})",
+            "start a new run without --resume",
+        )
+    return sound, [f"{complaint}; going on from {sound.name}" for complaint in complaints]
+
+
+def changes_since(
+    checkpoint: Path, config: Config, corpus_sha256: str, told: Collection[str] = ()
+) -> Changes:
+    """Where sfe.yaml and the corpus now differ from what a checkpoint was trained with.
+
+    `told` names fields of `train` that were asked for together with resuming, such as more steps.
+    """
+    before = _config_of(checkpoint)
+    now = config.model_dump(mode="json")
+    learning, harmless = [], []
+    for section in _SECTIONS:
+        for name, value in now[section].items():
+            if name in before.get(section, {}) and before[section][name] != value:
+                changed = f"{section}.{name}: {value}, was {before[section][name]}"
+                quiet = name in _HARMLESS.get(section, ()) or (section == "train" and name in told)
+                (harmless if quiet else learning).append(changed)
+    if read_meta(checkpoint).corpus_sha256 != corpus_sha256:
+        learning.append("the corpus: other images, maps, captions, labels or splits")
+    return Changes(tuple(learning), tuple(harmless))
+
+
+def require_unchanged(checkpoint: Path, changes: Changes) -> None:
+    """Stop before a run silently turns into another one.
+
+    Raises:
+        UserError: something that bears on learning has changed.
+    """
+    if changes.learning:
+        raise UserError(
+            f"--resume {checkpoint.parent.name}",
+            f"changed since {checkpoint.name}: " + listed(changes.learning, _MOST_NAMED, "; "),
+            "restore that, or add --accept-changes, or start a new run without --resume",
+        )
+
+
+def require_same_form(checkpoint: Path, config: Config, strategy: str) -> None:
+    """Stop where what a checkpoint holds does not fit into the run, whatever was accepted.
+
+    Args:
+        checkpoint: to go on from.
+        config: of now.
+        strategy: a name of `STRATEGY_FILES`.
+
+    Raises:
+        UserError: a setting of `_FIXED` is another one, or the base model, or the strategy keeps
+            the optimiser in another form.
+    """
+    before, now = _config_of(checkpoint), config.model_dump(mode="json")
+    for section, names in _FIXED.items():
+        for name in names:
+            was = before.get(section, {}).get(name, now[section][name])
+            if was != now[section][name]:
+                raise UserError(
+                    f"{section}.{name}",
+                    f"{now[section][name]}, but {checkpoint.parent.name} was trained with {was}",
+                    _RESTORE,
+                )
+    # Hashing takes a while, and a base under the same name is mostly the same.
+    if before.get("model", {}).get("base") != config.model.base:
+        require_base(checkpoint, config.model.base, hash_base(locate(config.model.base)))
+    require_form(checkpoint, strategy, strategy.startswith("zero2"))
+
+
+def require_base(checkpoint: Path, base: str, base_sha256: str) -> None:
+    """Raise a UserError if a checkpoint is of another base model than `base` of this hash."""
+    meta = read_meta(checkpoint)
+    if meta.base_sha256 != base_sha256:
+        raise UserError(
+            "model.base",
+            f"{base} is not what {checkpoint.parent.name} started from ({meta.base})",
+            _RESTORE,
+        )
+
+
+def require_form(checkpoint: Path, strategy: str, by_deepspeed: bool) -> None:
+    """Raise a UserError if only one of this run and a checkpoint's is DeepSpeed's."""
+    was_deepspeed = not (checkpoint / STATE / OPTIMISER).is_file()
+    if was_deepspeed != by_deepspeed:
+        raise UserError(
+            f"--strategy {strategy}",
+            f"{checkpoint.name} was saved {'by' if was_deepspeed else 'without'} DeepSpeed",
+            f"go on with --strategy {'zero2' if was_deepspeed else 'ddp or fsdp'}",
+        )
+
+
+def _require_sound(checkpoint: Path) -> None:
+    problem = verify_checkpoint(checkpoint)
+    if problem is None:
+        return
+    sound, _ = newest_sound(checkpoint.parent)
+    other = f"--resume {sound}" if sound else "start a new run without --resume"
+    raise RunError(checkpoint, problem, other)
+
+
+def _config_of(checkpoint: Path) -> dict:
+    for path in (checkpoint / CONFIG, checkpoint.parent / CONFIG):
+        if path.is_file():
+            return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {}
