@@ -20,8 +20,8 @@ from sfe_core.recipes.objective import build_objective
 from sfe_core.recipes.step import UpdateCounts, batch_loss
 from sfe_core.training.batches.data import encode
 from sfe_core.training.engine.session import build_composite, build_model
+from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.diffusion.test_pixel_decoder import save_tiny
-from tests.sfe_core.training.conftest import with_settings
 from tests.tiny import make_tiny_workspace
 
 TIMES = (50, 300, 700)

@@ -18,8 +18,8 @@ from sfe_core.training.engine.run_folder import STARTS
 from sfe_core.training.engine.runlog import read_metrics
 from tests.listening import Listener
 from tests.processes import in_processes
+from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.processes.test_surroundings import TORCHRUN
-from tests.sfe_core.training.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN
 
 

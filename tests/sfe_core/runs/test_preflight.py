@@ -22,7 +22,7 @@ from sfe_core.runs.preflight import (
 from sfe_core.runs.preflight_advice import cheaper, faster
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.plan import plan_training
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 ON_CPU = TrainOptions(cpu_processes=1)
 NOISE_ALONE = {"perceptual": 0, "valence": 0, "arousal": 0, "expression": 0}

@@ -16,7 +16,7 @@ from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import STARTS
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.parallel.devices import open_accelerator
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed
 
 _READ = re.compile(r"""(?:environ\.get\(|environ\[|from_env\(\[?)\s*["']([A-Z0-9_]+)["']""")

@@ -20,7 +20,7 @@ from sfe_core.training.engine.state import leave_weights_out, load_checkpoint, s
 from sfe_core.training.engine.update import update, wanted_batches
 from sfe_core.training.parallel.sharding import is_sharded, local
 from tests.processes import in_processes
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 UPDATES = 3
 

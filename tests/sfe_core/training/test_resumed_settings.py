@@ -25,7 +25,7 @@ from sfe_core.training.engine.session import Session, build
 from sfe_core.training.engine.state import leave_weights_out, load_checkpoint
 from sfe_core.training.engine.update import update, wanted_batches
 from tests.listening import Listener
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 from tests.tiny import make_tiny_base, make_tiny_recogniser, make_tiny_workspace
 
 RESUME = TrainOptions(cpu_processes=1, resume="auto", accept_changes=True)

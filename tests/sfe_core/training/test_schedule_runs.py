@@ -12,7 +12,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.engine import loop as recipe
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.plan import plan_training
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 ZERO = {"prediction": "v_prediction", "zero_terminal_snr": True}
 ON_CPU = TrainOptions(cpu_processes=1, run="zero")

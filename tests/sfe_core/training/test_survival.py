@@ -22,7 +22,7 @@ from sfe_core.training.engine.loop import train
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.runlog import read_metrics
 from tests.processes import start_clean
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed
 
 # Twenty on the day it was written; fewer by default, for time.

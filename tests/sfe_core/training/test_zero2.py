@@ -25,7 +25,7 @@ from sfe_core.training.engine.state import leave_weights_out, load_checkpoint, s
 from sfe_core.training.engine.update import update, wanted_batches
 from tests import processes
 from tests.processes import in_processes
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.test_layouts import assert_same_learning, go_on, numbers_of
 
 pytestmark = pytest.mark.skipif(

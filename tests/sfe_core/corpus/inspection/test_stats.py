@@ -13,7 +13,7 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import read_manifest, to_frame, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 
 @pytest.fixture

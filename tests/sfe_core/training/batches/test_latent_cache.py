@@ -16,7 +16,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.batches import latent_cache, tensor_store
 from sfe_core.training.batches.latent_cache import LatentCache
 from sfe_core.training.batches.tensor_store import TensorStore
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 
 class CountingEncoders(Encoders):

@@ -23,7 +23,7 @@ from sfe_core.training.engine.checkpoints import list_checkpoints, newest_checkp
 from sfe_core.training.engine.loop import train
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.runlog import read_metrics
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 NETWORKS = ("unet", "unet_ema", "guidance_encoder", "guidance_encoder_ema")
 PLAIN = {"perceptual": 0, "valence": 0, "arousal": 0, "expression": 0}

@@ -16,7 +16,7 @@ from sfe_core.training.engine.loop import train
 from sfe_core.training.engine.lora import LORA_FILE, add_lora, load_lora, merged, save_lora
 from sfe_core.training.engine.networks import load_networks, save_networks
 from sfe_core.training.engine.options import TrainOptions
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 NOISE_ALONE = {"perceptual": 0, "valence": 0, "arousal": 0, "expression": 0}
 

@@ -22,7 +22,7 @@ from sfe_core.training.engine.plan import (
     resolve_precision,
     state_bytes,
 )
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 
 ON_CPU = TrainOptions(cpu_processes=1)
 

@@ -28,7 +28,7 @@ from sfe_core.training.engine.run_folder import (
     reserve_run,
 )
 from tests.processes import start_clean
-from tests.sfe_core.training.conftest import with_settings
+from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_checkpoints import make
 from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run
 
