@@ -1,5 +1,9 @@
 """The errors that reach a person: one line that says where, what was found and what to do."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class SfeError(Exception):
     """Base of every error the command line shows as one line instead of a traceback.
@@ -12,7 +16,7 @@ class SfeError(Exception):
 
     exit_code = 1
 
-    def __init__(self, where: str, problem: str, remedy: str = "") -> None:
+    def __init__(self, where: str | Path, problem: str, remedy: str = "") -> None:
         self.where, self.problem, self.remedy = str(where), problem, remedy
         line = f"{where}: {problem}" + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(line.split()))
