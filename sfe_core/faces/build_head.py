@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from sfe_core.arrays import Floats
 from sfe_core.faces.build_landmarks import ORIGIN, place_landmarks
-from sfe_core.faces.head import ACTION_NAMES, ASSET_PATH, REGION, Floats, HeadModel, read_model
+from sfe_core.faces.head import ACTION_NAMES, ASSET_PATH, REGION, HeadModel, read_model
 
 IDENTITIES = 4096
 COMPONENTS = 36

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from sfe_core.arrays import Floats
 from sfe_core.faces.detectors.dlib_detector import predictor_path
-from sfe_core.faces.head import ACTION_NAMES, REGION, Floats, HeadModel
+from sfe_core.faces.head import ACTION_NAMES, REGION, HeadModel
 from sfe_core.faces.landmark_drawing import MIRROR
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
 

@@ -7,10 +7,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Pixels = NDArray[np.uint8]
+from sfe_core.arrays import Doubles, Pixels
 
 _EXIF_IFD, _INTEROP_IFD, _INTEROP_INDEX = 0x8769, 0xA005, 1
 # Profiles that move no colour further than this, in grey levels, are sRGB under another name.
@@ -160,13 +159,13 @@ def _by_space(picture: Image.Image, space: Space) -> Image.Image:
     return seen
 
 
-def _to_xyz(xy: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
+def _to_xyz(xy: tuple[tuple[float, float], ...]) -> Doubles:
     """Linear RGB to XYZ, [3, 3], from chromaticities of white, red, green, blue."""
     white, *primaries = (np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in xy)
     columns = np.stack(primaries, axis=1)
     return columns * np.linalg.solve(columns, white)
 
 
-def _encode(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _encode(linear: Doubles) -> Doubles:
     """Light in [0, 1] to sRGB's values (IEC 61966-2-1)."""
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

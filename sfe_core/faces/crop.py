@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Mask, Pixels
 from sfe_core.errors import UserError
 
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]  # left, top, right, bottom, photo pixels
 
 # The 68 points end at the brows: the crop's centre lies this share of their extent above theirs,
@@ -224,7 +223,7 @@ def _upright(image: Any, transform: CropTransform) -> tuple[Any, CropTransform]:
 
 
 def paste(
-    canvas: Pixels, picture: Pixels, transform: CropTransform, mask: NDArray[np.bool_] | None = None
+    canvas: Pixels, picture: Pixels, transform: CropTransform, mask: Mask | None = None
 ) -> Pixels:
     """Lay a crop-sized picture back on its place in the photo.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfe_core.faces.crop import AS_IS, CENTRE_LIFT, Box, CropTransform, Floats, crop_square
+from sfe_core.arrays import Floats
+from sfe_core.faces.crop import AS_IS, CENTRE_LIFT, Box, CropTransform, crop_square
 
 # Of a crop of a face that fills its photo, the share beyond the photo that is put up with.
 MOST_INVENTED = 0.1

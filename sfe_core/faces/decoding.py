@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from sfe_core.arrays import Pixels
 from sfe_core.faces.colour import to_srgb
 from sfe_core.file_kinds import HEAD_BYTES, kind_of
-
-Pixels = NDArray[np.uint8]
 
 # The TIFF tag whose 0 says that the least value is white.
 _PHOTOMETRIC = 262

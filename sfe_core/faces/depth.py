@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.rendering import DEPTH_RANGE_M, Raster, depth_map
 
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 Depth16 = NDArray[np.uint16]
 
 DEPTH_MAXIMUM = 65535

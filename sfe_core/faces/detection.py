@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import Box
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 DETECTORS: tuple[str, ...] = ("dlib", "face-alignment")
 

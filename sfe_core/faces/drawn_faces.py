@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sfe_core.arrays import Doubles, Pixels
 from sfe_core.faces.anny.fitting import OUTER_EYE_CORNERS
 from sfe_core.faces.detection import Detector, Face, load_detector
 
-Array = NDArray[np.float64]
 # The face detectors were made for faces of some hundred pixels; smaller pictures are enlarged.
 DETECTION_PX = 256
 SMALLEST_FACE_PX = 64
@@ -35,7 +34,7 @@ class DrawnFaceFinder:
         self.detector: Detector = load_detector(detector, SMALLEST_FACE_PX)
         self.side = max(resolution, DETECTION_PX)
 
-    def levels(self, image: Tensor) -> NDArray[np.uint8]:
+    def levels(self, image: Tensor) -> Pixels:
         """[side, side, 3] uint8 of a picture [3, S, S] in [-1, 1]."""
         if image.shape[-1] != self.side:
             size = (self.side, self.side)
@@ -45,13 +44,13 @@ class DrawnFaceFinder:
         levels = ((image.clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
         return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
 
-    def find(self, levels: NDArray[np.uint8]) -> Face | None:
+    def find(self, levels: Pixels) -> Face | None:
         """The surest face in what `levels` gave, in its pixels; None where there is none."""
         found = self.detector.detect(levels)
         return max(found, key=lambda candidate: candidate.score) if found else None
 
 
-def landmark_error(found: Array, asked: Array) -> float:
+def landmark_error(found: Doubles, asked: Doubles) -> float:
     """Mean distance of 68 landmarks, in % of the asked face's outer-eye-corner distance.
 
     The normalised mean error of the 300-W challenge (Sagonas et al. 2013).

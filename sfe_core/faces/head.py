@@ -14,12 +14,11 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from sfe_core.arrays import Floats
 
 ASSET_PATH = Path(__file__).parents[1] / "assets" / "embedded" / "anny-head" / "head.safetensors"
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Floats = NDArray[np.floating[Any]]
+from sfe_core.arrays import Floats, Pixels
+
 Colour = tuple[int, int, int]
 
 # The parts of the iBUG 68-point scheme: first and last point, whether the line closes, colour.
@@ -35,9 +33,7 @@ MIRROR = np.array(
 _OVERSAMPLING = 4
 
 
-def draw_landmarks(
-    points: Floats, size: int, background: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
+def draw_landmarks(points: Floats, size: int, background: Pixels | None = None) -> Pixels:
     """Draw the landmarks, antialiased; widths follow the size, so the map looks alike at any.
 
     Args:

@@ -14,12 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 RECONSTRUCTIONS: tuple[str, ...] = ("anny", "emoca", "deca")
 

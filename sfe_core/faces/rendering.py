@@ -7,12 +7,11 @@ solves for, so that a fitted head and its rendering agree to the pixel.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from sfe_core.arrays import Floats, Mask, Pixels
 
 # Depth maps span this many metres either side of the eyes, so that equal grey means equal distance.
 DEPTH_RANGE_M = 0.12
@@ -53,7 +52,7 @@ class Raster:
     normals: Floats  # [H, W, 3] unit, smooth, camera frame: x right, y up, z to the viewer
 
     @property
-    def hit(self) -> NDArray[np.bool_]:
+    def hit(self) -> Mask:
         """[H, W] True where the mesh covers the pixel's centre."""
         return self.face_index >= 0
 
@@ -164,7 +163,7 @@ def _smooth_normals(
     return np.where(result[:, 2:] < 0, -result, result)
 
 
-def shade_grey(raster: Raster) -> NDArray[np.uint8]:
+def shade_grey(raster: Raster) -> Pixels:
     """Grey Lambertian geometry picture [H, W, 3] uint8 RGB, black where no mesh."""
     toward = np.array([-0.3, 0.45, 0.84], np.float32)
     diffuse = np.clip(raster.normals @ (toward / np.linalg.norm(toward)), 0.0, 1.0)
@@ -172,7 +171,7 @@ def shade_grey(raster: Raster) -> NDArray[np.uint8]:
     return np.repeat(grey.round().astype(np.uint8)[:, :, None], 3, axis=2)
 
 
-def shade_normals(raster: Raster) -> NDArray[np.uint8]:
+def shade_normals(raster: Raster) -> Pixels:
     """Normal map [H, W, 3] uint8: (n + 1) / 2 per axis, black where no mesh."""
     colours = (raster.normals + 1.0) * 127.5
     return np.where(raster.hit[:, :, None], colours, 0.0).round().astype(np.uint8)

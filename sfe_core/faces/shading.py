@@ -5,12 +5,9 @@ Normals are in the camera frame: x to image right, y up, z to the viewer.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from sfe_core.arrays import Floats, Mask, Pixels
 
 # Ramamoorthi and Hanrahan 2001, eqs. 3 and 8: the real harmonics' constants times the Lambertian
 # kernel's 2π/3 and π/4, but 1 instead of π for the constant band, as DECA's light codes were
@@ -46,7 +43,7 @@ def sh_shading(normals: Floats, light: Floats) -> Floats:
     return sh_basis(normals) @ np.asarray(light, np.asarray(normals).dtype)
 
 
-def lambertian(normals: Floats, albedo: Floats, light: Floats, hit: NDArray[np.bool_]) -> Floats:
+def lambertian(normals: Floats, albedo: Floats, light: Floats, hit: Mask) -> Floats:
     """Albedo times irradiance, black where no surface.
 
     Args:
@@ -61,7 +58,7 @@ def lambertian(normals: Floats, albedo: Floats, light: Floats, hit: NDArray[np.b
     return np.where(hit[..., None], albedo * sh_shading(normals, light), 0.0)
 
 
-def shade_geometry(normals: Floats, hit: NDArray[np.bool_]) -> Floats:
+def shade_geometry(normals: Floats, hit: Mask) -> Floats:
     """The bare mesh as DECA and EMOCA draw it: grey under five lamps, black where no mesh.
 
     Args:
@@ -77,6 +74,6 @@ def shade_geometry(normals: Floats, hit: NDArray[np.bool_]) -> Floats:
     return np.repeat(np.where(hit, grey, 0.0)[..., None], 3, axis=-1)
 
 
-def to_pixels(picture: Floats) -> NDArray[np.uint8]:
+def to_pixels(picture: Floats) -> Pixels:
     """A picture in [0, 1], clipped, as uint8 of the same shape."""
     return (np.clip(picture, 0.0, 1.0) * 255).round().astype(np.uint8)

@@ -15,12 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.crop import crop
 from sfe_core.faces.depth import DepthCode, DepthMaps, DepthView
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 DEPTH_INPUTS = ("crop", "photo")
 # Buffers that the backbone works out by itself, found in some published files.

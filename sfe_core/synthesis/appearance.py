@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from sfe_core.faces.head import REGION, Floats, HeadModel
+from sfe_core.arrays import Floats
+from sfe_core.faces.head import REGION, HeadModel
 from sfe_core.synthesis.facs import FULL_INTENSITY, UNITS
 from sfe_core.synthesis.spec import FaceSpec, Person, Scene
 

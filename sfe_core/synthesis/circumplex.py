@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfe_core.arrays import Floats
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.faces.head import Floats
 from sfe_core.synthesis.facs import PROTOTYPES, unit_actions
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfe_core.arrays import Floats
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.faces.head import ACTION_NAMES, Floats
+from sfe_core.faces.head import ACTION_NAMES
 
 # Weaker than this, the emotion could not be read off the face and the label would be noise.
 INTENSITY_RANGE = (0.62, 1.0)

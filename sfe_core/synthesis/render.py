@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from sfe_core.faces.head import ACTION_NAMES, REGION, Floats, HeadModel
+from sfe_core.arrays import Floats, Pixels
+from sfe_core.faces.head import ACTION_NAMES, REGION, HeadModel
 from sfe_core.faces.rendering import (
     Camera,
     Raster,
@@ -37,7 +38,7 @@ CAMERA_STREAM = 13
 class SyntheticFace:
     """A rendered face and what is known of it exactly."""
 
-    image: NDArray[np.uint8]  # [S, S, 3] RGB
+    image: Pixels  # [S, S, 3] RGB
     landmarks: Floats  # [68, 2] pixels
     vertices: Floats  # [V, 3] metres, head frame, hair volume not included
     camera: Camera
@@ -207,7 +208,7 @@ def background(scene: Scene, size_px: int) -> Floats:
     return np.stack([np.asarray(channel) for channel in channels], -1)
 
 
-def photograph(picture: Floats, spec: FaceSpec) -> NDArray[np.uint8]:
+def photograph(picture: Floats, spec: FaceSpec) -> Pixels:
     """Camera effects: highlight roll-off, blur, vignette and noise; uint8 [S, S, 3]."""
     size = len(picture)
     rng = np.random.default_rng([CAMERA_STREAM, spec.seed])

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfe_core.arrays import Floats
 from sfe_core.emotions import EMOTIONS
-from sfe_core.faces.head import Floats, HeadModel
+from sfe_core.faces.head import HeadModel
 from sfe_core.synthesis.facs import Expression, sample_expression
 
 Colour = tuple[float, float, float]  # sRGB, 0 to 255

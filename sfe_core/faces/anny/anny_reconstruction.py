@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.anny.fitted_surface import FittedSurface
 from sfe_core.faces.anny.fitting import HeadFit, fit_heads
 from sfe_core.faces.head import HeadModel
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Camera
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 
 class AnnyReconstructor:

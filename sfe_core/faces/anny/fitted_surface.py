@@ -10,18 +10,15 @@ colour each that explains their pixels under that light.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.crop import CropTransform, crop
 from sfe_core.faces.head import REGION, REGIONS
 from sfe_core.faces.rendering import Camera, Raster, raycast
 from sfe_core.faces.shading import sh_basis
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 _FIT_PX = 96
 _SKIN = [REGION["skin"], REGION["lid"], REGION["lips"]]

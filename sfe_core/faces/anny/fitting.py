@@ -11,14 +11,11 @@ jaw line, and those of the averted side count less the further the head is turne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
-
-Floats = NDArray[np.floating[Any]]
 
 # 300-W's normalisation: the outer corners of the eyes.
 OUTER_EYE_CORNERS = (36, 45)

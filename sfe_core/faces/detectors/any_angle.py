@@ -9,20 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.crop import CropTransform, crop
 from sfe_core.faces.detection import Detector, Face, UprightDetector, load_detector
 from sfe_core.faces.detectors.confidence import Evidence, confidence, looked_at_twice, mirror_gaps
 from sfe_core.faces.detectors.dlib_detector import SAME_FACE, overlap
 from sfe_core.faces.detectors.turning import Turn
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 # Landmarks are right up to about 30° of tilt, see tests/benchmarks/results/face_angles.md.
 _STEP_DEG = 30

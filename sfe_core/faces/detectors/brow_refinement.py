@@ -10,14 +10,11 @@ out (fair brows, a fringe, dark glasses) the cascade's points stay.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-Floats = NDArray[np.floating[Any]]
+from sfe_core.arrays import Floats, Integers, Pixels
 
 # (brow points from the temple or nose inwards in iBUG order, upper-lid points of the eye below)
 _BROWS: tuple[tuple[slice, tuple[int, int]], ...] = (
@@ -40,7 +37,7 @@ _LEAST_CONTRAST = 0.035  # of full scale; weaker bands are not trusted
 _UPPER_EDGE = 0.02  # the landmarks run along the brow's upper edge, not its middle
 
 
-def refine_brows(image: NDArray[np.uint8], landmarks: Floats) -> Floats:
+def refine_brows(image: Pixels, landmarks: Floats) -> Floats:
     """Move the ten brow points along the face's vertical onto the dark bands over the eyes.
 
     Args:
@@ -117,7 +114,7 @@ def _band_contrast(skin: Floats) -> Floats:
     summed = np.concatenate([np.zeros((1, skin.shape[1])), np.cumsum(skin, axis=0)])
     rows = np.arange(skin.shape[0])
 
-    def mean(first: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
+    def mean(first: Integers, last: Integers) -> Floats:
         first, last = first.clip(0, len(rows) - 1), last.clip(0, len(rows) - 1)
         return (summed[last + 1] - summed[first]) / (last - first + 1)[:, None]
 

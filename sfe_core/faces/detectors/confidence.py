@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Pixels
 from sfe_core.faces.anny.fitting import fit_heads, inter_ocular
 from sfe_core.faces.crop import CropTransform, crop
 from sfe_core.faces.detection import Face, UprightDetector
 from sfe_core.faces.detectors.dlib_detector import model_path
 from sfe_core.faces.landmark_drawing import MIRROR
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 # The second detector looks at a square of so many times the face's box, at this size.
 _SECOND_LOOK, _SECOND_PX = 1.9, 160

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import Box, CropTransform, crop
 from sfe_core.faces.detection import Face
 from sfe_core.faces.detectors.brow_refinement import refine_brows
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 # dlib's HOG detector is trained on 80-pixel windows and finds nothing smaller.
 _HOG_WINDOW_PX = 80

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from urllib.parse import urlparse
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.assets import assets_root, locate
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.crop import Box
@@ -25,9 +25,6 @@ from sfe_core.faces.detection import Face
 from sfe_core.faces.detectors.dlib_detector import DlibDetector
 from sfe_core.faces.detectors.fan_landmarks import FanLandmarks
 from sfe_core.faces.detectors.s3fd_boxes import ANCHOR_STRIDES, FIRST_STRIDE, S3fdBoxes
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 BOX_DETECTORS: tuple[str, ...] = ("sfd", "blazeface", "dlib")
 

@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.crop import Box, crop_face_alignment
 
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 Window = tuple[int, int, int, int]  # left, top, right, bottom, whole photo pixels
 
 INPUT_PX = 256

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
+from sfe_core.arrays import Floats, Pixels
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 FIRST_STRIDE = 4

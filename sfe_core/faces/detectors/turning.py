@@ -7,16 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.crop import turn_of, turn_points
 from sfe_core.faces.detection import Face
 from sfe_core.faces.reconstruction import Reconstruction, Reconstructor
 from sfe_core.faces.rendering import Camera, rotation_matrix
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,13 @@ that its corners become the *centres* of the corner pixels of a 224 × 224 pictu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Integers, Pixels
 from sfe_core.faces.crop import crop_emoca
 from sfe_core.faces.emoca.encoders import INPUT_PX
 from sfe_core.faces.rendering import Camera
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 _SCALE = 1.25
 
@@ -85,7 +81,7 @@ def cut_input(photo: Pixels, square: InputSquare) -> Floats:
     return np.ascontiguousarray((result / 255.0).transpose(2, 0, 1), np.float32)
 
 
-def _taps(places: Floats, length: int) -> list[tuple[NDArray[np.int64], Floats]]:
+def _taps(places: Floats, length: int) -> list[tuple[Integers, Floats]]:
     """The two pixels round each place and their weights, 0 for a pixel beyond the photo."""
     index = places - 0.5
     low = np.floor(index).astype(np.int64)

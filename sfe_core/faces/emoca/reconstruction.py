@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.assets.store import locate
 from sfe_core.faces.anny.fitting import OUTER_EYE_CORNERS, rotation_angles
 from sfe_core.faces.emoca.checkpoint import EmocaNetworks, check_flame, load_networks
@@ -22,9 +21,6 @@ from sfe_core.faces.emoca.flame_head import FLAME_ASSET, FlameHead, load_flame_h
 from sfe_core.faces.flame.skinning import rotation_matrices
 from sfe_core.faces.flame.surface import FlameSurface
 from sfe_core.faces.reconstruction import Reconstruction
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 MODEL_ASSETS = {"emoca": "emoca-v2", "deca": "deca"}
 # Faces per forward pass. Always exactly as many, the rest blank: the numbers of a face must not

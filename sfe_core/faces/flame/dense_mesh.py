@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Integers
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import DECA_PAGE, DENSE_TEMPLATE, locate
 from sfe_core.faces.flame.unpickling import as_array, load_arrays
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class DenseTemplate:
     """`texture_data_256.npy`: one vertex per UV pixel inside the face's unwrapping, P in all."""
 
-    faces: NDArray[np.int64]  # [D, 3] of the dense mesh
-    rows: NDArray[np.int64]  # [P] of the UV map
-    columns: NDArray[np.int64]  # [P]
-    corners: NDArray[np.int64]  # [P, 3] FLAME vertices of the face below
+    faces: Integers  # [D, 3] of the dense mesh
+    rows: Integers  # [P] of the UV map
+    columns: Integers  # [P]
+    corners: Integers  # [P, 3] FLAME vertices of the face below
     weights: Floats  # [P, 3] barycentric
 
     def displace(
         self, vertices: Floats, normals: Floats, displacement: Floats
-    ) -> tuple[Floats, NDArray[np.int64]]:
+    ) -> tuple[Floats, Integers]:
         """The detailed mesh.
 
         Args:

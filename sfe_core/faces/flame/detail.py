@@ -8,15 +8,14 @@ DECA, eq. 5): V'(u) = V(u) + (D(u) + F(u)) N(u).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from sfe_core.arrays import Floats
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import (
     DECA_PAGE,
@@ -27,8 +26,6 @@ from sfe_core.faces.flame.files import (
 )
 from sfe_core.faces.flame.normals import MeshNormals, grid_normals
 from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template
-
-Floats = NDArray[np.floating[Any]]
 
 # Rows and columns at the border of the UV map that DECA leaves out; EMOCA takes all in.
 _DECA_MARGINS = (5, 2)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from sfe_core.arrays import Floats, Integers
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import DECA_PAGE, LANDMARKS, locate
 from sfe_core.faces.flame.unpickling import as_array, load_arrays
@@ -31,12 +30,12 @@ class LandmarkEmbedding:
     Row n of the dynamic arrays is a yaw of n degrees for n ≤ 39, and of 39 - n from 40 on.
     """
 
-    static_faces: NDArray[np.int64]  # [51]
-    static_weights: NDArray[np.floating[Any]]  # [51, 3]
-    dynamic_faces: NDArray[np.int64]  # [79, 17]
-    dynamic_weights: NDArray[np.floating[Any]]  # [79, 17, 3]
-    full_faces: NDArray[np.int64]  # [68]
-    full_weights: NDArray[np.floating[Any]]  # [68, 3]
+    static_faces: Integers  # [51]
+    static_weights: Floats  # [51, 3]
+    dynamic_faces: Integers  # [79, 17]
+    dynamic_weights: Floats  # [79, 17, 3]
+    full_faces: Integers  # [68]
+    full_weights: Floats  # [68, 3]
 
 
 def load_landmark_embedding(folder_or_npy: Path) -> LandmarkEmbedding:

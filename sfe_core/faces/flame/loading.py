@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Integers
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import FLAME_PAGE, MODEL, locate
 from sfe_core.faces.flame.unpickling import as_array, load_arrays
-
-Floats = NDArray[np.floating[Any]]
-Integers = NDArray[np.int64]
 
 # Of the published 400 blend shapes the first 300 are identity, the rest expression.
 SHAPE_COUNT = 300

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sfe_core.arrays import Integers
+
 # Summed cross products (m²) below this length are not stretched to unit length. The published
 # weights were trained so: where the UV map is dense the detail's normals are shorter than 1.
 _NORMAL_EPSILON_M2 = 1e-6
@@ -51,7 +53,7 @@ class MeshNormals(nn.Module):
         return F.normalize(sums, dim=-1, eps=_NORMAL_EPSILON_M2)
 
 
-def _corners_round(faces: NDArray[np.integer[Any]], vertices: int) -> NDArray[np.int64]:
+def _corners_round(faces: NDArray[np.integer[Any]], vertices: int) -> Integers:
     """[K, V] rows of the corners that meet in each vertex, in order; 3 F where there are fewer."""
     owners = np.concatenate([faces[:, k] for k in _CORNER_ORDER]).astype(np.int64)
     order = np.argsort(owners, kind="stable")

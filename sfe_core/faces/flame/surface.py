@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sfe_core.arrays import Floats, Integers
 from sfe_core.faces.flame.dense_mesh import DenseTemplate
 from sfe_core.faces.flame.uv import UvAtlas
 from sfe_core.faces.rendering import Raster
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class FlameSurface:
             return None
         return self.atlas.sample(self.uv_albedo, raster).clip(0.0, 1.0)
 
-    def detailed_mesh(self) -> tuple[Floats, NDArray[np.int64]] | None:
+    def detailed_mesh(self) -> tuple[Floats, Integers] | None:
         """The displaced surface: vertices [P, 3] in the frame of `points`, faces [D, 3].
 
         None without a dense template.

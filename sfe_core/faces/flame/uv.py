@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sfe_core.arrays import Floats
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import DECA_PAGE, TEMPLATE, locate
 from sfe_core.faces.rendering import Raster, raycast
-
-Floats = NDArray[np.floating[Any]]
 
 UV_SIZE = 256
 

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.assets import locate
 from sfe_core.errors import UserError
 from sfe_core.faces.detection import Face
 from sfe_core.files import sha256_file
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 EMBEDDERS: tuple[str, ...] = ("dlib",)
 
