@@ -29,6 +29,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
 
 
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random SDXL of a few hundred thousand parameters."""
+    from tests.tiny_sdxl import make_tiny_sdxl
+
+    return make_tiny_sdxl(tmp_path_factory.mktemp("tiny_sdxl") / "base")
+
+
 @pytest.fixture
 def workspace_folder(tmp_path: Path) -> Path:
     """A workspace of the tiny preset with an empty photos folder."""

@@ -37,6 +37,7 @@ class GuidedUNet(nn.Module):
         maps: Mapping[str, torch.Tensor] | None = None,
         keep: Sequence[bool] | None = None,
         strengths: Mapping[str, float] | None = None,
+        added: Mapping[str, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Predict the noise (or v) in `noisy`.
 
@@ -47,6 +48,8 @@ class GuidedUNet(nn.Module):
             maps: name to [B, 3, H, W] in [0, 1]; None or empty: text alone.
             keep: B flags, False where an image goes without guidance; None keeps all.
             strengths: name to factor, 1 where not named.
+            added: what the UNet is told beside text and timestep, diffusers' `added_cond_kwargs`:
+                for SDXL `text_embeds` [B, P] and `time_ids` [B, 6]; None: nothing.
 
         Returns:
             [B, C, h, w].
@@ -55,4 +58,10 @@ class GuidedUNet(nn.Module):
             text = self.text_encoder(text)[0]
         features = self.bank(maps, strengths, keep) if maps else None
         with added_to_conv_in(self.unet, features):
-            return self.unet(noisy, timesteps, encoder_hidden_states=text, return_dict=False)[0]
+            return self.unet(
+                noisy,
+                timesteps,
+                encoder_hidden_states=text,
+                added_cond_kwargs=None if added is None else dict(added),
+                return_dict=False,
+            )[0]

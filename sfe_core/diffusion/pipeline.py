@@ -1,67 +1,57 @@
-"""Drawing with or without face maps: StableDiffusionPipeline plus a bank of guidance encoders."""
+"""Drawing with or without face maps: diffusers' pipelines plus a bank of guidance encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from PIL import Image
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sfe_core.diffusion.champ_guidance import load_bank
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
 from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER
 from sfe_core.errors import UserError
 
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in typing itself from Python 3.11 on
+
 GuidanceImages = torch.Tensor | Image.Image | Sequence[Image.Image]
 
 
-class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
-    """StableDiffusionPipeline that can follow landmarks, depth and mesh maps.
+class GuidedPipeline(DiffusionPipeline):
+    """What a pipeline of any Stable Diffusion needs to follow landmarks, depth and mesh maps.
 
-    On disk it is a plain Stable Diffusion folder, which diffusers loads without this project, with
-    `guidance_encoder/` beside the usual parts. There is no safety checker.
+    Comes before diffusers' own pipeline among the bases of a class, and works on its `unet` and
+    `guidance_encoder`. On disk such a pipeline is a plain folder, which diffusers loads without
+    this project, with `guidance_encoder/` beside the usual parts.
+
+    Attributes:
+        plain: diffusers' own pipeline, which the folder is one of.
+        own_options: of `plain`, other than its parts, to load and to save it with.
     """
 
-    # The order in which they run, so that each leaves the GPU when the next one comes.
-    model_cpu_offload_seq = "guidance_encoder->text_encoder->image_encoder->unet->vae"
-    _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]
+    plain: ClassVar[type[DiffusionPipeline]]
+    own_options: ClassVar[Mapping[str, Any]]
 
-    def __init__(
-        self,
-        vae: AutoencoderKL,
-        text_encoder: CLIPTextModel,
-        tokenizer: CLIPTokenizer,
-        unet: UNet2DConditionModel,
-        scheduler: KarrasDiffusionSchedulers,
-        safety_checker: Any = None,
-        feature_extractor: Any = None,
-        image_encoder: Any = None,
-        guidance_encoder: GuidanceBank | None = None,
-        requires_safety_checker: bool = False,
-    ) -> None:
-        super().__init__(
-            vae=vae,
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            unet=unet,
-            scheduler=scheduler,
-            safety_checker=safety_checker,
-            feature_extractor=feature_extractor,
-            image_encoder=image_encoder,
-            requires_safety_checker=requires_safety_checker,
-        )
+    def _register_bank(self, bank: GuidanceBank | None) -> None:
         # A bank without maps (a run without guidance) has no weights, hence no device either.
-        guides = guidance_encoder is not None and guidance_encoder.map_names
-        self.register_modules(guidance_encoder=guidance_encoder if guides else None)
+        guides = bank is not None and bank.map_names
+        self.register_modules(guidance_encoder=bank if guides else None)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> GuidedStableDiffusionPipeline:
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> Self:
         """Load a pipeline folder, with the guidance encoders if it holds any.
 
         `options` are those of diffusers' `from_pretrained`.
@@ -73,15 +63,13 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
                 dtype = options.get("torch_dtype", torch.float32)
                 bank = load_bank(bank_folder, dtype)
             options[GUIDANCE_FOLDER] = bank
-        options.setdefault("safety_checker", None)
-        options.setdefault("requires_safety_checker", False)
-        return super().from_pretrained(folder, **options)
+        return super().from_pretrained(folder, **{**cls.own_options, **options})
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
-        """Write a plain Stable Diffusion folder, and the guidance encoders beside it."""
+        """Write a plain pipeline folder, and the guidance encoders beside it."""
         parts = {name: part for name, part in self.components.items() if name != GUIDANCE_FOLDER}
-        plain = StableDiffusionPipeline(**parts, requires_safety_checker=False)
-        plain.save_pretrained(save_directory, **options)
+        kept = {name: self.config.get(name, value) for name, value in self.own_options.items()}
+        self.plain(**{**kept, **parts}).save_pretrained(save_directory, **options)
         if self.guidance_encoder is not None:
             self.guidance_encoder.save_pretrained(Path(save_directory) / GUIDANCE_FOLDER)
 
@@ -94,14 +82,14 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
         guidance_strengths: Mapping[str, float] | None = None,
         **options: Any,
     ) -> Any:
-        """Draw pictures; without `guidance_images` exactly as StableDiffusionPipeline does.
+        """Draw pictures; without `guidance_images` exactly as diffusers' pipeline does.
 
         The maps do not change from step to step, so they are encoded once. Of classifier-free
         guidance's pair, only the half with the prompt is guided: the unconditional half has neither
         prompt nor maps, as when both are dropped in training.
 
         Args:
-            prompt: one or B prompts; `arguments` and `options` are StableDiffusionPipeline's.
+            prompt: one or B prompts; `arguments` and `options` are those of diffusers' pipeline.
             guidance_images: name to [B, 3, H, W] (or [1, 3, H, W], for every prompt) in [0, 1], at
                 the size of the picture; or to a PIL image or a list of them, of any size (16-bit
                 depth as a corpus stores it included). Maps may be left out.
@@ -159,6 +147,85 @@ class GuidedStableDiffusionPipeline(StableDiffusionPipeline):
                 raise UserError("guidance_strengths", f"no map {name!r}", f"known: {known}")
         given = {name: value for name, value in strengths.items() if name in prepared}
         return self.guidance_encoder(prepared, given)
+
+
+class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
+    """StableDiffusionPipeline that can follow face maps; there is no safety checker."""
+
+    plain = StableDiffusionPipeline
+    own_options: ClassVar = {"safety_checker": None, "requires_safety_checker": False}
+    # The order in which they run, so that each leaves the GPU when the next one comes.
+    model_cpu_offload_seq = f"{GUIDANCE_FOLDER}->{StableDiffusionPipeline.model_cpu_offload_seq}"
+    _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: KarrasDiffusionSchedulers,
+        safety_checker: Any = None,
+        feature_extractor: Any = None,
+        image_encoder: Any = None,
+        guidance_encoder: GuidanceBank | None = None,
+        requires_safety_checker: bool = False,
+    ) -> None:
+        super().__init__(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=safety_checker,
+            feature_extractor=feature_extractor,
+            image_encoder=image_encoder,
+            requires_safety_checker=requires_safety_checker,
+        )
+        self._register_bank(guidance_encoder)
+
+
+class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline):
+    """StableDiffusionXLPipeline that can follow face maps, and puts no watermark in pictures.
+
+    diffusers' own puts one where the package invisible-watermark happens to be installed, so that
+    pictures would differ between machines.
+    """
+
+    plain = StableDiffusionXLPipeline
+    own_options: ClassVar = {"add_watermarker": False}
+    model_cpu_offload_seq = f"{GUIDANCE_FOLDER}->{StableDiffusionXLPipeline.model_cpu_offload_seq}"
+    _optional_components = [*StableDiffusionXLPipeline._optional_components, GUIDANCE_FOLDER]
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        text_encoder_2: CLIPTextModelWithProjection,
+        tokenizer: CLIPTokenizer,
+        tokenizer_2: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: KarrasDiffusionSchedulers,
+        image_encoder: Any = None,
+        feature_extractor: Any = None,
+        guidance_encoder: GuidanceBank | None = None,
+        force_zeros_for_empty_prompt: bool = True,
+        add_watermarker: bool | None = False,
+    ) -> None:
+        super().__init__(
+            vae=vae,
+            text_encoder=text_encoder,
+            text_encoder_2=text_encoder_2,
+            tokenizer=tokenizer,
+            tokenizer_2=tokenizer_2,
+            unet=unet,
+            scheduler=scheduler,
+            image_encoder=image_encoder,
+            feature_extractor=feature_extractor,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
+            add_watermarker=add_watermarker,
+        )
+        self._register_bank(guidance_encoder)
 
 
 def _as_map(pictures: Image.Image | Sequence[Image.Image], size: tuple[int, int]) -> torch.Tensor:
