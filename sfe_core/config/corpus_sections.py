@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfe_core.config.sections import Count, Fraction, GreyRange, Range, Section, Weight
+from sfe_core.config.sections import (
+    Count,
+    Fraction,
+    GreyRange,
+    NamesModel,
+    Range,
+    Section,
+    ShapesCrop,
+    ShapesDepth,
+    ShapesFace,
+    ShapesHead,
+    Weight,
+)
 
 
 class PhotosConfig(Section):
@@ -25,48 +37,50 @@ class PhotosConfig(Section):
 class PreprocessConfig(Section):
     """From photos to a corpus: crops, landmarks, mesh, depth."""
 
-    detector: Literal["dlib", "face-alignment"] = Field(
+    detector: ShapesFace[Literal["dlib", "face-alignment"]] = Field(
         "dlib", description="finds the face and its 68 landmarks"
     )
-    box_detector: Literal["sfd", "blazeface", "dlib"] = Field(
+    box_detector: ShapesFace[Literal["sfd", "blazeface", "dlib"]] = Field(
         "sfd", description="finds the boxes for detector face-alignment"
     )
-    reconstruction: Literal["anny", "emoca", "deca"] = Field(
+    reconstruction: ShapesHead[Literal["anny", "emoca", "deca"]] = Field(
         "anny", description="the head: Anny fitted to the landmarks, or EMOCA's, DECA's networks"
     )
-    reconstruction_model: str | None = Field(
+    reconstruction_model: ShapesHead[NamesModel[str | None]] = Field(
         None,
         description="networks of emoca or deca: asset name or path; null = emoca-v2, or deca",
     )
-    flame: str = Field(
+    flame: ShapesHead[NamesModel[str]] = Field(
         "flame-2020", description="FLAME below emoca and deca: asset name, its .pkl or a folder"
     )
-    depth: Literal["mesh", "zoedepth"] = Field(
+    depth: ShapesDepth[Literal["mesh", "zoedepth"]] = Field(
         "mesh", description="depth of the fitted mesh, or ZoeDepth's estimate"
     )
-    depth_input: Literal["crop", "photo"] = Field(
+    depth_input: ShapesDepth[Literal["crop", "photo"]] = Field(
         "crop", description="what ZoeDepth looks at: the crop, or the whole photo"
     )
-    face_choice: Literal["largest", "central", "best", "all"] = Field(
+    face_choice: ShapesFace[Literal["largest", "central", "best", "all"]] = Field(
         "largest", description="which face counts when a photo holds several; all = one row each"
     )
-    crop_rule: Literal["landmarks", "emoca", "emoca-bbox", "face-alignment", "as-is"] = Field(
+    crop_rule: ShapesCrop[
+        Literal["landmarks", "emoca", "emoca-bbox", "face-alignment", "as-is"]
+    ] = Field(
         "landmarks",
         description="how the square round the face is found; as-is = photos are crops already",
     )
-    tight_photos: Literal["as-is", "extend"] = Field(
+    tight_photos: ShapesCrop[Literal["as-is", "extend"]] = Field(
         "as-is",
         description="photos that the face fills: taken as they are, or their border repeated "
         "until they are as wide as the crop rule asks",
     )
-    crop_size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = Field(
+    crop_size: ShapesCrop[Annotated[int, Field(ge=32, le=2048, multiple_of=8)]] = Field(
         512, description="side of the square crop and of its maps, pixels"
     )
-    crop_scale: Annotated[float, Field(ge=1.0, le=4.0)] | None = Field(
+    crop_scale: ShapesCrop[Annotated[float, Field(ge=1.0, le=4.0)] | None] = Field(
         None, description="side of the crop over the rule's box; null = the rule's own scale"
     )
-    min_face_px: Count = Field(32, description="smaller faces are passed over, pixels")
-    max_megapixels: Annotated[float, Field(gt=0)] = Field(
+    min_face_px: ShapesFace[Count] = Field(32, description="smaller faces are passed over, pixels")
+    max_megapixels: ShapesFace[Annotated[float, Field(gt=0)]] = Field(
         100.0, description="larger photos are refused rather than decoded"
     )
     canvas: bool = Field(True, description="also paste the mesh render on the full photo")
@@ -137,7 +151,9 @@ class CaptionsConfig(Section):
         description="parts of a caption, a|b = the first that has a text, out of: "
         "file, template, attributes, action_units, blip",
     )
-    blip_model: str = Field("blip-base", description="asset name, or folder, of BLIP captioning")
+    blip_model: NamesModel[str] = Field(
+        "blip-base", description="asset name, or folder, of BLIP captioning"
+    )
 
 
 class SplitConfig(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sfe_core.config.sections import Count, Fraction, GuidanceMap, Section, Seed
+from sfe_core.config.sections import Count, Fraction, GuidanceMap, NamesModel, Section, Seed
 
 
 class SamplingConfig(Section):
@@ -59,10 +59,10 @@ class TriptychConfig(Section):
 class EvaluateConfig(Section):
     """The numbers."""
 
-    judge: str = Field(
+    judge: NamesModel[str] = Field(
         "tiny-emotion-judge", description="emotion recogniser the loss never used: name or folder"
     )
-    recognisers: tuple[str, ...] = Field(
+    recognisers: NamesModel[tuple[str, ...]] = Field(
         ("loss",), description="read beside the judge; loss = the one that fine-tuning uses"
     )
     features: Literal["judge", "inception"] = Field(
@@ -81,7 +81,9 @@ class EvaluateConfig(Section):
     identity: Literal["none", "dlib"] = Field(
         "none", description="whose vectors tell whether a face is still the photo's"
     )
-    clip: str = Field("", description="CLIP that holds pictures against captions; empty = none")
+    clip: NamesModel[str] = Field(
+        "", description="CLIP that holds pictures against captions; empty = none"
+    )
     detector: Literal["dlib", "face-alignment"] = Field(
         "dlib", description="finds the landmarks on the drawn faces"
     )

@@ -1,8 +1,13 @@
-"""What the sections of sfe.yaml are made of: the kinds of values, and the section itself."""
+"""What the sections of sfe.yaml are made of: kinds of values, what a field means, the section.
+
+A field says what it means by its annotation (`Operational[Count]`), and nowhere else: whoever needs
+all fields of one meaning asks `fields_that`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from enum import Enum
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -37,7 +42,49 @@ def _known(emotion: str) -> str:
 Emotion = Annotated[str, AfterValidator(_known)]
 
 
+class Meaning(Enum):
+    """What a field is, beside its value; one may mean several things."""
+
+    MODEL = "names a model: an asset, or a path that is meant from the workspace"
+    OPERATIONAL = "bears on speed, memory and what is written down, not on what is learnt"
+    STRUCTURAL = "decides which weights and moments a checkpoint holds"
+    FACE = "decides which faces a photo has and where their landmarks are"
+    CROP = "shapes the square crop round a face"
+    HEAD = "shapes the reconstructed head"
+    DEPTH = "shapes the depth map, beside the head"
+
+
+T = TypeVar("T")
+NamesModel = Annotated[T, Meaning.MODEL]
+Operational = Annotated[T, Meaning.OPERATIONAL]
+Structural = Annotated[T, Meaning.STRUCTURAL]
+ShapesFace = Annotated[T, Meaning.FACE]
+ShapesCrop = Annotated[T, Meaning.CROP]
+ShapesHead = Annotated[T, Meaning.HEAD]
+ShapesDepth = Annotated[T, Meaning.DEPTH]
+
+
 class Section(BaseModel):
     """A section of sfe.yaml. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LearningSection(Section):
+    """A section that decides what a run learns.
+
+    A field of it that changed since a checkpoint is refused on resuming: always where it is
+    `Structural`, never where it is `Operational`, else unless the change is accepted.
+    """
+
+
+def fields_that(section: type[BaseModel], meaning: Meaning) -> tuple[str, ...]:
+    """The names of a section's fields that have a meaning, in their order.
+
+    >>> class Mine(Section):
+    ...     workers: Operational[int] = 0
+    ...     steps: int = 1
+    >>> fields_that(Mine, Meaning.OPERATIONAL)
+    ('workers',)
+    """
+    return tuple(name for name, f in section.model_fields.items() if meaning in f.metadata)

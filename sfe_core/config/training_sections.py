@@ -11,17 +11,22 @@ from sfe_core.config.sections import (
     Emotion,
     Fraction,
     GuidanceMap,
-    Section,
+    LearningSection,
+    NamesModel,
+    Operational,
     Seed,
     Span,
+    Structural,
     Weight,
 )
 
 
-class ModelConfig(Section):
+class ModelConfig(LearningSection):
     """The Stable Diffusion that is fine-tuned."""
 
-    base: str = Field("tiny-sd", description="asset name, or folder of a diffusers pipeline")
+    base: NamesModel[str] = Field(
+        "tiny-sd", description="asset name, or folder of a diffusers pipeline"
+    )
     resolution: Annotated[int, Field(ge=32, le=1024, multiple_of=8)] = Field(
         64, description="training and sampling side, pixels"
     )
@@ -33,28 +38,28 @@ class ModelConfig(Section):
     )
 
 
-class GuidanceConfig(Section):
+class GuidanceConfig(LearningSection):
     """The encoders that add face geometry to the UNet."""
 
-    maps: tuple[GuidanceMap, ...] = Field(
+    maps: Structural[tuple[GuidanceMap, ...]] = Field(
         ("landmarks", "depth", "mesh"), description="maps that guide, in this order"
     )
-    block_channels: tuple[Count, ...] = Field(
+    block_channels: Structural[tuple[Count, ...]] = Field(
         (16, 32, 96, 256), description="encoder widths; each after the first halves the map"
     )
 
 
-class TrainConfig(Section):
+class TrainConfig(LearningSection):
     """The fine-tuning run. A step is one optimiser update."""
 
     steps: Count = Field(1000, description="optimiser updates")
-    batch_size: Count = Field(4, description="images per device and forward pass")
+    batch_size: Operational[Count] = Field(4, description="images per device and forward pass")
     effective_batch: Count = Field(64, description="images per update, over all devices")
     learning_rate: Annotated[float, Field(gt=0)] = Field(5e-6, description="AdamW, peak")
     guidance_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="for the guidance encoders; null = learning_rate"
     )
-    text_encoder: bool = Field(
+    text_encoder: Structural[bool] = Field(
         False, description="train the text encoder too: words the base hardly knows are learnt"
     )
     text_encoder_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
@@ -80,44 +85,58 @@ class TrainConfig(Section):
     )
     caption_dropout: Fraction = Field(0.1, description="share of images trained without caption")
     guidance_dropout: Fraction = Field(0.3, description="share of images trained without maps")
-    frozen: tuple[str, ...] = Field(("up_blocks.3",), description="UNet modules left as they are")
+    frozen: Structural[tuple[str, ...]] = Field(
+        ("up_blocks.3",), description="UNet modules left as they are"
+    )
     balance: Fraction = Field(0.9, description="0 = emotions as frequent as they are, 1 = uniform")
     mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
         "no", description="forward pass in; auto = bf16 where the device computes in it, else no"
     )
-    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
-    channels_last: bool = Field(False, description="memory order that GPUs' half precision prefers")
-    compile: bool = Field(False, description="torch.compile the UNet; slow start, faster updates")
-    optimiser: Literal["adamw", "adamw-8bit"] = Field(
+    gradient_checkpointing: Operational[bool] = Field(
+        False, description="less memory, a third more time"
+    )
+    channels_last: Operational[bool] = Field(
+        False, description="memory order that GPUs' half precision prefers"
+    )
+    compile: Operational[bool] = Field(
+        False, description="torch.compile the UNet; slow start, faster updates"
+    )
+    optimiser: Structural[Literal["adamw", "adamw-8bit"]] = Field(
         "adamw", description="adamw-8bit: a quarter of the moments' memory, on GPUs"
     )
-    ema_device: Literal["model", "cpu"] = Field(
+    ema_device: Operational[Literal["model", "cpu"]] = Field(
         "model", description="where the average is kept: beside the model, or in the CPU's memory"
     )
-    lora_rank: Annotated[int, Field(ge=0)] = Field(
+    lora_rank: Structural[Annotated[int, Field(ge=0)]] = Field(
         0, description="rank of LoRA on the UNet's attention; 0 = train the UNet whole"
     )
     seed: Seed = Field(42, description="draws order, noise and timesteps")
-    log_every: Count = Field(10, description="updates between lines of metrics.jsonl")
-    checkpoint_every: Count = Field(100, description="updates between checkpoints")
-    keep_checkpoints: Count = Field(3, description="newest checkpoints kept; the best is, too")
-    best_metric: Literal["top1", "guidance_error", "loss"] = Field(
+    log_every: Operational[Count] = Field(10, description="updates between lines of metrics.jsonl")
+    checkpoint_every: Operational[Count] = Field(100, description="updates between checkpoints")
+    keep_checkpoints: Operational[Count] = Field(
+        3, description="newest checkpoints kept; the best is, too"
+    )
+    best_metric: Operational[Literal["top1", "guidance_error", "loss"]] = Field(
         "top1", description="makes a checkpoint the best; the first two are read off its samples"
     )
-    sample_every: Annotated[int, Field(ge=0)] | None = Field(
+    sample_every: Operational[Annotated[int, Field(ge=0)] | None] = Field(
         None, description="updates between sample grids; null = each checkpoint, 0 = at the end"
     )
-    samples_per_emotion: Count = Field(1, description="faces of each emotion in a sample grid")
-    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+    samples_per_emotion: Operational[Count] = Field(
+        1, description="faces of each emotion in a sample grid"
+    )
+    trackers: Operational[tuple[Literal["tensorboard", "wandb", "trackio"], ...]] = Field(
         ("tensorboard",), description="where the curves go, beside metrics.jsonl"
     )
-    max_skipped_updates: Count = Field(
+    max_skipped_updates: Operational[Count] = Field(
         10, description="stop after so many NaN or infinite updates in a row"
     )
-    loader_workers: Annotated[int, Field(ge=0)] = Field(0, description="image-reading processes")
+    loader_workers: Operational[Annotated[int, Field(ge=0)]] = Field(
+        0, description="image-reading processes"
+    )
 
 
-class DataConfig(Section):
+class DataConfig(LearningSection):
     """Which faces are learnt from, how they are varied, and where they are kept meanwhile."""
 
     emotions: tuple[Emotion, ...] = Field(
@@ -132,14 +151,14 @@ class DataConfig(Section):
         1.0, description="side of the smallest random crop, share of the whole; 1 = no crops"
     )
     crop_count: Count = Field(4, description="random crops per face, if there are any")
-    cache: Literal["auto", "memory", "disk", "none"] = Field(
+    cache: Operational[Literal["auto", "memory", "disk", "none"]] = Field(
         "auto",
         description="where latents and text embeddings are kept; auto = memory if they fit, "
         "else disk",
     )
 
 
-class LossConfig(Section):
+class LossConfig(LearningSection):
     """Weights of the composite loss; a weight of 0 skips that term and its cost."""
 
     noise: Weight = Field(0.92, description="noise prediction, by noise_loss")
@@ -161,7 +180,7 @@ class LossConfig(Section):
     perceptual_network: Literal["st-lpips", "lpips-vgg", "lpips-alex"] = Field(
         "st-lpips", description="network of the perceptual term"
     )
-    emotion_network: str = Field(
+    emotion_network: NamesModel[str] = Field(
         "tiny-emotion-loss", description="recogniser of the emotion terms: asset name or folder"
     )
     pixel_fraction: Fraction = Field(1.0, description="share of a batch that is decoded for them")
@@ -177,9 +196,9 @@ class LossConfig(Section):
     pixel_ramp: Annotated[int, Field(ge=0, le=1000)] = Field(
         100, description="timesteps over which those limits fade in and out; 0 = sharp"
     )
-    pixel_decoder: str = Field(
+    pixel_decoder: NamesModel[str] = Field(
         "vae", description="vae, or a small AutoencoderTiny: taesd, or a folder"
     )
-    decode_chunk: Count | None = Field(
+    decode_chunk: Operational[Count | None] = Field(
         None, description="images decoded at once, for less memory; null = all of a batch"
     )

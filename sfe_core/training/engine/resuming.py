@@ -11,6 +11,7 @@ from accelerate.utils.constants import OPTIMIZER_NAME
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
+from sfe_core.config.sections import LearningSection, Meaning, fields_that
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.engine.checkpoints import (
     find_newest,
@@ -24,36 +25,7 @@ from sfe_core.training.engine.checkpoints import (
 from sfe_core.wording import listed
 
 CONFIG = "config.yaml"
-_SECTIONS = ("model", "guidance", "train", "data", "loss")
-# These bear on speed, memory and what is written down, not on what is learnt. (Whether the base is
-# the same is told by its hash, not by its path.)
 _RESTORE = "restore it, or start a new run without --resume"
-_HARMLESS = {
-    "model": {"base"},
-    "train": {
-        "batch_size",
-        "best_metric",
-        "channels_last",
-        "checkpoint_every",
-        "compile",
-        "ema_device",
-        "gradient_checkpointing",
-        "keep_checkpoints",
-        "loader_workers",
-        "log_every",
-        "max_skipped_updates",
-        "sample_every",
-        "samples_per_emotion",
-        "trackers",
-    },
-    "data": {"cache"},
-    "loss": {"decode_chunk"},
-}
-# The weights and moments of a checkpoint are in the form that these say.
-_FIXED = {
-    "guidance": ("maps", "block_channels"),
-    "train": ("frozen", "lora_rank", "text_encoder", "optimiser"),
-}
 _MOST_NAMED = 6
 STATE = "state"  # in a checkpoint
 OPTIMISER = f"{OPTIMIZER_NAME}.bin"  # accelerate's name for it, in STATE
@@ -118,14 +90,17 @@ def changes_since(
     `told` names fields of `train` that were asked for together with resuming, such as more steps.
     """
     before = _config_of(checkpoint)
-    now = config.model_dump(mode="json")
     learning, harmless = [], []
-    for section in _SECTIONS:
-        for name, value in now[section].items():
+    for section, settings in _learning_sections(config):
+        quiet = {*fields_that(type(settings), Meaning.OPERATIONAL)}
+        if section == "model":
+            quiet.add("base")  # whether it is the same is told by its hash, not by its path
+        if section == "train":
+            quiet.update(told)
+        for name, value in settings.model_dump(mode="json").items():
             if name in before.get(section, {}) and before[section][name] != value:
                 changed = f"{section}.{name}: {value}, was {before[section][name]}"
-                quiet = name in _HARMLESS.get(section, ()) or (section == "train" and name in told)
-                (harmless if quiet else learning).append(changed)
+                (harmless if name in quiet else learning).append(changed)
     if read_meta(checkpoint).corpus_sha256 != corpus_sha256:
         learning.append("the corpus: other images, maps, captions, labels or splits")
     return Changes(tuple(learning), tuple(harmless))
@@ -154,17 +129,18 @@ def require_same_form(checkpoint: Path, config: Config, strategy: str) -> None:
         strategy: a name of `STRATEGY_FILES`.
 
     Raises:
-        UserError: a setting of `_FIXED` is another one, or the base model, or the strategy keeps
+        UserError: a `Structural` setting is another one, or the base model, or the strategy keeps
             the optimiser in another form.
     """
-    before, now = _config_of(checkpoint), config.model_dump(mode="json")
-    for section, names in _FIXED.items():
-        for name in names:
-            was = before.get(section, {}).get(name, now[section][name])
-            if was != now[section][name]:
+    before = _config_of(checkpoint)
+    for section, settings in _learning_sections(config):
+        now = settings.model_dump(mode="json")
+        for name in fields_that(type(settings), Meaning.STRUCTURAL):
+            was = before.get(section, {}).get(name, now[name])
+            if was != now[name]:
                 raise UserError(
                     f"{section}.{name}",
-                    f"{now[section][name]}, but {checkpoint.parent.name} was trained with {was}",
+                    f"{now[name]}, but {checkpoint.parent.name} was trained with {was}",
                     _RESTORE,
                 )
     # Hashing takes a while, and a base under the same name is mostly the same.
@@ -202,6 +178,10 @@ def _require_sound(checkpoint: Path) -> None:
     sound, _ = newest_sound(checkpoint.parent)
     other = f"--resume {sound}" if sound else "start a new run without --resume"
     raise RunError(checkpoint, problem, other)
+
+
+def _learning_sections(config: Config) -> list[tuple[str, LearningSection]]:
+    return [(name, section) for name, section in config if isinstance(section, LearningSection)]
 
 
 def _config_of(checkpoint: Path) -> dict:

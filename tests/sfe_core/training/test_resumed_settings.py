@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from sfe_core.config.sections import LearningSection, Meaning, fields_that
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
@@ -19,7 +20,6 @@ from sfe_core.training.engine.checkpoints import list_checkpoints, read_meta
 from sfe_core.training.engine.loop import train
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.plan import plan_training
-from sfe_core.training.engine.resuming import _FIXED, _HARMLESS, _SECTIONS
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.engine.session import Session, build
 from sfe_core.training.engine.state import leave_weights_out, load_checkpoint
@@ -167,13 +167,17 @@ def unchanged(begun) -> dict[str, torch.Tensor]:
 
 
 def test_every_setting_is_known_to_act_or_to_be_refused(begun):
-    every = {
-        f"{section}.{name}"
-        for section in _SECTIONS
-        for name in type(getattr(begun.config, section)).model_fields
-    }
-    harmless = {f"{section}.{name}" for section, names in _HARMLESS.items() for name in names}
-    fixed = {f"{section}.{name}" for section, names in _FIXED.items() for name in names}
+    sections = {name: type(x) for name, x in begun.config if isinstance(x, LearningSection)}
+
+    def every_one(meaning: Meaning | None = None) -> set[str]:
+        return {
+            f"{name}.{field}"
+            for name, kind in sections.items()
+            for field in (fields_that(kind, meaning) if meaning else kind.model_fields)
+        }
+
+    harmless = every_one(Meaning.OPERATIONAL) | {"model.base"}
+    fixed, every = every_one(Meaning.STRUCTURAL), every_one()
     assert fixed == set(REFUSED)
     groups = [set(LEARNING), set(ASKED_FOR), harmless, fixed]
     assert every == set().union(*groups) and len(every) == sum(map(len, groups))
