@@ -4,36 +4,61 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sfe_cli import render
 
 if TYPE_CHECKING:
+    from typer.core import TyperCommand
+
     from sfe_core.config.workspace import Workspace
     from sfe_core.training.engine.options import TrainOptions
 
-# Fields of TrainOptions that a job repeats as they were given.
-_FLAGS = {
-    "gpus": "--gpus",
-    "cpu_processes": "--cpu-processes",
-    "strategy": "--strategy",
-    "batch_size": "--batch-size",
-    "effective_batch": "--effective-batch",
-    "steps": "--steps",
+# Parameters of `sfe train` that a job does not repeat as they were typed, and why. It repeats every
+# other one.
+NOT_REPEATED = {
+    "workspace": "a job starts in any folder: its path is written out",
+    "batch_size": "auto is measured here, once: the number found is written out",
+    "name": "the job's run has a name before it starts",
+    "resume": "a job goes on with its own run at every start, see `plan_job`",
+    "nodes": "only the Slurm script knows the machines",
+    "node_rank": "refused, see REFUSED",
+    "main_address": "refused, see REFUSED",
+    "preflight": "refused, see REFUSED",
+    "cluster": "the job is what it asks for",
+    "dry_run": "prints the job instead of handing it in",
+}
+# What makes no sense for a job, and what to do instead.
+REFUSED = {
+    "node_rank": "leave it out: the job's machines are numbered by the scheduler",
+    "main_address": "leave it out: the job's machines are named by the scheduler",
+    "preflight": "it rehearses on this machine: leave out --cluster",
 }
 
 
-def hand_in(
-    scheduler: str, workspace: Workspace, chosen: TrainOptions, changes: Sequence[str]
-) -> None:
+def refuse_for_job(context: typer.Context) -> None:
+    """Raise a UserError for an option that a job cannot have."""
+    from sfe_core.errors import UserError
+
+    for option in context.command.params:
+        if option.name in REFUSED and _is_given(option, context.params):
+            raise UserError(f"{option.opts[0]} with --cluster", "refused", REFUSED[option.name])
+
+
+def hand_in(workspace: Workspace, chosen: TrainOptions, context: typer.Context) -> None:
     """Hand the run in as a job, or print the job's description where `chosen` is a dry run."""
     from sfe_core.runs.cluster import describe, plan_job, submit
 
-    job = plan_job(workspace, chosen, command_words(workspace.root, chosen, changes))
+    scheduler = context.params["cluster"]
+    words = [sys.executable, "-m", "sfe_cli.main", "train"]
+    words += ["--workspace", str(workspace.root.resolve())]
+    if chosen.batch_size is not None:
+        words += ["--batch-size", str(chosen.batch_size)]
+    words += repeated_words(context.command, context.params)
+    job = plan_job(workspace, chosen, words)
     if chosen.dry_run:
         typer.echo(describe(scheduler, job, os.environ), nl=False)
         return
@@ -41,13 +66,26 @@ def hand_in(
     render.facts([("job", path), ("run", job.folder.parent), (scheduler, answer)])
 
 
-def command_words(root: Path, chosen: TrainOptions, changes: Sequence[str]) -> list[str]:
-    """Interpreter and words of this very `sfe train`, without --cluster, --run and --resume."""
-    words = [sys.executable, "-m", "sfe_cli.main", "train", "--workspace", str(root.resolve())]
-    for name, flag in _FLAGS.items():
-        value = getattr(chosen, name)
-        if value is not None:
-            words += [flag, str(value)]
-    for change in changes:
-        words += ["--set", change]
+def repeated_words(command: TyperCommand, values: Mapping[str, Any]) -> list[str]:
+    """The options of a command as they would be typed, without those of `NOT_REPEATED`.
+
+    Args:
+        command: whose parameters are all options.
+        values: of its parameters, by name, as a context holds them.
+    """
+    words: list[str] = []
+    for option in command.params:
+        if option.name in NOT_REPEATED or not _is_given(option, values):
+            continue
+        value = values[option.name]
+        if option.is_flag:
+            words += (option.opts if value else option.secondary_opts)[:1]
+            continue
+        for one in value if option.multiple else [value]:
+            words += [option.opts[0], str(one)]
     return words
+
+
+def _is_given(option: Any, values: Mapping[str, Any]) -> bool:
+    value = values[option.name]
+    return value != option.default and value not in (None, [], ())

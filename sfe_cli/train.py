@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import typer
+
 from sfe_cli import options, render, train_options
-from sfe_cli.cluster import hand_in
+from sfe_cli.cluster import hand_in, refuse_for_job
 from sfe_cli.help import with_examples
 from sfe_cli.preflight import AUTO, choose_batch_size, parse_batch_size, run_preflight
 
@@ -33,6 +35,7 @@ HELP = with_examples(
 
 
 def train(
+    context: typer.Context,
     workspace: options.Workspace = options.HERE,
     gpus: options.Gpus = None,
     cpu_processes: options.CpuProcesses = None,
@@ -52,6 +55,8 @@ def train(
     changes: options.Set = None,
 ) -> None:
     size = parse_batch_size(batch_size)
+    if cluster is not None:
+        refuse_for_job(context)
 
     from sfe_core.config.loading import load_workspace
 
@@ -84,7 +89,7 @@ def train(
         run_preflight(found, chosen)
         return
     if cluster is not None:
-        hand_in(cluster, found, chosen, changes or ())
+        hand_in(found, chosen, context)
         return
     _plan_or_train(found, chosen)
 

@@ -21,6 +21,7 @@ from sfe_core.config.cluster_sections import ClusterConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import REQUEUE_EXIT_CODE, RunError, UserError
 from sfe_core.files import write_text
+from sfe_core.training.engine.checkpoints import list_checkpoints, verify_checkpoint
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import new_run_name
@@ -55,11 +56,14 @@ def plan_job(workspace: Workspace, options: TrainOptions, words: Sequence[str]) 
     """The job of a run, after the checks that a run starts with.
 
     Args:
-        workspace, options: of the run; without a name it gets the present time as one.
-        words: interpreter and arguments that train here as `options` say, but for the run's name.
+        workspace, options: of the run. It is the one that is resumed, else of the name that is
+            given, else it gets the present time as one.
+        words: interpreter and arguments that train here as `options` say, but for the run.
 
     Raises:
-        UserError: the run could not start, or its name does not suit a scheduler.
+        UserError: the run could not start, or not go on at every start of the job; or its name
+            does not suit a scheduler.
+        RunError: another process trains in it, or its checkpoints are torn.
     """
     on_cpu = options.cpu_processes is not None
     gpus = 0 if on_cpu else options.gpus or 1
@@ -68,12 +72,18 @@ def plan_job(workspace: Workspace, options: TrainOptions, words: Sequence[str]) 
         options,
         gpus=None if on_cpu else gpus,
         main_address="first",
-        resume="auto" if options.run else None,
+        resume=options.resume or ("auto" if options.run else None),
     )
-    plan_training(workspace, assumed, cuda_devices=gpus)
-    name = options.run or new_run_name(workspace.runs)
+    resumed = plan_training(workspace, assumed, cuda_devices=gpus).resume_from
+    if resumed is not None:
+        _require_newest_of(resumed, workspace.runs)
+        name = resumed.parent.name
+    else:
+        name = options.run or new_run_name(workspace.runs)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise UserError(f"--run {name}", "is no name for a job", "use letters, digits, . _ and -")
+        raise UserError(
+            f"--run {name}", "is not a name for a job", "use letters, digits, . _ and -"
+        )
     root = workspace.root.resolve()
     folder = workspace.runs.resolve() / name / JOB_FOLDER
     for path in (root, Path(words[0])):
@@ -81,6 +91,24 @@ def plan_job(workspace: Workspace, options: TrainOptions, words: Sequence[str]) 
             raise UserError(str(path), 'a job needs a path without ", % and line ends', "rename it")
     command = (*words, "--run", name, "--resume", "auto")
     return Job(name, folder, command, gpus, options.nodes, workspace.config.cluster)
+
+
+def _require_newest_of(checkpoint: Path, runs: Path) -> None:
+    """Raise a UserError unless `--resume auto`, a job's words at each start, finds a checkpoint."""
+    run = checkpoint.parent
+    if run.parent.resolve() != runs.resolve():
+        raise UserError(
+            f"--resume {run}",
+            f"a job goes on with a run below {runs}",
+            "copy the run there, or resume it without --cluster",
+        )
+    newest = list_checkpoints(run)[-1]
+    if newest.name != checkpoint.name and verify_checkpoint(newest) is None:
+        raise UserError(
+            f"--resume {run.name}/{checkpoint.name}",
+            f"a job goes on from the newest checkpoint at each start, {newest.name}",
+            f"move newer ones out of {run}, or resume it without --cluster",
+        )
 
 
 def describe(scheduler: str, job: Job, environment: Mapping[str, str]) -> str:

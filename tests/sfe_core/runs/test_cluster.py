@@ -168,6 +168,6 @@ def test_a_planned_job_resumes_itself_and_is_checked_here(workspace):
     # Eight processes cannot share 12 images per update: known before the job waits for hours.
     with pytest.raises(UserError, match="effective_batch"):
         plan_job(with_settings(workspace, train={"effective_batch": 12}), options, ["python"])
-    with pytest.raises(UserError, match="no name for a job"):
+    with pytest.raises(UserError, match="not a name for a job"):
         plan_job(workspace, TrainOptions(gpus=1, run="a b"), ["python"])
     assert plan_job(workspace, TrainOptions(cpu_processes=2), ["python"]).gpus == 0
