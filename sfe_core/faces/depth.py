@@ -1,4 +1,4 @@
-"""Depth of faces in 16 bits: the fixed code, the fitted mesh's depth, and the choice of backend."""
+"""Depth of faces in 16 bits: what every backend gives, and the fitted mesh's own depth."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfe_core.arrays import Floats, Pixels
-from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.rendering import DEPTH_RANGE_M, Raster, depth_map
 
 Depth16 = NDArray[np.uint16]
 
 DEPTH_MAXIMUM = 65535
-
-DEPTH_BACKENDS: tuple[str, ...] = ("mesh", "zoedepth")
 
 
 @dataclass(frozen=True)
@@ -72,30 +69,6 @@ class DepthBackend(Protocol):
     def depth_many(self, views: Sequence[DepthView]) -> list[DepthMaps]:
         """Depth of many faces, see `code`; a face's depth does not depend on its company."""
         ...
-
-
-def load_depth(name: str, depth_input: str = "crop", device: str | None = None) -> DepthBackend:
-    """Build a depth backend.
-
-    Args:
-        name: one of `DEPTH_BACKENDS`.
-        depth_input: what ZoeDepth looks at, "crop" or "photo".
-        device: torch device for networks; None means CUDA where there is one.
-
-    Raises:
-        UserError: unknown name, or its model files are not there.
-        RunError: the model files are not what they should be.
-    """
-    if name == "mesh":
-        return MeshDepth()
-    if name == "zoedepth":
-        from sfe_core.assets import locate
-        from sfe_core.faces.zoedepth import ZoeDepth
-
-        return ZoeDepth(locate("zoedepth"), depth_input, device)
-    raise UserError(
-        "preprocess.depth", f"{name!r} is unknown", f"choose one of {', '.join(DEPTH_BACKENDS)}"
-    )
 
 
 def mesh_depth(raster: Raster, scale: float) -> Depth16:

@@ -1,4 +1,4 @@
-"""Faces and their 68 landmarks in a photo, by dlib or by face-alignment's networks."""
+"""What every detector of faces gives, and which of a photo's faces counts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import Box
-
-DETECTORS: tuple[str, ...] = ("dlib", "face-alignment")
 
 
 @dataclass(frozen=True)
@@ -66,36 +64,6 @@ class UprightDetector(Detector, Protocol):
     def read_many(self, images: Sequence[Pixels], boxes: Sequence[Box]) -> list[Floats]:
         """Landmarks [68, 2] of a face by its box, quickly: one picture and one box for each."""
         ...
-
-
-def load_detector(
-    name: str = "dlib",
-    min_face_px: int = 32,
-    box_detector: str = "sfd",
-    device: str | None = None,
-    every: bool = False,
-) -> UprightDetector:
-    """Build a detector of upright faces.
-
-    Args:
-        name: one of `DETECTORS`.
-        min_face_px: faces down to this size are worth enlarging the photo for, pixels.
-        box_detector: for face-alignment, see `detection_fan.BOX_DETECTORS`.
-        device: torch device for networks; None means CUDA where there is one.
-        every: look for faces of all sizes, even where a sure one is found.
-
-    Raises:
-        UserError: unknown name, or its library or weights are not installed.
-    """
-    if name == "dlib":
-        from sfe_core.faces.detectors.dlib_detector import DlibDetector
-
-        return DlibDetector(min_face_px, every)
-    if name == "face-alignment":
-        from sfe_core.faces.detectors.fan_detector import FaceAlignmentDetector
-
-        return FaceAlignmentDetector(device, box_detector, min_face_px, every)
-    raise UserError("detector", f"{name!r} is unknown", f"choose one of {', '.join(DETECTORS)}")
 
 
 def choose_faces(faces: list[Face], choice: str, width: int, height: int) -> list[Face]:

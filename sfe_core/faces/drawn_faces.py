@@ -9,7 +9,8 @@ from torch import Tensor
 
 from sfe_core.arrays import Doubles, Pixels
 from sfe_core.faces.anny.fitting import OUTER_EYE_CORNERS
-from sfe_core.faces.detection import Detector, Face, load_detector
+from sfe_core.faces.backends import load_detector
+from sfe_core.faces.detection import Detector, Face
 
 # The face detectors were made for faces of some hundred pixels; smaller pictures are enlarged.
 DETECTION_PX = 256

@@ -1,4 +1,4 @@
-"""What every reconstruction of a head gives, and the choice of backend by name.
+"""What every reconstruction of a head gives.
 
 A backend answers with a mesh in its own metric frame and a scaled-orthographic camera into the
 photo; one ray caster then draws the mesh in the crop, in the photo's own frame, or anywhere
@@ -15,11 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfe_core.arrays import Floats, Pixels
-from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
-
-RECONSTRUCTIONS: tuple[str, ...] = ("anny", "emoca", "deca")
 
 
 class Surface(Protocol):
@@ -103,10 +100,6 @@ class Reconstruction:
         camera = self.camera_in(transform, size)
         return raycast(camera.project(self.points), self.faces, size, size), camera.scale
 
-    def raster_in_photo(self, height: int, width: int) -> tuple[Raster, float]:
-        """The head as seen in the whole photo: the raster [H, W] and its pixels per metre."""
-        return raycast(self.vertices, self.faces, height, width), self.pixels_per_metre
-
 
 class Reconstructor(Protocol):
     """Anything that finds the head behind a face in a photo."""
@@ -126,33 +119,3 @@ class Reconstructor(Protocol):
             N reconstructions, in that order.
         """
         ...
-
-
-def load_reconstructor(
-    name: str, device: str | None = None, model: str | None = None, flame: str = "flame-2020"
-) -> Reconstructor:
-    """Build a backend.
-
-    Args:
-        name: one of `RECONSTRUCTIONS`.
-        device: torch device for the networks; None means CUDA where there is one.
-        model: networks of emoca and deca, asset name or path; None means the backend's default.
-        flame: FLAME below emoca and deca, asset name or path.
-
-    Raises:
-        UserError: unknown name, or its model files are not there.
-        RunError: its files are not what they should be.
-    """
-    if name == "anny":
-        from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
-
-        return AnnyReconstructor()
-    if name in ("emoca", "deca"):
-        from sfe_core.faces.emoca.reconstruction import load_emoca
-
-        return load_emoca(name, device, model, flame)
-    raise UserError(
-        "preprocess.reconstruction",
-        f"{name!r} is unknown",
-        f"choose one of {', '.join(RECONSTRUCTIONS)}",
-    )

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from sfe_core.config.corpus_sections import QualityConfig
-from sfe_core.faces.detection import Detector, load_detector
+from sfe_core.faces.backends import load_detector
+from sfe_core.faces.detection import Detector
 from sfe_core.faces.detectors.any_angle import load_any_angle
 from tests.benchmarks.face_pictures import (
     RIGHT,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sfe_core.faces.detection import load_detector
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.detectors import confidence as rated
 from sfe_core.faces.detectors.confidence import Evidence, looked_at_twice, mirror_gaps
 from tests.benchmarks.face_pictures import (

@@ -24,8 +24,9 @@ from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing import photo_work
 from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder
 from sfe_core.corpus.preprocessing.photo_work import take_in
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import crop_square
-from sfe_core.faces.detection import Face, load_detector
+from sfe_core.faces.detection import Face
 from sfe_core.faces.detectors.fan_landmarks import FanLandmarks
 from sfe_core.faces.detectors.s3fd_boxes import S3fdBoxes
 from sfe_core.faces.emoca.reconstruction import EmocaReconstructor, load_emoca

@@ -14,7 +14,7 @@ from PIL import Image
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.evaluation.evaluate import evaluate
-from sfe_core.faces.detection import load_detector
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.sampling.pictures import draw_series

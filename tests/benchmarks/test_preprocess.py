@@ -19,11 +19,12 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, artefact
 from sfe_core.corpus.photo_files import find_photos
 from sfe_core.corpus.preprocessing.preprocess import preprocess
+from sfe_core.faces.backends import load_detector, load_reconstructor
 from sfe_core.faces.crop import crop, crop_square, paste
 from sfe_core.faces.depth import DEPTH_MAXIMUM
-from sfe_core.faces.detection import Detector, choose_face, load_detector
+from sfe_core.faces.detection import Detector, choose_face
 from sfe_core.faces.landmark_drawing import draw_landmarks
-from sfe_core.faces.reconstruction import Reconstructor, load_reconstructor
+from sfe_core.faces.reconstruction import Reconstructor
 from sfe_core.faces.rendering import depth_map, shade_grey
 from sfe_core.files import key_of
 from tests.benchmarks.conftest import PHOTO_PX

@@ -24,13 +24,14 @@ from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.people.face_hash import face_hash
 from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder, decode_job
 from sfe_core.errors import SfeError
+from sfe_core.faces.backends import load_depth, load_reconstructor
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.crop_choice import crop_photo, invented_share
-from sfe_core.faces.depth import DepthBackend, load_depth
+from sfe_core.faces.depth import DepthBackend
 from sfe_core.faces.detection import Detector, Face, choose_faces
 from sfe_core.faces.detectors.any_angle import load_any_angle
 from sfe_core.faces.detectors.turning import reconstruct_faces
-from sfe_core.faces.reconstruction import Reconstruction, Reconstructor, load_reconstructor
+from sfe_core.faces.reconstruction import Reconstruction, Reconstructor
 
 Row = dict[str, Any]
 Pixels = NDArray[np.uint8]

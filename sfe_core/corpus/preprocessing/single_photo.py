@@ -17,10 +17,9 @@ from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, decode_job
 from sfe_core.corpus.preprocessing.photo_work import photo_detector, square_of
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from sfe_core.faces.depth import load_depth
+from sfe_core.faces.backends import load_depth, load_reconstructor
 from sfe_core.faces.detection import choose_face
 from sfe_core.faces.detectors.turning import reconstruct_faces
-from sfe_core.faces.reconstruction import load_reconstructor
 
 _KEY = "face"
 

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.arrays import Floats, Pixels
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import CropTransform, crop
-from sfe_core.faces.detection import Detector, Face, UprightDetector, load_detector
+from sfe_core.faces.detection import Detector, Face, UprightDetector
 from sfe_core.faces.detectors.confidence import Evidence, confidence, looked_at_twice, mirror_gaps
 from sfe_core.faces.detectors.dlib_detector import SAME_FACE, overlap
 from sfe_core.faces.detectors.turning import Turn

@@ -13,7 +13,7 @@ from sfe_core.errors import UserError
 from sfe_core.faces.emoca.settings import EmocaSettings
 from sfe_core.faces.flame import files
 from sfe_core.faces.flame.dense_mesh import DenseTemplate, load_dense_template
-from sfe_core.faces.flame.detail import DetailGeometry, load_fixed_displacement, load_uv_mask
+from sfe_core.faces.flame.detail import DetailGeometry, load_face_mask, load_fixed_displacement
 from sfe_core.faces.flame.landmarks import load_landmark_embedding
 from sfe_core.faces.flame.loading import load_flame
 from sfe_core.faces.flame.model import Flame
@@ -80,7 +80,7 @@ def load_flame_head(flame: str | Path, settings: EmocaSettings) -> FlameHead:
     embedding = load_landmark_embedding(_place(folder, files.LANDMARKS))
     fixed = load_fixed_displacement(_place(folder, files.DISPLACEMENT).parent)
     mask_folder = _place(folder, files.FACE_EYE_MASK).parent
-    mask = load_uv_mask(mask_folder, files.FACE_EYE_MASK, fixed.shape[-1])
+    mask = load_face_mask(mask_folder, fixed.shape[-1])
     albedo = _optional(folder, files.ALBEDO, ALBEDO_ASSET)
     dense = _optional(folder, files.DENSE_TEMPLATE, DENSE_ASSET)
     return FlameHead(

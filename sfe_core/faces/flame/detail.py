@@ -17,13 +17,7 @@ from torch import Tensor, nn
 
 from sfe_core.arrays import Floats
 from sfe_core.errors import UserError
-from sfe_core.faces.flame.files import (
-    DECA_PAGE,
-    DISPLACEMENT,
-    FACE_EYE_MASK,
-    FlameFile,
-    locate,
-)
+from sfe_core.faces.flame.files import DECA_PAGE, DISPLACEMENT, FACE_EYE_MASK, locate
 from sfe_core.faces.flame.normals import MeshNormals, grid_normals
 from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template
 
@@ -68,7 +62,7 @@ class DetailGeometry(nn.Module):
             UserError: a file is missing or has another size.
         """
         fixed = load_fixed_displacement(folder)
-        mask = load_uv_mask(folder, FACE_EYE_MASK, fixed.shape[-1])
+        mask = load_face_mask(folder, fixed.shape[-1])
         return cls(load_head_template(folder), mask, fixed, coarse_outside)
 
     def normals(self, vertices: Tensor, displacement: Tensor) -> Tensor:
@@ -96,14 +90,16 @@ def load_fixed_displacement(folder_or_npy: Path) -> Floats:
     """`fixed_displacement_256.npy`, or the folder that holds it: [S, S] metres.
 
     Raises:
-        UserError: missing, or no square of numbers.
+        UserError: missing, or not a square of numbers.
     """
     given = Path(folder_or_npy)
     path = given if given.suffix == ".npy" else locate(given, DISPLACEMENT)
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise UserError(path, f"is no array ({error})", f"download it from {DECA_PAGE}") from error
+        raise UserError(
+            path, f"is not an array ({error})", f"download it from {DECA_PAGE}"
+        ) from error
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise UserError(
             path, f"has shape {found.shape}, not a square", f"download it from {DECA_PAGE}"
@@ -111,21 +107,20 @@ def load_fixed_displacement(folder_or_npy: Path) -> Floats:
     return found
 
 
-def load_uv_mask(folder_or_png: Path, file: FlameFile, size: int) -> Floats:
-    """The red channel of a UV mask picture as [size, size] in [0, 1], nearest neighbour.
+def load_face_mask(folder_or_png: Path, size: int) -> Floats:
+    """The red channel of `uv_face_eye_mask.png` as [size, size] in [0, 1], nearest neighbour.
 
     Args:
-        folder_or_png: the picture itself, or a folder that holds `file`.
-        file: which mask.
+        folder_or_png: the picture itself, or a folder that holds it.
         size: side of the UV map, pixels.
 
     Raises:
-        UserError: missing, or no picture.
+        UserError: missing, or not a picture.
     """
     given = Path(folder_or_png)
-    path = given if given.suffix == ".png" else locate(given, file)
+    path = given if given.suffix == ".png" else locate(given, FACE_EYE_MASK)
     try:
         red = np.asarray(Image.open(path).convert("RGB"), np.float32)[:, :, 0] / 255
     except OSError as error:
-        raise UserError(path, "is no picture", f"download it from {DECA_PAGE}") from error
+        raise UserError(path, "is not a picture", f"download it from {DECA_PAGE}") from error
     return F.interpolate(torch.tensor(red)[None, None], (size, size))[0, 0].numpy()

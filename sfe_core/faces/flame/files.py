@@ -34,7 +34,6 @@ TEMPLATE = FlameFile(("head_template.obj",), DECA_PAGE)
 DISPLACEMENT = FlameFile(("fixed_displacement_256.npy",), DECA_PAGE)
 DENSE_TEMPLATE = FlameFile(("texture_data_256.npy",), DECA_PAGE)
 FACE_EYE_MASK = FlameFile(("uv_face_eye_mask.png",), DECA_PAGE)
-FACE_MASK = FlameFile(("uv_face_mask.png",), DECA_PAGE)
 ALBEDO = FlameFile(("FLAME_albedo_from_BFM.npz", "FLAME_texture.npz"), FLAME_PAGE)
 
 

@@ -20,7 +20,7 @@ from sfe_core.faces.flame.files import DECA_PAGE, LANDMARKS, locate
 from sfe_core.faces.flame.unpickling import as_array, load_arrays
 
 YAW_LIMIT_DEG = 39
-_KINDS = {"static": (51,), "dynamic": (2 * YAW_LIMIT_DEG + 1, 17), "full": (68,)}
+_KINDS = {"static": (51,), "dynamic": (2 * YAW_LIMIT_DEG + 1, 17)}
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,6 @@ class LandmarkEmbedding:
     static_weights: Floats  # [51, 3]
     dynamic_faces: Integers  # [79, 17]
     dynamic_weights: Floats  # [79, 17, 3]
-    full_faces: Integers  # [68]
-    full_weights: Floats  # [68, 3]
 
 
 def load_landmark_embedding(folder_or_npy: Path) -> LandmarkEmbedding:

@@ -29,7 +29,8 @@ class Flame(nn.Module):
         dtype: of the buffers and so of the results.
 
     Buffers: v_template [V, 3], shapedirs [V, 3, n_shape + n_expression], posedirs [36, 3 V],
-    J_regressor [5, V], lbs_weights [V, 5], faces [F, 3], all in metres where they are lengths.
+    J_regressor [5, V], lbs_weights [V, 5], faces [F, 3], all in metres where they are lengths;
+    with an embedding, {static, dynamic}_{corners, weights} as `LandmarkEmbedding` has them.
     """
 
     v_template: Tensor
@@ -38,6 +39,10 @@ class Flame(nn.Module):
     J_regressor: Tensor
     lbs_weights: Tensor
     faces: Tensor
+    static_corners: Tensor
+    static_weights: Tensor
+    dynamic_corners: Tensor
+    dynamic_weights: Tensor
 
     def __init__(
         self,
@@ -63,7 +68,6 @@ class Flame(nn.Module):
             self.register_buffer(name, torch.tensor(array, dtype=dtype).contiguous())
         self.register_buffer("faces", torch.tensor(parameters.faces))
         self.parents: list[int] = parameters.parents.tolist()
-        self.has_landmarks = embedding is not None
         if embedding is not None:
             self._register_landmarks(embedding, dtype)
 
@@ -77,7 +81,7 @@ class Flame(nn.Module):
         return cls(load_flame(folder), load_landmark_embedding(folder), **options)
 
     def _register_landmarks(self, embedding: LandmarkEmbedding, dtype: torch.dtype) -> None:
-        for kind in ("static", "dynamic", "full"):
+        for kind in ("static", "dynamic"):
             corners = self.faces[torch.tensor(getattr(embedding, f"{kind}_faces"))]
             weights = torch.tensor(getattr(embedding, f"{kind}_weights"), dtype=dtype)
             self.register_buffer(f"{kind}_corners", corners)
@@ -142,10 +146,6 @@ class Flame(nn.Module):
         jaw = surface_points(vertices, self.dynamic_corners[row], self.dynamic_weights[row])
         inner = surface_points(vertices, self.static_corners, self.static_weights)
         return torch.cat([jaw, inner], 1)
-
-    def landmarks_3d(self, vertices: Tensor) -> Tensor:
-        """The 68 points fixed to the surface, [B, 68, 3], of vertices (or vertex values)."""
-        return surface_points(vertices, self.full_corners, self.full_weights)
 
 
 def _check_width(name: str, code: Tensor, width: int) -> None:

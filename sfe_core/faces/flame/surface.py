@@ -59,7 +59,11 @@ class FlameSurface:
 
         None without a dense template.
         """
-        parts = (self.points, self.vertex_normals, self.displacement)
-        if self.dense is None or any(part is None for part in parts):
+        if (
+            self.dense is None
+            or self.points is None
+            or self.vertex_normals is None
+            or self.displacement is None
+        ):
             return None
-        return self.dense.displace(*parts)
+        return self.dense.displace(self.points, self.vertex_normals, self.displacement)

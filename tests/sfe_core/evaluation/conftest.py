@@ -20,8 +20,8 @@ from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import CropTransform, crop
-from sfe_core.faces.detection import load_detector
 from sfe_core.faces.recognition.recognisers import TinyEmotionJudge
 from sfe_core.files import derive_seed, sha256_file
 

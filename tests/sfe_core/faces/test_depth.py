@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sfe_core.errors import UserError
+from sfe_core.faces.backends import load_depth
 from sfe_core.faces.crop import CropTransform
-from sfe_core.faces.depth import DepthCode, DepthView, MeshDepth, load_depth
+from sfe_core.faces.depth import DepthCode, DepthView, MeshDepth
 from sfe_core.faces.head import HeadModel
 from sfe_core.faces.rendering import Camera, Raster, raycast
 
@@ -39,11 +40,6 @@ def test_mesh_depth_is_metric_whatever_the_scale() -> None:
         assert stored.dtype == np.uint16 and (stored[~raster.hit] == 0).all()
         row = int(32 - bridge[1] * scale)
         assert backend.code.decode(stored[row, 32]) == pytest.approx(bridge[2], abs=0.006)
-
-
-def test_unknown_backend_names_the_known() -> None:
-    with pytest.raises(UserError, match="mesh, zoedepth"):
-        load_depth("midas")
 
 
 def test_zoedepth_without_its_files_says_where_to_get_them() -> None:

@@ -8,7 +8,8 @@ import skimage.data
 from PIL import Image
 
 from sfe_core.errors import UserError
-from sfe_core.faces.detection import Face, choose_face, choose_faces, load_detector
+from sfe_core.faces.backends import load_detector
+from sfe_core.faces.detection import Face, choose_face, choose_faces
 
 # The astronaut's landmarks as read by eye off the enlarged photo, to about 2 pixels.
 SEEN = {
@@ -78,8 +79,3 @@ def test_face_cut_by_the_edge_is_still_found() -> None:
     tight = skimage.data.astronaut()[86:176, 180:268]
     (face,) = load_detector("dlib").detect(np.ascontiguousarray(tight))
     assert face.landmarks[30][0] == pytest.approx(NOSE_TIP[0] - 180, abs=6)
-
-
-def test_unknown_detector_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match="dlib, face-alignment"):
-        load_detector("viola")

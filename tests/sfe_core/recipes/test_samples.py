@@ -13,7 +13,7 @@ from sfe_core.config.picture_sections import EvaluateConfig
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.loading import load_base
-from sfe_core.faces.detection import load_detector
+from sfe_core.faces.backends import load_detector
 from sfe_core.recipes.sample_numbers import SampleMeter, top1
 from sfe_core.recipes.samples import (
     Samples,

@@ -14,7 +14,7 @@ from sfe_core.faces.detectors.turning import Turn
 from sfe_core.faces.head import HeadModel
 from sfe_core.faces.landmark_drawing import draw_landmarks
 from sfe_core.faces.reconstruction import Reconstruction
-from sfe_core.faces.rendering import Camera, rotation_matrix, shade_grey
+from sfe_core.faces.rendering import Camera, raycast, rotation_matrix, shade_grey
 
 
 def head_at(x: float, y: float, scale: float = 500.0) -> Reconstruction:
@@ -30,7 +30,7 @@ def test_bands_are_the_whole_picture(
     place: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = head_at(*place)
-    whole, scale = head.raster_in_photo(180, 200)
+    whole = raycast(head.vertices, head.faces, 180, 200)
     monkeypatch.setattr(full_canvas, "_TILE_PIXELS", 2000)
     assert len(list(photo_tiles(head, 180, 200))) > 1
     picture = render_in_photo(head, 180, 200, lambda raster, _: shade_grey(raster))
@@ -38,7 +38,7 @@ def test_bands_are_the_whole_picture(
     assert whole.hit.mean() > 0.05 and (gap > 2).mean() < 1e-3
     depth = render_in_photo(head, 180, 200, mesh_depth, (), np.uint16)
     assert depth.dtype == np.uint16 and depth.shape == (180, 200)
-    gap = np.abs(depth.astype(int) - mesh_depth(whole, scale))
+    gap = np.abs(depth.astype(int) - mesh_depth(whole, head.pixels_per_metre))
     assert (gap > 100).mean() < 1e-3
 
 

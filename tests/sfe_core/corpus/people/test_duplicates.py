@@ -12,9 +12,9 @@ from PIL import Image
 
 from sfe_core.corpus.people.duplicates import HashedFace, find_duplicates, near_pairs
 from sfe_core.corpus.people.face_hash import BITS, LIKENESS, face_hash, mirrored, unpacked
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import crop as crop_out
 from sfe_core.faces.crop import crop_square
-from sfe_core.faces.detection import load_detector
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
 from tests.cases.copies import COPIES, save_copy

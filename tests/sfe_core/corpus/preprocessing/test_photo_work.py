@@ -26,9 +26,10 @@ from sfe_core.corpus.preprocessing.photo_jobs import (
 from sfe_core.corpus.preprocessing.photo_work import take_in, work
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import CropTransform
 from sfe_core.faces.depth import DepthCode, DepthMaps, DepthView, MeshDepth
-from sfe_core.faces.detection import Face, load_detector
+from sfe_core.faces.detection import Face
 from sfe_core.faces.head import HeadModel
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Raster

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.anny.fitting import HeadFit, fit_heads, inter_ocular, rotation_angles
-from sfe_core.faces.detection import load_detector
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
 from sfe_core.faces.rendering import Camera, rotation_matrix
 from sfe_core.synthesis.render import face_actions, render_face

@@ -10,8 +10,9 @@ import skimage.data
 from PIL import Image
 
 from sfe_core.faces.anny.fitting import inter_ocular
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import Box, turn_points
-from sfe_core.faces.detection import Detector, Face, load_detector
+from sfe_core.faces.detection import Detector, Face
 from sfe_core.faces.detectors.any_angle import AnyAngleDetector, load_any_angle
 from sfe_core.faces.detectors.confidence import Evidence, confidence
 from sfe_core.faces.detectors.turning import Turn

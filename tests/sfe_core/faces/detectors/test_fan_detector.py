@@ -18,7 +18,7 @@ from face_alignment.detection.sfd.net_s3fd import s3fd
 from face_alignment.models import FAN
 
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.detection import load_detector
+from sfe_core.faces.backends import load_detector
 from sfe_core.faces.detectors import fan_detector as detection_fan
 from sfe_core.faces.detectors.any_angle import AnyAngleDetector
 from sfe_core.faces.detectors.fan_detector import two_dimensional

@@ -12,12 +12,13 @@ import trimesh
 from numpy.typing import NDArray
 
 from sfe_core.errors import UserError
+from sfe_core.faces.backends import load_reconstructor
 from sfe_core.faces.emoca.checkpoint import EmocaNetworks
 from sfe_core.faces.emoca.flame_head import FlameHead, load_flame_head
 from sfe_core.faces.emoca.reconstruction import EmocaReconstructor, load_emoca
 from sfe_core.faces.emoca.settings import EmocaSettings
-from sfe_core.faces.reconstruction import Reconstruction, load_reconstructor
-from sfe_core.faces.rendering import rotation_matrix
+from sfe_core.faces.reconstruction import Reconstruction
+from sfe_core.faces.rendering import raycast, rotation_matrix
 
 Floats = NDArray[np.floating[Any]]
 BOXES = np.zeros((1, 4))
@@ -144,12 +145,12 @@ def test_landmarks_lie_on_the_render(found: Reconstruction, head: FlameHead) -> 
     weights = head.flame.static_weights.numpy()
     inner = np.einsum("lkc,lk->lc", found.vertices[corners], weights)[:, :2]
     np.testing.assert_allclose(found.landmarks[17:], inner, atol=1e-2)
-    raster, _ = found.raster_in_photo(320, 400)
+    raster = raycast(found.vertices, found.faces, 320, 400)
     assert raster.hit[inner[:, 1].astype(int), inner[:, 0].astype(int)].all()
 
 
 def test_the_surface_is_finer_than_the_mesh_but_near_it(found: Reconstruction) -> None:
-    raster, _ = found.raster_in_photo(320, 400)
+    raster = raycast(found.vertices, found.faces, 320, 400)
     assert found.surface is not None
     normals, albedo = found.surface.normals(raster), found.surface.albedo(raster)
     inner = raster.hit & (raster.normals[..., 2] > 0.5)
@@ -164,7 +165,7 @@ def test_the_surface_is_finer_than_the_mesh_but_near_it(found: Reconstruction) -
 
 
 def test_the_bare_mesh_is_shaded_from_its_vertex_normals(found: Reconstruction) -> None:
-    raster, _ = found.raster_in_photo(320, 400)
+    raster = raycast(found.vertices, found.faces, 320, 400)
     assert found.surface is not None
     coarse = found.surface.coarse_normals(raster)
     faces = trimesh.Trimesh(found.points, found.faces, process=False).face_normals

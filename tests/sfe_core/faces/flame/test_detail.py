@@ -13,10 +13,9 @@ from sfe_core.errors import UserError
 from sfe_core.faces.flame.dense_mesh import load_dense_template
 from sfe_core.faces.flame.detail import (
     DetailGeometry,
+    load_face_mask,
     load_fixed_displacement,
-    load_uv_mask,
 )
-from sfe_core.faces.flame.files import FACE_EYE_MASK, FACE_MASK
 from sfe_core.faces.flame.model import Flame
 from sfe_core.faces.flame.normals import MeshNormals
 from sfe_core.faces.flame.uv import HeadTemplate, load_head_template
@@ -103,9 +102,9 @@ def test_dense_mesh_lies_on_the_head_moved_along_its_normals(
 
 
 def test_masks_are_read_and_fitted_to_the_size(flame_folder: Path) -> None:
-    eye, face = (load_uv_mask(flame_folder, f, 256) for f in (FACE_EYE_MASK, FACE_MASK))
-    assert set(np.unique(eye)) == {0.0, 1.0} and eye.sum() < face.sum()
-    assert (load_uv_mask(flame_folder, FACE_MASK, 128) == face[::2, ::2]).all()
+    mask = load_face_mask(flame_folder, 256)
+    assert set(np.unique(mask)) == {0.0, 1.0} and 0.2 < mask.mean() < 0.8
+    assert (load_face_mask(flame_folder, 128) == mask[::2, ::2]).all()
 
 
 def test_bad_files_are_told(tmp_path: Path, flame_folder: Path) -> None:
@@ -115,8 +114,8 @@ def test_bad_files_are_told(tmp_path: Path, flame_folder: Path) -> None:
     with pytest.raises(UserError, match="not a square"):
         load_fixed_displacement(tmp_path)
     (tmp_path / "uv_face_eye_mask.png").write_text("no picture")
-    with pytest.raises(UserError, match="is no picture"):
-        load_uv_mask(tmp_path, FACE_EYE_MASK, 256)
+    with pytest.raises(UserError, match="is not a picture"):
+        load_face_mask(tmp_path, 256)
     np.save(tmp_path / "texture_data_256.npy", np.array({"f": 1}, dtype=object))
     with pytest.raises(UserError, match="valid_pixel_ids"):
         load_dense_template(tmp_path)
