@@ -98,6 +98,7 @@ class FaceDataset(Dataset[FaceItem]):
         self.arousal = torch.from_numpy(rows["arousal"].astype(float).to_numpy(copy=True))
         self.emotions = torch.tensor([emotion_index(name) for name in rows["emotion"]])
         self._areas = areas_of(rows)
+        self._sides: list[float] = rows["crop_side"].astype(float).fillna(resolution).tolist()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -130,6 +131,20 @@ class FaceDataset(Dataset[FaceItem]):
         _, frame = self._look(view)
         whole = self._areas[view.place if isinstance(view, View) else view]
         return torch.from_numpy(area_in_frame(whole, frame)).float()
+
+    def size_and_crop(self, view: int | View) -> Tensor:
+        """What SDXL is told of a picture (https://arxiv.org/abs/2307.01952, sec. 2.2).
+
+        Height and width of the face's crop in its photo, before it was resized (`resolution` where
+        the manifest does not say), and top and left of what the view cuts off it, in the scale of
+        the view as their algorithm 1 has it: [4] float32, whole pixels.
+        """
+        _, frame = self._look(view)
+        side = self._sides[view.place if isinstance(view, View) else view]
+        # Mirrored as a whole, the picture would be cut at its other side.
+        left = 1 - frame.left - frame.side if frame.mirrored else frame.left
+        resized = self.resolution / frame.side
+        return torch.tensor([side, side, frame.top * resized, left * resized]).round()
 
     def _look(self, view: int | View) -> tuple[str, Frame]:
         if isinstance(view, View):

@@ -126,6 +126,25 @@ def test_a_data_set_gives_views(corpus: Corpus) -> None:
     assert item["caption"] == dataset[0]["caption"]
 
 
+def test_size_and_crop_are_those_of_the_photo_resized_before_it_is_cut(corpus: Corpus) -> None:
+    data = DataConfig(flip=0.5, crop_least=0.7, crop_count=2)
+    dataset = FaceDataset(corpus, "train", ("mesh",), 32, data)
+    (side,) = corpus.rows.loc[corpus.rows["key"] == dataset.keys[0], "crop_side"]
+    whole = FaceDataset(corpus, "train", ("mesh",), 32)
+    assert whole.size_and_crop(0).tolist() == [round(side), round(side), 0, 0]
+    view = View(0, crop=1)
+    height, width, top, left = dataset.size_and_crop(view).tolist()
+    # Cut there out of the resized picture, it is the view, to the pixel that rounding costs.
+    frame = dataset.variation.frame(dataset.keys[0], view)
+    large = round(32 / frame.side)
+    shown = corpus.image(dataset.keys[0], large)[:, int(top) :, int(left) :][:, :32, :32]
+    assert (shown - dataset.image(view)).abs().mean() < 0.1
+    assert (height, width) == (round(side), round(side)) and top + 32 <= large
+    # A mirrored view is cut out of the mirrored picture.
+    *_, turned = dataset.size_and_crop(view._replace(mirrored=True)).tolist()
+    assert abs(turned + left + 32 - large) <= 1
+
+
 def test_maps_that_cannot_be_drawn_anew_are_refused(corpus: Corpus, tmp_path) -> None:
     rows = corpus.rows.copy()
     require_mirrorable(corpus, rows)
