@@ -1,26 +1,30 @@
-"""Names of tensors in a single-file checkpoint, as CompVis's Stable Diffusion 1.x wrote them.
+"""Names of tensors in a single-file checkpoint, as the authors of Stable Diffusion wrote them.
 
-That layout (Rombach et al. 2022, https://arxiv.org/abs/2112.10752, `ldm.models.diffusion.ddpm`) is
-what ComfyUI, A1111 and diffusers' `from_single_file` read. Each function takes the state dict of
-one diffusers network and gives the same tensors under the other names.
+That layout (Rombach et al. 2022, https://arxiv.org/abs/2112.10752, `ldm.models.diffusion.ddpm`; for
+XL Podell et al. 2023, https://arxiv.org/abs/2307.01952, `sgm.models.diffusion`) is what ComfyUI,
+A1111 and diffusers' `from_single_file` read. Each function takes the state dict of one diffusers
+network and gives the same tensors under the other names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."
+XL_TEXT_PREFIXES = ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.")
 
 Tensors = Mapping[str, torch.Tensor]
 
 _UNET_ENDS = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
@@ -41,23 +45,44 @@ _VAE_ATTENTION = {
     "to_out.0": "proj_out",
 }
 
+_OPEN_CLIP_ENDS = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.weight": "ln_final.weight",
+    "final_layer_norm.bias": "ln_final.bias",
+}
+_OPEN_CLIP_LAYER = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
+}
+
 
 def original_unet(tensors: Tensors, layers_per_block: int) -> dict[str, torch.Tensor]:
     """A UNet2DConditionModel's tensors under their original names.
 
     Args:
         tensors: its state dict.
-        layers_per_block: of its config; 2 for Stable Diffusion 1.x.
+        layers_per_block: of its config; 2 for Stable Diffusion 1.x and XL.
 
     Raises:
-        KeyError: a tensor that Stable Diffusion 1.x does not have.
+        KeyError: a tensor that Stable Diffusion does not have.
     """
-    attentive = {name.split(".")[1] for name in tensors if re.match(r"up_blocks\.\d+\.att", name)}
-
-    def rename(name: str) -> str:
-        return _unet_name(name, layers_per_block + 1, attentive)
-
+    rename = unet_renaming(tensors, layers_per_block)
     return _renamed(tensors, UNET_PREFIX, rename)
+
+
+def unet_renaming(names: Iterable[str], layers_per_block: int) -> Callable[[str], str]:
+    """What gives a UNet's tensor its original name, without `UNET_PREFIX`.
+
+    Args:
+        names: of all tensors of the UNet: whether a block has attentions decides names in it.
+        layers_per_block: see `original_unet`.
+    """
+    attentive = {name.split(".")[1] for name in names if re.match(r"up_blocks\.\d+\.att", name)}
+    return lambda name: _unet_name(name, layers_per_block + 1, attentive)
 
 
 def original_vae(tensors: Tensors, levels: int) -> dict[str, torch.Tensor]:
@@ -65,10 +90,10 @@ def original_vae(tensors: Tensors, levels: int) -> dict[str, torch.Tensor]:
 
     Args:
         tensors: its state dict.
-        levels: length of its block_out_channels; 4 for Stable Diffusion 1.x.
+        levels: length of its block_out_channels; 4 for Stable Diffusion 1.x and XL.
 
     Raises:
-        KeyError: a tensor that Stable Diffusion 1.x does not have.
+        KeyError: a tensor that Stable Diffusion does not have.
     """
     renamed = _renamed(tensors, VAE_PREFIX, lambda name: _vae_name(name, levels))
     for name, tensor in renamed.items():
@@ -78,18 +103,47 @@ def original_vae(tensors: Tensors, levels: int) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def original_text_encoder(tensors: Tensors) -> dict[str, torch.Tensor]:
+def original_text_encoder(tensors: Tensors, prefix: str = TEXT_PREFIX) -> dict[str, torch.Tensor]:
     """A CLIPTextModel's tensors under their original names.
 
     transformers drops the leading `text_model.` from 5.6 on; the original layout has it.
     """
     return {
-        f"{TEXT_PREFIX}text_model.{name.removeprefix('text_model.')}": tensor
+        f"{prefix}text_model.{name.removeprefix('text_model.')}": tensor
         for name, tensor in tensors.items()
     }
 
 
-def _renamed(tensors: Tensors, prefix: str, rename: Callable[[str], str]) -> dict:
+def original_open_clip(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
+    """A CLIPTextModelWithProjection's tensors under the names of OpenCLIP, as SDXL has its second.
+
+    There one matrix makes queries, keys and values, and the projection is multiplied from the
+    right.
+
+    Raises:
+        KeyError: a tensor that OpenCLIP does not have.
+    """
+    renamed: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = name.removeprefix("text_model.")
+        match = re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", plain)
+        if plain == "text_projection.weight":
+            renamed["text_projection"] = tensor.T
+        elif match is None:
+            renamed[_OPEN_CLIP_ENDS[plain]] = tensor
+        elif match[2] == "self_attn.q_proj":
+            parts = [tensors[name.replace("q_proj", f"{one}_proj")] for one in "qkv"]
+            place = f"transformer.resblocks.{match[1]}.attn.in_proj_{match[3]}"
+            renamed[place] = torch.cat(parts)
+        elif match[2] not in ("self_attn.k_proj", "self_attn.v_proj"):
+            layer = _OPEN_CLIP_LAYER[match[2]]
+            renamed[f"transformer.resblocks.{match[1]}.{layer}.{match[3]}"] = tensor
+    return {prefix + name: tensor for name, tensor in renamed.items()}
+
+
+def _renamed(
+    tensors: Tensors, prefix: str, rename: Callable[[str], str]
+) -> dict[str, torch.Tensor]:
     renamed = {prefix + rename(name): tensor for name, tensor in tensors.items()}
     assert len(renamed) == len(tensors)
     return renamed

@@ -9,9 +9,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 
+from sfe_core.diffusion.original_keys import original_text_encoder, original_unet, original_vae
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
-from sfe_core.packaging.original_keys import original_text_encoder, original_unet, original_vae
 from sfe_core.packaging.weights import Precision, cast
 from sfe_core.quiet import quiet_libraries
 
