@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from sfe_core.config.sections import Count, Section
+from sfe_core.config.sections import Count, Positive, Section
 
 
 def _one_line(text: str) -> str:
@@ -28,7 +28,7 @@ class ClusterConfig(Section):
         description="this device only; condor: as in CUDADeviceName, slurm: a GRES type; "
         "empty = any",
     )
-    hours: Annotated[float, Field(gt=0)] | None = Field(
+    hours: Positive | None = Field(
         None, description="slurm: time of one job, after which it goes on in the next; null = as is"
     )
     grace_s: Count = Field(300, description="seconds between the signal to stop and the kill")

@@ -11,6 +11,7 @@ from sfe_core.config.sections import (
     Fraction,
     GreyRange,
     NamesModel,
+    Positive,
     Range,
     Section,
     ShapesCrop,
@@ -80,7 +81,7 @@ class PreprocessConfig(Section):
         None, description="side of the crop over the rule's box; null = the rule's own scale"
     )
     min_face_px: ShapesFace[Count] = Field(32, description="smaller faces are passed over, pixels")
-    max_megapixels: ShapesFace[Annotated[float, Field(gt=0)]] = Field(
+    max_megapixels: ShapesFace[Positive] = Field(
         100.0, description="larger photos are refused rather than decoded"
     )
     canvas: bool = Field(True, description="also paste the mesh render on the full photo")

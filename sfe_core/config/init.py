@@ -56,10 +56,11 @@ def commented_yaml(config: Config, active: Collection[str] = ()) -> str:
 
     Uncommenting every line that starts with a single `#` gives `config` again.
     """
-    field = Config.model_fields["preset"]
+    kind = type(config)
+    field = kind.model_fields["preset"]
     parts = [HEADER, f"preset: {config.preset}  # {field.description}\n"]
     values = config.model_dump(mode="json")
-    for name, model in sections().items():
+    for name, model in sections(kind).items():
         heading = " ".join((model.__doc__ or "").split())
         lines = [f"\n## {heading}", f"{name}:"]
         for key, field in model.model_fields.items():

@@ -15,13 +15,8 @@ from sfe_core.config.corpus_sections import (
 )
 from sfe_core.config.picture_sections import EvaluateConfig, SamplingConfig, TriptychConfig
 from sfe_core.config.sections import Section
-from sfe_core.config.training_sections import (
-    DataConfig,
-    GuidanceConfig,
-    LossConfig,
-    ModelConfig,
-    TrainConfig,
-)
+from sfe_core.config.stableface_sections import GuidanceConfig, LossConfig, TrainConfig
+from sfe_core.config.training_sections import DataConfig, ModelConfig
 
 
 class Config(Section):

@@ -6,8 +6,9 @@ all fields of one meaning asks `fields_that`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -16,6 +17,7 @@ from sfe_core.emotions import EMOTIONS
 GuidanceMap = Literal["landmarks", "depth", "mesh"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 # What every generator of random numbers takes, on every machine.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -64,10 +66,36 @@ ShapesHead = Annotated[T, Meaning.HEAD]
 ShapesDepth = Annotated[T, Meaning.DEPTH]
 
 
+@dataclass(frozen=True)
+class After:
+    """On a field that a section adds to the one it extends: the key that it follows in sfe.yaml.
+
+    The fields below it come after it; without one they stand at the section's end.
+    """
+
+    key: str
+
+
 class Section(BaseModel):
     """A section of sfe.yaml. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Put the fields that a section adds where `After` says."""
+        super().__pydantic_init_subclass__(**kwargs)
+        fields, place = cls.model_fields, ""
+        order = list(fields)
+        for name in cls.__annotations__:
+            place = next((m.key for m in fields[name].metadata if isinstance(m, After)), place)
+            if place:
+                order.remove(name)
+                order.insert(order.index(place) + 1, name)
+                place = name
+        if order != list(fields):
+            cls.__pydantic_fields__ = {name: fields[name] for name in order}
+            cls.model_rebuild(force=True)
 
 
 class LearningSection(Section):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfe_core.config.training_sections import LossConfig
+from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from sfe_core.config.training_sections import LossConfig, TrainConfig
+from sfe_core.config.stableface_sections import LossConfig, TrainConfig
 from sfe_core.files import derive_seed
 from sfe_core.losses.timestep_window import TimestepWindow
 

@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
-from sfe_core.config.training_sections import LossConfig
+from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sfe_core.config.training_sections import TrainConfig
+from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import UserError
 from sfe_core.training.engine.schedule import learning_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sfe_core.config.training_sections import TrainConfig
+from sfe_core.config.stableface_sections import TrainConfig
 
 POLYNOMIAL_END = 1e-7  # where diffusers' "polynomial" (power 1) ends; "linear" ends at 0
 

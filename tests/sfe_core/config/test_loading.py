@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.loading import load_with_origins, load_workspace, preset_config
-from sfe_core.config.presets import FOLDER, preset_names
+from sfe_core.config.presets import FOLDER, preset_layers, preset_names
+from sfe_core.config.problems import check_keys
 from sfe_core.errors import UserError
 
 
@@ -30,6 +31,8 @@ def test_every_shipped_preset_loads():
     assert {"tiny", "stableface", "stableface-24gb"} <= set(preset_names())
     for name in preset_names():
         assert preset_config(name).preset == name
+        for layer in preset_layers(name, "test"):
+            check_keys(layer)
 
 
 def test_a_preset_that_extends_keeps_what_it_does_not_change():

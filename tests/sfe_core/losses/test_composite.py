@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sfe_core.config.training_sections import LossConfig
+from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.recognisers import EmotionReading
 from sfe_core.losses.composite import TERMS, CompositeLoss

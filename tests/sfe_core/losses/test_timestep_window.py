@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from sfe_core.config.training_sections import LossConfig
+from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
 from sfe_core.losses.timestep_window import TimestepWindow, pixel_window
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfe_core.config.training_sections import LossConfig, TrainConfig
+from sfe_core.config.stableface_sections import LossConfig, TrainConfig
 from sfe_core.losses.timestep_window import pixel_window
 from sfe_core.recipes.draws import draw_noise, plan_update, share_of
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sfe_core.config.training_sections import LossConfig
+from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.encoders import Encoders

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from sfe_core.config.training_sections import DataConfig, LossConfig, TrainConfig
+from sfe_core.config.stableface_sections import LossConfig, TrainConfig
+from sfe_core.config.training_sections import DataConfig
 from sfe_core.corpus.sampler import DeterministicSampler
 from sfe_core.corpus.views import Variation, View
 from sfe_core.training.engine.update import draw_slots, wanted_batches
