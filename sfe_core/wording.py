@@ -1,8 +1,8 @@
-"""Lists as sentences: cut short, they say how many more there are."""
+"""Lists as sentences, cut short and saying how many more there are; tables as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def first_of(items: Sequence[str], most: int) -> list[str]:
@@ -18,3 +18,9 @@ def listed(items: Sequence[str], most: int, between: str = ", ") -> str:
     'a, b, and 1 more'
     """
     return between.join(first_of(items, most))
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, from cells that hold no `|`; ends with a line break."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -19,7 +19,6 @@ from typing import Any
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, Stopped, UserError
-from sfe_core.evaluation.display import display, markdown_table
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 from sfe_core.files import sha256_json, write_text
@@ -28,6 +27,7 @@ from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.training.engine.options import TrainOptions
+from sfe_core.wording import markdown_table
 
 FULL = "full"
 NO_BALANCE = "no-balance"
@@ -85,16 +85,9 @@ class Ablation:
 
     def table(self) -> list[dict[str, str]]:
         """As display strings, with intervals."""
-        titles = {
-            name: f"{metric.title} {'↑' if metric.better == 'higher' else '↓'}"
-            for name, metric in self.metrics.items()
-        }
         return [
             {"variant": row.variant, "pictures": row.pictures}
-            | {
-                title: display(row.scores.get(name), self.metrics[name])
-                for name, title in titles.items()
-            }
+            | {m.heading: m.show(row.scores.get(name)) for name, m in self.metrics.items()}
             for row in self.rows
         ]
 

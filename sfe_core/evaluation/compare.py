@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
-from sfe_core.evaluation.display import display
 from sfe_core.evaluation.scoring import delta_of
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
@@ -79,10 +78,10 @@ class Comparison(BaseModel):
             rows.append(
                 {
                     "set": score.set,
-                    "metric": f"{metric.title} {'↑' if metric.better == 'higher' else '↓'}",
-                    self.first: display(score.first, metric),
-                    self.second: display(score.second, metric),
-                    "change": display(score.change, metric, signed=True),
+                    "metric": metric.heading,
+                    self.first: metric.show(score.first),
+                    self.second: metric.show(score.second),
+                    "change": metric.show(score.change, signed=True),
                     "p": "" if p_value is None else f"{p_value:.4f}",
                 }
             )

@@ -21,11 +21,12 @@ from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.model_card import write_to_card
 from sfe_core.evaluation.reporting.outputs import write_outputs
-from sfe_core.evaluation.scoring import REAL, score_all
+from sfe_core.evaluation.scoring import score_all
 from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
 from sfe_core.evaluation.statistics.metrics import Labels, Yardstick
 from sfe_core.evaluation.statistics.references import References, reference_statistics
 from sfe_core.evaluation.summary import (
+    REAL,
     EvaluationSummary,
     InstrumentInfo,
     Reference,

@@ -10,8 +10,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet, RealPictures
-from sfe_core.evaluation.scoring import REAL
-from sfe_core.evaluation.summary import usual_set
+from sfe_core.evaluation.summary import REAL, usual_set
 from sfe_core.packaging.listing import guidance_maps
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter

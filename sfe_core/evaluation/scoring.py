@@ -15,6 +15,7 @@ from sfe_core.evaluation.statistics.intervals import Indices, estimate, mcnemar_
 from sfe_core.evaluation.statistics.measurables import Measurable, PerPicture
 from sfe_core.evaluation.statistics.metrics import Definition, Yardstick, definitions, measurables
 from sfe_core.evaluation.summary import (
+    REAL,
     Delta,
     Metric,
     PairedTest,
@@ -22,7 +23,6 @@ from sfe_core.evaluation.summary import (
     Score,
 )
 
-REAL = "real"
 PREFERRED_BASELINE = "base"
 
 

@@ -8,21 +8,22 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sfe_core.evaluation.display import display
-
 SCHEMA = "sfe.evaluation/2"
 # Settings that shape the pictures, not how they are measured: two models may differ in them.
 DRAWING_SECTIONS = ("model", "guidance", "sampling")
+REAL = "real"  # the set of the photos themselves
+JUDGE = "judge"  # what the judge goes by in a summary that names no recogniser
 # The sets that every evaluation has, by title.
 VARIANTS: dict[str, str] = {
     "base": "base",
     "text": "fine-tuned, text",
     "guided": "fine-tuned, guided",
-    "real": "real photos",
+    REAL: "real photos",
 }
 MetricGroup = Literal[
     "emotion", "affect", "distribution", "perceptual", "identity", "guidance", "text"
 ]
+Verdict = Literal["better", "worse", "even"]
 InstrumentKind = Literal[
     "judge", "recogniser", "detector", "perceptual", "statistics", "identity", "text"
 ]
@@ -51,7 +52,7 @@ class InstrumentInfo(_Record):
 
 
 class Metric(_Record):
-    """What a number means."""
+    """What a number means, and how people read it."""
 
     title: str = Field(description="for people")
     unit: Literal["", "share", "%"] = Field(description="share: 0 to 1, shown as percent")
@@ -62,6 +63,41 @@ class Metric(_Record):
     instrument: str = Field("", description="name in `instruments`")
     description: str = Field("", description="one sentence, for the report")
     chance: float | None = Field(None, description="value that guessing gives, where known")
+
+    @property
+    def heading(self) -> str:
+        """The title and an arrow to the better side."""
+        return f"{self.title} {'↑' if self.better == 'higher' else '↓'}"
+
+    @property
+    def unit_sign(self) -> str:
+        """` %` after shares and percentages, nothing after the rest."""
+        return "" if self.unit == "" else " %"
+
+    def number(self, value: float, signed: bool = False) -> str:
+        """A value in the metric's unit and digits, with a true minus sign."""
+        scaled = value * 100.0 if self.unit == "share" else value
+        text = f"{scaled:{'+' if signed else ''}.{self.digits}f}"
+        return text.replace("-", "\N{MINUS SIGN}")
+
+    def change(self, value: float) -> str:
+        """A difference: `+8.3 points` between shares, `−0.012` elsewhere."""
+        return self.number(value, signed=True) + ("" if self.unit == "" else " points")
+
+    def show(self, score: Score | Delta | None, signed: bool = False) -> str:
+        """A score as `41.7 % [29.2, 54.2]`; `n/a` where there is none."""
+        if score is None or score.value is None:
+            return "n/a"
+        text = self.number(score.value, signed) + self.unit_sign
+        if score.low is None or score.high is None:
+            return text
+        return f"{text} [{self.number(score.low, signed)}, {self.number(score.high, signed)}]"
+
+    def verdict(self, delta: Delta) -> Verdict:
+        """Whether the interval of a difference leaves zero out, and on which side."""
+        if delta.low is None or delta.high is None or delta.low <= 0.0 <= delta.high:
+            return "even"
+        return "better" if (delta.low > 0) == (self.better == "higher") else "worse"
 
 
 class Score(_Record):
@@ -236,15 +272,41 @@ class EvaluationSummary(BaseModel):
         """The short table as display strings: `metric`, then one column per set."""
         return [
             {
-                "metric": f"{metric.title} {'↑' if metric.better == 'higher' else '↓'}",
+                "metric": metric.heading,
                 **{
-                    title: display(self.scores[variant].get(name), metric)
+                    title: metric.show(self.scores[variant].get(name))
                     for variant, title in self.titles.items()
                 },
             }
             for name, metric in self.metrics.items()
             if metric.headline
         ]
+
+    @property
+    def judge(self) -> str:
+        """The instrument that plays the judge; the first recogniser where none is marked."""
+        for name in self.recognitions:
+            if name in self.instruments and self.instruments[name].kind == "judge":
+                return name
+        return next(iter(self.recognitions), JUDGE)
+
+    @property
+    def recognised(self) -> dict[str, RecogniserResult]:
+        """Instrument → what it sees, the judge first; a summary without any has the judge's."""
+        if not self.recognitions:
+            return {JUDGE: RecogniserResult(confusion=self.confusion, as_photo={}, reliability={})}
+        return {self.judge: self.recognitions[self.judge], **self.recognitions}
+
+    def metric_suffix(self, instrument: str) -> str:
+        """What follows `top1`, `recall_happy` and so on: nothing for the judge."""
+        return "" if instrument == self.judge else f"_{instrument}"
+
+    def backend_name(self, instrument: str) -> str:
+        """The network behind an instrument, as people call it."""
+        if instrument in self.instruments:
+            return self.instruments[instrument].backend
+        scores = next(iter(self.scores.values()), {})
+        return scores["top1"].backend if "top1" in scores else instrument
 
     def as_json(self) -> dict[str, Any]:
         """What summary.json holds."""
@@ -258,7 +320,7 @@ def usual_set(name: str) -> SetInfo:
     prefixes are those of StableFaceEmotion's evaluation, whose fine-tuned pictures are guided here.
     """
     known = {"base": ("base", "base"), "text": ("tuned", "text"), "guided": ("tuned", "fine")}
-    role, prefix = known.get(name, ("real", "orig") if name == "real" else ("tuned", name))
+    role, prefix = known.get(name, ("real", "orig") if name == REAL else ("tuned", name))
     return SetInfo(title=VARIANTS.get(name, name), role=role, prefix=prefix)
 
 

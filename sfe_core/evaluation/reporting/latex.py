@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sfe_core.evaluation.display import number
-from sfe_core.evaluation.reporting.report_tables import verdict_of
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 
 # Backslash first, so that those of the other replacements stay.
@@ -86,7 +84,7 @@ def _values(summary: EvaluationSummary, name: str, names: list[str], title: str)
     best = _best(summary, name, names)
     for column in names:
         delta = summary.deltas.get(column, {}).get(name)
-        verdict = verdict_of(delta, metric) if delta is not None and delta.value is not None else ""
+        verdict = metric.verdict(delta) if delta is not None and delta.value is not None else ""
         cells.append(_cell(summary.scores[column][name], metric, column in best, verdict))
     return " & ".join(cells)
 
@@ -94,20 +92,13 @@ def _values(summary: EvaluationSummary, name: str, names: list[str], title: str)
 def _best(summary: EvaluationSummary, name: str, names: list[str]) -> set[str]:
     """Sets with the best value as shown; none where there is nothing to choose between."""
     metric = summary.metrics[name]
-    values = {
-        column: summary.scores[column][name].value
-        for column in names
-        if summary.set_info(column).role != "real"
-        and summary.scores[column][name].value is not None
-    }
+    drawn = [column for column in names if summary.set_info(column).role != "real"]
+    found = {column: summary.scores[column][name].value for column in drawn}
+    values = {column: value for column, value in found.items() if value is not None}
     if len(values) < 2:
         return set()
     chosen = (max if metric.better == "higher" else min)(values.values())
-    return {column for column, value in values.items() if _same(value, chosen, metric)}
-
-
-def _same(first: float, second: float, metric: Metric) -> bool:
-    return number(first, metric) == number(second, metric)
+    return {c for c, value in values.items() if metric.number(value) == metric.number(chosen)}
 
 
 def _cell(score: Score, metric: Metric, best: bool, verdict: str) -> str:
@@ -131,4 +122,4 @@ def _intervals(row: list[Score], metric: Metric, instrument: str) -> str:
 
 
 def _digits(value: float, metric: Metric) -> str:
-    return number(value, metric).replace("\N{MINUS SIGN}", "-")
+    return metric.number(value).replace("\N{MINUS SIGN}", "-")

@@ -6,10 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from sfe_core.evaluation.display import markdown_table
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.files import sha256_file, write_json, write_text
 from sfe_core.packaging.listing import CARD, PROVENANCE
+from sfe_core.wording import markdown_table
 
 _BEFORE = "## Licences\n"  # the numbers stand above it; at the end of a card without it
 

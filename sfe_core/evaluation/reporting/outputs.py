@@ -15,10 +15,9 @@ from sfe_core.evaluation.reporting.latex import latex_table
 from sfe_core.evaluation.reporting.original_table import original_table
 from sfe_core.evaluation.reporting.plots import draw_plots
 from sfe_core.evaluation.reporting.report import render_report
-from sfe_core.evaluation.scoring import REAL
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.metrics import Labels, cosine
-from sfe_core.evaluation.summary import EvaluationSummary, summary_schema, usual_set
+from sfe_core.evaluation.summary import REAL, EvaluationSummary, summary_schema, usual_set
 from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
 from sfe_core.reporting import Reporter
 

@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfe_core.evaluation.recognisers import backend_name, metric_suffix, recognitions_of
 from sfe_core.evaluation.reporting import plot_emotions
-from sfe_core.evaluation.reporting.plot_affect import draw_affect
 from sfe_core.evaluation.reporting.plot_style import Frame, legend_room, render, set_colours
-from sfe_core.evaluation.summary import EvaluationSummary, RecogniserResult
+from sfe_core.evaluation.summary import REAL, EvaluationSummary, RecogniserResult
 from sfe_core.files import atomic_path
-
-REAL = "real"
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def _remove_others(folder: Path, kept: set[str]) -> None:
 
 def _plan(summary: EvaluationSummary, table: pd.DataFrame) -> Iterator[_Group]:
     if any(summary.emotions.values()):
-        for instrument, found in recognitions_of(summary).items():
+        for instrument, found in summary.recognised.items():
             yield from _of_recogniser(summary, instrument, found)
     yield _affect(summary, table)
 
@@ -90,8 +86,8 @@ def _plan(summary: EvaluationSummary, table: pd.DataFrame) -> Iterator[_Group]:
 def _of_recogniser(
     summary: EvaluationSummary, instrument: str, found: RecogniserResult
 ) -> Iterator[_Group]:
-    ending = metric_suffix(summary, instrument)
-    who = backend_name(summary, instrument) if ending else "the judge"
+    ending = summary.metric_suffix(instrument)
+    who = summary.backend_name(instrument) if ending else "the judge"
     named = f" ({who})" if ending else ""
     colours = set_colours(list(summary.scores))
     look = {"titles": summary.titles, "colours": colours}
@@ -204,7 +200,9 @@ def _affect(summary: EvaluationSummary, table: pd.DataFrame) -> _Group:
         prefix = summary.set_info(name).prefix
         if f"{prefix}_valence" not in table or table[f"{prefix}_valence"].isna().all():
             continue
-        draw = partial(draw_affect, table=table, prefix=prefix, title=title, colour=colours[name])
+        draw = partial(
+            plot_emotions.draw_affect, table=table, prefix=prefix, title=title, colour=colours[name]
+        )
         planned.append(_Planned(f"affect_{name}", f"Valence and arousal: {title}", frame, draw))
     return (
         "Valence and arousal, asked and read",

@@ -8,9 +8,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sfe_core.evaluation.display import number
 from sfe_core.evaluation.pictures import PictureSet
-from sfe_core.evaluation.recognisers import backend_name, judge_name
 from sfe_core.evaluation.reporting.plot_style import inline_svg
 from sfe_core.evaluation.reporting.plots import PlotGroup
 from sfe_core.evaluation.reporting.report_strips import best_and_worst
@@ -49,7 +47,7 @@ def render_report(
     return (
         environment.get_template("report.html.j2").render(
             summary=summary,
-            judge=backend_name(summary, judge_name(summary)),
+            judge=summary.backend_name(summary.judge),
             lead=lead_sentence(summary),
             headline=score_table(summary, headline=True),
             further=score_table(summary, headline=False),
@@ -69,7 +67,7 @@ def lead_sentence(summary: EvaluationSummary) -> str:
     shown = {}
     for name, scores in summary.scores.items():
         if "top1" in scores and scores["top1"].value is not None:
-            shown[name] = f"{number(scores['top1'].value, summary.metrics['top1'])} %"
+            shown[name] = f"{summary.metrics['top1'].number(scores['top1'].value)} %"
     if not shown:
         return "The photos carry no emotion labels, so nothing is said of emotions here."
     words = {

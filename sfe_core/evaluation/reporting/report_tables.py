@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sfe_core.evaluation.display import change, number, unit_sign
 from sfe_core.evaluation.summary import (
     Delta,
     EvaluationSummary,
@@ -112,7 +111,7 @@ def _row(
         cells,
         published,
         seen_by_loss(summary, name),
-        [(title, number(level, metric) + unit_sign(metric)) for title, level in levels.items()],
+        [(title, metric.number(level) + metric.unit_sign) for title, level in levels.items()],
     )
 
 
@@ -131,24 +130,17 @@ def _cell(score: Score, delta: Delta | None, metric: Metric) -> Cell:
         return Cell("n/a", "", "", "", score.reason, detail)
     interval = ""
     if score.low is not None and score.high is not None:
-        interval = f"{number(score.low, metric)} to {number(score.high, metric)}"
+        interval = f"{metric.number(score.low)} to {metric.number(score.high)}"
     moved, verdict = "", ""
     if delta is not None and delta.value is not None:
-        moved, verdict = change(delta.value, metric), verdict_of(delta, metric)
+        moved, verdict = metric.change(delta.value), metric.verdict(delta)
         if delta.low is not None and delta.high is not None:
-            bounds = (number(delta.low, metric, True), number(delta.high, metric, True))
+            bounds = (metric.number(delta.low, True), metric.number(delta.high, True))
             detail += f"; difference {moved} [{bounds[0]}, {bounds[1]}]"
         if delta.p_value is not None:
             detail += f"; {delta.test}, {p_text(delta.p_value)}"
-    text = number(score.value, metric) + unit_sign(metric)
+    text = metric.number(score.value) + metric.unit_sign
     return Cell(text, interval, moved, verdict, score.reason, detail)
-
-
-def verdict_of(delta: Delta, metric: Metric) -> str:
-    """`better` or `worse` where the interval of the difference leaves zero out, else `even`."""
-    if delta.low is None or delta.high is None or delta.low <= 0.0 <= delta.high:
-        return "even"
-    return "better" if (delta.low > 0) == (metric.better == "higher") else "worse"
 
 
 def p_text(p_value: float) -> str:
@@ -158,8 +150,8 @@ def p_text(p_value: float) -> str:
 
 def _published(score: PublishedScore, metric: Metric, mark: int) -> PublishedCell:
     own = metric.model_copy(update={"unit": score.unit, "digits": score.digits})
-    values = f"{number(score.base, own)} → {number(score.tuned, own)}{unit_sign(own)}"
-    return PublishedCell(score.title, values, change(score.tuned - score.base, own), mark)
+    values = f"{own.number(score.base)} → {own.number(score.tuned)}{own.unit_sign}"
+    return PublishedCell(score.title, values, own.change(score.tuned - score.base), mark)
 
 
 def instrument_rows(summary: EvaluationSummary) -> list[dict[str, str]]:

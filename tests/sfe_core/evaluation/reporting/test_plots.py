@@ -14,7 +14,6 @@ from PIL import Image
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.reporting import plot_emotions, plot_style
-from sfe_core.evaluation.reporting.plot_affect import draw_affect
 from sfe_core.evaluation.reporting.plots import draw_plots
 from sfe_core.evaluation.summary import RecogniserResult, Reliability, ReliabilityBin
 from tests.sfe_core.evaluation.summaries import TOP1, make_summary, score
@@ -107,7 +106,7 @@ def test_the_plane_joins_what_was_asked_to_what_was_read():
         }
     )
     figure = Figure()
-    draw_affect(figure, table, "fine", "guided", "#000000")
+    plot_emotions.draw_affect(figure, table, "fine", "guided", "#000000")
     (axes,) = figure.axes
     # Beside the two axes through zero, one line: sad has no label, the last no reading.
     (joined,) = axes.lines[2:]

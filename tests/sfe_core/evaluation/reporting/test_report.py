@@ -10,9 +10,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from sfe_core.evaluation.display import display
 from sfe_core.evaluation.reporting.report import lead_sentence
-from sfe_core.evaluation.reporting.report_tables import verdict_of
 from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric
 
 VOID = {"meta", "img", "br"}
@@ -130,14 +128,15 @@ def metric(unit: str = "share", better: str = "higher", digits: int = 1) -> Metr
     ],
 )
 def test_a_difference_counts_only_where_its_interval_leaves_zero_out(low, high, better, verdict):
-    assert verdict_of(Delta(value=0.2, low=low, high=high, n=9), metric(better=better)) == verdict
+    delta = Delta(value=0.2, low=low, high=high, n=9)
+    assert metric(better=better).verdict(delta) == verdict
 
 
 def test_numbers_are_shown_in_their_unit():
     delta = Delta(value=-0.125, low=-0.25, high=0.05, n=8)
-    assert display(delta, metric(), signed=True) == "−12.5 % [−25.0, +5.0]"
-    assert display(delta, metric(unit="", digits=3)) == "−0.125 [−0.250, 0.050]"
-    assert display(delta, metric(unit="%", digits=2)) == "−0.12 % [−0.25, 0.05]"
+    assert metric().show(delta, signed=True) == "−12.5 % [−25.0, +5.0]"
+    assert metric(unit="", digits=3).show(delta) == "−0.125 [−0.250, 0.050]"
+    assert metric(unit="%", digits=2).show(delta) == "−0.12 % [−0.25, 0.05]"
     alone = Delta(value=0.5, low=None, high=None, n=1)
-    assert display(alone, metric()) == "50.0 %"
-    assert display(None, metric()) == "n/a"
+    assert metric().show(alone) == "50.0 %"
+    assert metric().show(None) == "n/a"

@@ -6,12 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sfe_core.evaluation.recognisers import (
-    backend_name,
-    judge_name,
-    metric_suffix,
-    recognitions_of,
-)
 from sfe_core.evaluation.reporting.report_tables import (
     flat_settings,
     instrument_rows,
@@ -116,12 +110,12 @@ def test_recognisers_go_by_their_part(tmp_path: Path):
     both = make_summary(
         tmp_path, recognitions=dict.fromkeys(instruments, nothing), instruments=instruments
     )
-    assert list(recognitions_of(both)) == ["judge", "emonet"]
-    assert judge_name(both) == "judge" and backend_name(both, "judge") == "hsemotion"
-    assert (metric_suffix(both, "judge"), metric_suffix(both, "emonet")) == ("", "_emonet")
+    assert list(both.recognised) == ["judge", "emonet"]
+    assert both.judge == "judge" and both.backend_name("judge") == "hsemotion"
+    assert (both.metric_suffix("judge"), both.metric_suffix("emonet")) == ("", "_emonet")
     plain = make_summary(tmp_path, confusion={"base": [[1]]})
-    assert recognitions_of(plain)["judge"].confusion == {"base": [[1]]}
-    assert backend_name(plain, "judge") == "emonet_8"
+    assert plain.recognised["judge"].confusion == {"base": [[1]]}
+    assert plain.backend_name("judge") == "emonet_8"
 
 
 def test_titles_roles_and_the_set_to_show(tmp_path: Path):
