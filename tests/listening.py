@@ -8,16 +8,17 @@ from sfe_core.reporting import Reporter
 
 
 class Listener(Reporter):
-    """Keeps the titles of tasks, how far they came, and what was said or warned of."""
+    """Keeps how far each task came and what was said or warned of; subclass it to act on that."""
 
     def __init__(self) -> None:
         self.done: dict[str, int] = {}
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
+        self.totals: dict[str, int | None] = {}
+        self.lines: list[str] = []  # said or warned of
+        self.warnings: list[str] = []  # warned of
 
     @contextmanager
     def task(self, title, total=None, done=0):
-        self.done[title] = done
+        self.done[title], self.totals[title] = done, total
 
         class Bar:
             def advance(bar, count=1, note=""):
@@ -29,4 +30,5 @@ class Listener(Reporter):
         self.lines.append(message)
 
     def warn(self, message):
+        self.lines.append(message)
         self.warnings.append(message)

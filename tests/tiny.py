@@ -12,17 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
-from sfe_core.corpus.manifest import to_frame, write_manifest
-from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.recognition.recognisers import TinyEmotionNet
-from sfe_core.files import sha256_file
 from sfe_core.synthesis.tiny.networks import make_scheduler
+from tests.corpora import write_corpus
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
@@ -102,45 +98,24 @@ def make_tiny_corpus(workspace: Workspace, images: int = 24, seed: int = 0) -> N
     """
     random = np.random.default_rng(seed)
     size = workspace.config.preprocess.crop_size
-    rows = []
-    for number in range(images):
-        key = f"faces/{number:03d}"
-        hashes = {}
-        for name, folder in {"inputs": INPUTS, **MAP_FOLDERS}.items():
-            path = artefact(workspace.corpus, folder, key)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # A coarse pattern blown up, so that pictures differ in more than noise.
-            pattern = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-            picture = Image.fromarray(pattern).resize((size, size), Image.Resampling.BICUBIC)
-            if name == "depth":
-                depth = np.asarray(picture.convert("L"), np.uint16) * 257
-                picture = Image.fromarray(depth)
-            picture.save(path)
-            hashes[f"{name}_sha256"] = sha256_file(path)
-        emotion = EMOTIONS[number % len(EMOTIONS)]
-        rows.append(
-            {
-                "key": key,
-                "photo": f"{key}.png",
-                "status": "ok",
-                "width": size,
-                "height": size,
-                "face_count": 1,
-                "crop_x": size / 2,
-                "crop_y": size / 2,
-                "crop_side": float(size),
-                "landmarks": (random.random(136) * size).tolist(),
-                "caption": f"{emotion}, a face",
-                "caption_source": "template",
-                "emotion": emotion,
-                "valence": float(random.uniform(-1, 1)),
-                "arousal": float(random.uniform(-1, 1)),
-                "identity": str(number),
-                "split": workspace.config.split.validation_name if number % 4 == 0 else "train",
-                **hashes,
-            }
-        )
-    write_manifest(workspace.corpus / MANIFEST, to_frame(rows))
+    rows = [
+        {
+            "key": f"faces/{number:03d}",
+            "width": size,
+            "height": size,
+            "face_count": 1,
+            "crop_x": size / 2,
+            "crop_y": size / 2,
+            "crop_side": float(size),
+            "landmarks": (random.random(136) * size).tolist(),
+            "valence": float(random.uniform(-1, 1)),
+            "arousal": float(random.uniform(-1, 1)),
+            "identity": str(number),
+            "split": workspace.config.split.validation_name if number % 4 == 0 else "train",
+        }
+        for number in range(images)
+    ]
+    write_corpus(workspace, rows, size)
 
 
 def make_tiny_tokenizer() -> CLIPTokenizer:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from diffusers import UNet2DConditionModel
-from PIL import Image
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
-from sfe_core.corpus.manifest import to_frame, write_manifest
 from sfe_core.diffusion.guidance import GuidanceBank
-from sfe_core.emotions import EMOTIONS
-from sfe_core.files import derive_seed, sha256_file
+from sfe_core.files import derive_seed
 from sfe_core.training.engine.checkpoints import CheckpointMeta
 from sfe_core.training.engine.session import hash_base
+from tests.corpora import write_corpus
 
 SPLIT = "val300"
 SIDE_PX = 32
@@ -36,35 +32,19 @@ def make_workspace(folder: Path, base: Path, count: int = 8, **sampling: object)
         }
     )
     workspace = Workspace(Path(folder), config)
-    write_corpus(workspace, [f"id {n // 3}/häppy.{n}" for n in range(count)])
+    write_held_out(workspace, [f"id {n // 3}/häppy.{n}" for n in range(count)])
     return workspace
 
 
-def write_corpus(
+def write_held_out(
     workspace: Workspace, keys: list[str], captions: dict[str, str] | None = None
 ) -> None:
-    """Random crops and maps, the manifest over them, and one row of the train split."""
-    rows = [_row(workspace.corpus, key, place) for place, key in enumerate([*keys, "train/one"])]
+    """A corpus with `keys` in the held-out split, and one row of the train split."""
+    rows = [{"key": key, "split": SPLIT} for key in keys]
     for row in rows:
-        row["caption"] = (captions or {}).get(row["key"], row["caption"])
-        row["split"] = "train" if row["key"].startswith("train/") else SPLIT
-    write_manifest(workspace.corpus / MANIFEST, to_frame(rows))
-
-
-def _row(corpus: Path, key: str, place: int) -> dict[str, object]:
-    random = np.random.default_rng(derive_seed("tiny corpus", key))
-    row: dict[str, object] = {"key": key, "photo": f"{key}.jpg", "status": "ok"}
-    for name, folder in {"inputs": INPUTS, **MAP_FOLDERS}.items():
-        path = artefact(corpus, folder, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name == "depth":
-            pixels = random.integers(0, 65536, (SIDE_PX, SIDE_PX)).astype(np.uint16)
-        else:
-            pixels = random.integers(0, 256, (SIDE_PX, SIDE_PX, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(path)
-        row[f"{name}_sha256"] = sha256_file(path)
-    emotion = EMOTIONS[place % len(EMOTIONS)]
-    return row | {"emotion": emotion, "caption": f"{emotion}, face", "caption_source": "template"}
+        if captions and row["key"] in captions:
+            row["caption"] = captions[row["key"]]
+    write_corpus(workspace, [*rows, {"key": "train/one", "split": "train"}], SIDE_PX)
 
 
 def make_run(
@@ -79,20 +59,9 @@ def make_run(
     """A checkpoint whose UNet differs from the base's and whose guidance encoders do something."""
     folder = workspace.runs / run / f"checkpoint-{step}"
     for suffix in ("", "_ema") if ema else ("",):
-        torch.manual_seed(derive_seed(seed, suffix) % 2**31)
-        unet = UNet2DConditionModel.from_pretrained(Path(workspace.config.model.base) / "unet")
-        with torch.no_grad():
-            for parameter in unet.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
+        unet, encoders = changed_networks(workspace, derive_seed(seed, suffix) % 2**31)
         unet.save_pretrained(folder / f"unet{suffix}")
         if bank:
-            encoders = GuidanceBank(
-                maps=workspace.config.guidance.maps,
-                block_channels=workspace.config.guidance.block_channels,
-                out_channels=unet.config.block_out_channels[0],
-            )
-            for encoder in encoders.encoders.values():
-                torch.nn.init.normal_(encoder.conv_out.weight, std=0.5)
             encoders.save_pretrained(folder / f"guidance_encoder{suffix}")
     base = workspace.config.model.base
     meta = CheckpointMeta(
@@ -111,3 +80,17 @@ def make_run(
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder.parent / "metrics.jsonl").write_text(text, encoding="utf-8")
     return folder
+
+
+def changed_networks(workspace: Workspace, seed: int) -> tuple[UNet2DConditionModel, GuidanceBank]:
+    """The base's UNet with its weights shaken, and guidance encoders that are not zero."""
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel.from_pretrained(Path(workspace.config.model.base) / "unet")
+    with torch.no_grad():
+        for parameter in unet.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    guidance = workspace.config.guidance
+    bank = GuidanceBank(guidance.maps, guidance.block_channels, unet.config.block_out_channels[0])
+    for encoder in bank.encoders.values():
+        torch.nn.init.normal_(encoder.conv_out.weight, std=0.5)
+    return unet, bank

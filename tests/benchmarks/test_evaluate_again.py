@@ -11,7 +11,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.sampling.pictures import draw_series
-from tests.sfe_core.evaluation.conftest import face, write_corpus, write_package
+from tests.sfe_core.evaluation.conftest import face, write_faces, write_package
 
 __all__ = ["face"]
 pytestmark = pytest.mark.benchmark
@@ -39,7 +39,7 @@ def test_a_new_checkpoint(
     if not page:
         monkeypatch.setattr("sfe_core.evaluation.reporting.outputs.draw_plots", lambda *_: [])
     workspace = Workspace(tmp_path, settings)
-    write_corpus(workspace, face, counts=COUNTS)
+    write_faces(workspace, face, counts=COUNTS)
     base = Path(settings.model.base)
     first = evaluated(workspace, write_package(workspace, base, "first", seed=1))
     later = evaluated(workspace, write_package(workspace, base, "later", seed=2))

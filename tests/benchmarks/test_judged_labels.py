@@ -21,7 +21,7 @@ from sfe_core.evaluation.pictures import DrawnPictures
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.packaging.listing import newest_package
 from sfe_core.sampling.pictures import draw_series
-from tests.sfe_core.evaluation.conftest import face, write_corpus, write_package
+from tests.sfe_core.evaluation.conftest import face, write_faces, write_package
 
 __all__ = ["face"]
 pytestmark = pytest.mark.benchmark
@@ -62,7 +62,7 @@ def drawable(settings: Config, face, tmp_path: Path) -> tuple[Workspace, str, Pa
         return workspace, "train", newest_package(workspace)
     sampling = settings.sampling.model_copy(update={"steps": 10, "batch_size": 8})
     workspace = Workspace(tmp_path / "made", settings.model_copy(update={"sampling": sampling}))
-    write_corpus(workspace, face, counts=(PICTURES, 1))
+    write_faces(workspace, face, counts=(PICTURES, 1))
     return workspace, "val300", write_package(workspace, Path(settings.model.base))
 
 

@@ -15,14 +15,14 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefacts.quality import MEASURES
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import plain_rows, read_manifest, to_frame, write_manifest
-from tests.tiny_workspace import write_corpus
+from tests.tiny_workspace import write_held_out
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A workspace of four faces of val300 and one of train, all measured as usual ones are."""
     workspace = Workspace(tmp_path / "work", Config())
-    write_corpus(workspace, ["a", "b", "c", "d/e"])
+    write_held_out(workspace, ["a", "b", "c", "d/e"])
     rows = plain_rows(read_manifest(workspace.corpus / MANIFEST))
     points = np.random.default_rng(0).uniform(4, 28, 136).tolist()
     for row in rows:

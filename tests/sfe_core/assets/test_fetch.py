@@ -14,7 +14,7 @@ from sfe_core.assets.registry import Asset, AssetFile, registry
 from sfe_core.assets.verify import git_blob_sha1, verify_assets
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK
-from sfe_core.reporting import Reporter
+from tests.listening import Listener
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -148,22 +148,9 @@ def test_an_address_that_is_gone_and_a_host_that_is_not_there(server):
 
 
 def test_progress_adds_up_to_the_size(server):
-    class Counting(Reporter):
-        done = 0
-
-        def advance(self, count: int = 1, note: str = "") -> None:
-            self.done += count
-
-        def task(self, title, total=None, done=0):
-            from contextlib import nullcontext
-
-            assert total == len(BODY)
-            self.done += done
-            return nullcontext(self)
-
-    reporter = Counting()
-    fetch_asset(asset(server.url), reporter)
-    assert reporter.done == len(BODY)
+    listener = Listener()
+    fetch_asset(asset(server.url), listener)
+    assert listener.done == listener.totals and list(listener.done.values()) == [len(BODY)]
 
 
 def test_gated_assets_are_not_downloaded():

@@ -26,7 +26,7 @@ from sfe_core.corpus.layout import artefact
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.webdataset import FORMAT, ShardStore, sample_name
 from sfe_core.errors import RunError, UserError
-from tests.tiny_workspace import SPLIT, write_corpus
+from tests.tiny_workspace import SPLIT, write_held_out
 
 KEYS = ["id 1/häppy.0", "id 1/häppy.1", "a/b.c/d#2", "percent%2E", "x" * 120, "plain"]
 # How WebDataset tells a sample's name from the extension.
@@ -36,7 +36,7 @@ BASE_AND_EXTENSION = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path, Config())
-    write_corpus(workspace, KEYS)
+    write_held_out(workspace, KEYS)
     return workspace
 
 
@@ -123,7 +123,7 @@ def test_changed_rows_are_written_again_and_old_shards_go(workspace: Workspace) 
     export_corpus(Corpus.open(workspace), target, samples_per_shard=2)
     mine = target / "mine-000000.tar"
     mine.write_bytes(b"of another origin")
-    write_corpus(workspace, KEYS, {"plain": "Happy, another caption"})
+    write_held_out(workspace, KEYS, {"plain": "Happy, another caption"})
     summary = export_corpus(Corpus.open(workspace), target, samples_per_shard=2)
     assert (summary.written, summary.removed) == (1, 0)
     assert from_shards(workspace).row("plain")["caption"] == "Happy, another caption"

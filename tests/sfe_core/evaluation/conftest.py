@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from skimage import data
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
-from sfe_core.corpus.manifest import to_frame, write_manifest
-from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import CropTransform, crop
 from sfe_core.faces.recognition.recognisers import TinyEmotionJudge
-from sfe_core.files import derive_seed, sha256_file
+from sfe_core.files import derive_seed
+from tests.corpora import write_corpus
+from tests.tiny_workspace import changed_networks
 
 CROP_PX = 128
 VALIDATION, TRAINING = 9, 12
@@ -60,7 +58,7 @@ def evaluation_run(
         }
     )
     workspace = Workspace(tmp_path_factory.mktemp("evaluable"), config)
-    write_corpus(workspace, face)
+    write_faces(workspace, face)
     write_package(workspace, tiny_base)
     return workspace, evaluate(workspace)
 
@@ -90,7 +88,7 @@ def evaluable(evaluated_once: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "work", evaluated_once.config)
 
 
-def write_corpus(
+def write_faces(
     workspace: Workspace,
     face,
     labelled: bool = True,
@@ -101,7 +99,7 @@ def write_corpus(
     `counts`: of the validation and of the training split.
     """
     photo, points, around = face
-    rows = []
+    rows, crops = [], {}
     for place in range(sum(counts)):
         split = "val300" if place < counts[0] else "train"
         key = f"{split}/no {place}.é"
@@ -111,12 +109,11 @@ def write_corpus(
             around.center_x + shift[0], around.center_y + shift[1], around.side
         )
         pixels = crop(photo, transform, CROP_PX) * random.uniform(0.7, 1.0, 3)
+        crops[key] = pixels.round().astype(np.uint8)
         emotion = place % len(EMOTIONS)
         rows.append(
             {
                 "key": key,
-                "photo": f"{key}.png",
-                "status": "ok",
                 "split": split,
                 "landmarks": points.flatten().tolist(),
                 "crop_x": transform.center_x,
@@ -126,41 +123,17 @@ def write_corpus(
                 "emotion": EMOTIONS[emotion] if labelled else None,
                 "valence": float(np.cos(emotion)) if labelled else None,
                 "arousal": float(np.sin(emotion)) if labelled else None,
-                **_pictures(workspace.corpus, key, pixels.round().astype(np.uint8), random),
             }
         )
-    write_manifest(workspace.corpus / MANIFEST, to_frame(rows))
-
-
-def _pictures(corpus: Path, key: str, pixels: np.ndarray, random) -> dict[str, str]:
-    hashes = {}
-    for name, folder in {"inputs": INPUTS, **MAP_FOLDERS}.items():
-        path = artefact(corpus, folder, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shape = (CROP_PX, CROP_PX) if name == "depth" else (CROP_PX, CROP_PX, 3)
-        kind = np.uint16 if name == "depth" else np.uint8
-        drawn = pixels if name == "inputs" else random.integers(0, 255, shape).astype(kind)
-        Image.fromarray(drawn).save(path)
-        hashes[f"{name}_sha256"] = sha256_file(path)
-    return hashes
+    write_corpus(workspace, rows, CROP_PX, crops)
 
 
 def write_package(workspace: Workspace, base: Path, name: str = "tuned", seed: int = 3) -> Path:
     """A packaged model: the base with its UNet shaken, and random guidance encoders."""
-    from diffusers import UNet2DConditionModel
-
     folder = workspace.packaged / name
     shutil.copytree(base, folder)
-    torch.manual_seed(seed)
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    with torch.no_grad():
-        for parameter in unet.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    unet, bank = changed_networks(workspace, seed)
     unet.save_pretrained(folder / "unet")
-    guidance = workspace.config.guidance
-    bank = GuidanceBank(guidance.maps, guidance.block_channels, unet.config.block_out_channels[0])
-    for encoder in bank.encoders.values():
-        torch.nn.init.normal_(encoder.conv_out.weight, std=0.5)
     bank.save_pretrained(folder / "guidance_encoder")
     record = {"packaged_at": f"2024-01-01T00:00:0{seed}"}
     (folder / "provenance.json").write_text(json.dumps(record), encoding="utf-8")

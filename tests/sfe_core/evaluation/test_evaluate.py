@@ -18,7 +18,7 @@ from sfe_core.errors import UserError
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.summary import SCHEMA, EvaluationSummary, summary_schema
-from tests.sfe_core.evaluation.conftest import TRAINING, VALIDATION, write_corpus, write_package
+from tests.sfe_core.evaluation.conftest import TRAINING, VALIDATION, write_faces, write_package
 
 VARIANTS = ["base", "text", "guided", "real"]
 
@@ -144,7 +144,7 @@ def test_a_new_package_reuses_base_and_photos(
 
 @pytest.mark.usefixtures("without_plots")
 def test_without_labels_the_emotion_metrics_are_skipped_with_the_reason(evaluable: Workspace, face):
-    write_corpus(evaluable, face, labelled=False)
+    write_faces(evaluable, face, labelled=False)
     found = evaluate(evaluable)
     assert any("no emotion label" in note for note in found.notes)
     assert found.scores["guided"]["top1"].value is None

@@ -9,18 +9,8 @@ import pytest
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.packaging.package import package_checkpoint
-from sfe_core.reporting import Reporter
+from tests.listening import Listener
 from tests.tiny_workspace import make_run, make_workspace
-
-
-class Listener(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 @pytest.fixture

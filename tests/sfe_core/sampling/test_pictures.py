@@ -24,7 +24,7 @@ from sfe_core.sampling.pictures import draw_series, draw_split
 from sfe_core.sampling.pngs import read_record, read_remarks
 from sfe_core.sampling.settings import VARIANTS
 from tests.sfe_core.sampling.conftest import with_sampling
-from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, write_corpus
+from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, write_held_out
 
 
 def keys(workspace: Workspace) -> list[str]:
@@ -113,7 +113,7 @@ def test_interrupted_work_is_gone_on_with(workspace: Workspace, monkeypatch: pyt
 def test_a_changed_caption_redraws_that_picture_alone(workspace: Workspace):
     first = draw_series(workspace, SPLIT, "text")
     one = keys(workspace)[2]
-    write_corpus(workspace, keys(workspace), captions={one: "anger, blurry, other"})
+    write_held_out(workspace, keys(workspace), captions={one: "anger, blurry, other"})
     second = draw_series(workspace, SPLIT, "text")
     assert (second.drawn, second.folder) == (1, first.folder)
     assert read_record(second.picture(one))["prompt"] == "anger, other"
@@ -168,7 +168,7 @@ def test_strength_zero_is_the_text_picture(workspace: Workspace):
 
 
 def test_captions_beyond_the_text_encoder_are_counted_once(workspace: Workspace, listener):
-    write_corpus(workspace, keys(workspace), captions={keys(workspace)[0]: "happy " * 40})
+    write_held_out(workspace, keys(workspace), captions={keys(workspace)[0]: "happy " * 40})
     draw_split(workspace, SPLIT, "text", reporter=listener)
     assert len(listener.warnings) == 1
     assert "1 of 5 captions are longer than the text encoder's 32 tokens" in listener.warnings[0]
@@ -178,7 +178,7 @@ def test_captions_with_weights_are_counted_and_long_ones_drawn_whole(
     workspace: Workspace, listener
 ):
     first, second = keys(workspace)[:2]
-    write_corpus(
+    write_held_out(
         workspace, keys(workspace), {first: "(happy:1.5) face", second: "sad, " + "x y z w " * 40}
     )
     plain = pixels(draw_split(workspace, SPLIT, "guided", reporter=listener), workspace)
@@ -249,7 +249,7 @@ def test_a_picture_draws_the_same_whatever_else_the_split_holds(workspace: Works
     shutil.rmtree(workspace.generated)
     rows = Corpus.open(workspace).split(SPLIT)
     captions = dict(zip(rows["key"], rows["caption"], strict=True))
-    write_corpus(workspace, ["other/face", *keys(workspace)[:2:-1]], captions)
+    write_held_out(workspace, ["other/face", *keys(workspace)[:2:-1]], captions)
     some = draw_split(one_by_one, SPLIT, "guided")
     for number, key in enumerate(["id 1/häppy.3", "id 1/häppy.4"], start=3):
         alone = np.asarray(Image.open(some / f"{key}.png"), np.int16)

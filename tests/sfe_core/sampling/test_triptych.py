@@ -17,7 +17,7 @@ from sfe_core.sampling.composition import as_tile, tile_box
 from sfe_core.sampling.pictures import draw_split
 from sfe_core.sampling.triptych import make_triptychs
 from tests.sfe_core.sampling.conftest import with_sampling
-from tests.tiny_workspace import SPLIT, write_corpus
+from tests.tiny_workspace import SPLIT, write_held_out
 
 TILE_PX = 64
 
@@ -85,7 +85,7 @@ def test_only_what_changed_is_composed_again(workspace: Workspace):
     make_triptychs(workspace)
     one, two, *_ = keys(workspace)
     (workspace.triptychs / SPLIT / f"{one}.png").unlink()
-    write_corpus(workspace, keys(workspace), captions={two: "fear, new caption"})
+    write_held_out(workspace, keys(workspace), captions={two: "fear, new caption"})
     again = make_triptychs(workspace)
     assert (again.composed, again.base_drawn, again.fine_tuned_drawn) == (2, 1, 1)
     assert "fear, new caption" in again.gallery.read_text(encoding="utf-8")
@@ -127,7 +127,7 @@ def test_captions_in_other_scripts_are_drawn_and_lost_characters_are_told(
     workspace: Workspace, listener
 ):
     one, two, *_ = keys(workspace)
-    write_corpus(workspace, keys(workspace), captions={one: "幸せ、顔", two: "happy \U000f0000"})
+    write_held_out(workspace, keys(workspace), captions={one: "幸せ、顔", two: "happy \U000f0000"})
     folder = make_triptychs(workspace, reporter=listener).folder
     caption = Image.open(folder / f"{one}.png").convert("L")
     below = np.asarray(caption)[tile_box(0, TILE_PX)[3] + 1 :]
@@ -196,6 +196,6 @@ def test_a_damaged_picture_is_drawn_again(workspace: Workspace):
 
 
 def test_a_split_of_one_picture(workspace: Workspace):
-    write_corpus(workspace, keys(workspace)[:1])
+    write_held_out(workspace, keys(workspace)[:1])
     summary = make_triptychs(workspace)
     assert (summary.total, len(summary.contact_sheets)) == (1, 1)

@@ -20,7 +20,7 @@ from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import plain_rows, read_manifest, to_frame, write_manifest
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.errors import UserError
-from tests.tiny_workspace import write_corpus
+from tests.tiny_workspace import write_held_out
 
 STEP = TILE + 2
 
@@ -29,7 +29,7 @@ STEP = TILE + 2
 def workspace(tmp_path: Path) -> Workspace:
     """Eleven random faces, one of them out of range, and two photos that failed."""
     workspace = Workspace(tmp_path, Config())
-    write_corpus(workspace, [f"face <{n}>" for n in range(10)])
+    write_held_out(workspace, [f"face <{n}>" for n in range(10)])
     rows = plain_rows(read_manifest(workspace.corpus / MANIFEST))
     for number, row in enumerate(rows):
         row |= {

@@ -21,9 +21,9 @@ from sfe_core.corpus.preprocessing.photo_work import take_in
 from sfe_core.corpus.preprocessing.preprocess import plan_preprocess, preprocess
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import sha256_file
-from sfe_core.reporting import Reporter
 from tests.cases.portraits import portrait as portrait_of
 from tests.cases.tight_crops import KNOWN_SETS, tight
+from tests.listening import Listener
 from tests.sfe_core.corpus.conftest import make_workspace
 
 
@@ -268,16 +268,8 @@ def tight_photos(tmp_path: Path) -> Workspace:
     return make_workspace(tmp_path)
 
 
-class Heard(Reporter):
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-
 def test_crops_of_known_sets_are_taken_as_they_are(tight_photos: Workspace) -> None:
-    heard = Heard()
+    heard = Listener()
     summary = preprocess(tight_photos, heard)
     assert summary.status_counts == {"ok": 4}
     rows = rows_of(tight_photos)
@@ -301,7 +293,7 @@ def test_crops_of_known_sets_are_taken_as_they_are(tight_photos: Workspace) -> N
 
 def test_tight_photos_can_be_extended_and_tell_how_far(tight_photos: Workspace) -> None:
     extended = make_workspace(tight_photos.root, "preprocess.tight_photos=extend")
-    heard = Heard()
+    heard = Listener()
     assert preprocess(extended, heard).status_counts == {"ok": 4}
     rows = rows_of(extended)
     assert all(0.2 < rows[kind]["invented_border"] < 0.6 for kind in KNOWN_SETS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,24 +18,9 @@ from sfe_core.corpus.preprocessing.shard import Shard
 from sfe_core.errors import RunError, UserError
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
+from tests.listening import Listener
 from tests.sfe_core.corpus.conftest import make_workspace
 from tests.sfe_core.corpus.preprocessing.test_preprocess import files_of
-
-
-class Counter(Reporter):
-    """Counts what the tasks advance by."""
-
-    done = 0
-
-    @contextmanager
-    def task(self, title, total=None, done=0):
-        counter = self
-
-        class Bar:
-            def advance(self, count=1, note=""):
-                counter.done += count
-
-        yield Bar()
 
 
 @pytest.fixture
@@ -65,9 +49,9 @@ def test_two_launched_processes_give_the_bytes_of_one(
     monkeypatch.setattr(module, "launch_shards", launch)
     monkeypatch.setattr(module, "place", lambda *_: Placement("cuda", 2))
     monkeypatch.setattr("sfe_core.corpus.preprocessing.plan.ORDER_SIZE", 2)
-    counter = Counter()
-    assert preprocess(fresh, counter, gpus=2).done == 5
-    assert counter.done == 5
+    listener = Listener()
+    assert preprocess(fresh, listener, gpus=2).done == 5
+    assert listener.done["preprocess"] == 5
     assert files_of(fresh.corpus) == files_of(small_corpus.corpus)
 
 

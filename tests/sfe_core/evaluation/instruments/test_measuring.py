@@ -18,6 +18,7 @@ from sfe_core.evaluation.instruments.probes import Batch, weights_sha256
 from sfe_core.evaluation.pictures import DrawnPictures, RealPictures
 from sfe_core.evaluation.readings import Measured, Readings, load_measured, save_measured
 from sfe_core.reporting import Reporter
+from tests.listening import Listener
 
 
 class Bench:
@@ -116,19 +117,15 @@ def test_a_batch_too_large_for_memory_is_halved_and_said(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return read(batch)
 
-    class Listener(Reporter):
-        def warn(self, message: str) -> None:
-            warned.append(message)
-
-    warned: list[str] = []
+    listener = Listener()
     monkeypatch.setattr(probe, "read", small)
-    halved = bench.meter.read(bench.drawn, bench.keys, bench.real, [probe], "pictures", Listener())[
+    halved = bench.meter.read(bench.drawn, bench.keys, bench.real, [probe], "pictures", listener)[
         "st-lpips"
     ]
     np.testing.assert_allclose(
         halved.columns["distance"], whole.column("st-lpips", "distance"), atol=2e-5
     )
-    assert sizes[0] == 4 and warned and "4 pictures" in warned[0]
+    assert sizes[0] == 4 and "4 pictures" in listener.warnings[0]
     assert bench.meter.batch_size == 2
     monkeypatch.setattr(probe, "read", lambda batch: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(RunError, match="one picture"):
