@@ -83,13 +83,14 @@ def preprocess(
         return
 
     from sfe_core.corpus.preprocessing import preprocess as core
-    from sfe_core.corpus.preprocessing.plan import find_named
+    from sfe_core.corpus.preprocessing.photos import Photos
     from sfe_core.processes.placement import place
 
     if dry_run:
         placement = place(found.config.preprocess, gpus, cpu_processes)
-        core.tell_texts(found, find_named(found)[1], RichReporter())
-        show_plan(core.plan_preprocess(found, placement, prune))
+        photos = Photos.find(found)
+        core.read_annotations(found, photos, RichReporter())
+        show_plan(core.plan_preprocess(found, placement, prune, photos))
         return
     show_summary(core.preprocess(found, RichReporter(), gpus, cpu_processes, prune))
     render.next_step("look at corpus/report.html, then `sfe train`")
@@ -102,11 +103,11 @@ def show_plan(plan: PreprocessPlan) -> None:
     """How many photos would be taken in, kept, refused."""
     render.facts(
         [
-            ("photos", plan.photo_count),
+            ("photos", len(plan.photos)),
             ("to be taken in", len(plan.jobs)),
             ("stand as they are", len(plan.kept)),
-            ("refused", len(plan.refused) or None),
-            *(("no photos", line) for line in plan.scan.told),
+            ("refused", len(plan.photos.refused) or None),
+            *(("no photos", line) for line in plan.photos.scan.told),
             ("missing, kept", len(plan.absent) or None),
             *_first("to be removed", plan.stale),
             ("of these, in part", sum(job.wanted is not None for job in plan.jobs) or None),

@@ -20,6 +20,9 @@ _SIDECAR_SUFFIXES = frozenset(
     {".txt", ".caption", ".json", ".jsonl", ".csv", ".xml", ".xmp", ".aae", ".npz", ".npy", ".pts"}
 )
 _METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet", "meta_cap.json"})
+# Files whose texts or rows are captions and labels of the photos beside them.
+TEXT_SUFFIXES = (".txt", ".caption")
+METADATA_TABLES = ("metadata.jsonl", "metadata.csv")
 _MOST_KINDS, _MOST_NAMES = 4, 2
 HIDDEN = "hidden"
 
@@ -32,11 +35,13 @@ class PhotoScan:
         photos: in the order of their paths.
         passed: (path below the folder, what it is) of every other file, in order.
         companions: how many files say something of photos, and are not in `passed`.
+        texts: paths below the folder of texts and metadata tables, whatever photos there are.
     """
 
     photos: list[Path] = field(default_factory=list)
     passed: list[tuple[str, str]] = field(default_factory=list)
     companions: int = 0
+    texts: list[str] = field(default_factory=list)
 
     @property
     def told(self) -> list[str]:
@@ -72,24 +77,27 @@ def scan_photos(folder: Path, companions: Collection[str] = ()) -> PhotoScan:
     """
     photos: list[tuple[str, Path]] = []
     others: list[tuple[str, str]] = []
+    texts: list[str] = []
     written = 0
-    for place, names, odd in walk_folders(Path(folder)):
+    for place, names, odd in _walk_folders(Path(folder)):
         below = place.relative_to(folder).as_posix()
         prefix = "" if below == "." else f"{below}/"
         others += [(prefix + name, kind) for name, kind in odd]
         stems = {os.path.splitext(name)[0] for name in names if _suffix(name) in PICTURE_SUFFIXES}
         for name in names:
             path, shown = place / name, prefix + name
+            if name in METADATA_TABLES or _suffix(name) in TEXT_SUFFIXES:
+                texts.append(shown)
             if shown in companions or name in _METADATA or _is_sidecar(name, stems):
                 written += 1
             elif (kind := _kind(path, name)) is None:
                 photos.append((shown, path))
             else:
                 others.append((shown, kind))
-    return PhotoScan([path for _, path in sorted(photos)], sorted(others), written)
+    return PhotoScan([path for _, path in sorted(photos)], sorted(others), written, texts)
 
 
-def walk_folders(root: Path) -> Iterator[tuple[Path, list[str], list[tuple[str, str]]]]:
+def _walk_folders(root: Path) -> Iterator[tuple[Path, list[str], list[tuple[str, str]]]]:
     """(folder, names of its files, what else is odd) of every folder from `root` down.
 
     Links are followed, but never in a circle; hidden files and folders are odd.

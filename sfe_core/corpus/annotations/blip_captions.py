@@ -16,7 +16,6 @@ from typing import Any
 
 from sfe_core.assets.store import locate
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.annotations.captioning import names_blip
 from sfe_core.corpus.crop_notes import append_notes, read_notes
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.manifest import OK
@@ -33,17 +32,19 @@ _BEAMS, _MOST_TOKENS = 3, 40
 
 @dataclass(frozen=True)
 class BlipCaptions:
-    """What one BLIP has said so far.
+    """What one BLIP has said so far, read once, and what it says of further crops.
 
     Attributes:
+        corpus: whose crops.
         folder: of the model.
         model: hash that names it in the file.
         by_crop: SHA-256 of a crop's file → text.
     """
 
+    corpus: Path
     folder: Path
     model: str
-    by_crop: Mapping[str, str]
+    by_crop: dict[str, str]
 
     @classmethod
     def open(cls, workspace: Workspace) -> BlipCaptions:
@@ -55,59 +56,52 @@ class BlipCaptions:
         folder = locate(workspace.config.captions.blip_model)
         model = _identify(folder)
         notes = read_notes(workspace.corpus / FILE, model, "text")
-        return cls(folder, model, {note["crop"]: note["text"] for note in notes})
+        by_crop = {note["crop"]: note["text"] for note in notes}
+        return cls(workspace.corpus, folder, model, by_crop)
 
     def text(self, row: Mapping[str, Any]) -> str:
         """The caption of a manifest row's crop; empty where there is none yet."""
         return self.by_crop.get(row.get("inputs_sha256") or "", "")
 
+    def caption_new(
+        self, rows: Iterable[Mapping[str, Any]], reporter: Reporter | None = None
+    ) -> int:
+        """Caption the crops that were not seen yet; interrupted, it goes on the next time.
 
-def caption_new_crops(
-    workspace: Workspace, rows: Iterable[Mapping[str, Any]], reporter: Reporter | None = None
-) -> int:
-    """Have BLIP caption the crops it has not seen; does nothing unless captions ask for it.
+        Args:
+            rows: manifest rows with key, status and inputs_sha256, gone through once.
+            reporter: shown the progress.
 
-    Interrupted, it goes on from where it was the next time.
+        Returns:
+            How many crops were captioned now.
 
-    Args:
-        workspace: with its corpus.
-        rows: manifest rows with key, status and inputs_sha256, gone through once.
-        reporter: shown the progress.
-
-    Returns:
-        How many crops were captioned now.
-
-    Raises:
-        UserError: the model is not on this machine, or its folder holds no BLIP.
-        RunError: a crop cannot be read, or the disk is full.
-    """
-    if not names_blip(workspace.config.captions.sources):
-        return 0
-    known = BlipCaptions.open(workspace)
-    wanted: dict[str, str] = {}  # crop → key; equal crops are described once
-    for row in rows:
-        if row["status"] == OK and row["inputs_sha256"] not in known.by_crop:
-            wanted.setdefault(row["inputs_sha256"], row["key"])
-    if not wanted:
-        return 0
-    describer = _Describer(known.folder)
-    crops = list(wanted.items())
-    with (reporter or Reporter()).task("BLIP captions", len(crops)) as task:
-        for first in range(0, len(crops), describer.batch):
-            batch = crops[first : first + describer.batch]
-            paths = [artefact(workspace.corpus, INPUTS, key) for _, key in batch]
-            texts = describer.describe(paths)
-            lines = [
-                {"crop": crop, "model": known.model, "text": text}
-                for (crop, _), text in zip(batch, texts, strict=True)
-            ]
-            append_notes(workspace.corpus / FILE, lines)
-            task.advance(len(batch))
-    return len(crops)
+        Raises:
+            UserError: the model's folder holds no BLIP.
+            RunError: a crop cannot be read, or the disk is full.
+        """
+        wanted: dict[str, str] = {}  # crop → key; equal crops are described once
+        for row in rows:
+            if row["status"] == OK and row["inputs_sha256"] not in self.by_crop:
+                wanted.setdefault(row["inputs_sha256"], row["key"])
+        if not wanted:
+            return 0
+        describer = _Describer(self.folder)
+        crops = list(wanted.items())
+        with (reporter or Reporter()).task("BLIP captions", len(crops)) as task:
+            for first in range(0, len(crops), describer.batch):
+                batch = crops[first : first + describer.batch]
+                paths = [artefact(self.corpus, INPUTS, key) for _, key in batch]
+                texts = describer.describe(paths)
+                told = {crop: text for (crop, _), text in zip(batch, texts, strict=True)}
+                lines = [{"crop": crop, "model": self.model, "text": told[crop]} for crop in told]
+                append_notes(self.corpus / FILE, lines)
+                self.by_crop.update(told)
+                task.advance(len(batch))
+        return len(crops)
 
 
 class _Describer:
-    """A loaded BLIP. Imports torch and transformers, so it is made only when needed."""
+    """A loaded BLIP. Imports torch and transformers, so one is made only when needed."""
 
     def __init__(self, folder: Path) -> None:
         import torch

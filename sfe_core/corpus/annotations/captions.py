@@ -42,45 +42,62 @@ class _Pairs(list[tuple[str, Any]]):
     """An object of JSON, whose keys may come twice."""
 
 
-def read_captions(path: Path, keys: Iterable[str]) -> Captions:
+@dataclass(frozen=True)
+class CaptionFile:
+    """A caption file, read once: (name of a photo, its text) in the file's order."""
+
+    path: Path
+    entries: tuple[tuple[str, str], ...] = ()
+
+    def of(self, keys: Iterable[str]) -> Captions:
+        """The captions of photos.
+
+        Args:
+            keys: of the photos there are.
+        """
+        matcher = KeyMatcher(keys)
+        by_key: dict[str, str] = {}
+        differing: list[str] = []
+        unmatched = 0
+        for name, text in self.entries:
+            key = matcher.exact(name) or matcher.exact(name[:-TRAILING_CHARACTERS])
+            if key is None:
+                unmatched += 1
+            elif text and by_key.setdefault(key, text) != text:
+                differing.append(f"{key} ({name!r})")
+        if not differing:
+            return Captions(by_key, unmatched)
+        shown = listed(differing, _SHOWN)
+        note = f"{self.path.name}: photos with two texts, of which the first stands: {shown}"
+        return Captions(by_key, unmatched, (note,))
+
+
+def read_captions(path: Path) -> CaptionFile:
     """Read a caption file: an object of key → text, or key → [text, …] of which the first counts.
 
     Args:
         path: the JSON; no file means no captions.
-        keys: keys of the photos there are.
 
     Raises:
         UserError: not such an object, or a key that leaves the photos folder.
     """
     if not path.is_file():
-        return Captions({})
+        return CaptionFile(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(path, f"is not JSON ({error})", "correct it or remove it") from error
     if not isinstance(entries, _Pairs):
         raise UserError(path, f"holds a {type(entries).__name__}", 'write {"key": "caption", …}')
-    matcher = KeyMatcher(keys)
-    by_key: dict[str, str] = {}
-    differing: list[str] = []
-    unmatched = 0
+    found = []
     for name, value in entries:
         check_key(name, str(path))
         text = first_text(dict(value) if isinstance(value, _Pairs) else value)
         if text is None:
-            raise UserError(
-                f"{path}: {name}", f"{value!r} is no text", "write a text or a list of texts"
-            )
-        key = matcher.exact(name) or matcher.exact(name[:-TRAILING_CHARACTERS])
-        if key is None:
-            unmatched += 1
-        elif text and by_key.setdefault(key, text) != text:
-            differing.append(f"{key} ({name!r})")
-    notes = []
-    if differing:
-        shown = listed(differing, _SHOWN)
-        notes.append(f"{path.name}: photos with two texts, of which the first stands: {shown}")
-    return Captions(by_key, unmatched, tuple(notes))
+            remedy = "write a text or a list of texts"
+            raise UserError(f"{path}: {name}", f"{value!r} is not a text", remedy)
+        found.append((name, text))
+    return CaptionFile(path, tuple(found))
 
 
 def first_text(value: object) -> str | None:

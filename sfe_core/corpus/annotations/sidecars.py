@@ -10,24 +10,22 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sfe_core.corpus.annotations.records import caption_column, is_records, open_records
-from sfe_core.corpus.photo_files import walk_folders
+from sfe_core.corpus.photo_files import METADATA_TABLES, TEXT_SUFFIXES
 from sfe_core.corpus.tables.cells import read_cells
 from sfe_core.corpus.tables.classes import WrongLabelError, folder_class
 from sfe_core.corpus.tables.columns import find_columns, open_labels
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.corpus.tables.numbering import Evidence, column_hints
-from sfe_core.corpus.tables.tables import Table
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import PICTURE_SUFFIXES
 from sfe_core.wording import listed
 
-_TEXTS = (".txt", ".caption")
-_METADATA = ("metadata.jsonl", "metadata.csv")
 _CONCEPT = re.compile(r"(\d+)_(.+)")
 _NAMED = 3
 _MOST_BYTES = 1 << 16
@@ -57,46 +55,122 @@ class Beside:
             self.captions[key], self.origins[key] = text, origin
 
 
-def read_beside(photos: Path, keys: Collection[str], scheme: str | None = None) -> Beside:
-    """Read all that stands beside photos.
+@dataclass(frozen=True)
+class _Table:
+    """A metadata file as read: (file's path as listed, caption, cells or None if wrong) a row."""
+
+    folder: str
+    shown: str
+    rows: tuple[tuple[str, str, dict[str, str] | None], ...]
+    torn: int = 0
+    unread: str = ""  # why it is not read
+
+    @classmethod
+    def read(cls, photos: Path, shown: str, scheme: str | None) -> _Table:
+        """Read what lies at `shown` below the photos folder."""
+        folder, path = shown.rpartition("/")[0], photos / shown
+        try:
+            table = open_records(path) if is_records(path) else open_labels(path)
+            columns, caption = find_columns(table), caption_column(table)
+        except UserError as error:
+            return cls(folder, shown, (), unread=error.problem)
+        if columns.image is None:
+            return cls(folder, shown, (), unread="no column names the file; call it file_name")
+        told = scheme
+        if columns.numbers_seen and not told:
+            hints = tuple(column_hints(table))
+            told = Evidence(columns.numbers_seen, hints, columns.valences).scheme
+        torn: list[int] = []
+        rows = []
+        for _, cells in table.rows(lambda number, found: torn.append(number)):
+            found: dict[str, str] | None = None
+            with suppress(WrongLabelError):
+                found = {k: cell for k, cell in read_cells(cells, columns, told).items() if cell}
+            text = "" if caption is None else " ".join(cells[caption].split())
+            rows.append((cells[columns.image], text, found))
+        return cls(folder, shown, tuple(rows), len(torn))
+
+    def tell(self, known: KeyMatcher, beside: Beside) -> None:
+        """Take in what it says of the files of its folder; what is wrong is noted."""
+        if self.unread:
+            beside.notes.append(f"{self.shown} is not read: {self.unread}")
+            return
+        wrong = unmatched = 0
+        for image, text, cells in self.rows:
+            key = known.exact(f"{self.folder}/{image}" if self.folder else image)
+            if key is None:
+                unmatched += 1
+                continue
+            beside.add(key, text, "metadata")
+            wrong += cells is None
+            if cells:
+                beside.labels[key] = cells | beside.labels.get(key, {})
+        odd = {
+            "cannot be read": self.torn,
+            "have a label that is not an emotion, or a number of which nothing says whose it is "
+            "(sfe.yaml: photos.classes)": wrong,
+            "name no photo": unmatched,
+        }
+        told = [f"{n} {words}" for words, n in odd.items() if n]
+        if told:
+            beside.notes.append(f"{self.shown}: of its lines, {'; '.join(told)}")
+
+
+class TextsBeside:
+    """Texts and metadata files, read once; `of` says what they are to any photos.
 
     Args:
-        photos: their folder.
-        keys: of the photos there are.
+        photos: the folder.
+        files: paths below it, see `PhotoScan.texts`.
         scheme: what numbered emotions in metadata mean; None to tell it from the file.
     """
-    beside, known = Beside(), KeyMatcher(keys)
-    empty: list[str] = []
-    tables: list[Path] = []
-    concepts: dict[str, str] = {}  # folder → concept
-    for folder, name in _files(photos):
-        if name in _METADATA:
-            tables.append(photos / folder / name)
-            continue
-        bare = os.path.splitext(name)[0]
-        if os.path.splitext(bare)[1].lower() in PICTURE_SUFFIXES:
-            bare = os.path.splitext(bare)[0]
-        key = f"{folder}/{bare}" if folder else bare
-        if key not in keys:
-            continue
-        text = read_sidecar(photos / folder / name)
-        if not text:
-            empty.append(f"{folder}/{name}".lstrip("/"))
-        beside.add(key, text, "sidecar")
-        if text and (concept := concept_of(folder)):
-            concepts[folder] = concept
-    for path in sorted(tables):
-        _read_metadata(path, path.parent.relative_to(photos).as_posix(), known, scheme, beside)
-    for key in keys:
-        beside.add(key, concepts.get(key.rpartition("/")[0], ""), "folder")
-    counts = Counter(beside.origins.values())
-    if counts:
-        told = ", ".join(f"{n} from {_CALLED[origin]}" for origin, n in counts.items())
-        beside.said = f"captions beside the photos: {told}"
-    if empty:
-        named = listed(empty, _NAMED)
-        beside.notes.append(f"{len(empty)} of the texts beside photos hold no caption: {named}")
-    return beside
+
+    def __init__(self, photos: Path, files: Iterable[str], scheme: str | None = None) -> None:
+        self._texts: list[tuple[str, str, str]] = []  # key, path, text
+        tables = []
+        for shown in sorted(files, key=_order):
+            if shown.rpartition("/")[2] in METADATA_TABLES:
+                tables.append(shown)
+                continue
+            bare = os.path.splitext(shown)[0]
+            if os.path.splitext(bare)[1].lower() in PICTURE_SUFFIXES:
+                bare = os.path.splitext(bare)[0]
+            self._texts.append((bare, shown, read_sidecar(photos / shown)))
+        tables.sort(key=PurePosixPath)
+        self._tables = [_Table.read(photos, shown, scheme) for shown in tables]
+
+    def of(self, keys: Collection[str]) -> Beside:
+        """What stands beside the photos of some keys."""
+        beside, known = Beside(), KeyMatcher(keys)
+        empty: list[str] = []
+        concepts: dict[str, str] = {}  # folder → concept
+        for key, shown, text in self._texts:
+            if key not in keys:
+                continue
+            if not text:
+                empty.append(shown)
+            beside.add(key, text, "sidecar")
+            folder = key.rpartition("/")[0]
+            if text and (concept := concept_of(folder)):
+                concepts[folder] = concept
+        for table in self._tables:
+            table.tell(known, beside)
+        for key in keys:
+            beside.add(key, concepts.get(key.rpartition("/")[0], ""), "folder")
+        counts = Counter(beside.origins.values())
+        if counts:
+            told = ", ".join(f"{n} from {_CALLED[origin]}" for origin, n in counts.items())
+            beside.said = f"captions beside the photos: {told}"
+        if empty:
+            named = listed(empty, _NAMED)
+            beside.notes.append(f"{len(empty)} of the texts beside photos hold no caption: {named}")
+        return beside
+
+
+def _order(shown: str) -> tuple[PurePosixPath, bool, str]:
+    """By folder, and `a.txt` before `a.caption`."""
+    path = PurePosixPath(shown)
+    return path.parent, not path.name.endswith(".txt"), path.name
 
 
 _CALLED = {
@@ -120,14 +194,14 @@ def read_sidecar(path: Path) -> str:
 
 def sidecars_of(photo: Path) -> list[tuple[Path, str]]:
     """The texts beside a photo (`a.txt`, `a.caption`, `a.jpg.txt`) and their captions."""
-    paths = [photo.with_suffix(suffix) for suffix in _TEXTS]
-    paths += [photo.with_name(photo.name + suffix) for suffix in _TEXTS]
+    paths = [photo.with_suffix(suffix) for suffix in TEXT_SUFFIXES]
+    paths += [photo.with_name(photo.name + suffix) for suffix in TEXT_SUFFIXES]
     return [(path, read_sidecar(path)) for path in paths if path.is_file()]
 
 
 def metadata_of(photo: Path) -> list[Path]:
     """The metadata files in the folder of a photo."""
-    return [path for name in _METADATA if (path := photo.with_name(name)).is_file()]
+    return [path for name in METADATA_TABLES if (path := photo.with_name(name)).is_file()]
 
 
 def concept_of(folder: str) -> str:
@@ -135,63 +209,3 @@ def concept_of(folder: str) -> str:
     name = folder.rpartition("/")[2]
     found = _CONCEPT.fullmatch(name)
     return found[2].replace("_", " ").strip() if found and folder_class(name) is None else ""
-
-
-def _files(photos: Path) -> Iterator[tuple[str, str]]:
-    """(folder below `photos`, name) of the files that may say something of photos, in order."""
-    for place, names, _ in sorted(walk_folders(photos), key=lambda folder: folder[0]):
-        below = place.relative_to(photos).as_posix()
-        for name in sorted(names, key=lambda name: (not name.endswith(".txt"), name)):
-            if os.path.splitext(name)[1].lower() in _TEXTS or name in _METADATA:
-                yield "" if below == "." else below, name
-
-
-def _read_metadata(
-    path: Path, folder: str, known: KeyMatcher, scheme: str | None, beside: Beside
-) -> None:
-    """Take in what a metadata file says of the files of its folder; what is wrong is noted."""
-    shown = path.name if folder == "." else f"{folder}/{path.name}"
-    wrong = unmatched = 0
-    try:
-        table = open_records(path) if is_records(path) else open_labels(path)
-        columns, caption = find_columns(table), caption_column(table)
-    except UserError as error:
-        beside.notes.append(f"{shown} is not read: {error.problem}")
-        return
-    if columns.image is None:
-        beside.notes.append(f"{shown} is not read: no column names the file; call it file_name")
-        return
-    told = scheme
-    if columns.numbers_seen and not told:
-        told = Evidence(columns.numbers_seen, tuple(column_hints(table)), columns.valences).scheme
-    torn: list[int] = []
-    for _, cells in table.rows(lambda number, found: torn.append(number)):
-        listed = cells[columns.image]
-        key = known.exact(listed if folder == "." else f"{folder}/{listed}")
-        if key is None:
-            unmatched += 1
-            continue
-        if caption is not None:
-            beside.add(key, " ".join(cells[caption].split()), "metadata")
-        try:
-            found = read_cells(cells, columns, told)
-        except WrongLabelError:
-            wrong += 1
-            continue
-        found = {name: cell for name, cell in found.items() if cell}
-        if found:
-            beside.labels[key] = found | beside.labels.get(key, {})
-    _note_odd(beside, shown, table, torn=len(torn), wrong=wrong, unmatched=unmatched)
-
-
-def _note_odd(beside: Beside, shown: str, table: Table, **counts: int) -> None:
-    """A sentence on the rows of a metadata file that could not be used."""
-    words: Mapping[str, str] = {
-        "torn": "cannot be read",
-        "wrong": "have a label that is no emotion, or a number of which nothing says whose it is "
-        "(sfe.yaml: photos.classes)",
-        "unmatched": "name no photo",
-    }
-    told = [f"{n} {words[name]}" for name, n in counts.items() if n]
-    if told:
-        beside.notes.append(f"{shown}: of its lines, {'; '.join(told)}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from sfe_core.corpus.annotations.sidecars import concept_of, metadata_of, read_beside, sidecars_of
+from sfe_core.corpus.annotations.sidecars import TextsBeside, concept_of, metadata_of, sidecars_of
 from sfe_core.corpus.importing.entries import Entry, Problems
-from sfe_core.corpus.photo_files import find_photos
+from sfe_core.corpus.photo_files import find_photos, scan_photos
 from sfe_core.files import key_of
 from sfe_core.wording import listed
 
@@ -30,8 +30,9 @@ def read_concept_folders(folder: Path, scheme: str | None, problems: Problems) -
         scheme: what numbered emotions in metadata mean.
         problems: takes photos of which nothing is written.
     """
-    photos = {key_of(photo, folder): photo for photo in find_photos(folder)}
-    beside = read_beside(folder, photos.keys(), scheme)
+    scan = scan_photos(folder)
+    photos = {key_of(photo, folder): photo for photo in scan.photos}
+    beside = TextsBeside(folder, scan.texts, scheme).of(photos)
     for key, photo in photos.items():
         listed = photo.relative_to(folder).as_posix()
         caption = beside.captions.get(key) or concept_of(_folder_of(photo, folder))
@@ -46,10 +47,11 @@ def read_concept_folders(folder: Path, scheme: str | None, problems: Problems) -
 
 def told_beside(folder: Path, scheme: str | None) -> list[str]:
     """What a person should know of texts, metadata, and the repeats in names of folders."""
-    photos = find_photos(folder)
-    beside = read_beside(folder, {key_of(photo, folder): photo for photo in photos}, scheme)
+    scan = scan_photos(folder)
+    keys = {key_of(photo, folder) for photo in scan.photos}
+    beside = TextsBeside(folder, scan.texts, scheme).of(keys)
     told = [*([beside.said] if beside.said else []), *beside.notes]
-    names = {_folder_of(photo, folder) for photo in photos}
+    names = {_folder_of(photo, folder) for photo in scan.photos}
     numbered = sorted(name for name in names if concept_of(name))
     if numbered:
         named = listed(numbered, _NAMED)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.annotations.labels import read_label_file
+from sfe_core.corpus.annotations.label_file import read_label_file
 from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.concept_folders import told_beside
 from sfe_core.corpus.importing.entries import Problems

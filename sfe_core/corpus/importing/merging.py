@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfe_core.corpus.annotations.labels import join_rows, read_label_file
+from sfe_core.corpus.annotations.label_file import join_rows, read_label_file
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import PICTURE_SUFFIXES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -24,9 +24,8 @@ from PIL import Image
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.crop_notes import append_notes, read_notes
-from sfe_core.corpus.layout import INPUTS, MANIFEST
+from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.manifest import crop_of
-from sfe_core.corpus.manifest_stream import stream_manifest
 from sfe_core.corpus.people.duplicates import HashedFace
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.errors import SfeError, UserError
@@ -38,7 +37,6 @@ from sfe_core.reporting import Reporter
 FILE = "face_vectors.jsonl"
 _ASSET = "dlib-face-recognition"
 _FACES_AT_ONCE = 64
-_COLUMNS = ("key", "inputs_sha256", "landmarks", "crop_x", "crop_y", "crop_side", "angle")
 
 Vectors = dict[str, NDArray[np.floating[Any]]]
 
@@ -74,13 +72,17 @@ def read_vectors(workspace: Workspace, faces: Sequence[HashedFace]) -> Vectors |
 
 
 def embed_faces(
-    workspace: Workspace, keys: Collection[str], reporter: Reporter | None = None
+    workspace: Workspace,
+    keys: Collection[str],
+    rows: Callable[[], Iterator[Mapping[str, Any]]],
+    reporter: Reporter | None = None,
 ) -> int:
     """See those of some faces that were not seen yet; interrupted, it goes on the next time.
 
     Args:
         workspace: with its corpus.
         keys: of faces with pictures.
+        rows: gives all manifest rows, anew at every call.
         reporter: shown the progress.
 
     Returns:
@@ -92,28 +94,24 @@ def embed_faces(
     """
     if not keys:
         return 0
-    path, manifest, model = workspace.corpus / FILE, workspace.corpus / MANIFEST, _model()
+    path, model = workspace.corpus / FILE, _model()
     known = {note["crop"] for note in read_notes(path, model, "vector")}
     asked = set(keys)
     wanted: dict[str, str] = {}  # crop → key; equal crops are seen once
-    for row in stream_manifest(manifest, ("key", "inputs_sha256")):
-        crop = row["inputs_sha256"]
+    for row in rows():
+        crop = row.get("inputs_sha256")
         if crop and row["key"] in asked and crop not in known:
             wanted.setdefault(crop, row["key"])
     if not wanted:
         return 0
     chosen, seen = set(wanted.values()), 0
-    rows = (
-        row
-        for row in stream_manifest(manifest, _COLUMNS)
-        if row["key"] in chosen and row["inputs_sha256"]
-    )
+    faces = (row for row in rows() if row["key"] in chosen and row.get("inputs_sha256"))
     with (
         (reporter or Reporter()).task("compare faces", len(chosen)) as task,
         ThreadPoolExecutor(cpu_count()) as threads,
     ):
         embedders = _Embedders(FolderStore(workspace.corpus), model)
-        while some := list(islice(rows, _FACES_AT_ONCE)):
+        while some := list(islice(faces, _FACES_AT_ONCE)):
             notes = [note for note in threads.map(embedders.note, some) if note]
             append_notes(path, notes)
             seen += len(notes)
@@ -127,7 +125,7 @@ class _Embedders:
     def __init__(self, store: FolderStore, model: str) -> None:
         self._store, self._model, self._own = store, model, threading.local()
 
-    def note(self, row: dict[str, Any]) -> dict[str, Any] | None:
+    def note(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """The line of a manifest row's crop; None where it cannot be read."""
         try:
             with Image.open(BytesIO(self._store.read(INPUTS, row["key"]))) as picture:

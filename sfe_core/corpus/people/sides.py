@@ -13,7 +13,6 @@ from sfe_core.corpus.people.duplicates import Duplicates, HashedFace, find_dupli
 from sfe_core.corpus.people.face_vectors import can_embed, read_vectors
 from sfe_core.corpus.people.identities import People, find_identities
 from sfe_core.corpus.people.splits import SplitItem, assign_splits, held_out_count
-from sfe_core.corpus.people.subjects import celeba_people
 from sfe_core.errors import UserError
 
 # The held-out split is said to miss its size where it misses this share of it, and more faces.
@@ -40,7 +39,10 @@ class Sides:
 
 
 def choose_sides(
-    workspace: Workspace, faces: Sequence[HashedFace], labels: Mapping[str, Label]
+    workspace: Workspace,
+    faces: Sequence[HashedFace],
+    labels: Mapping[str, Label],
+    celeba: Mapping[str, str],
 ) -> Sides:
     """Find people and copies, and share out the splits.
 
@@ -48,13 +50,14 @@ def choose_sides(
         workspace: whose corpus.
         faces: the usable ones.
         labels: by key.
+        celeba: people by CelebA's list, see `read_celeba`.
 
     Raises:
         UserError: faces are to be clustered, and what does it is not installed.
     """
     duplicates = find_duplicates(faces, workspace.config.split.copies)
     labelled = {key: label.identity for key, label in labels.items() if label.identity}
-    people = _people(workspace, faces, labelled, duplicates)
+    people = _people(workspace, faces, labelled, celeba, duplicates)
     emotions = {key: label.emotion for key, label in labels.items()}
     items = [SplitItem(face.key, people.of.get(face.key), emotions.get(face.key)) for face in faces]
     # Others in a photo of somebody known stand with him: the crops may show him too.
@@ -65,8 +68,8 @@ def choose_sides(
     ]
     splits, notes = _split(workspace.config.split, items, (duplicates, beside), labelled)
     contradictions = tuple(duplicates.contradictions(emotions))
-    if people.advice():
-        notes.append(people.advice())
+    if advice := people.advice():
+        notes.append(advice)
     named = duplicates.contradictions(labelled)
     if named:
         notes.append(f"{len(named)} photos stand under the names of two people ({named[0]})")
@@ -77,6 +80,7 @@ def _people(
     workspace: Workspace,
     faces: Sequence[HashedFace],
     labelled: Mapping[str, str],
+    celeba: Mapping[str, str],
     duplicates: Duplicates,
 ) -> People:
     config = workspace.config.split
@@ -86,7 +90,8 @@ def _people(
             "dlib or its weights are not on this machine",
             "pip install 'sfe[offline]', or choose auto",
         )
-    listed = celeba_people(workspace.photos, (face.key for face in faces))
+    named = ((face.key, celeba.get(face.key.rpartition("/")[2])) for face in faces)
+    listed = {key: person for key, person in named if person}
     asks = config.identity in ("auto", "clusters")
     vectors = read_vectors(workspace, faces) if asks else None
     return find_identities(config, faces, labelled, listed, duplicates, vectors)

@@ -60,8 +60,8 @@ _LFW = re.compile(r"(?:^|/)([A-Z][\w.'-]*?(?:_[A-Z][\w.'-]*?)+)_(\d{4})$")
 # subject_07/…, person3/…, sub-01_happy: numbered people in anybody's own set. Frames of a numbered
 # video show the same people, whoever they are.
 _NUMBERED = re.compile(
-    r"(?:^|/)((?:subject|subj|sub|person|participant|actor|actress|speaker|patient|proband|"
-    r"volunteer|identity|id|user|vp|video|vid|clip)[ _-]?\d{1,6})(?=[/ _.-])",
+    r"(?:^|/)(subject|subj|sub|person|participant|actor|actress|speaker|patient|proband|"
+    r"volunteer|identity|id|user|vp|video|vid|clip)[ _-]?(\d{1,6})(?=[/ _.-])",
     re.IGNORECASE,
 )
 
@@ -80,8 +80,8 @@ def subject_of(key: str) -> str | None:
     found = _NUMBERED.search(key)
     if found:
         # Two sets may both have a subject 1: the folders above belong to the name.
-        word, number = re.match(r"(\D*?)[ _-]?(\d+)$", found[1]).groups()
-        return "/".join((*own_folders(key[: found.start() + 1]), f"{word.lower()} {int(number)}"))
+        word, number = found[1].lower(), found[2]
+        return "/".join((*own_folders(key[: found.start() + 1]), f"{word} {int(number)}"))
     return None
 
 
@@ -110,16 +110,12 @@ def emotion_named_people(keys: Iterable[str]) -> dict[str, str]:
     }
 
 
-def celeba_people(photos: Path, keys: Iterable[str]) -> dict[str, str]:
-    """Key → person by CelebA's own list, where one lies in the photos folder or one below it."""
-    lists = [*photos.glob(CELEBA_LIST), *photos.glob(f"*/{CELEBA_LIST}")]
+def read_celeba(photos: Path) -> dict[str, str]:
+    """File's name without ending → person, by CelebA's own list in the photos folder or below."""
     people: dict[str, str] = {}
-    for path in lists:
+    for path in (*photos.glob(CELEBA_LIST), *photos.glob(f"*/{CELEBA_LIST}")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, number = line.strip().partition(" ")
             if number.strip().isdecimal():
                 people[PurePosixPath(name).stem] = f"CelebA {number.strip()}"
-    if not people:
-        return {}
-    named = ((key, people.get(key.rpartition("/")[2])) for key in keys)
-    return {key: person for key, person in named if person}
+    return people

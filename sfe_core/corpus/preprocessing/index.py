@@ -1,13 +1,13 @@
 """What the manifest knows beyond the pictures: labels, captions and splits, joined by key.
 
-An `Index` is opened over all photos, of which it keeps the keys, and then completes their rows one
-by one, so that rows may stream past it.
+`Annotations` are read once, at the start of a run. An `Index` is opened over all photos, of which
+it keeps the keys, and then completes their rows one by one, so that rows may stream past it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +15,69 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import as_if_there
 from sfe_core.corpus.annotations.blip_captions import BlipCaptions
 from sfe_core.corpus.annotations.captioning import Captioner, names_blip, read_sources
-from sfe_core.corpus.annotations.captions import check_template, read_captions
-from sfe_core.corpus.annotations.labels import Label, Labels, read_labels, with_more_labels
-from sfe_core.corpus.annotations.sidecars import read_beside
+from sfe_core.corpus.annotations.captions import (
+    CaptionFile,
+    Captions,
+    check_template,
+    read_captions,
+)
+from sfe_core.corpus.annotations.label_file import LabelFile, read_label_file
+from sfe_core.corpus.annotations.labels import Label, Labels, labels_of, with_more_labels
+from sfe_core.corpus.annotations.sidecars import TextsBeside
 from sfe_core.corpus.artefacts.quality import judge_row
 from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.people.duplicates import HashedFace
 from sfe_core.corpus.people.sides import Sides, choose_sides
+from sfe_core.corpus.people.subjects import read_celeba
 from sfe_core.errors import UserError
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class IndexCounts:
-    """How the label and caption files met the photos."""
+class Annotations:
+    """All that people, and BLIP, said of the photos so far.
 
-    labels_matched: int
-    labels_unmatched: int
-    label_scheme: str | None
-    captions_matched: int
-    captions_unmatched: int
+    Attributes:
+        workspace: whose photos.
+        labels, captions: labels.csv and captions.json.
+        beside: texts and metadata beside the photos.
+        celeba: people by CelebA's list.
+        blip: what BLIP said of crops; None where captions do without.
+    """
+
+    workspace: Workspace
+    labels: LabelFile
+    captions: CaptionFile
+    beside: TextsBeside
+    celeba: Mapping[str, str]
+    blip: BlipCaptions | None
+
+    @classmethod
+    def read(cls, workspace: Workspace, texts: Iterable[str]) -> Annotations:
+        """Read labels, captions and texts.
+
+        Args:
+            workspace: whose.
+            texts: beside the photos, see `PhotoScan.texts`.
+
+        Raises:
+            UserError: labels, captions, template or caption sources are wrong; BLIP is asked for
+                and not on this machine.
+        """
+        config, photos = workspace.config, workspace.photos
+        check_template(config.preprocess.caption_template)
+        blip = BlipCaptions.open(workspace) if names_blip(config.captions.sources) else None
+        for name in (config.photos.labels, config.photos.captions):
+            _refuse_away(photos / name)
+        return cls(
+            workspace,
+            read_label_file(photos / config.photos.labels, config.photos.classes),
+            read_captions(photos / config.photos.captions),
+            TextsBeside(photos, texts, config.photos.classes),
+            read_celeba(photos),
+            blip,
+        )
 
 
 @dataclass(frozen=True)
@@ -43,31 +85,37 @@ class Index:
     """Labels, captions and splits of a workspace's photos.
 
     Attributes:
-        workspace: whose.
+        annotations: as read.
         labels: by key.
+        captions: of captions.json, by key.
+        captioned: how many photos have a caption, there or beside them.
         captioner: makes the captions.
-        blip: what BLIP said of crops; None where captions do without.
-        sides: people and copies among the usable faces, and their splits.
-        counts: how the files met the photos.
+        faces: the usable ones.
+        sides: people and copies among them, and their splits.
         notes: what a person should know of the files, a sentence each.
         said: what captions beside the photos come from.
     """
 
-    workspace: Workspace
+    annotations: Annotations
     labels: Labels
+    captions: Captions
+    captioned: int
     captioner: Captioner
-    blip: BlipCaptions | None
+    faces: list[HashedFace]
     sides: Sides
-    counts: IndexCounts
-    notes: tuple[str, ...] = ()
-    said: str = ""
+    notes: tuple[str, ...]
+    said: str
+
+    def with_new_vectors(self) -> Index:
+        """The same with people told anew, after more faces were compared."""
+        return replace(self, sides=_sides(self.annotations, self.faces, self.labels))
 
     def complete(self, row: Mapping[str, Any]) -> Row:
         """A row with its labels, caption and split; those of an earlier run are forgotten."""
         pictures = {name: value for name, value in row.items() if name in COLUMNS}
-        judge_row(pictures, self.workspace.config.quality)
+        judge_row(pictures, self.annotations.workspace.config.quality)
         label = self.labels.by_key.get(row["key"], Label())
-        blip = self.blip.text(pictures) if self.blip else ""
+        blip = self.annotations.blip.text(pictures) if self.annotations.blip else ""
         caption, source = self.captioner.caption(row["key"], label, blip)
         placed = pictures["status"] in (OK, MISSING)
         return (
@@ -87,22 +135,18 @@ class Index:
         )
 
 
-def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Index:
-    """Read labels and captions, and share out the splits.
+def open_index(annotations: Annotations, items: Iterable[Mapping[str, Any]]) -> Index:
+    """Find out which photo each annotation is about, and share out the splits.
 
     Args:
-        workspace: with its labels and captions.
+        annotations: of the photos.
         items: a row per face, with at least key, status and the measures that `judge_row` looks
             at; gone through once, of which only keys and hashes are kept.
 
     Raises:
-        UserError: labels, captions, template or caption sources are wrong; BLIP is asked for and
-            not on this machine.
+        UserError: faces are to be clustered, and what does it is not installed.
     """
-    config = workspace.config
-    template = check_template(config.preprocess.caption_template)
-    parts = read_sources(config.captions.sources)
-    blip = BlipCaptions.open(workspace) if names_blip(config.captions.sources) else None
+    config = annotations.workspace.config
     usable: dict[str, bool] = {}
     faces: list[HashedFace] = []
     for item in items:
@@ -112,28 +156,27 @@ def open_index(workspace: Workspace, items: Iterable[Mapping[str, Any]]) -> Inde
         usable[judged["key"]] = usable.get(judged["key"], False) or judged["status"] == OK
         if judged["status"] == OK:
             faces.append(HashedFace.of_row(judged))
-    for name in (config.photos.labels, config.photos.captions):
-        _refuse_away(workspace.photos / name)
-    labels = read_labels(workspace.photos / config.photos.labels, usable, config.photos.classes)
-    captions = read_captions(workspace.photos / config.photos.captions, usable)
-    beside = read_beside(workspace.photos, usable, config.photos.classes)
-    labels = with_more_labels(labels, beside.labels)
-    notes = (*labels.notes, *captions.notes, *beside.notes)
-    counts = IndexCounts(
-        len(labels.by_key),
-        labels.unmatched,
-        labels.scheme,
-        len(captions.by_key | beside.captions),
-        captions.unmatched,
+    beside = annotations.beside.of(usable)
+    labels = with_more_labels(labels_of(annotations.labels, usable), beside.labels)
+    captions = annotations.captions.of(usable)
+    written = beside.captions | captions.by_key
+    origins = {key: o for key, o in beside.origins.items() if key not in captions.by_key}
+    parts = read_sources(config.captions.sources)
+    return Index(
+        annotations,
+        labels,
+        captions,
+        len(written),
+        Captioner(parts, config.preprocess.caption_template, written, origins),
+        faces,
+        _sides(annotations, faces, labels),
+        (*labels.notes, *captions.notes, *beside.notes),
+        beside.said,
     )
-    captioner = Captioner(
-        parts,
-        template,
-        beside.captions | captions.by_key,
-        _origins(beside.origins, captions.by_key),
-    )
-    sides = choose_sides(workspace, faces, labels.by_key)
-    return Index(workspace, labels, captioner, blip, sides, counts, notes, beside.said)
+
+
+def _sides(annotations: Annotations, faces: list[HashedFace], labels: Labels) -> Sides:
+    return choose_sides(annotations.workspace, faces, labels.by_key, annotations.celeba)
 
 
 def _refuse_away(path: Path) -> None:
@@ -142,18 +185,3 @@ def _refuse_away(path: Path) -> None:
         raise UserError(
             path, f"links to {path.readlink()}, which is not there", "restore that, or remove it"
         )
-
-
-def _origins(beside: Mapping[str, str], written: Mapping[str, str]) -> dict[str, str]:
-    """What the captions beside photos come from, of the photos that captions.json leaves out."""
-    return {key: origin for key, origin in beside.items() if key not in written}
-
-
-def complete_rows(workspace: Workspace, rows: list[Row]) -> tuple[list[Row], IndexCounts]:
-    """Rows with their labels, captions and splits; those of an earlier run are forgotten.
-
-    Raises:
-        UserError: see `open_index`.
-    """
-    index = open_index(workspace, rows)
-    return [index.complete(row) for row in rows], index.counts

@@ -16,7 +16,7 @@ from typing import Any
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.absent import Presence, as_if_there, as_missing, has_pictures, why_absent
+from sfe_core.corpus.absent import as_if_there, as_missing, has_pictures, why_absent
 from sfe_core.corpus.artefacts.hashes import (
     ArtefactHashes,
     artefact_hashes,
@@ -28,20 +28,23 @@ from sfe_core.corpus.inspection.preview import choose_rows
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
-from sfe_core.corpus.people.sides import Sides
-from sfe_core.corpus.preprocessing.index import Index, IndexCounts, open_index
+from sfe_core.corpus.people.face_vectors import embed_faces
+from sfe_core.corpus.preprocessing.index import Annotations, Index, open_index
 from sfe_core.corpus.preprocessing.journal import JournalIndex
+from sfe_core.corpus.preprocessing.photos import Photos
+from sfe_core.reporting import Reporter
 
 Row = dict[str, Any]
 _MOST_PROBLEMS = 10
+# What some faces answer may raise the question of others: of folders within folders.
+_TIMES_ASKED = 5
 
 
 @dataclass
 class ManifestCounts:
     """What a manifest holds."""
 
-    index: IndexCounts
-    sides: Sides
+    index: Index
     status: Counter[str] = field(default_factory=Counter)
     split: Counter[str] = field(default_factory=Counter)  # of status ok, as the next
     emotion: Counter[str] = field(default_factory=Counter)
@@ -73,51 +76,114 @@ class ManifestCounts:
 
 
 def update_manifest(
-    workspace: Workspace, journal: Path, refused: list[Row], presence: Presence
+    annotations: Annotations,
+    photos: Photos,
+    journal: Path,
+    prune: bool = False,
+    reporter: Reporter | None = None,
 ) -> ManifestCounts:
     """Write the manifest anew from the last one and the journal; remove pictures without a row.
 
     Doing it twice changes nothing, so a run that is killed meanwhile loses nothing.
 
     Args:
-        workspace: whose corpus it is; held by this process.
+        annotations: of the workspace whose corpus it is; the corpus is held by this process.
+        photos: those that have a place; others become missing, see `absent`.
         journal: the folder of the notes to take over.
-        refused: rows of photos that have no place.
-        presence: the photos that have one; others become missing, see `absent`.
+        prune: forget the photos that are not there.
+        reporter: have BLIP and the recogniser look at new crops first, if the configuration asks
+            for it, and show it; None takes what they said before.
 
     Raises:
-        UserError: labels or captions are wrong.
-        RunError: the disk is full.
+        UserError: what is to look at crops is not there.
+        RunError: the disk is full, or a crop cannot be read.
     """
-    manifest = workspace.corpus / MANIFEST
-    notes = JournalIndex(journal)
-
-    def rows(tidy: bool = False) -> Iterator[Row]:
-        return _rows(workspace, notes, refused, presence, tidy)
-
-    types = ColumnTypes()
-    index = open_index(workspace, _seen(rows(tidy=True), types))
-    for label in index.labels.by_key.values():
-        types.see(label.extra)
-    shown = _shown(index)
-    counts = ManifestCounts(index.counts, index.sides)
-
-    def finished() -> Iterator[Row]:
-        for row in map(index.complete, rows()):
-            counts.add(row, workspace.config.preprocess)
-            if row["key"] in shown and row["status"] == OK:
-                counts.shown.append(row)
-            yield row
-
-    write_rows(manifest, finished(), types.schema())
+    manifest = _NextManifest(annotations, photos, journal, prune)
+    try:
+        if reporter is not None:
+            manifest.ask_models(reporter)
+    finally:  # what is known stands, whatever the models run into
+        counts = manifest.write()
     return counts
 
 
-def _seen(rows: Iterator[Row], types: ColumnTypes) -> Iterator[Row]:
-    """The rows, their columns noted as they go by."""
-    for row in rows:
-        types.see({name: value for name, value in row.items() if name in COLUMNS})
-        yield row
+class _NextManifest:
+    """The manifest to write: its rows are gone over once here, and once by `write`."""
+
+    def __init__(
+        self, annotations: Annotations, photos: Photos, journal: Path, prune: bool
+    ) -> None:
+        self._workspace, self._blip = annotations.workspace, annotations.blip
+        self._notes = JournalIndex(journal)
+        self._refused, self._presence = photos.refused, photos.presence(prune)
+        self._types = ColumnTypes()
+        self._index = open_index(annotations, self._seen(self._rows(tidy=True)))
+        for label in self._index.labels.by_key.values():
+            self._types.see(label.extra)
+
+    def ask_models(self, reporter: Reporter) -> None:
+        """Have new crops captioned, and those faces compared that people are told by."""
+        if self._blip:
+            self._blip.caption_new(map(self._index.complete, self._rows()), reporter)
+        for _ in range(_TIMES_ASKED):
+            asked = self._index.sides.people.asked
+            if not embed_faces(self._workspace, asked, self._rows, reporter):
+                break
+            self._index = self._index.with_new_vectors()
+
+    def write(self) -> ManifestCounts:
+        """Write it; what it holds."""
+        counts, shown = ManifestCounts(self._index), _shown(self._index)
+
+        def finished() -> Iterator[Row]:
+            for row in map(self._index.complete, self._rows()):
+                counts.add(row, self._workspace.config.preprocess)
+                if row["key"] in shown and row["status"] == OK:
+                    counts.shown.append(row)
+                yield row
+
+        write_rows(self._workspace.corpus / MANIFEST, finished(), self._types.schema())
+        return counts
+
+    def _seen(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows, their columns noted as they go by."""
+        for row in rows:
+            self._types.see({name: value for name, value in row.items() if name in COLUMNS})
+            yield row
+
+    def _rows(self, tidy: bool = False) -> Iterator[Row]:
+        """The rows as they stand now, ordered by photo, without labels, captions and splits.
+
+        `tidy`: also remove the pictures that no row names any more.
+        """
+        joiner = _Joiner(self._workspace, self._notes.unfinished, tidy)
+        presence = self._presence
+        sources = heapq.merge(
+            (
+                (photo, 0, False, rows)
+                for photo, rows in stream_groups(self._workspace.corpus / MANIFEST)
+            ),
+            ((photo, 1, partial, rows) for photo, partial, rows in self._notes.groups()),
+            key=lambda source: source[:2],
+        )
+
+        def known(photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:
+            rows = joiner.joined(photo, group)
+            if photo in presence.photos:
+                return rows
+            reason = why_absent(self._workspace.photos, photo)
+            # Of one that never was read there is nothing to keep.
+            return [as_missing(row, reason) for row in rows if row.get("photo_sha256")]
+
+        places = (
+            (photo, known(photo, list(group)))
+            for photo, group in groupby(sources, key=lambda source: source[0])
+            if photo in presence.photos or presence.is_kept(photo)
+        )
+        refused = sorted(self._refused, key=lambda row: row["photo"])
+        others = ((row["photo"], [row]) for row in refused)
+        for _, rows in heapq.merge(places, others, key=lambda place: place[0]):
+            yield from rows
 
 
 def _shown(index: Index) -> set[str]:
@@ -134,43 +200,6 @@ def remove_pictures(corpus: Path, key: str) -> None:
     """Remove every artefact of a key."""
     for kind in ARTEFACTS.values():
         kind.path(corpus, key).unlink(missing_ok=True)
-
-
-def _rows(
-    workspace: Workspace,
-    notes: JournalIndex,
-    refused: list[Row],
-    presence: Presence,
-    tidy: bool,
-) -> Iterator[Row]:
-    """The rows as they stand now, ordered by photo, without labels, captions and splits.
-
-    `tidy`: also remove the pictures that no row names any more.
-    """
-    manifest = workspace.corpus / MANIFEST
-    joiner = _Joiner(workspace, notes.unfinished, tidy)
-    sources = heapq.merge(
-        ((photo, 0, False, rows) for photo, rows in stream_groups(manifest)),
-        ((photo, 1, partial, rows) for photo, partial, rows in notes.groups()),
-        key=lambda source: source[:2],
-    )
-
-    def known(photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:
-        rows = joiner.joined(photo, group)
-        if photo in presence.photos:
-            return rows
-        reason = why_absent(workspace.photos, photo)
-        # Of one that never was read there is nothing to keep.
-        return [as_missing(row, reason) for row in rows if row.get("photo_sha256")]
-
-    places = (
-        (photo, known(photo, list(group)))
-        for photo, group in groupby(sources, key=lambda source: source[0])
-        if photo in presence.photos or presence.is_kept(photo)
-    )
-    others = ((row["photo"], [row]) for row in sorted(refused, key=lambda row: row["photo"]))
-    for _, rows in heapq.merge(places, others, key=lambda place: place[0]):
-        yield from rows
 
 
 class _Joiner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,37 +14,25 @@ from joblib import cpu_count
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import Presence, as_if_there
-from sfe_core.corpus.annotations.captions import check_template
 from sfe_core.corpus.artefacts.given_maps import is_away
 from sfe_core.corpus.artefacts.hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
 from sfe_core.corpus.artefacts.kinds import artefacts_of
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
-from sfe_core.corpus.photo_files import PhotoScan, scan_photos
 from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, Row, faces_of_rows
-from sfe_core.errors import UserError
+from sfe_core.corpus.preprocessing.photos import Photos
 from sfe_core.faces.crop_choice import fills_photo
-from sfe_core.files import key_of, sha256_file
+from sfe_core.files import sha256_file
 from sfe_core.processes.placement import Placement, place
 
 ORDER_SIZE = 16
-# With face_choice all, `name#2` is the key of the second face of `name`.
-_FACE_NUMBER = re.compile(r"#\d+$")
 # Rows that are tried again whenever there is a run: what reads a photo may be there by now.
 _RETRIED = ("failed", "unreadable", "duplicate_key", MISSING)
 # Rows from before faces were looked for at every angle stand where the detector was as sure, and
 # the face as upright, as this.
 _FACELESS = ("no_face", "face_too_small")
 _SURE_SCORE, _MOST_ROLL = 0.5, 25.0
-
-
-class PhotoFile(NamedTuple):
-    """A photo that can have a place in the corpus."""
-
-    path: Path
-    photo: str  # path below photos/, with extension
-    key: str
 
 
 class _Before(NamedTuple):
@@ -63,44 +50,22 @@ class _Before(NamedTuple):
 class PreprocessPlan:
     """What `preprocess` would do."""
 
-    photo_count: int
     jobs: list[PhotoJob]  # to be taken in, ordered by photo
     kept: list[str]  # photos whose rows and pictures stand
-    refused: list[Row]  # rows of photos that cannot have a place: duplicate keys, odd names
     stale: list[str]  # keys whose photo is gone for good: pruned, or another has its place
     absent: list[str]  # photos that cannot be seen just now, whose rows are kept
     renders_away: list[str]  # keys whose given render cannot be seen just now
-    presence: Presence
-    scan: PhotoScan
+    photos: Photos
     device: str  # cpu or cuda
     workers: int
     hashes: ArtefactHashes
 
 
-def find_named(workspace: Workspace) -> tuple[list[Row], list[PhotoFile], PhotoScan]:
-    """Rows of the photos that cannot have a key of their own, the others, and all that is there.
-
-    Raises:
-        UserError: no photos folder, no photo in it, or a caption template with odd placeholders.
-    """
-    config = workspace.config
-    check_template(config.preprocess.caption_template)
-    scan = scan_photos(workspace.photos, {config.photos.labels, config.photos.captions})
-    if not scan.photos:
-        found = "holds no photo" if workspace.photos.is_dir() else "is not a folder"
-        there = f" ({'; '.join(scan.told)})" if scan.told else ""
-        kept = workspace.corpus / MANIFEST
-        raise UserError(
-            workspace.photos,
-            found + there + (f"; {kept} is left as it is" if kept.is_file() else ""),
-            "put photos there (jpg, png, heic, webp, …) or run `sfe synthesize`",
-        )
-    numbered = config.preprocess.face_choice == "all"
-    return *_name(scan.photos, workspace.photos, numbered), scan
-
-
 def plan_preprocess(
-    workspace: Workspace, placement: Placement | None = None, prune: bool = False
+    workspace: Workspace,
+    placement: Placement | None = None,
+    prune: bool = False,
+    photos: Photos | None = None,
 ) -> PreprocessPlan:
     """Find out what there is to do; writes nothing.
 
@@ -108,20 +73,21 @@ def plan_preprocess(
         workspace: whose photos.
         placement: the devices; None means `place` without a choice of the user's.
         prune: forget the photos that are not there; otherwise their rows are kept.
+        photos: as found; None looks for them now.
 
     Raises:
-        UserError: see `find_named`.
+        UserError: see `Photos.find`.
     """
     config = workspace.config.preprocess
     placement = placement or place(config)
-    refused, files, scan = find_named(workspace)
+    photos = Photos.find(workspace) if photos is None else photos
     hashes = artefact_hashes(config)
     before = _rows_before(workspace.corpus / MANIFEST)
     kept, jobs, renders_away = [], [], list[str]()
     with ThreadPoolExecutor(cpu_count()) as threads:
         # Photos that were never seen are hashed when they are decoded.
-        known = (file.path if file.photo in before else None for file in files)
-        for file, sha256 in zip(files, threads.map(_hash_or_empty, known), strict=True):
+        known = (file.path if file.photo in before else None for file in photos.files)
+        for file, sha256 in zip(photos.files, threads.map(_hash_or_empty, known), strict=True):
             rows = before.get(file.photo, [])
             if is_away(workspace.corpus, file.key):
                 renders_away.append(file.key)
@@ -134,23 +100,10 @@ def plan_preprocess(
                 kept.append(file.photo)
             else:
                 jobs.append(PhotoJob(file.path, file.photo, file.key, sha256, wanted))
-    presence = presence_of(refused, files, prune)
-    absent, stale = _absent_and_stale(before, presence)
+    absent, stale = _absent_and_stale(before, photos.presence(prune))
     workers = min(placement.processes, max(1, -(-len(jobs) // ORDER_SIZE)))
-    count = len(files) + len(refused)
     return PreprocessPlan(
-        count,
-        jobs,
-        kept,
-        refused,
-        stale,
-        absent,
-        renders_away,
-        presence,
-        scan,
-        placement.device,
-        workers,
-        hashes,
+        jobs, kept, stale, absent, renders_away, photos, placement.device, workers, hashes
     )
 
 
@@ -166,16 +119,6 @@ def _absent_and_stale(
     )
     lost = {row.key for photo in gone.difference(absent) for row in before[photo]}
     return absent, sorted(lost - presence.keys)
-
-
-def presence_of(refused: list[Row], files: list[PhotoFile], prune: bool = False) -> Presence:
-    """Which photos are there, from `find_named`."""
-    return Presence(
-        frozenset(file.photo for file in files),
-        frozenset(file.key for file in files),
-        frozenset(row["photo"] for row in refused),
-        prune,
-    )
 
 
 def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[PhotoJob]:
@@ -203,36 +146,6 @@ def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[Photo
 def order_size(jobs: Sequence[PhotoJob], workers: int) -> int:
     """Photos per order: small ones at the end of a small set keep all workers busy."""
     return max(1, min(ORDER_SIZE, len(jobs) // (2 * workers)))
-
-
-def _name(
-    photos: Iterable[Path], folder: Path, numbered: bool
-) -> tuple[list[Row], list[PhotoFile]]:
-    refused: list[Row] = []
-    named: list[PhotoFile] = []
-    holder: dict[str, str] = {}
-
-    def refuse(key: str, photo: str, status: str, reason: str) -> None:
-        refused.append({"key": key, "photo": photo, "status": status, "reason": reason})
-
-    for path in photos:
-        photo, key = path.relative_to(folder).as_posix(), key_of(path, folder)
-        try:
-            photo.encode("utf-8")
-        except UnicodeEncodeError:
-            shown = photo.encode("utf-8", "backslashreplace").decode()
-            refuse(shown, shown, "unreadable", "the file's name is not UTF-8: rename it")
-            continue
-        if numbered and _FACE_NUMBER.search(key):
-            reason = "its name ends like the number of a face (face_choice all): rename it"
-            refuse(key, photo, "duplicate_key", reason)
-        elif key in holder:
-            reason = f"{holder[key]} has the same key: rename one of them"
-            refuse(key, photo, "duplicate_key", reason)
-        else:
-            holder[key] = photo
-            named.append(PhotoFile(path, photo, key))
-    return refused, named
 
 
 def _rows_before(manifest: Path) -> dict[str, list[_Before]]:

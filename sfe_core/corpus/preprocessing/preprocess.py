@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +18,6 @@ from pathlib import Path
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import told
-from sfe_core.corpus.annotations.blip_captions import caption_new_crops
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS
 from sfe_core.corpus.inspection.preview import write_preview
 from sfe_core.corpus.inspection.report import write_report
@@ -27,23 +25,20 @@ from sfe_core.corpus.layout import MANIFEST, PASSED_OVER, PREVIEW
 from sfe_core.corpus.lock import close_journal, corpus_lock, sweep_partials
 from sfe_core.corpus.manifest import OK
 from sfe_core.corpus.manifest_stream import stream_manifest
-from sfe_core.corpus.people.face_vectors import embed_faces
 from sfe_core.corpus.people.sides import Sides
 from sfe_core.corpus.preprocessing.hash_stored import hash_stored_crops
-from sfe_core.corpus.preprocessing.index import open_index
+from sfe_core.corpus.preprocessing.index import Annotations, open_index
 from sfe_core.corpus.preprocessing.journal import Journal, JournalIndex, next_run, shard_name
 from sfe_core.corpus.preprocessing.manifest_update import (
     ManifestCounts,
     remove_pictures,
     update_manifest,
 )
+from sfe_core.corpus.preprocessing.photos import Photos
 from sfe_core.corpus.preprocessing.plan import (
-    PhotoFile,
     PreprocessPlan,
-    find_named,
     order_size,
     plan_preprocess,
-    presence_of,
     with_known_faces,
 )
 from sfe_core.corpus.preprocessing.pool import HIDDEN_GPUS, environment, rows_of_batches
@@ -52,12 +47,9 @@ from sfe_core.corpus.preprocessing.shard_worker import launch_shards
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.processes.placement import Placement, place
-from sfe_core.reporting import Reporter, Task
+from sfe_core.reporting import Reporter
 from sfe_core.text_window import TextWindow
 from sfe_core.wording import listed
-
-# What some faces answer may raise the question of others: of folders within folders.
-_TIMES_ASKED = 5
 
 __all__ = ["PreprocessPlan", "PreprocessSummary", "plan_preprocess", "preprocess"]
 
@@ -117,25 +109,25 @@ def preprocess(
     reporter = reporter or Reporter()
     began = time.monotonic()
     placement = place(workspace.config.preprocess, gpus, cpu_processes)
-    _, files, _ = find_named(workspace)
+    photos = Photos.find(workspace)
     # What is wrong with labels or captions is told before anything is written.
-    tell_texts(workspace, files, reporter)
+    annotations = read_annotations(workspace, photos, reporter)
     with corpus_lock(workspace.corpus) as journal:
-        _recover(workspace, journal, reporter)
-        plan = plan_preprocess(workspace, placement, prune)
+        _recover(annotations, photos, journal, reporter)
+        plan = plan_preprocess(workspace, placement, prune, photos)
         for key in plan.stale:
             remove_pictures(workspace.corpus, key)
-        _take_in(workspace, plan, placement, journal, reporter)
+        try:
+            _take_in(workspace, plan, placement, journal, reporter)
+        except BaseException:
+            # With nothing done, the manifest that stands still holds.
+            if len(JournalIndex(journal)):
+                with suppress(SfeError):  # what stopped the work may stop this; the journal stays
+                    update_manifest(annotations, photos, journal, prune)
+                    close_journal(journal)
+            raise
         hash_stored_crops(workspace, journal, reporter)
-        counts = update_manifest(workspace, journal, plan.refused, plan.presence)
-        manifest = workspace.corpus / MANIFEST
-        crops = stream_manifest(manifest, ("key", "status", "inputs_sha256"))
-        fresh = caption_new_crops(workspace, crops, reporter)
-        for _ in range(_TIMES_ASKED):
-            fresh += embed_faces(workspace, counts.sides.people.asked, reporter)
-            if not fresh:
-                break
-            counts, fresh = update_manifest(workspace, journal, plan.refused, plan.presence), 0
+        counts = update_manifest(annotations, photos, journal, prune, reporter)
         if counts.absent:
             reporter.warn(told(counts.absent.values()))
         if plan.renders_away:
@@ -153,27 +145,28 @@ def preprocess(
     return _summary(workspace, plan, counts, preview, report, seconds)
 
 
-def tell_texts(workspace: Workspace, files: Iterable[PhotoFile], reporter: Reporter) -> None:
+def read_annotations(workspace: Workspace, photos: Photos, reporter: Reporter) -> Annotations:
     """Read labels and captions, and say what a person should know of them.
 
     Raises:
-        UserError: see `open_index`.
+        UserError: see `Annotations.read`, `open_index`.
     """
-    index = open_index(workspace, ({"key": file.key, "status": ""} for file in files))
+    annotations = Annotations.read(workspace, photos.scan.texts)
+    index = open_index(annotations, ({"key": file.key, "status": ""} for file in photos.files))
     if index.said:
         reporter.say(index.said)
     for note in index.notes:
         reporter.warn(note)
+    return annotations
 
 
-def _recover(workspace: Workspace, journal: Path, reporter: Reporter) -> None:
+def _recover(annotations: Annotations, photos: Photos, journal: Path, reporter: Reporter) -> None:
     """Take over what a killed run had done, and remove what it had half done."""
     if not any(journal.glob("*.jsonl")):
         return
-    folders = {workspace.corpus / kind.folder for kind in ARTEFACTS.values()}
-    sweep_partials(workspace.corpus, folders)
-    refused, files, _ = find_named(workspace)
-    update_manifest(workspace, journal, refused, presence_of(refused, files))
+    corpus = annotations.workspace.corpus
+    sweep_partials(corpus, {corpus / kind.folder for kind in ARTEFACTS.values()})
+    update_manifest(annotations, photos, journal)
     for path in journal.glob("*.jsonl"):
         path.unlink()
     reporter.say("the last run was cut short: what it had done is taken over")
@@ -186,53 +179,37 @@ def _take_in(
     journal: Path,
     reporter: Reporter,
 ) -> None:
-    """Work the plan's jobs off, into the journal; if that is cut short, into the manifest."""
+    """Have the plan's jobs done by a launcher's processes, a pool's, or this one."""
     if not plan.jobs:
         return
-    try:
-        with reporter.task("preprocess", len(plan.jobs)) as task:
-            _run(workspace, plan, placement, journal, reporter, task)
-    except BaseException:
-        # With nothing done, the manifest that stands still holds.
-        if len(JournalIndex(journal)):
-            with suppress(SfeError):  # what stopped the work may stop this too; the journal stays
-                update_manifest(workspace, journal, plan.refused, plan.presence)
-                close_journal(journal)
-        raise
-
-
-def _run(
-    workspace: Workspace,
-    plan: PreprocessPlan,
-    placement: Placement,
-    journal: Path,
-    reporter: Reporter,
-    task: Task,
-) -> None:
-    """Have the jobs done by a launcher's processes, a pool's, or this one."""
     config, run = workspace.config.preprocess, next_run(journal)
     workers = plan.workers
     shard = Shard(workspace.corpus, config, plan.hashes, decode_threads(workers))
-    if placement.device == "cuda" and workers > 1:
-        launch_shards(shard, plan.jobs, placement, run, journal, reporter, task)
-        return
-    jobs = with_known_faces(plan.jobs, workspace.corpus / MANIFEST)
-    notes = Journal(journal, shard_name(run, 0))
-    try:
-        if workers == 1:
-            with environment(**HIDDEN_GPUS if placement.device == "cpu" else {}):
-                work_shard(shard, jobs, notes, task)
+    with reporter.task("preprocess", len(plan.jobs)) as task:
+        if placement.device == "cuda" and workers > 1:
+            launch_shards(shard, plan.jobs, placement, run, journal, reporter, task)
             return
-        size, usable = order_size(plan.jobs, workers), 0
-        batches = iter(lambda: tuple(islice(jobs, size)), ())
-        for batch, rows in rows_of_batches(
-            shard, batches, workers, journal, lambda some: notes.begin([job.photo for job in some])
-        ):
-            note_rows(shard, batch, rows, notes)
-            usable += sum(row["status"] == OK for row in rows)
-            task.advance(len(batch), f"{usable} usable")
-    finally:
-        notes.close()
+        jobs = with_known_faces(plan.jobs, workspace.corpus / MANIFEST)
+        notes = Journal(journal, shard_name(run, 0))
+        try:
+            if workers == 1:
+                with environment(**HIDDEN_GPUS if placement.device == "cpu" else {}):
+                    work_shard(shard, jobs, notes, task)
+                return
+            size, usable = order_size(plan.jobs, workers), 0
+            batches = iter(lambda: tuple(islice(jobs, size)), ())
+            for batch, rows in rows_of_batches(
+                shard,
+                batches,
+                workers,
+                journal,
+                lambda some: notes.begin([job.photo for job in some]),
+            ):
+                note_rows(shard, batch, rows, notes)
+                usable += sum(row["status"] == OK for row in rows)
+                task.advance(len(batch), f"{usable} usable")
+        finally:
+            notes.close()
 
 
 def _preview(workspace: Workspace, counts: ManifestCounts) -> Path | None:
@@ -258,13 +235,13 @@ def _captions_cut(workspace: Workspace) -> str | None:
 def _list_passed_over(workspace: Workspace, plan: PreprocessPlan) -> Path | None:
     """Write the list of the files that are no photos; no list where there is none."""
     target = workspace.corpus / PASSED_OVER
-    if not plan.scan.told:
+    if not plan.photos.scan.told:
         target.unlink(missing_ok=True)
         return None
     with atomic_path(target) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("file", "what it is"))
-        writer.writerows(plan.scan.passed)
+        writer.writerows(plan.photos.scan.passed)
     return target
 
 
@@ -286,18 +263,18 @@ def _summary(
         emotion_counts=dict(counts.emotion),
         done=len(plan.jobs),
         kept=len(plan.kept),
-        labels_matched=counts.index.labels_matched,
-        labels_unmatched=counts.index.labels_unmatched,
-        label_scheme=counts.index.label_scheme,
-        captions_matched=counts.index.captions_matched,
-        captions_unmatched=counts.index.captions_unmatched,
+        labels_matched=len(counts.index.labels.by_key),
+        labels_unmatched=counts.index.labels.unmatched,
+        label_scheme=counts.index.labels.scheme,
+        captions_matched=counts.index.captioned,
+        captions_unmatched=counts.index.captions.unmatched,
         captions_cut=_captions_cut(workspace),
         mean_fit_error=counts.fit_error_sum / usable if usable else None,
         seconds=seconds,
         photos_per_second=len(plan.jobs) / max(seconds, 1e-9),
-        sides=counts.sides,
+        sides=counts.index.sides,
         pruned=plan.stale,
-        passed_over=plan.scan.told,
+        passed_over=plan.photos.scan.told,
         passed_over_list=_list_passed_over(workspace, plan),
         notes=dict(counts.notes.most_common()),
         problems=counts.problems,

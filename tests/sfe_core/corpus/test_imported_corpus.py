@@ -10,7 +10,8 @@ from PIL import Image
 
 from sfe_core.corpus.annotations.blip_captions import FILE, BlipCaptions
 from sfe_core.corpus.annotations.captioning import intensities_of
-from sfe_core.corpus.annotations.labels import read_labels
+from sfe_core.corpus.annotations.label_file import read_label_file
+from sfe_core.corpus.annotations.labels import labels_of
 from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.data_set import carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
@@ -84,7 +85,7 @@ def test_units_and_attributes_reach_the_captions(tmp_path: Path, tree: Path) -> 
         "lip corners pulled up strongly, lips parted"
     )
     assert row["caption_source"] == "template+attributes+action_units"
-    label = read_labels(workspace.photos / "labels.csv", ["810/a"]).by_key["810/a"]
+    label = labels_of(read_label_file(workspace.photos / "labels.csv"), ["810/a"]).by_key["810/a"]
     assert intensities_of(label) == {"AU12": 4.0, "AU25": None}
 
 

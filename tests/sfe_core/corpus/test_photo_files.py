@@ -83,7 +83,7 @@ def test_preprocess_lists_all_that_it_passed_over(tmp_path: Path, portrait: Imag
         preprocess(workspace)
     portrait.save(workspace.photos / "a", "PNG")
     (workspace.photos / "page.jpg").write_text("<!doctype html>", encoding="utf-8")
-    assert plan_preprocess(workspace).scan.told[0].startswith("2 × a raw")
+    assert plan_preprocess(workspace).photos.scan.told[0].startswith("2 × a raw")
     summary = preprocess(workspace)
     assert summary.status_counts == {"ok": 1, "unreadable": 1}
     assert summary.problems == ["page.jpg: unreadable, it is a web page"]

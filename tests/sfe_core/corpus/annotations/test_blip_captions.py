@@ -15,9 +15,9 @@ from sfe_core.config.loading import load_workspace, preset_config
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations import blip_captions
-from sfe_core.corpus.annotations.blip_captions import FILE, BlipCaptions, caption_new_crops
+from sfe_core.corpus.annotations.blip_captions import FILE, BlipCaptions
 from sfe_core.corpus.layout import INPUTS, artefact
-from sfe_core.corpus.preprocessing.index import open_index
+from sfe_core.corpus.preprocessing.index import Annotations, open_index
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import sha256_file
 from tests.blip_model import write_blip
@@ -48,7 +48,7 @@ def test_texts_are_those_of_transformers_for_each_picture_alone(
     workspace: Workspace, model: Path
 ) -> None:
     rows = rows_for(workspace, a="red", b="white", c="navy")
-    assert caption_new_crops(workspace, rows) == 3
+    assert BlipCaptions.open(workspace).caption_new(rows) == 3
     processor = BlipProcessor.from_pretrained(model)
     blip = BlipForConditionalGeneration.from_pretrained(model).eval()
     told = BlipCaptions.open(workspace)
@@ -80,43 +80,43 @@ def test_only_new_crops_are_described(
 ) -> None:
     rows = rows_for(workspace, a="red", same="red")
     rows += [{"key": "lawn", "status": "no_face", "inputs_sha256": None}]
-    assert caption_new_crops(workspace, rows) == 1
+    assert BlipCaptions.open(workspace).caption_new(rows) == 1
     before = (workspace.corpus / FILE).read_bytes()
 
     def never(*_: object) -> None:
         raise AssertionError("the model was loaded for nothing")
 
     monkeypatch.setattr(blip_captions, "_Describer", never)
-    assert caption_new_crops(workspace, rows) == 0
+    assert BlipCaptions.open(workspace).caption_new(rows) == 0
     assert (workspace.corpus / FILE).read_bytes() == before
 
 
 def test_a_line_cut_short_by_a_kill_is_written_again(workspace: Workspace) -> None:
     rows = rows_for(workspace, a="red", b="white")
-    caption_new_crops(workspace, rows)
+    BlipCaptions.open(workspace).caption_new(rows)
     path = workspace.corpus / FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
-    assert caption_new_crops(workspace, rows) == 1
+    assert BlipCaptions.open(workspace).caption_new(rows) == 1
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     assert [json.loads(line) for line in lines] == [json.loads(x) for x in whole.splitlines()]
 
 
 def test_another_model_describes_anew(workspace: Workspace, tmp_path: Path) -> None:
     rows = rows_for(workspace, a="red")
-    caption_new_crops(workspace, rows)
+    BlipCaptions.open(workspace).caption_new(rows)
     other = write_blip(tmp_path / "other", seed=1)
     moved = load_workspace(
         workspace.root, ['captions.sources=["blip"]', f"captions.blip_model={other}"]
     )
-    assert caption_new_crops(moved, rows) == 1
+    assert BlipCaptions.open(moved).caption_new(rows) == 1
 
 
 def test_the_index_puts_the_emotion_first_and_names_blip(workspace: Workspace) -> None:
     rows = rows_for(workspace, a="red")
-    caption_new_crops(workspace, rows)
+    BlipCaptions.open(workspace).caption_new(rows)
     (workspace.photos / "labels.csv").write_text("key,emotion\na,fear\n", encoding="utf-8")
-    completed = open_index(workspace, rows).complete(rows[0])
+    completed = open_index(Annotations.read(workspace, []), rows).complete(rows[0])
     text = BlipCaptions.open(workspace).text(rows[0])
     assert completed["caption"] == f"fear, {text}"
     assert completed["caption_source"] == "blip"
@@ -124,8 +124,7 @@ def test_the_index_puts_the_emotion_first_and_names_blip(workspace: Workspace) -
 
 def test_without_blip_nothing_is_opened(workspace_folder: Path) -> None:
     plain = load_workspace(workspace_folder)
-    assert caption_new_crops(plain, iter([{"key": "a"}])) == 0
-    assert not (plain.corpus / FILE).exists()
+    assert Annotations.read(plain, []).blip is None
 
 
 def test_the_doctor_asks_for_the_model_only_where_captions_do() -> None:
@@ -139,14 +138,14 @@ def test_a_missing_model_and_a_missing_crop_are_named(
 ) -> None:
     absent = load_workspace(workspace_folder, ['captions.sources=["blip"]'])
     with pytest.raises(UserError, match="blip-base.*BSD-3-Clause.*assets fetch blip-base"):
-        caption_new_crops(absent, [])
+        BlipCaptions.open(absent).caption_new([])
     (tmp_path / "empty").mkdir()
     empty = load_workspace(
         workspace_folder, ['captions.sources=["blip"]', f"captions.blip_model={tmp_path}/empty"]
     )
     with pytest.raises(UserError, match="config.json"):
-        caption_new_crops(empty, [])
+        BlipCaptions.open(empty).caption_new([])
     rows = rows_for(workspace, a="red")
     artefact(workspace.corpus, INPUTS, "a").unlink()
     with pytest.raises(RunError, match="a.png.*sfe preprocess"):
-        caption_new_crops(workspace, rows)
+        BlipCaptions.open(workspace).caption_new(rows)

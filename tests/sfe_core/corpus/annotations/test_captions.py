@@ -20,10 +20,8 @@ def write(folder: Path, value: object) -> Path:
 
 
 def test_text_list_extension_and_trailing_characters(tmp_path: Path) -> None:
-    captions = read_captions(
-        write(tmp_path, {"a/one.jpg": ["", " Sad,  a man "], "two_1": "Happy, a face", "no": "x"}),
-        KEYS,
-    )
+    texts = {"a/one.jpg": ["", " Sad,  a man "], "two_1": "Happy, a face", "no": "x"}
+    captions = read_captions(write(tmp_path, texts)).of(KEYS)
     assert captions.by_key == {"a/one": "Sad, a man", "two": "Happy, a face"}
     assert captions.unmatched == 1
 
@@ -40,25 +38,25 @@ def test_text_list_extension_and_trailing_characters(tmp_path: Path) -> None:
 def test_a_photo_with_two_texts_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "captions.json"
     path.write_text(text, encoding="utf-8")
-    captions = read_captions(path, KEYS)
+    captions = read_captions(path).of(KEYS)
     assert captions.by_key["two"] == "Sad"
     assert [note.endswith(told) for note in captions.notes] == [True] * bool(told)
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [([1], "holds a list"), ({"a/../b": "x"}, r"a/\.\./b"), ({"two": 5}, "5 is no text")],
+    [([1], "holds a list"), ({"a/../b": "x"}, r"a/\.\./b"), ({"two": 5}, "5 is not a text")],
 )
 def test_odd_files_are_refused(tmp_path: Path, value: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_captions(write(tmp_path, value), KEYS)
+        read_captions(write(tmp_path, value))
 
 
 def test_broken_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
     path.write_text('{"a": ', encoding="utf-8")
     with pytest.raises(UserError, match="not JSON"):
-        read_captions(path, KEYS)
+        read_captions(path)
 
 
 def test_template_begins_with_the_emotion_or_does_without() -> None:

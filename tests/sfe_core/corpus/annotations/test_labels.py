@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from sfe_core.corpus.annotations.labels import Label, read_labels
+from sfe_core.corpus.annotations.label_file import read_label_file
+from sfe_core.corpus.annotations.labels import Label, Labels, labels_of
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.errors import UserError
 
 KEYS = ["a/one", "a/two", "two", "Ünïcode/ф b"]
+
+
+def read_labels(path: Path, keys: Iterable[str], scheme: str | None = None) -> Labels:
+    return labels_of(read_label_file(path, scheme), keys)
 
 
 def write(folder: Path, text: str) -> Path:

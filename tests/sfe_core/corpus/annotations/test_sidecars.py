@@ -9,7 +9,12 @@ import pytest
 
 from sfe_core.corpus.annotations.captioning import Captioner
 from sfe_core.corpus.annotations.labels import Label, Labels, with_more_labels
-from sfe_core.corpus.annotations.sidecars import concept_of, read_beside
+from sfe_core.corpus.annotations.sidecars import Beside, TextsBeside, concept_of
+from sfe_core.corpus.photo_files import scan_photos
+
+
+def read_beside(photos: Path, keys: set[str], scheme: str | None = None) -> Beside:
+    return TextsBeside(photos, scan_photos(photos).texts, scheme).of(keys)
 
 
 def write(folder: Path, texts: dict[str, str]) -> Path:
@@ -77,7 +82,7 @@ def test_numbers_in_metadata_are_never_guessed(tmp_path: Path, scheme: str | Non
     if scheme:
         assert beside.labels == {"1": {"emotion": "surprise"}, "2": {"emotion": "disgust"}}
     else:
-        assert beside.labels == {} and "2 have a label that is no emotion" in beside.notes[0]
+        assert beside.labels == {} and "2 have a label that is not an emotion" in beside.notes[0]
 
 
 def test_labels_csv_and_captions_json_go_before() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.captions import read_captions
-from sfe_core.corpus.annotations.labels import Label, read_labels
+from sfe_core.corpus.annotations.label_file import read_label_file
+from sfe_core.corpus.annotations.labels import Label
+from sfe_core.corpus.annotations.labels import labels_of as labels_in
 from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.data_set import ImportPlan, ImportSummary, carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
@@ -43,7 +45,7 @@ def keys_of(workspace: Workspace) -> list[str]:
 
 
 def labels_of(workspace: Workspace) -> dict[str, Label]:
-    labels = read_labels(workspace.photos / "labels.csv", keys_of(workspace))
+    labels = labels_in(read_label_file(workspace.photos / "labels.csv"), keys_of(workspace))
     assert labels.unmatched == 0
     return labels.by_key
 
@@ -163,7 +165,7 @@ def test_captions_are_merged_and_read_back(
     )
     summary = take_in(workspace, tmp_path / "c.json")
     assert summary.captioned == 2 and summary.problem_counts == {"missing file": 1}
-    captions = read_captions(own, keys_of(workspace)).by_key
+    captions = read_captions(own).of(keys_of(workspace)).by_key
     assert captions == {"a": "Happy, new", "b": "Fear, b", "c": "Sad, mine"}
 
 

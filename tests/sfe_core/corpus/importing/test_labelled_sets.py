@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.annotations.labels import read_labels
+from sfe_core.corpus.annotations.label_file import read_label_file
+from sfe_core.corpus.annotations.labels import labels_of
 from sfe_core.corpus.importing.data_set import carry_out, plan_import
 from sfe_core.corpus.importing.formats import find_source
 from tests.cases.labelled_sets import SETS, write_set
@@ -28,7 +29,7 @@ def test_labels_mean_what_the_set_means(workspace: Workspace, tmp_path: Path, na
     assert rows == labelled.labels
     assert summary.scheme == labelled.scheme
 
-    again = read_labels(own, rows)
+    again = labels_of(read_label_file(own), rows)
     assert {key: label.emotion for key, label in again.by_key.items()} == {
         key: cells.get("emotion") for key, cells in labelled.labels.items()
     }

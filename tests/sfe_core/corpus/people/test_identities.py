@@ -13,8 +13,8 @@ from sfe_core.corpus.people.identities import find_identities
 from sfe_core.corpus.people.people_folders import find_people, is_common
 from sfe_core.corpus.people.subjects import (
     CELEBA_LIST,
-    celeba_people,
     emotion_named_people,
+    read_celeba,
     subject_of,
 )
 
@@ -258,5 +258,4 @@ def test_other_words_before_an_emotion_are_not(keys: list[str]) -> None:
 def test_celebas_own_list(tmp_path: Path) -> None:
     (tmp_path / "celeba").mkdir()
     (tmp_path / "celeba" / CELEBA_LIST).write_text("000001.jpg 2880\n000002.jpg 2937\n\n")
-    keys = ["celeba/img_align_celeba/000001", "celeba/000003"]
-    assert celeba_people(tmp_path, keys) == {keys[0]: "CelebA 2880"}
+    assert read_celeba(tmp_path) == {"000001": "CelebA 2880", "000002": "CelebA 2937"}

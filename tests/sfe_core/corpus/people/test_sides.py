@@ -110,7 +110,14 @@ def sides_of(
     workspace: Workspace, faces: list[HashedFace], labels: dict[str, Label], **split: object
 ) -> Sides:
     config = workspace.config.model_copy(update={"split": SplitConfig(**split)})
-    return choose_sides(Workspace(workspace.root, config), faces, labels)
+    return choose_sides(Workspace(workspace.root, config), faces, labels, {})
+
+
+def test_people_of_celebas_list_stand_together(tmp_path: Path) -> None:
+    keys = [f"celeba/img_align_celeba/{n:06d}" for n in range(8)]
+    listed = {f"{n:06d}": f"CelebA {n % 2}" for n in range(6)}
+    people = choose_sides(make_workspace(tmp_path), plain(keys), {}, listed).people
+    assert people.of == {key: f"CelebA {n % 2}" for n, key in enumerate(keys[:6])}
 
 
 def plain(keys: list[str]) -> list[HashedFace]:
