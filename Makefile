@@ -7,10 +7,11 @@ TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.sfe-installed
 
-.PHONY: help install demo test lint bench
+.PHONY: help install demo quick test lint bench
 
 help:
 	@echo "make demo    photographs to report in a few minutes, in $(DEMO)/"
+	@echo "make quick   all tests but the slow ones, in two minutes"
 	@echo "make test    all tests"
 	@echo "make lint    ruff, check and format"
 	@echo "make bench   speed of each step beside a bare loop doing the same work"
@@ -29,9 +30,13 @@ demo: install
 	$(BIN)/sfe demo --folder $(DEMO)
 
 # One thread per process: two processes of two threads each would fight over two cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+quick: install
+	$(PYTEST) -m "not slow"
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/benchmarks \
-		-n $(TEST_PROCESSES) --dist loadfile
+	$(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .
