@@ -3,6 +3,7 @@ came from."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,12 @@ from sfe_core.config.model import Config
 from sfe_core.config.presets import preset_layers
 from sfe_core.config.problems import check_keys, explain, sections
 from sfe_core.config.sampling_presets import spread_sampling_preset
+from sfe_core.config.sections import Meaning, Section, fields_that
 from sfe_core.config.workspace import Workspace
 from sfe_core.config.yaml_reading import parse_yaml
 from sfe_core.errors import UserError
 
 CONFIG_NAME = "sfe.yaml"
-# Values that name an asset or a path; a path in them is meant from the workspace.
-PATH_KEYS = ("captions.blip_model", "model.base", "loss.emotion_network", "evaluate.judge")
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,24 @@ def _file_layer(root: Path) -> Layer:
 
 
 def _paths_from(config: Config, root: Path) -> Config:
-    """Make a relative path in `PATH_KEYS` (it has a slash; asset names have none) absolute."""
-    for dotted in PATH_KEYS:
-        section_name, key = dotted.split(".")
-        section = getattr(config, section_name)
-        value = getattr(section, key)
-        if "/" in value or "\\" in value:
-            path = str((root / Path(value).expanduser()).resolve())
-            section = section.model_copy(update={key: path})
-            config = config.model_copy(update={section_name: section})
-    return config
+    """Make the paths of models absolute."""
+    changed = {}
+    for name, section in config:
+        if isinstance(section, Section):
+            models = fields_that(type(section), Meaning.MODEL)
+            paths = {key: from_workspace(getattr(section, key), root) for key in models}
+            changed[name] = section.model_copy(update=paths)
+    return config.model_copy(update=changed)
+
+
+def from_workspace(value: Any, root: Path) -> Any:
+    """A model's path as it is meant: from the workspace at `root`; of several, each.
+
+    What has no slash is an asset's name, and stays. Links keep their names: files of a hub's cache
+    are links to files that have no suffix.
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(from_workspace(inner, root) for inner in value)
+    if not isinstance(value, str) or not ("/" in value or "\\" in value):
+        return value
+    return os.path.abspath(root / Path(value).expanduser())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
@@ -26,7 +26,7 @@ def without_places(value: Any) -> Any:
 def portable_yaml(text: str) -> str:
     """The same of YAML text, which stays as it is, byte for byte, where it names no place.
 
-    What is no YAML is left out: nobody could say what it tells.
+    What is not YAML is left out: nobody could say what it tells.
     """
     try:
         settings = yaml.safe_load(text)
@@ -36,6 +36,19 @@ def portable_yaml(text: str) -> str:
     if changed == settings:
         return text
     return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
+
+
+def path_from(root: Path, value: str) -> str:
+    """A path below `root` as it is written there, with `/`; anything else as it is.
+
+    >>> path_from(Path("/work"), "/work/models/emoca")
+    'models/emoca'
+    >>> path_from(Path("/work"), "emoca-v2")
+    'emoca-v2'
+    """
+    path = Path(value)
+    below = path.is_absolute() and path.is_relative_to(root)
+    return path.relative_to(root).as_posix() if below else value
 
 
 def is_place(value: str) -> bool:

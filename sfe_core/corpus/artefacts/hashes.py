@@ -20,6 +20,8 @@ from sfe_core.assets.needs import (
 from sfe_core.assets.registry import registry
 from sfe_core.assets.store import missing_files, path_of
 from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.config.portable import path_from
+from sfe_core.config.sections import Meaning, fields_that
 from sfe_core.corpus.artefacts.given_maps import given_mesh_sha256
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of, face_settings
 from sfe_core.files import sha256_file, sha256_folder, sha256_json
@@ -35,8 +37,6 @@ _ASSETS = {
     "depth": DEPTH_ASSETS,
     "reconstruction": RECONSTRUCTION_ASSETS,
 }
-# Settings whose value is a model: an asset's name, or a path.
-_MODEL_SETTINGS = ("reconstruction_model", "flame")
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,18 @@ class ArtefactHashes:
         return ArtefactHashes(self.by_kind | shown)
 
 
-def artefact_hashes(config: PreprocessConfig, of_all: bool = False) -> ArtefactHashes:
+def artefact_hashes(config: PreprocessConfig, root: Path, of_all: bool = False) -> ArtefactHashes:
     """The hashes under a configuration; reads the model files that it names.
 
     Args:
         config: of preprocess.
+        root: of the workspace. A model below it counts with its path from there, so that artefacts
+            stand where the workspace moves.
         of_all: also of the kinds that the configuration does not ask for.
     """
-    by_kind = {FACE: _hash(face_settings(config), 0)}
+    by_kind = {FACE: _hash(face_settings(config), 0, root)}
     for kind in ARTEFACTS.values() if of_all else artefacts_of(config):
-        by_kind[kind.name] = _hash(kind.settings(config), kind.version)
+        by_kind[kind.name] = _hash(kind.settings(config), kind.version, root)
     return ArtefactHashes(by_kind)
 
 
@@ -93,7 +95,7 @@ def parse_made_with(text: str | None) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _hash(settings: dict[str, object], version: int) -> str:
+def _hash(settings: dict[str, object], version: int, root: Path) -> str:
     shaping = dict(settings)
     if shaping.get("detector") != "face-alignment":
         shaping.pop("box_detector", None)  # nobody asks it then
@@ -105,14 +107,16 @@ def _hash(settings: dict[str, object], version: int) -> str:
     if shaping.get("tight_photos") == "as-is":
         # Corpora from before this setting stand; `plan` finds their few faces that it changes.
         shaping.pop("tight_photos")
-    names = [
-        name
+    models = {
+        name: _model_hash(name)
         for setting, table in _ASSETS.items()
         if setting in shaping
-        for name in table.get(shaping[setting], ())
-    ]
-    names += [str(shaping[setting]) for setting in _MODEL_SETTINGS if shaping.get(setting)]
-    models = {name: _model_hash(name) for name in names}
+        for name in table.get(str(shaping[setting]), ())
+    }
+    for setting in fields_that(PreprocessConfig, Meaning.MODEL):
+        if given := shaping.get(setting):
+            shaping[setting] = written = path_from(root, str(given))
+            models[written] = _model_hash(str(given))
     return sha256_json([version, shaping, models])[:16]
 
 

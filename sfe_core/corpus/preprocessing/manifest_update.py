@@ -209,7 +209,7 @@ class _Joiner:
         config = workspace.config.preprocess
         self._corpus, self._unfinished, self._tidy = workspace.corpus, unfinished, tidy
         self._asked = frozenset(kind.name for kind in artefacts_of(config))
-        self._current = artefact_hashes(config, of_all=True)
+        self._current = artefact_hashes(config, workspace.root, of_all=True)
 
     def joined(self, photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:
         """The rows of one photo; `group` holds (photo, 0 manifest or 1 journal, partial, rows)."""

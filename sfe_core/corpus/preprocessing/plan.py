@@ -81,7 +81,7 @@ def plan_preprocess(
     config = workspace.config.preprocess
     placement = placement or place(config)
     photos = Photos.find(workspace) if photos is None else photos
-    hashes = artefact_hashes(config)
+    hashes = artefact_hashes(config, workspace.root)
     before = _rows_before(workspace.corpus / MANIFEST)
     kept, jobs, renders_away = [], [], list[str]()
     with ThreadPoolExecutor(cpu_count()) as threads:

@@ -10,6 +10,7 @@ import yaml
 from accelerate.utils.constants import OPTIMIZER_NAME
 
 from sfe_core.assets import locate
+from sfe_core.config.loading import from_workspace
 from sfe_core.config.model import Config
 from sfe_core.config.sections import LearningSection, Meaning, fields_that
 from sfe_core.errors import RunError, UserError
@@ -97,9 +98,13 @@ def changes_since(
             quiet.add("base")  # whether it is the same is told by its hash, not by its path
         if section == "train":
             quiet.update(told)
+        models = fields_that(type(settings), Meaning.MODEL)
         for name, value in settings.model_dump(mode="json").items():
-            if name in before.get(section, {}) and before[section][name] != value:
-                changed = f"{section}.{name}: {value}, was {before[section][name]}"
+            was = before.get(section, {}).get(name, value)
+            if name in models and _is_same_place(was, value, checkpoint):
+                continue
+            if was != value:
+                changed = f"{section}.{name}: {value}, was {was}"
                 (harmless if name in quiet else learning).append(changed)
     if read_meta(checkpoint).corpus_sha256 != corpus_sha256:
         learning.append("the corpus: other images, maps, captions, labels or splits")
@@ -178,6 +183,13 @@ def _require_sound(checkpoint: Path) -> None:
     sound, _ = newest_sound(checkpoint.parent)
     other = f"--resume {sound}" if sound else "start a new run without --resume"
     raise RunError(checkpoint, problem, other)
+
+
+def _is_same_place(was: str, now: str, checkpoint: Path) -> bool:
+    """Whether two names are of one model: older runs kept some paths as they were written."""
+    workspace = checkpoint.resolve().parent.parent.parent
+    places = [Path(from_workspace(value, workspace)) for value in (was, now)]
+    return len({(place.is_absolute(), place.resolve()) for place in places}) == 1
 
 
 def _learning_sections(config: Config) -> list[tuple[str, LearningSection]]:

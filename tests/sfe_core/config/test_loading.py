@@ -8,7 +8,8 @@ import pytest
 
 from sfe_core.config.loading import load_with_origins, load_workspace, preset_config
 from sfe_core.config.presets import FOLDER, preset_layers, preset_names
-from sfe_core.config.problems import check_keys
+from sfe_core.config.problems import check_keys, sections
+from sfe_core.config.sections import Meaning, fields_that
 from sfe_core.errors import UserError
 
 
@@ -150,3 +151,31 @@ def test_a_missing_workspace_says_what_to_run(tmp_path):
 def test_a_file_that_is_not_text_is_one_line(tmp_path):
     (tmp_path / "sfe.yaml").write_bytes(b"\xff\xfe\x00train")
     assert "UTF-8" in message(tmp_path)
+
+
+MODEL_KEYS = [
+    f"{name}.{key}" for name, kind in sections().items() for key in fields_that(kind, Meaning.MODEL)
+]
+
+
+@pytest.mark.parametrize("dotted", MODEL_KEYS)
+def test_every_model_is_meant_from_the_workspace(tmp_path, monkeypatch, dotted):
+    root, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    section, key = dotted.split(".")
+    several = key == "recognisers"
+    text = "[models/mine, loss]" if several else "models/mine"
+    write(root, f"{section}: {{{key}: {text}}}\n")
+    found = getattr(getattr(load_workspace(root).config, section), key)
+    path = str(root / "models" / "mine")
+    assert found == ((path, "loss") if several else path)
+
+
+def test_a_link_keeps_its_name(tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "0f3a").write_bytes(b"weights")
+    (tmp_path / "judge.pt").symlink_to(tmp_path / "cache" / "0f3a")
+    write(tmp_path, "evaluate: {judge: ./judge.pt}\n")
+    assert load_workspace(tmp_path).config.evaluate.judge == str(tmp_path / "judge.pt")

@@ -312,7 +312,7 @@ def test_corpora_from_before_redo_only_the_photos_that_faces_fill(tight_photos: 
     preprocess(make_workspace(tight_photos.root, "preprocess.tight_photos=extend"))
     manifest = tight_photos.corpus / MANIFEST
     frame = read_manifest(manifest)
-    made = artefact_hashes(tight_photos.config.preprocess).text
+    made = artefact_hashes(tight_photos.config.preprocess, tight_photos.root).text
     frame["made_with"] = [made] * len(frame)  # as a version without the setting says it
     write_manifest(manifest, frame.drop(columns=["crop_rule", "invented_border", "brightness"]))
     plan = plan_preprocess(tight_photos)

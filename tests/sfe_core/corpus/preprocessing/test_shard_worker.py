@@ -32,7 +32,7 @@ def fresh(small_corpus: Workspace, tmp_path: Path) -> Workspace:
 
 def shard_of(workspace: Workspace) -> Shard:
     config = workspace.config.preprocess
-    return Shard(workspace.corpus, config, artefact_hashes(config), 1)
+    return Shard(workspace.corpus, config, artefact_hashes(config, workspace.root), 1)
 
 
 @pytest.mark.slow
