@@ -12,9 +12,9 @@ from diffusers import UNet2DConditionModel
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.hashing import hash_base
 from sfe_core.files import derive_seed
 from sfe_core.training.engine.checkpoints import CheckpointMeta
-from sfe_core.training.engine.session import hash_base
 from tests.corpora import write_corpus
 
 SPLIT = "val300"

@@ -1,27 +1,31 @@
-"""The two networks that turn photos and captions into what the UNet sees; needed only to encode."""
+"""The networks that turn photos and captions into what the UNet sees; needed only to encode."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedModel
 
-from sfe_core.diffusion.loading import load_part, text_states, tokenize
+from sfe_core.diffusion.families.clip_text import tokenize
+from sfe_core.diffusion.families.contract import Family, Texts
+from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.loading import load_part, load_parts, read_configs
 from sfe_core.files import sha256_file, sha256_json
 
 
 class Encoders:
-    """VAE encoder and text encoder of a pipeline folder, in float32, each loaded at first use.
+    """VAE encoder and text encoders of a pipeline folder, in float32, each loaded at first use.
 
     Args:
         folder: of a diffusers pipeline.
         device: where they compute and their results lie.
-        tokens: captions only become token ids, for a text encoder that is trained.
+        tokens: captions only become token ids, for text encoders that are trained.
     """
 
     def __init__(
@@ -29,12 +33,12 @@ class Encoders:
     ) -> None:
         self.folder, self.device, self.tokens = Path(folder), torch.device(device), tokens
         self._vae: AutoencoderKL | None = None
-        self._text: CLIPTextModel | None = None
+        self._text: list[PreTrainedModel] = []
 
     @property
     def loaded(self) -> bool:
         """Whether any of them takes memory."""
-        return self._vae is not None or self._text is not None
+        return self._vae is not None or bool(self._text)
 
     @torch.no_grad()
     def photos(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,22 +54,27 @@ class Encoders:
         return posterior.mean, posterior.std
 
     @torch.no_grad()
-    def texts(self, captions: list[str]) -> Tensor:
-        """Last hidden states [B, L, D] of the text encoder (see `text_states`), or ids [B, L]."""
+    def texts(self, captions: Sequence[str]) -> Texts:
+        """Captions as the family feeds them to the UNet; ids [B, N * L] if `tokens`."""
         if self.tokens:
-            return tokenize(self._tokenizer, captions).input_ids.to(self.device)
-        if self._text is None:
-            network = load_part(self.folder, "text_encoder")
-            self._text = network.to(self.device).requires_grad_(False)
-        return text_states(self._tokenizer, self._text, captions)
+            return Texts(tokenize(self._tokenizers, captions).to(self.device))
+        if not self._text:
+            networks = load_parts(self.folder, self.family.text_encoders).values()
+            self._text = [one.to(self.device).requires_grad_(False) for one in networks]
+        return self.family.encode(self._tokenizers, self._text, captions)
 
     @cached_property
-    def _tokenizer(self) -> CLIPTokenizer:
-        return load_part(self.folder, "tokenizer")
+    def family(self) -> Family:
+        """The base model's."""
+        return family_of(read_configs(self.folder))
+
+    @cached_property
+    def _tokenizers(self) -> list[CLIPTokenizer]:
+        return list(load_parts(self.folder, self.family.tokenizers).values())
 
     def release(self) -> None:
         """Give their memory back; a later use loads them again."""
-        self._vae = self._text = None
+        self._vae, self._text = None, []
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -76,10 +85,10 @@ class Encoders:
 
     def text_hash(self) -> str:
         """Hex SHA-256 over what decides a caption's embedding."""
-        parts = ("tokenizer",) if self.tokens else ("text_encoder", "tokenizer")
-        return _hash_files(self.folder, parts)
+        encoders = () if self.tokens else self.family.text_encoders
+        return _hash_files(self.folder, (*encoders, *self.family.tokenizers))
 
 
-def _hash_files(folder: Path, parts: tuple[str, ...]) -> str:
+def _hash_files(folder: Path, parts: Sequence[str]) -> str:
     files = sorted(path for part in parts for path in (folder / part).iterdir() if path.is_file())
     return sha256_json([[path.name, sha256_file(path)] for path in files])

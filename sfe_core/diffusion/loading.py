@@ -1,41 +1,38 @@
-"""Loading the Stable Diffusion that is fine-tuned, part by part, from a local folder."""
+"""Loading the base model that is fine-tuned, part by part, from a local folder."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import BatchEncoding, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedModel
 
-from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
+from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
+from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
 from sfe_core.errors import UserError
-
-_PARTS = {
-    "vae": AutoencoderKL,
-    "unet": UNet2DConditionModel,
-    "text_encoder": CLIPTextModel,
-    "tokenizer": CLIPTokenizer,
-    "scheduler": DDPMScheduler,
-}
 
 
 @dataclass
 class BaseModels:
-    """The parts of a Stable Diffusion 1.x pipeline.
+    """The parts of a base model.
 
     `scheduler` is a DDPMScheduler over the base's own noise schedule, whatever sampler the folder
-    names: training needs only its betas and prediction type. `text_encoder` is None and the VAE
+    names: training needs only its betas and prediction type. `text_encoders` is empty and the VAE
     has no encoder where they were left out.
     """
 
     folder: Path
+    family: Family
     vae: AutoencoderKL
     unet: UNet2DConditionModel
-    text_encoder: CLIPTextModel | None
-    tokenizer: CLIPTokenizer
+    text_encoders: dict[str, PreTrainedModel]
+    tokenizers: dict[str, CLIPTokenizer]
     scheduler: DDPMScheduler
 
     @property
@@ -44,38 +41,42 @@ class BaseModels:
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @torch.no_grad()
-    def encode_text(self, captions: list[str]) -> torch.Tensor:
-        """Last hidden states [B, L, D] of the text encoder, on its device; see `text_states`.
+    def encode_text(self, captions: Sequence[str]) -> Texts:
+        """Captions as the family's pipeline feeds them, on the text encoders' device.
 
-        Where it was left out, it is loaded on the CPU for the length of this call.
+        Encoders that were left out are loaded on the CPU for the length of this call.
         """
-        network = self.text_encoder or load_part(self.folder, "text_encoder")
-        return text_states(self.tokenizer, network, captions)
+        encoders = self.text_encoders or load_parts(self.folder, self.family.text_encoders)
+        tokenizers = list(self.tokenizers.values())
+        return self.family.encode(tokenizers, list(encoders.values()), captions)
 
 
-def text_states(
-    tokenizer: CLIPTokenizer, network: CLIPTextModel, captions: list[str]
-) -> torch.Tensor:
-    """Last hidden states [B, L, D] of a text encoder, as StableDiffusionPipeline feeds them.
+def read_configs(base: Path, where: str = "model.base") -> BaseConfigs:
+    """What the configurations in a base model's folder say.
 
-    Captions are padded or cut to the tokenizer's length L; "" is the unconditional embedding.
+    Raises:
+        UserError: it is not a pipeline, or a part of it is missing or its configuration unreadable.
     """
-    tokens = tokenize(tokenizer, captions)
-    mask = None
-    if getattr(network.config, "use_attention_mask", False):
-        mask = tokens.attention_mask.to(network.device)
-    return network(tokens.input_ids.to(network.device), attention_mask=mask)[0]
+    require_pipeline(base, where, BASE_REMEDY)
+    index = _read_json(base / INDEX, where)
+    parts = {}
+    for name, value in index.items():
+        if isinstance(value, list) and value[0] is not None:
+            path = base / name / ("scheduler_config.json" if name == "scheduler" else "config.json")
+            # Tokenizers and image processors have none; a missing one is named where it is loaded.
+            if path.is_file():
+                parts[name] = _read_json(path, where)
+    return BaseConfigs(base, index, parts)
 
 
-def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> BatchEncoding:
-    """`input_ids` [B, L] and `attention_mask` of captions, padded or cut to the tokenizer's L."""
-    return tokenizer(
-        captions,
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
+def _read_json(path: Path, where: str) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where}: {path}", f"cannot be read ({error})", BASE_REMEDY) from error
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: {path}", "is not a configuration", BASE_REMEDY)
+    return values
 
 
 def load_base(folder: Path, encoders: bool = True) -> BaseModels:
@@ -85,31 +86,41 @@ def load_base(folder: Path, encoders: bool = True) -> BaseModels:
 
     Args:
         folder: of the pipeline.
-        encoders: False leaves out the text encoder and the VAE's encoder, which training does not
+        encoders: False leaves out the text encoders and the VAE's encoder, which training does not
             need once photos and captions are encoded.
 
     Raises:
         UserError: the folder is not a pipeline, or a part of it is missing or unreadable.
     """
     folder = Path(folder)
-    require_pipeline(folder, "model.base", BASE_REMEDY)
-    wanted = [name for name in _PARTS if encoders or name != "text_encoder"]
-    loaded: dict[str, Any] = {name: load_part(folder, name) for name in wanted}
+    family = family_of(read_configs(folder))
+    loaded = load_parts(folder, ("vae", "unet", "scheduler"))
     if not encoders:
-        loaded["text_encoder"] = None
         loaded["vae"].encoder = loaded["vae"].quant_conv = None
-    return BaseModels(folder=folder, **loaded)
+    return BaseModels(
+        folder=folder,
+        family=family,
+        text_encoders=load_parts(folder, family.text_encoders) if encoders else {},
+        tokenizers=load_parts(folder, family.tokenizers),
+        **loaded,
+    )
+
+
+def load_parts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Parts of a pipeline folder by name; see `load_part`."""
+    return {name: load_part(folder, name) for name in names}
 
 
 def load_part(folder: Path, name: str) -> Any:
-    """One part of a pipeline folder: vae, unet, text_encoder, tokenizer or scheduler.
+    """One part of a pipeline folder, as its family loads it.
 
     Networks come in float32, in evaluation mode.
 
     Raises:
         UserError: it is missing or unreadable.
     """
-    kind = _PARTS[name]
+    configs = read_configs(folder)
+    kind = family_of(configs).parts(configs)[name]
     network = issubclass(kind, torch.nn.Module)
     dtype = {"torch_dtype": torch.float32} if network else {}
     try:

@@ -11,12 +11,12 @@ from typing import Any
 from sfe_core.assets import locate
 from sfe_core.config.portable import is_place
 from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
+from sfe_core.diffusion.hashing import is_base
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_file, write_json
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.weights import read_weights, stamp, stem_of, write_weights
 from sfe_core.training.engine.checkpoints import CheckpointMeta
-from sfe_core.training.engine.session import hash_base
 
 _CHECKER, _SCHEDULER = "safety_checker", "scheduler"
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".ckpt", ".pt", ".msgpack", ".h5", ".onnx")
@@ -59,7 +59,7 @@ def find_base(configured: str, meta: CheckpointMeta) -> tuple[str, Path]:
         except UserError as error:
             problem = problem or error
             continue
-        if hash_base(base) == meta.base_sha256:
+        if is_base(base, meta.base_sha256):
             return name, base
         problem = UserError(
             f"model.base: {base}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
+from sfe_core.diffusion.hashing import hash_base
 from sfe_core.errors import UserError
 from sfe_core.files import TEMPORARY_MARK, check_key
 from sfe_core.packaging.assembly import find_base, pipeline_parts
@@ -15,7 +16,6 @@ from sfe_core.packaging.selection import Weights, choose_checkpoint, weight_fold
 from sfe_core.packaging.stableface_layout import find_unet
 from sfe_core.reporting import Reporter
 from sfe_core.training.engine.checkpoints import CheckpointMeta
-from sfe_core.training.engine.session import hash_base
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ def draw_samples(
     faces = collate([dataset[place] for place in places])
     pipeline = _open_pipeline(model, base)
     if model.text_encoder is not None:
-        base = replace(base, text_encoder=model.text_encoder)
-    captions = base.encode_text(list(faces["caption"])).to(model.unet.device)
-    empty = base.encode_text([""]).to(model.unet.device)
+        base = replace(base, text_encoders={"text_encoder": model.text_encoder})
+    captions = base.encode_text(faces["caption"]).states.to(model.unet.device)
+    empty = base.encode_text([""]).states.to(model.unet.device)
 
     def look(_pipeline: Any, _step: int, _timestep: Any, values: dict) -> dict:
         if stopped():
@@ -132,7 +132,7 @@ def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedStableDiffusion
     pipeline = GuidedStableDiffusionPipeline(
         vae=base.vae,
         text_encoder=None,  # training goes on without it once all captions are encoded
-        tokenizer=base.tokenizer,
+        tokenizer=base.tokenizers["tokenizer"],
         unet=model.unet,
         scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
         guidance_encoder=model.bank,

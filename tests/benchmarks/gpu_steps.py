@@ -110,15 +110,15 @@ def measure_original(workspace: Workspace, batch: int, gpus: int | None) -> Meas
     device, base, model = session.accelerator.device, session.base, session.model
     networks = session.objective.composite
     raw = [session.dataset[place] for place in range(batch)]
-    images = torch.stack([item["image"] for item in raw]).to(device)
+    images = torch.stack([item["image"] for item in raw]).states.to(device)
     maps = {
-        name: torch.stack([item["maps"][name] for item in raw]).to(device)
+        name: torch.stack([item["maps"][name] for item in raw]).states.to(device)
         for name in raw[0]["maps"]
     }
     vae = type(base.vae).from_pretrained(base.folder, subfolder="vae").to(device)
     vae.requires_grad_(False)
     with torch.no_grad():
-        text = base.encode_text([item["caption"] for item in raw]).to(device)
+        text = base.encode_text([item["caption"] for item in raw]).states.to(device)
     alphas, scale = session.objective.alphas, vae.config.scaling_factor
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6)
 

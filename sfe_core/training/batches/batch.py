@@ -64,7 +64,7 @@ class Batch:
 def encode(raw: FaceBatch, encoders: Encoders) -> Batch:
     """Encode images by the VAE and captions by the text encoder, on their device."""
     mean, std = encoders.photos(raw["image"])
-    text = encoders.texts(list(raw["caption"]))
+    text = encoders.texts(raw["caption"]).states
     return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device), raw["area"])
 
 

@@ -50,7 +50,7 @@ class CachedSource:
     def __init__(
         self, dataset: FaceDataset, encoders: Encoders, reporter: Reporter, images: bool = True
     ) -> None:
-        self.empty_text = encoders.texts([""])
+        self.empty_text = encoders.texts([""]).states
         self._variation = dataset.variation
         places: dict[str, int] = {}  # caption to row of self._texts; captions repeat a lot
         texts: list[Tensor] = []
@@ -109,7 +109,7 @@ class StreamedSource:
     ) -> None:
         self._dataset, self._encoders, self._workers = dataset, encoders, workers
         self._images = images
-        self.empty_text = encoders.texts([""])
+        self.empty_text = encoders.texts([""]).states
 
     def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
         """One batch per list of views."""
@@ -118,7 +118,7 @@ class StreamedSource:
                 self._encoders.device
             )
             mean, std = self._encoders.photos(unpacked.images)
-            text = self._encoders.texts(raw["caption"])
+            text = self._encoders.texts(raw["caption"]).states
             images = unpacked.images if self._images else None
             yield Batch(mean, std, text, unpacked.maps, images, raw["area"])
 

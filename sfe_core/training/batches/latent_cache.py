@@ -108,7 +108,7 @@ class LatentCache:
         rows: list[Tensor] = []
         for start in range(0, len(keys), _TEXT_BATCH):
             part = [caption_of[key] for key in keys[start : start + _TEXT_BATCH]]
-            rows += pack_text(self._encoders.texts(part)).cpu()
+            rows += pack_text(self._encoders.texts(part).states).cpu()
         _write(self._texts, keys, iter(rows), self._row_bytes[1])
 
     def _fill_latents(self, keys: list[str], reporter: Reporter, workers: int) -> None:

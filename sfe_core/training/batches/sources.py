@@ -56,7 +56,7 @@ def open_source(
     latent = (base.vae.config.latent_channels, side, side)
     # A token's id takes as much as two numbers of its embedding.
     width = 2 if encoders.tokens else base.unet.config.cross_attention_dim
-    text = (base.tokenizer.model_max_length, width)
+    text = (base.tokenizers["tokenizer"].model_max_length, width)
     kind = options.cache
     if kind == "auto" and cache_bytes(dataset, latent, text) <= data.CACHE_BYTES:
         kind = "memory"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.errors import RunError, UserError
-from sfe_core.files import TEMPORARY_MARK, remove, sha256_file, sha256_json
+from sfe_core.files import TEMPORARY_MARK, remove
 from sfe_core.training.engine.checksums import compare_checksums
 
 META = "meta.json"
@@ -28,7 +28,7 @@ class CheckpointMeta:
         images_seen: images drawn so far.
         saved_at: UTC, ISO 8601.
         base: the base model as named in sfe.yaml.
-        base_sha256: hash over its UNet, VAE and text encoder files.
+        base_sha256: hash over its parts, see `diffusion.hashing`.
         corpus_sha256: hash of the corpus trained on.
         has_ema: whether the averaged weights are there.
         window: state of the running means of metrics.jsonl.
@@ -215,17 +215,6 @@ def clear_remains(run: Path) -> None:
     """Delete what a killed process left half written or half deleted in a run's folder."""
     for path in Path(run).glob(f"{TEMPORARY_MARK}*"):
         remove(path)
-
-
-def hash_base(folder: Path) -> str:
-    """Hex SHA-256 over the weight files of UNet, VAE and text encoder."""
-    files = sorted(
-        path
-        for part in ("unet", "vae", "text_encoder")
-        for path in (folder / part).iterdir()
-        if path.suffix in {".safetensors", ".bin"}
-    )
-    return sha256_json([[path.name, sha256_file(path)] for path in files])
 
 
 def _meta_if_whole(checkpoint: Path) -> CheckpointMeta | None:

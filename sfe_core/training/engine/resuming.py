@@ -13,10 +13,10 @@ from sfe_core.assets import locate
 from sfe_core.config.loading import from_workspace
 from sfe_core.config.model import Config
 from sfe_core.config.sections import LearningSection, Meaning, fields_that
+from sfe_core.diffusion.hashing import is_base
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.engine.checkpoints import (
     find_newest,
-    hash_base,
     list_checkpoints,
     newest_sound,
     read_meta,
@@ -150,14 +150,14 @@ def require_same_form(checkpoint: Path, config: Config, strategy: str) -> None:
                 )
     # Hashing takes a while, and a base under the same name is mostly the same.
     if before.get("model", {}).get("base") != config.model.base:
-        require_base(checkpoint, config.model.base, hash_base(locate(config.model.base)))
+        require_base(checkpoint, config.model.base, locate(config.model.base))
     require_form(checkpoint, strategy, strategy.startswith("zero2"))
 
 
-def require_base(checkpoint: Path, base: str, base_sha256: str) -> None:
-    """Raise a UserError if a checkpoint is of another base model than `base` of this hash."""
+def require_base(checkpoint: Path, base: str, folder: Path) -> None:
+    """Raise a UserError if a checkpoint is of another base model than `base` in this folder."""
     meta = read_meta(checkpoint)
-    if meta.base_sha256 != base_sha256:
+    if not is_base(folder, meta.base_sha256):
         raise UserError(
             "model.base",
             f"{base} is not what {checkpoint.parent.name} started from ({meta.base})",

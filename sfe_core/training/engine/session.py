@@ -19,6 +19,7 @@ from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.loading import BaseModels, load_base, load_part
 from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.errors import UserError
@@ -31,7 +32,6 @@ from sfe_core.recipes.sample_numbers import SampleMeter
 from sfe_core.reporting import Reporter
 from sfe_core.training.batches.data import BatchSource
 from sfe_core.training.batches.sources import SourceOptions, open_source
-from sfe_core.training.engine.checkpoints import hash_base
 from sfe_core.training.engine.lora import add_lora
 from sfe_core.training.engine.nonfinite import SkipCount
 from sfe_core.training.engine.optimiser import MovingAverage, build_optimiser, freeze

@@ -205,4 +205,4 @@ def _check_same_model(session: Session, checkpoint: Path) -> None:
                 "restore it, or start a new run without --resume",
             )
     if session.hashes:
-        require_base(checkpoint, session.config.model.base, session.hashes["base"])
+        require_base(checkpoint, session.config.model.base, session.base.folder)

@@ -17,8 +17,8 @@ def test_text_is_encoded_as_the_pipeline_does(tiny_base):
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_base)
     captions = ["happy face", "a very long caption " * 20]
     expected, empty = pipeline.encode_prompt(captions, "cpu", 1, True)
-    assert torch.equal(base.encode_text(captions), expected)
-    assert torch.equal(base.encode_text(["", ""]), empty)
+    assert torch.equal(base.encode_text(captions).states, expected)
+    assert torch.equal(base.encode_text(["", ""]).states, empty)
 
 
 def test_factor_and_modes(tiny_base):

@@ -63,13 +63,13 @@ class Bench:
         config = with_settings(workspace, loss=loss, **sections).config
         self.base = load_base(config.model.base)
         self.base.scheduler = set_schedule(self.base.scheduler, config.model)
-        for part in (self.base.vae, self.base.text_encoder):
+        for part in (self.base.vae, self.base.text_encoders["text_encoder"]):
             part.requires_grad_(False)
         self.model = build_model(config, self.base)
         self.composite = build_composite(config)
         dataset = FaceDataset(Corpus.open(workspace), "train", config.guidance.maps, 32)
         self.batch = encode(collate([dataset[i] for i in range(3)]), Encoders(self.base.folder))
-        empty = self.base.encode_text([""])
+        empty = self.base.encode_text([""]).states
         self.objective = replace(
             build_objective(config, self.base, self.composite, dataset, empty, torch.device("cpu")),
             snr_gamma=5.0,
@@ -107,7 +107,7 @@ def test_each_term_trains_unet_and_every_encoder(workspace, term):
         for part in ("conv_in", "blocks", "conv_out"):
             assert gradient(getattr(encoder, part)) > 0, (name, part)
         assert gradient(encoder.attentions[-1]) > 0, name
-    frozen = (bench.base.vae, bench.base.text_encoder, bench.composite)
+    frozen = (bench.base.vae, bench.base.text_encoders["text_encoder"], bench.composite)
     assert not any(p.grad is not None for module in frozen for p in module.parameters())
 
 

@@ -65,7 +65,7 @@ def test_every_source_gives_the_same_batches(opened, dataset, encoders):
     for cache, workers in (("memory", 0), ("disk", 1), ("none", 0)):
         source = opened(cache, workers)
         torch.testing.assert_close(
-            source.empty_text.float(), encoders.texts([""]), atol=2e-3, rtol=1e-3
+            source.empty_text.float(), encoders.texts([""]).states, atol=2e-3, rtol=1e-3
         )
         batches = [batch.to(torch.device("cpu")) for batch in source.batches(WANTED)]
         assert len(batches) == len(WANTED)
@@ -78,7 +78,7 @@ def test_every_source_gives_the_same_batches(opened, dataset, encoders):
                 depth = item["maps"]["depth"]
                 torch.testing.assert_close(batch.maps["depth"][row], depth, atol=5e-4, rtol=0)
                 torch.testing.assert_close(batch.latent_mean[row], latent, atol=1e-5, rtol=1e-5)
-            text = encoders.texts([dataset.captions[view.place] for view in views])
+            text = encoders.texts([dataset.captions[view.place] for view in views]).states
             torch.testing.assert_close(batch.text, text, atol=2e-3, rtol=1e-3)
             assert torch.equal(batch.areas, torch.stack([dataset.area(view) for view in views]))
             assert batch.latent_std.min() > 0

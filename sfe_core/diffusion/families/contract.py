@@ -1,0 +1,125 @@
+"""What a family of base models owes the rest: its parts, how it reads a text, what its UNet takes.
+
+A family is one file of this folder with a `FAMILY`: an object with the attributes and methods of
+`Family`, of no base class. Nothing outside this folder asks which family a base is of. What is the
+same for all of them (loading, hashing, comparing weights) reads `parts` and stands in `loading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from diffusers import DiffusionPipeline
+from torch import Tensor
+from transformers import CLIPTokenizer, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class BaseConfigs:
+    """What a base model's own files say of it, its weights left alone.
+
+    Attributes:
+        place: its folder, or the one file that holds it.
+        index: model_index.json.
+        parts: name of a part to its configuration; without those that have none (tokenizers).
+    """
+
+    place: Path
+    index: Mapping[str, Any]
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        """Whether the index names all of these parts."""
+        return all(self.index.get(name) not in (None, [None, None]) for name in names)
+
+    def of(self, part: str) -> Mapping[str, Any]:
+        """The configuration of a part; empty where it is not there."""
+        return self.parts.get(part, {})
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a UNet is told of B texts.
+
+    Attributes:
+        states: [B, L, D] hidden states; or token ids [B, N * L] of N tokenizers one behind the
+            other, where the text encoders train.
+        pooled: [B, P], each text as one vector; None in a family without.
+    """
+
+    states: Tensor
+    pooled: Tensor | None = None
+
+
+class Family(Protocol):
+    """One kind of base model.
+
+    Attributes:
+        name: as it is told.
+        pipeline: the class of diffusers that draws with it.
+        text_encoders, tokenizers: their parts' names, in the order in which a text passes them.
+        schedule_fields: of the scheduler's configuration, those that bear on training.
+    """
+
+    name: str
+    pipeline: type[DiffusionPipeline]
+    text_encoders: tuple[str, ...]
+    tokenizers: tuple[str, ...]
+    schedule_fields: tuple[str, ...]
+
+    def parts(self, base: BaseConfigs) -> dict[str, type]:
+        """Folder of a part to the class that loads it; `unet` and `scheduler` are always there."""
+        ...
+
+    def recognises(self, base: BaseConfigs) -> bool:
+        """Whether a base is of this family, told by its configurations alone."""
+        ...
+
+    def check(self, base: BaseConfigs, where: str) -> None:
+        """Refuse a base of this family whose parts do not go together.
+
+        Args:
+            base: recognised before.
+            where: the field or option it came from.
+
+        Raises:
+            UserError: says what was found and what to do.
+        """
+        ...
+
+    def encode(
+        self,
+        tokenizers: Sequence[CLIPTokenizer],
+        encoders: Sequence[PreTrainedModel],
+        captions: Sequence[str],
+    ) -> Texts:
+        """Captions as the family's pipeline feeds them to the UNet, on the encoders' device.
+
+        Each is padded or cut to a tokenizer's length; "" is the unconditional embedding.
+        """
+        ...
+
+    def encode_tokens(self, encoders: Sequence[PreTrainedModel], tokens: Tensor) -> Texts:
+        """The same of token ids [B, N * L] (see `clip_text.tokenize`), with their gradient."""
+        ...
+
+    def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:
+        """What the UNet's `forward` takes beside noisy latents and timesteps, by argument.
+
+        Args:
+            texts: of B texts, encoded.
+            time_ids: [B, 6] of `added_conditions`; None in a family without.
+        """
+        ...
+
+    def added_conditions(self, texts: Texts, time_ids: Tensor | None) -> dict[str, Tensor] | None:
+        """`added_cond_kwargs` of the UNet's `forward`, part of `conditions`; or None.
+
+        Args:
+            time_ids: [B, 6] pixels: original height and width, top and left of the crop, height
+                and width of the target.
+        """
+        ...

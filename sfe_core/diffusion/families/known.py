@@ -1,0 +1,35 @@
+"""Which family a base model is of: every file of this folder with a `FAMILY` is asked."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import lru_cache
+
+from sfe_core.diffusion import families
+from sfe_core.diffusion.families.contract import BaseConfigs, Family
+from sfe_core.errors import UserError
+
+
+@lru_cache(maxsize=1)
+def known_families() -> tuple[Family, ...]:
+    """All of them, by the names of their files."""
+    names = sorted(module.name for module in pkgutil.iter_modules(families.__path__))
+    modules = [importlib.import_module(f"{families.__name__}.{name}") for name in names]
+    return tuple(module.FAMILY for module in modules if hasattr(module, "FAMILY"))
+
+
+def family_of(base: BaseConfigs, where: str = "model.base") -> Family:
+    """The family that recognises a base.
+
+    Raises:
+        UserError: none does; says what the base is.
+    """
+    for family in known_families():
+        if family.recognises(base):
+            return family
+    names = ", ".join(family.name for family in known_families())
+    kind = base.index.get("_class_name", "a pipeline")
+    raise UserError(
+        f"{where}: {base.place}", f"is {kind}, which no family knows", f"known: {names}"
+    )

@@ -1,0 +1,84 @@
+"""Stable Diffusion 1.x (Rombach et al. 2022, https://arxiv.org/abs/2112.10752)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
+
+from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
+from sfe_core.diffusion.families.clip_text import padded
+from sfe_core.diffusion.families.contract import BaseConfigs, Texts
+
+
+@dataclass(frozen=True)
+class StableDiffusion15:
+    """See `contract.Family`."""
+
+    name: str = "Stable Diffusion 1.5"
+    pipeline: type[DiffusionPipeline] = StableDiffusionPipeline
+    text_encoders: tuple[str, ...] = ("text_encoder",)
+    tokenizers: tuple[str, ...] = ("tokenizer",)
+    schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
+
+    def parts(self, base: BaseConfigs) -> dict[str, type]:
+        """Folder of a part to the class that loads it."""
+        return {
+            "vae": AutoencoderKL,
+            "unet": UNet2DConditionModel,
+            "text_encoder": CLIPTextModel,
+            "tokenizer": CLIPTokenizer,
+            "scheduler": DDPMScheduler,
+        }
+
+    def recognises(self, base: BaseConfigs) -> bool:
+        """Whether there is one text encoder, and the UNet takes nothing but its states."""
+        return (
+            base.has("unet", "vae", "text_encoder")
+            and not base.has("text_encoder_2")
+            and base.of("unet").get("addition_embed_type") is None
+        )
+
+    def check(self, base: BaseConfigs, where: str) -> None:
+        """Refuse a base whose parts do not go together; see `check_latent_diffusion`."""
+        check_latent_diffusion(base, where, base.of("text_encoder").get("hidden_size"))
+
+    def encode(
+        self,
+        tokenizers: Sequence[CLIPTokenizer],
+        encoders: Sequence[PreTrainedModel],
+        captions: Sequence[str],
+    ) -> Texts:
+        """Last hidden states [B, L, D], as StableDiffusionPipeline feeds them."""
+        (network,) = encoders
+        tokens = padded(tokenizers[0], captions)
+        mask = None
+        if getattr(network.config, "use_attention_mask", False):
+            mask = tokens.attention_mask.to(network.device)
+        return Texts(network(tokens.input_ids.to(network.device), attention_mask=mask)[0])
+
+    def encode_tokens(self, encoders: Sequence[PreTrainedModel], tokens: Tensor) -> Texts:
+        """Last hidden states [B, L, D] of ids [B, L]."""
+        (network,) = encoders
+        return Texts(network(tokens)[0])
+
+    def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:
+        """The hidden states alone."""
+        return {"encoder_hidden_states": texts.states}
+
+    def added_conditions(self, texts: Texts, time_ids: Tensor | None) -> dict[str, Tensor] | None:
+        """None."""
+        return None
+
+
+FAMILY = StableDiffusion15()
