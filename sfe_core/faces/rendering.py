@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from sfe_core.arrays import Floats, Mask, Pixels
 
@@ -35,11 +36,8 @@ class Camera:
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> Floats:
     """Head rotation [3, 3] from degrees: yaw to image right, pitch up, roll clockwise positive."""
-    y, p, r = np.deg2rad([yaw, -pitch, -roll])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
-    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return (about_z @ about_x @ about_y).astype(np.float32)
+    turn = Rotation.from_euler("yxz", [yaw, -pitch, -roll], degrees=True)
+    return turn.as_matrix().astype(np.float32)
 
 
 @dataclass(frozen=True)

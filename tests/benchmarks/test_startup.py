@@ -1,4 +1,4 @@
-"""How long `sfe --help` takes, beside a Typer program that has as many commands and no work."""
+"""How long imports take: `sfe --help` beside a Typer program of as many commands, and the head."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ app()
 """
 
 
-def start(program: str) -> int:
+def start(program: str, prints: str) -> int:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "--help" in done.stdout
+    assert prints in done.stdout
     return 1
 
 
 def test_help():
-    compare("sfe --help", "start", lambda: start(OURS), lambda: start(BARE), rounds=5)
+    compare("sfe --help", "start", lambda: start(OURS, "--help"), lambda: start(BARE, "--help"), 5)
+
+
+def test_head():
+    def ours() -> int:
+        return start("import sfe_core.faces.head", "")
+
+    compare("import the head, beside NumPy", "start", ours, lambda: start("import numpy", ""), 5)

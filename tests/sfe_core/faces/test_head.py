@@ -104,12 +104,7 @@ def test_eyes_lips_and_teeth_are_labelled(head: HeadModel) -> None:
     assert np.abs(lips.mean(0)[:2] - mouth[:2]).max() < 0.01
 
 
-def test_import_is_fast_and_needs_no_torch() -> None:
-    code = (
-        "import numpy, sys, time; t = time.perf_counter(); import sfe_core.faces.head;"
-        "print(time.perf_counter() - t, 'torch' in sys.modules)"
-    )
-    seconds, torch_loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert float(seconds) < 0.3 and torch_loaded == "False"
+def test_import_needs_no_torch() -> None:
+    code = "import sys, sfe_core.faces.head; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from sfe_core.evaluation.instruments.guidance_fidelity import (
     depth_order,
@@ -27,11 +28,11 @@ def test_landmark_error_has_its_closed_form():
 
 @pytest.mark.parametrize("degrees", [0.0, 1e-4, 3.0, 90.0, 179.0])
 def test_the_angle_between_rotations(degrees: float):
-    first = rotation_matrix(20.0, -10.0, 5.0)
-    second = rotation_matrix(degrees, 0.0, 0.0) @ first
-    angle = rotation_angle(first[None], second[None])
-    assert angle.item() == pytest.approx(degrees, abs=1e-5)
-    assert rotation_angle(second[None], first[None]).item() == pytest.approx(degrees, abs=1e-5)
+    first = Rotation.from_euler("yxz", (20.0, 10.0, -5.0), degrees=True)
+    second = Rotation.from_euler("y", degrees, degrees=True) * first
+    pair = first.as_matrix()[None], second.as_matrix()[None]
+    assert rotation_angle(*pair).item() == pytest.approx(degrees, abs=1e-9)
+    assert rotation_angle(*pair[::-1]).item() == pytest.approx(degrees, abs=1e-9)
 
 
 def project(yaw: float, pitch: float) -> np.ndarray:
