@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def random_state(seed: int, widths=WIDTHS, out=OUT) -> dict[str, Tensor]:
 
     state = {"conv_in.weight": draw(widths[0], 3, 3, 3), "conv_in.bias": draw(widths[0])}
     attended = []
-    for level, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
+    for level, (narrow, wide) in enumerate(pairwise(widths)):
         for place, width in ((2 * level, narrow), (2 * level + 1, wide)):
             state[f"blocks.{place}.weight"] = draw(width, narrow, 3, 3)
             state[f"blocks.{place}.bias"] = draw(width)

@@ -79,7 +79,7 @@ def check_file(asset: Asset, file: AssetFile, seen: dict[str, str]) -> FileCheck
 
 
 def git_blob_sha1(path: Path) -> str:
-    """SHA-1 of a file the way git names blobs: over `blob SIZE\\0` and the bytes."""
+    """SHA-1 of a file the way git names blobs: over `blob SIZE`, a zero byte and the bytes."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):

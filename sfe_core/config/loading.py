@@ -1,5 +1,4 @@
-"""From defaults, a preset, sfe.yaml and --set to one checked configuration, and where each value
-came from."""
+"""One checked configuration from defaults, preset, sfe.yaml and --set; each value's origin."""
 
 from __future__ import annotations
 

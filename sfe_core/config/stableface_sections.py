@@ -1,5 +1,7 @@
-"""Sections of sfe.yaml that belong to the recipe of StableFaceEmotion. The descriptions become a
-fresh sfe.yaml's comments."""
+"""Sections of sfe.yaml that belong to the recipe of StableFaceEmotion.
+
+The descriptions become a fresh sfe.yaml's comments.
+"""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def parse_yaml(text: str, where: str) -> Any:
         UserError: it is not YAML; `where` and the line are named.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         what = error.problem or error.context or "cannot be read"

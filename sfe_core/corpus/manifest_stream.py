@@ -39,8 +39,9 @@ def stream_manifest(path: Path, columns: Sequence[str] | None = None) -> Iterato
             chosen = known if columns is None else [name for name in columns if name in known]
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=chosen):
                 for row in batch.to_pylist():
-                    # A missing number is NaN in files of pandas.
-                    yield {name: None if value != value else value for name, value in row.items()}
+                    yield {
+                        name: None if _is_missing(value) else value for name, value in row.items()
+                    }
     except (OSError, pa.ArrowException):
         return
 
@@ -85,7 +86,7 @@ class ColumnTypes:
         """Take note of one row's values."""
         for name, value in row.items():
             kinds = self._found.setdefault(name, set())
-            if value is not None and value == value:
+            if not _is_missing(value):
                 kinds.add(_kind(value))
 
     def schema(self) -> pa.Schema:
@@ -169,6 +170,11 @@ def write_rows(path: Path, rows: Iterator[Row], schema: pa.Schema) -> None:
             raise RunError(path, f"cannot be written ({error})", "report this") from error
 
 
+def _is_missing(value: Any) -> bool:
+    """None, or NaN: a missing number in files of pandas."""
+    return value is None or value != value  # noqa: PLR0124
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "flag"
@@ -178,6 +184,6 @@ def _kind(value: Any) -> str:
 
 
 def _of_type(value: Any, kind: pa.DataType) -> Any:
-    if value is None or value != value:
+    if _is_missing(value):
         return None
     return str(value) if pa.types.is_string(kind) else value

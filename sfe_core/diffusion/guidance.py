@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from diffusers import ConfigMixin, ModelMixin, Transformer2DModel
@@ -43,7 +44,7 @@ class GuidanceEncoder(nn.Module):
             )
         self.conv_in = nn.Conv2d(3, block_channels[0], 3, padding=1)
         self.blocks, self.attentions = nn.ModuleList(), nn.ModuleList()
-        for narrow, wide in zip(block_channels, block_channels[1:], strict=False):
+        for narrow, wide in pairwise(block_channels):
             self.blocks.append(nn.Conv2d(narrow, narrow, 3, padding=1))
             self.attentions.append(_attention(narrow, groups=1))
             self.blocks.append(nn.Conv2d(narrow, wide, 3, padding=1, stride=2))

@@ -156,7 +156,7 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
     own_options: ClassVar = {"safety_checker": None, "requires_safety_checker": False}
     # The order in which they run, so that each leaves the GPU when the next one comes.
     model_cpu_offload_seq = f"{GUIDANCE_FOLDER}->{StableDiffusionPipeline.model_cpu_offload_seq}"
-    _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]
+    _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]  # noqa: RUF012
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
     plain = StableDiffusionXLPipeline
     own_options: ClassVar = {"add_watermarker": False}
     model_cpu_offload_seq = f"{GUIDANCE_FOLDER}->{StableDiffusionXLPipeline.model_cpu_offload_seq}"
-    _optional_components = [*StableDiffusionXLPipeline._optional_components, GUIDANCE_FOLDER]
+    _optional_components = [*StableDiffusionXLPipeline._optional_components, GUIDANCE_FOLDER]  # noqa: RUF012
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
-"""Perceptual distances: LPIPS (Zhang et al. 2018, https://arxiv.org/abs/1801.03924) and ST-LPIPS
-(Ghildyal & Liu 2022, https://arxiv.org/abs/2207.13686). Nothing is downloaded.
+"""Perceptual distances: LPIPS and ST-LPIPS. Nothing is downloaded.
+
+Zhang et al. 2018, https://arxiv.org/abs/1801.03924; Ghildyal & Liu 2022,
+https://arxiv.org/abs/2207.13686.
 """
 
 from __future__ import annotations

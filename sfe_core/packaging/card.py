@@ -70,7 +70,7 @@ def write_card(facts: CardFacts) -> str:
         loader=PackageLoader("sfe_core.packaging", "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701
+        autoescape=False,
     )
     values = asdict(facts)
     values["metrics"] = {name: _readable(value) for name, value in facts.metrics.items()}

@@ -1,5 +1,4 @@
-"""What a process finds in its environment that bears on a run: a launcher's other processes, and
-variables that libraries read."""
+"""What in a process's environment bears on a run: a launcher, and variables that libraries read."""
 
 from __future__ import annotations
 

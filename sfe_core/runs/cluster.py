@@ -154,7 +154,7 @@ def submit(scheduler: str, job: Job, environment: Mapping[str, str]) -> tuple[Pa
             f"no {command[0]} on this machine",
             f"the job is written: type `{shlex.join(command)}` where there is one",
         )
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         answer = " ".join((done.stderr or done.stdout).split())
         raise RunError(

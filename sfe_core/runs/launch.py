@@ -1,5 +1,7 @@
-"""Starting a run: in this process if one is enough or a launcher has started all, else as N
-processes under a launcher of our own."""
+"""Starting a run: in this process, or as N processes under a launcher of our own.
+
+One process is enough where one is asked for, and where a launcher has started all.
+"""
 
 from __future__ import annotations
 

@@ -151,11 +151,13 @@ def synthesize(
     shown = reporter or Reporter()
     results = list(shown.track(_run(jobs, workers), "synthesize", total=len(jobs)))
     rows = [row for row, _ in results]
-    with atomic_path(Path(folder) / "photos" / "labels.csv") as partial:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, LABEL_COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+    with (
+        atomic_path(Path(folder) / "photos" / "labels.csv") as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, LABEL_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
     captions = {row["key"]: text for row, text in results}
     write_json(Path(folder) / "photos" / "captions.json", captions)
     return len(rows)

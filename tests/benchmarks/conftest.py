@@ -5,7 +5,6 @@ They print and compare; no time is asserted, so a busy machine cannot fail them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The shipped tiny models, or random ones of a like size where they are not there yet."""
     import torch
 
@@ -51,7 +50,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             make(folder / name)
             found[name] = str(folder / name)
             print(f"\n{name} is not shipped yet: random weights instead")
-    yield found
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import runpy
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def update_seconds(
     if done.returncode:
         raise RuntimeError(f"{script} failed:\n{done.stderr[-3000:]}")
     moments = json.loads(times.read_text(encoding="utf-8"))
-    return [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    return [after - before for before, after in pairwise(moments)]
 
 
 def main(script: str, times: str, arguments: list[str]) -> None:

@@ -44,7 +44,7 @@ COPIES: dict[str, tuple[str, Callable[[Image.Image], Image.Image], dict[str, int
     "grey": (".jpg", lambda picture: picture.convert("L"), {}),
     "mirrored": (".jpg", ImageOps.mirror, {"quality": 95}),
     "squeezed": (".jpg", lambda picture: picture.resize((256, 224)), {"quality": 92}),
-    "marked": (".jpg", lambda picture: _marked(picture), {"quality": 92}),
+    "marked": (".jpg", _marked, {"quality": 92}),
     "framed": (".jpg", lambda picture: ImageOps.expand(picture, 30, "black"), {"quality": 92}),
     "turned": (".jpg", lambda picture: picture.rotate(2, Image.Resampling.BICUBIC), {}),
 }

@@ -59,5 +59,5 @@ def test_numbers_keep_their_sign_on_any_terminal(encoding: str) -> None:
 
 def test_streams_that_know_all_letters_show_them(capsys: pytest.CaptureFixture[str]) -> None:
     use_plain_letters()
-    print("\u22120.5 \u65e5")
+    print("\u22120.5 \u65e5")  # noqa: T201
     assert capsys.readouterr().out == "\u22120.5 \u65e5\n"

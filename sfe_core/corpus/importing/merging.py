@@ -52,13 +52,15 @@ def merge_labels(
         ]
         row.update(cells)
     columns = _ordered(name for cells in rows.values() for name, cell in cells.items() if cell)
-    with atomic_path(path) as partial:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(
-                stream, columns, restval="", lineterminator="\n", extrasaction="ignore"
-            )
-            writer.writeheader()
-            writer.writerows({"key": key} | rows[key] for key in sorted(rows))
+    with (
+        atomic_path(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(
+            stream, columns, restval="", lineterminator="\n", extrasaction="ignore"
+        )
+        writer.writeheader()
+        writer.writerows({"key": key} | rows[key] for key in sorted(rows))
     return replaced
 
 

@@ -169,7 +169,7 @@ def _counted_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _with_attributes(table: Table) -> Table:
     """A table with CelebA's attributes in words, where it has them; others stay as they are."""
-    if not _CELEBA <= set(table.columns):
+    if not set(table.columns) >= _CELEBA:
         return table
     meant = {p: _ATTRIBUTES[name] for p, name in enumerate(table.columns) if name in _ATTRIBUTES}
     names = tuple(meant[p][0] if p in meant else name for p, name in enumerate(table.names))

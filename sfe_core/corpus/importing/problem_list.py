@@ -31,12 +31,14 @@ def write_problems(path: Path, problems: Problems) -> Path | None:
     if not problems.listed:
         path.unlink(missing_ok=True)
         return None
-    with atomic_path(path) as partial:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("where", "kind", "detail"))
-            for problem in problems.listed:
-                writer.writerow((problem.where, problem.kind, problem.detail))
+    with (
+        atomic_path(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("where", "kind", "detail"))
+        for problem in problems.listed:
+            writer.writerow((problem.where, problem.kind, problem.detail))
     return path
 
 

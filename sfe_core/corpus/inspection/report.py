@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pyarrow import parquet
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace

@@ -11,9 +11,8 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as compute
-import pyarrow.parquet as parquet
 from PIL import Image
+from pyarrow import compute, parquet
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.inspection.contact_sheet import COLUMNS, face_sheet, photo_sheet, spread

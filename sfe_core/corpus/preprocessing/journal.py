@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +33,7 @@ class Journal:
     def __init__(self, folder: Path, shard: str) -> None:
         self._path = folder / f"{shard}{_SUFFIX}"
         try:
-            self._stream = open(self._path, "ab", buffering=0)
+            self._stream = open(self._path, "ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -126,10 +126,8 @@ def _notes(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         offset = 0
         for line in stream:
             if line.endswith(b"\n"):
-                try:
+                with suppress(ValueError):  # torn by a full disk; its photos stand as begun
                     yield offset, json.loads(line)
-                except ValueError:
-                    pass  # torn by a full disk; its photos stand as begun
             offset += len(line)
 
 

@@ -84,7 +84,7 @@ def _join_run(journal: str) -> None:
 
     Without this a killed run's workers would write on, into the next run's pictures.
     """
-    global _held_lock
+    global _held_lock  # noqa: PLW0603
     _held_lock = worker_lock(Path(journal))
     parent = parent_process()
     if parent is not None:

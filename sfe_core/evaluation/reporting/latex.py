@@ -1,4 +1,4 @@
-"""The short table for a paper: a booktabs tabular to be \\input."""
+"""The short table for a paper: a booktabs tabular that `input` takes in."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ class DetailDecoder(nn.Module):
         super().__init__()
         self.l1 = nn.Sequential(nn.Linear(inputs, _WIDTHS[0] * _START_PX**2))
         parts: list[nn.Module] = [nn.BatchNorm2d(_WIDTHS[0])]
-        for before, after in zip(_WIDTHS, _WIDTHS[1:], strict=False):
+        for before, after in pairwise(_WIDTHS):
             parts += [
                 nn.Upsample(scale_factor=2, mode="bilinear"),
                 nn.Conv2d(before, after, 3, padding=1),

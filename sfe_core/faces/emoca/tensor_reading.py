@@ -28,7 +28,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 class Inert:
     """Stands for an object of a class that is not loaded: takes everything, does nothing."""
 
-    def __new__(cls, *_arguments: object, **_named: object) -> Inert:
+    def __new__(cls, *_arguments: object, **_named: object) -> Inert:  # noqa: D102
         return super().__new__(cls)
 
     def __init__(self, *_arguments: object, **_named: object) -> None:
@@ -40,7 +40,7 @@ class Inert:
     def __setitem__(self, _key: object, _value: object) -> None:
         pass
 
-    def __call__(self, *_arguments: object, **_named: object) -> Inert:
+    def __call__(self, *_arguments: object, **_named: object) -> Inert:  # noqa: D102
         return self
 
     def append(self, _item: object) -> None:

@@ -27,7 +27,7 @@ class Inert:
 
     kind = ""
 
-    def __new__(cls, *_arguments: object) -> Inert:
+    def __new__(cls, *_arguments: object) -> Inert:  # noqa: D102
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:

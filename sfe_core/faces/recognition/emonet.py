@@ -6,6 +6,7 @@ emotion head on top. Module names follow the keys of `emonet_8.pth` and `emonet_
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -30,7 +31,7 @@ class ConvBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         widths = (inputs, outputs // 2, outputs // 4, outputs // 4)
-        for place, (a, b) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for place, (a, b) in enumerate(pairwise(widths), start=1):
             self.add_module(f"bn{place}", nn.BatchNorm2d(a))
             self.add_module(f"conv{place}", nn.Conv2d(a, b, 3, padding=1, bias=False))
         self.downsample: nn.Module = nn.Identity()

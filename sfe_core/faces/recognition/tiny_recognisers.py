@@ -6,6 +6,8 @@ the result without ever having been optimised against.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -65,9 +67,7 @@ class TinyEmotionNet(_Recogniser):
         super().__init__()
         widths = (channels[0], *channels)
         self.stem = nn.Conv2d(3, channels[0], 3, 1, 1)
-        self.stages = nn.Sequential(
-            *(_Residual(a, b, 2) for a, b in zip(widths, widths[1:], strict=False))
-        )
+        self.stages = nn.Sequential(*(_Residual(a, b, 2) for a, b in pairwise(widths)))
         self.head = nn.Linear(channels[-1] * 4, len(EMOTIONS) + 2)
 
     def features(self, images: Tensor) -> Tensor:

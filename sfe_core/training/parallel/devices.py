@@ -43,7 +43,7 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
         RunError: there are other processes than the plan's.
     """
     strategy = plan.topology.strategy
-    if strategy == "ddp" or plan.device == "cpu" and strategy == "fsdp":
+    if strategy == "ddp" or (plan.device == "cpu" and strategy == "fsdp"):
         switch_off(os.environ, alone=plan.processes == 1 and strategy == "ddp")
     accelerator = _open(plan, max_gradient_norm)
     if accelerator.num_processes != plan.processes:

@@ -90,7 +90,7 @@ def test_frames_lie_inside_and_depend_on_key_and_crop_alone() -> None:
     assert len(set(frames)) == len(frames)
     for frame in frames:
         assert 0.8 <= frame.side <= 1
-        assert 0 <= min(frame.left, frame.top) and max(frame.left, frame.top) + frame.side <= 1
+        assert min(frame.left, frame.top) >= 0 and max(frame.left, frame.top) + frame.side <= 1
     assert variation.frame("a", View(7, crop=1)) == variation.frame("a", View(3, crop=1))
     assert Variation().frame("a", View(0)) == WHOLE
 

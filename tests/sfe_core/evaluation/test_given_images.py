@@ -100,7 +100,7 @@ def test_pictures_are_read_as_photos_are_and_every_difference_is_told(
 
 
 def test_two_pictures_of_one_key_are_refused(evaluable: Workspace, given: dict[str, Path]):
-    twin = sorted(given["base"].rglob("*.png"))[0]
+    twin = min(given["base"].rglob("*.png"))
     Image.new("RGB", (8, 8)).save(twin.with_suffix(".jpg"))
     with pytest.raises(UserError, match=f"{twin.stem}.jpg and {twin.name} are both the picture"):
         evaluate(evaluable, images=given)

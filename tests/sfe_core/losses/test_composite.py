@@ -35,7 +35,7 @@ class Gap(nn.Module):
 
 
 def weights(**values: float) -> LossConfig:
-    return LossConfig(**({name: 0.0 for name in TERMS} | values))
+    return LossConfig(**(dict.fromkeys(TERMS, 0.0) | values))
 
 
 ALL = {
@@ -135,7 +135,7 @@ def labelled(emotion: list[int], valence: list[float]) -> EmotionLabels:
 
 def test_labels_take_the_place_of_the_photo_where_asked():
     settings = LossConfig(
-        **({name: 0.0 for name in TERMS} | {"valence": 1.0, "expression": 1.0}),
+        **(dict.fromkeys(TERMS, 0.0) | {"valence": 1.0, "expression": 1.0}),
         emotion_target="label",
         expression_loss="cross-entropy",
     )

@@ -107,7 +107,7 @@ def test_a_face_where_it_was_asked_for_has_no_error():
 
 
 def test_missing_instruments_are_told_of_once(parts, tmp_path):
-    *_, faces, config = parts
+    *_, faces, _ = parts
     warned = []
     reporter = Reporter()
     reporter.warn = warned.append

@@ -92,7 +92,7 @@ def test_only_what_changed_is_composed_again(workspace: Workspace):
 
 
 def test_a_missing_original_is_a_labelled_tile_and_is_counted(workspace: Workspace, listener):
-    one, two, *_ = keys(workspace)
+    one, *_ = keys(workspace)
     path = artefact(workspace.corpus, INPUTS, one)
     kept = path.read_bytes()
     path.unlink()

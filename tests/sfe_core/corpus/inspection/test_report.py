@@ -54,7 +54,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def sheets_of(page: str) -> dict[str, Image.Image]:
     found = re.findall(
-        r'<h3>([^<]+)</h3><span class="faint">[^<]*</span>.*?base64,([^"]+)"', page, re.S
+        r'<h3>([^<]+)</h3><span class="faint">[^<]*</span>.*?base64,([^"]+)"', page, re.DOTALL
     )
     return {title: Image.open(BytesIO(base64.b64decode(code))) for title, code in found}
 
@@ -65,7 +65,8 @@ def test_the_page_counts_and_shows_every_group(workspace: Workspace) -> None:
     page = path.read_text(encoding="utf-8")
     assert "10 faces of 13 photos" in page
     for name, count in (("ok", 10), ("out_of_range", 1), ("no_face", 1), ("unreadable", 1)):
-        assert re.search(rf'<th scope="row">{name}\s.*?<td class="number">{count}</td>', page, re.S)
+        row = rf'<th scope="row">{name}\s.*?<td class="number">{count}</td>'
+        assert re.search(row, page, re.DOTALL)
     assert "1 × face of … px" in page and "1 × truncated at byte …" in page
     sheets = sheets_of(page)
     assert {"ok", "out_of_range", "no_face", "unreadable", "neutral", "happy", "Yaw"} <= set(sheets)

@@ -13,7 +13,7 @@ from sfe_core.errors import RunError
 
 
 def row(photo: str, **more: object) -> dict[str, object]:
-    return {"photo": photo, "key": photo.split(".")[0], "status": "ok", **more}
+    return {"photo": photo, "key": photo.split(".", maxsplit=1)[0], "status": "ok", **more}
 
 
 def test_rows_come_back_as_they_were_ordered_by_photo(tmp_path: Path) -> None:

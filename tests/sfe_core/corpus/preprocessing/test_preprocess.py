@@ -115,8 +115,9 @@ def test_only_what_changed_is_done_again(copied: Workspace, portrait: Image.Imag
 def test_other_settings_make_everything_new(copied: Workspace) -> None:
     larger = load_workspace(copied.root, ["preprocess.workers=1", "preprocess.crop_size=72"])
     # The landscape has no face at any size of crop.
+    every = frozenset(("inputs", "landmarks", "depth", "mesh", "canvas"))
     assert {job.key: job.wanted for job in plan_preprocess(larger).jobs} == dict.fromkeys(
-        ("a", "b/flipped", "b/grey", "c"), {"inputs", "landmarks", "depth", "mesh", "canvas"}
+        ("a", "b/flipped", "b/grey", "c"), every
     )
     closer = load_workspace(copied.root, ["preprocess.min_face_px=40", "preprocess.crop_size=64"])
     assert [job.wanted for job in plan_preprocess(closer).jobs] == [None] * 5
