@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
+from typer.core import TyperOption
 
 from sfe_cli import render
 
 if TYPE_CHECKING:
-    from typer.core import TyperCommand
-
     from sfe_core.config.workspace import Workspace
     from sfe_core.training.engine.options import TrainOptions
 
@@ -43,8 +42,8 @@ def refuse_for_job(context: typer.Context) -> None:
     """Raise a UserError for an option that a job cannot have."""
     from sfe_core.errors import UserError
 
-    for option in context.command.params:
-        if option.name in REFUSED and _is_given(option, context.params):
+    for option in _given(context):
+        if option.name in REFUSED:
             raise UserError(f"{option.opts[0]} with --cluster", "refused", REFUSED[option.name])
 
 
@@ -52,12 +51,12 @@ def hand_in(workspace: Workspace, chosen: TrainOptions, context: typer.Context) 
     """Hand the run in as a job, or print the job's description where `chosen` is a dry run."""
     from sfe_core.runs.cluster import describe, plan_job, submit
 
-    scheduler = context.params["cluster"]
+    scheduler: str = context.params["cluster"]
     words = [sys.executable, "-m", "sfe_cli.main", "train"]
     words += ["--workspace", str(workspace.root.resolve())]
     if chosen.batch_size is not None:
         words += ["--batch-size", str(chosen.batch_size)]
-    words += repeated_words(context.command, context.params)
+    words += repeated_words(context)
     job = plan_job(workspace, chosen, words)
     if chosen.dry_run:
         typer.echo(describe(scheduler, job, os.environ), nl=False)
@@ -66,18 +65,13 @@ def hand_in(workspace: Workspace, chosen: TrainOptions, context: typer.Context) 
     render.facts([("job", path), ("run", job.folder.parent), (scheduler, answer)])
 
 
-def repeated_words(command: TyperCommand, values: Mapping[str, Any]) -> list[str]:
-    """The options of a command as they would be typed, without those of `NOT_REPEATED`.
-
-    Args:
-        command: whose parameters are all options.
-        values: of its parameters, by name, as a context holds them.
-    """
+def repeated_words(context: typer.Context) -> list[str]:
+    """The options of a command as they would be typed, without those of `NOT_REPEATED`."""
     words: list[str] = []
-    for option in command.params:
-        if option.name in NOT_REPEATED or not _is_given(option, values):
+    for option in _given(context):
+        if option.name in NOT_REPEATED:
             continue
-        value = values[option.name]
+        value = context.params[option.name]
         if option.is_flag:
             words += (option.opts if value else option.secondary_opts)[:1]
             continue
@@ -86,6 +80,10 @@ def repeated_words(command: TyperCommand, values: Mapping[str, Any]) -> list[str
     return words
 
 
-def _is_given(option: Any, values: Mapping[str, Any]) -> bool:
-    value = values[option.name]
-    return value != option.default and value not in (None, [], ())
+def _given(context: typer.Context) -> Iterator[TyperOption]:
+    """The options of a command that have another value than by default."""
+    for option in context.command.params:
+        assert isinstance(option, TyperOption) and option.name is not None  # it takes no arguments
+        value = context.params[option.name]
+        if value != option.default and value not in (None, [], ()):
+            yield option

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -29,14 +28,6 @@ HELP = with_examples(
     "sfe corpus import ActionUnit_Labels --images DISFA_frames",
     "sfe corpus import captions.json  # about photos that are in photos/ already",
 )
-
-
-class Way(str, Enum):
-    """How images get into photos/."""
-
-    symlink = "symlink"
-    hardlink = "hardlink"
-    copy = "copy"
 
 
 def import_data_set(
@@ -71,7 +62,10 @@ def import_data_set(
     into: Annotated[
         str, typer.Option(metavar="NAME", help="Sub-folder of photos/ for its images.")
     ] = "",
-    way: Annotated[Way, typer.Option("--as", help="How images get into photos/.")] = Way.symlink,
+    way: Annotated[
+        Literal["symlink", "hardlink", "copy"],
+        typer.Option("--as", help="How images get into photos/."),
+    ] = "symlink",
     keep_unlabelled: Annotated[
         bool,
         typer.Option("--keep-unlabelled", help="Also images that show none of the eight emotions."),
@@ -92,7 +86,7 @@ def import_data_set(
     if dry_run:
         _show(plan_facts(plan), json)
         return
-    _show(summary_facts(carry_out(found, plan, way.value, RichReporter())), json)
+    _show(summary_facts(carry_out(found, plan, way, RichReporter())), json)
     if not json:
         render.next_step("`sfe preprocess`")
 

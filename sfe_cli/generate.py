@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,28 +20,6 @@ HELP = with_examples(
     'sfe generate "portrait" --valence -0.6 --arousal 0.7 --count 4',
     'sfe generate "happy, portrait" --sweep seed --preset original',
 )
-
-
-class LongPrompts(str, Enum):
-    """What becomes of words beyond the text encoder's length."""
-
-    cut = "cut"
-    chunks = "chunks"
-
-
-class PromptWeights(str, Enum):
-    """What brackets in a prompt are."""
-
-    text = "text"
-    a1111 = "a1111"
-
-
-class Sweep(str, Enum):
-    """What differs from picture to picture."""
-
-    emotion = "emotion"
-    intensity = "intensity"
-    seed = "seed"
 
 
 Prompt = Annotated[
@@ -64,6 +41,10 @@ Like = Annotated[
 Head = Annotated[
     bool, typer.Option("--head", help="The parametric head guides, seen from the front.")
 ]
+Sweep = Annotated[
+    Literal["emotion", "intensity", "seed"] | None,
+    typer.Option(help="A row of pictures that differ in this alone."),
+]
 Count = Annotated[
     int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8")
 ]
@@ -75,9 +56,8 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/prompts/…"),
 ]
-
 Long = Annotated[
-    LongPrompts | None,
+    Literal["cut", "chunks"] | None,
     typer.Option(
         "--long-prompts",
         help="Words beyond the text encoder's 75 tokens: cut, or encoded in chunks of as many; "
@@ -86,7 +66,7 @@ Long = Annotated[
     ),
 ]
 Weights = Annotated[
-    PromptWeights | None,
+    Literal["text", "a1111"] | None,
     typer.Option(
         "--prompt-weights",
         help="What (happy:1.5), (happy) and \\[happy] are: text, or weights as in A1111.",
@@ -104,9 +84,7 @@ def generate(
     arousal: Arousal = None,
     like: Like = None,
     head: Head = False,
-    sweep: Annotated[
-        Sweep | None, typer.Option(help="A row of pictures that differ in this alone.")
-    ] = None,
+    sweep: Sweep = None,
     count: Count = None,
     seed: Seed = None,
     out: Out = None,
@@ -121,8 +99,8 @@ def generate(
 
     # Settings first: a mistyped key need not wait for torch to be imported.
     chosen = [f"sampling.preset={preset}"] if preset else []
-    chosen += [f"sampling.long_prompts={long_prompts.value}"] if long_prompts else []
-    chosen += [f"sampling.prompt_weights={prompt_weights.value}"] if prompt_weights else []
+    chosen += [f"sampling.long_prompts={long_prompts}"] if long_prompts else []
+    chosen += [f"sampling.prompt_weights={prompt_weights}"] if prompt_weights else []
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
     from sfe_core.sampling.generate import generate as draw
@@ -135,7 +113,7 @@ def generate(
         arousal=arousal,
         like=like,
         head=head,
-        sweep=sweep.value if sweep else None,
+        sweep=sweep,
         count=count,
         seed=seed,
     )

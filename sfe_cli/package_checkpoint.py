@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+
+if TYPE_CHECKING:
+    from sfe_core.packaging.package import PackageSummary
+    from sfe_core.packaging.preview import PackagePreview
 
 HELP = with_examples(
     "Make a complete diffusers pipeline folder of a checkpoint, reload it and draw with it.\n\n"
@@ -23,28 +27,23 @@ HELP = with_examples(
 )
 
 
-class Weights(str, Enum):
-    """Which weights of a checkpoint."""
-
-    ema = "ema"
-    raw = "raw"
-
-
-class Dtype(str, Enum):
-    """Precision of weight files."""
-
-    float32 = "float32"
-    fp16 = "fp16"
-    bf16 = "bf16"
-
-
 class Form(str, Enum):
-    """Other forms of the model."""
+    """Other forms of the model; an option that repeats takes no Literal."""
 
     single_file = "single-file"
     lora_diffusers = "lora-diffusers"
     lora_kohya = "lora-kohya"
     stableface = "stableface"
+
+
+class _Choice(TypedDict):
+    """What is packaged, and under which name."""
+
+    run: str | None
+    step: int | None
+    name: str | None
+    weights: Literal["ema", "raw"]
+    source: Path | None
 
 
 RunName = Annotated[
@@ -57,6 +56,7 @@ Name = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Folder below packaged/.", show_default="RUN-STEP"),
 ]
+Weights = Annotated[Literal["ema", "raw"], typer.Option(help="Moving average, or as trained.")]
 Source = Annotated[
     Path | None,
     typer.Option(
@@ -67,7 +67,8 @@ Source = Annotated[
     ),
 ]
 Precision = Annotated[
-    Dtype | None, typer.Option(help="Precision of the weight files.", show_default="as stored")
+    Literal["float32", "fp16", "bf16"] | None,
+    typer.Option(help="Precision of the weight files.", show_default="as stored"),
 ]
 ShardSize = Annotated[
     str | None,
@@ -101,7 +102,7 @@ def package_checkpoint(
     run: RunName = None,
     step: Step = None,
     name: Name = None,
-    weights: Annotated[Weights, typer.Option(help="Moving average, or as trained.")] = Weights.ema,
+    weights: Weights = "ema",
     source: Source = None,
     dtype: Precision = None,
     max_shard_size: ShardSize = None,
@@ -128,13 +129,19 @@ def package_checkpoint(
     if push_to is not None:
         check_repository(push_to)
     form = PackageOptions(
-        precision=dtype.value if dtype else None,
+        precision=dtype,
         shard_size=max_shard_size,
         extras=tuple(dict.fromkeys(one.value for one in also or ())),
         lora_rank=lora_rank,
         safety_checker=safety_checker,
     )
-    choice = {"run": run, "step": step, "name": name, "weights": weights.value, "source": source}
+    choice: _Choice = {
+        "run": run,
+        "step": step,
+        "name": name,
+        "weights": weights,
+        "source": source,
+    }
     reporter = RichReporter()
     if dry_run:
         _show_preview(preview_package(found, form, reporter, **choice), push_to, public)
@@ -148,7 +155,7 @@ def package_checkpoint(
     render.next_step("`sfe triptych`")
 
 
-def _show_summary(summary) -> None:
+def _show_summary(summary: PackageSummary) -> None:
     render.facts(
         [
             ("package", summary.folder),
@@ -161,7 +168,7 @@ def _show_summary(summary) -> None:
     )
 
 
-def _show_preview(preview, push_to: str | None, public: bool) -> None:
+def _show_preview(preview: PackagePreview, push_to: str | None, public: bool) -> None:
     render.facts(
         [
             ("would package", preview.origin),

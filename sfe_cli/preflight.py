@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
-def parse_batch_size(text: str | None) -> int | str | None:
-    """A number of images, `auto`, or None.
+def parse_batch_size(text: str) -> int:
+    """A number of images.
 
     Raises:
         typer.BadParameter: anything else.
     """
-    if text is None or text == AUTO:
-        return text
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is neither a number of images nor {AUTO}")
     return int(text)

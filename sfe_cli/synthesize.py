@@ -30,9 +30,8 @@ def synthesize(
         int, typer.Option("--per-identity", min=1, help="Portraits of each person.")
     ] = 8,
     identities: Annotated[
-        str | None,
-        typer.Option(metavar="A:B", help="Draw people A to B-1 only.", show_default="0:4096"),
-    ] = None,
+        str, typer.Option(metavar="A:B", help="Draw people A to B-1 only.")
+    ] = "0:4096",
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
     changes: options.Set = None,
 ) -> None:
@@ -49,7 +48,6 @@ def synthesize(
 
     from sfe_core.synthesis.photos import synthesize as run
 
-    given = {"identity_range": parse_range(identities)} if identities else {}
     written = run(
         found.root,
         count=count,
@@ -57,9 +55,9 @@ def synthesize(
         size_px=size,
         balanced=balanced,
         expressions_per_identity=per_identity,
+        identity_range=parse_range(identities),
         workers=workers or cpu_count(),
         reporter=RichReporter(),
-        **given,
     )
     render.facts([("photos", found.photos), ("portraits", written), ("seed", seed)])
     render.next_step("`sfe preprocess`")

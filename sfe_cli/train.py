@@ -54,7 +54,8 @@ def train(
     dry_run: options.DryRun = False,
     changes: options.Set = None,
 ) -> None:
-    size = parse_batch_size(batch_size)
+    automatic = batch_size == AUTO
+    size = None if automatic or batch_size is None else parse_batch_size(batch_size)
     if cluster is not None:
         refuse_for_job(context)
 
@@ -75,15 +76,15 @@ def train(
         main_address=main_address,
         resume=resume,
         run=name,
-        batch_size=None if size == AUTO else size,
+        batch_size=size,
         effective_batch=effective_batch,
         steps=steps,
         dry_run=dry_run,
         accept_changes=accept_changes,
     )
-    if size == AUTO or preflight or cluster is not None:
+    if automatic or preflight or cluster is not None:
         refuse_launcher("sfe train --batch-size auto, --preflight, --cluster", os.environ)
-    if size == AUTO:
+    if automatic:
         chosen = choose_batch_size(found, chosen)
     if preflight:
         run_preflight(found, chosen)

@@ -26,8 +26,12 @@ TRAIN = typer.main.get_command(app).commands["train"]
 REPEATED = [option for option in TRAIN.params if option.name not in NOT_REPEATED]
 
 
+def context_of(words: list[str]) -> typer.Context:
+    return TRAIN.make_context("train", list(words))
+
+
 def values_of(words: list[str]) -> dict[str, Any]:
-    return TRAIN.make_context("train", list(words)).params
+    return context_of(words).params
 
 
 def typed(option: Any) -> list[str]:
@@ -37,7 +41,7 @@ def typed(option: Any) -> list[str]:
     for text in ("7", 'it\'s "a b"=%s,$HOME'):
         words = [option.opts[0], text] * (2 if option.multiple else 1)
         try:
-            TRAIN.make_context("train", list(words))
+            context_of(words)
         except Exception as error:  # Typer's own: this option takes another kind of value
             if not hasattr(error, "format_message"):
                 raise
@@ -79,15 +83,15 @@ def split_as_condor(text: str) -> list[str]:
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("option", REPEATED, ids=lambda option: option.name)
 def test_every_option_comes_back_out_of_the_job(scheduler: str, option: Any) -> None:
-    given = values_of(typed(option))
-    assert given[option.name] != option.default
-    assert values_of(words_of_job(scheduler, repeated_words(TRAIN, given))) == given
+    given = context_of(typed(option))
+    assert given.params[option.name] != option.default
+    assert values_of(words_of_job(scheduler, repeated_words(given))) == given.params
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_all_of_them_at_once_come_back(scheduler: str) -> None:
-    given = values_of([word for option in REPEATED for word in typed(option)])
-    assert values_of(words_of_job(scheduler, repeated_words(TRAIN, given))) == given
+    given = context_of([word for option in REPEATED for word in typed(option)])
+    assert values_of(words_of_job(scheduler, repeated_words(given))) == given.params
 
 
 def test_what_is_not_repeated_is_an_option_and_says_why() -> None:
