@@ -82,10 +82,10 @@ def evaluate(
     from sfe_cli.packages import find_package
     from sfe_cli.progress import RichReporter
     from sfe_core.evaluation.evaluate import evaluate as measure
-    from sfe_core.sampling.placement import place_drawing
+    from sfe_core.processes.placement import place
 
     folder = None if given else find_package(found, package)
-    placement = place_drawing(gpus, cpu_processes)
+    placement = place(gpus, cpu_processes)
     summary = measure(found, split, folder, RichReporter(), given, name, placement)
     if json:
         render.as_json(summary.model_dump(mode="json") | {"folder": str(summary.folder)})

@@ -84,10 +84,10 @@ def preprocess(
 
     from sfe_core.corpus.preprocessing import preprocess as core
     from sfe_core.corpus.preprocessing.photos import Photos
-    from sfe_core.processes.placement import place
+    from sfe_core.corpus.preprocessing.placement import place_preprocess
 
     if dry_run:
-        placement = place(found.config.preprocess, gpus, cpu_processes)
+        placement = place_preprocess(found.config.preprocess, gpus, cpu_processes)
         photos = Photos.find(found)
         core.read_annotations(found, photos, RichReporter())
         show_plan(core.plan_preprocess(found, placement, prune, photos))

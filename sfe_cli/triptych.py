@@ -32,10 +32,10 @@ def triptych(
     chosen = [f"sampling.preset={preset}"] if preset else []
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
-    from sfe_core.sampling.placement import place_drawing
+    from sfe_core.processes.placement import place
     from sfe_core.sampling.triptych import make_triptychs
 
-    placement = place_drawing(gpus, cpu_processes)
+    placement = place(gpus, cpu_processes)
     package_folder = find_package(found, package)
     summary = make_triptychs(found, split, package_folder, RichReporter(), placement)
     render.facts(

@@ -64,7 +64,7 @@ def evaluate(
         images: name → folder of pictures made elsewhere, found by key; they are measured instead of
             the packaged model's, and everything lands in evaluation/<split>-<names>/.
         name: of the folder below evaluation/ instead, so that another evaluation stays.
-        placement: devices that missing pictures are drawn on, see `place_drawing`.
+        placement: devices that missing pictures are drawn on, see `processes.placement.place`.
 
     Raises:
         UserError: no such split, package or asset, or a folder without a picture of the split.

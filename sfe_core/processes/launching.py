@@ -18,9 +18,10 @@ from joblib import cpu_count
 
 import sfe_core
 from sfe_core.errors import RunError, SfeError, error_of
+from sfe_core.processes.placement import Placement
 from sfe_core.processes.stopping_signals import Forwarding
 from sfe_core.processes.surroundings import for_children
-from sfe_core.processes.worker_events import EVENT_MARK
+from sfe_core.processes.worker import EVENT_MARK, as_json
 from sfe_core.reporting import Reporter, Task
 
 _TAIL_LINES = 12
@@ -80,11 +81,14 @@ def launcher_argv(
 
     Args:
         module: of the worker.
-        device: "cuda" through accelerate, one GPU a process; "cpu" through torchrun.
+        device: "cuda" through accelerate, one GPU a process; "cpu" through torchrun. A process
+            that shares nothing with others needs neither.
         processes: how many, over all machines.
         arguments: the same for all; each learns its number from RANK.
         topology: over which machines, and by which strategy.
     """
+    if processes == 1 and topology.strategy == "ddp":
+        return [sys.executable, "-m", module, *arguments]
     starter = _torchrun if device == "cpu" else _accelerate
     return [sys.executable, "-m", *starter(processes, topology), module, *arguments]
 
@@ -148,6 +152,42 @@ def config_folder() -> Path:
     )
 
 
+def run_workers(
+    module: str,
+    request: Any,
+    placement: Placement,
+    reporter: Reporter,
+    who: str,
+    task: Task | None = None,
+    topology: Topology = ONE_MACHINE,
+) -> Any:
+    """Have a worker's module do its work in several processes, and wait for their end.
+
+    Args:
+        module: of the worker, see `processes.worker`.
+        request: the dataclass that it takes; each process learns its number from RANK.
+        placement: the processes, over all machines.
+        reporter: takes what the workers say, and the tasks that they open.
+        who: what to call the workers in an error.
+        task: takes the progress of workers that open no task.
+        topology: over which machines, and by which strategy.
+
+    Returns:
+        The result of the work, as JSON-able values.
+
+    Raises:
+        SfeError: a worker told it.
+        RunError: one died; then the end of what it wrote is in it.
+    """
+    processes, machines = placement.processes, topology.nodes
+    with tempfile.TemporaryDirectory(prefix="sfe-") as folder:
+        file = Path(folder) / "request.json"
+        file.write_text(json.dumps(as_json(request)), encoding="utf-8")
+        argv = launcher_argv(module, placement.device, processes, [str(file)], topology)
+        environment = launcher_env(placement.device, max(1, processes // machines), os.environ)
+        return follow(argv, environment, reporter, who, task)
+
+
 class _Relay:
     """Hands the workers' events to a reporter."""
 
@@ -156,7 +196,8 @@ class _Relay:
     ) -> None:
         self._reporter, self._tasks, self._task = reporter, tasks, task
         self._forwarding = forwarding
-        self.result: dict[str, Any] | None = None
+        self.done = False
+        self.result: Any = None
         self.error: SfeError | None = None
 
     def take(self, event: str, *arguments: Any) -> None:
@@ -176,7 +217,7 @@ class _Relay:
         elif event == "pid":
             self._forwarding.add(*arguments)
         elif event == "done":
-            self.result = arguments[0]
+            self.done, self.result = True, arguments[0]
         elif event == "error" and self.error is None:
             self.error = error_of(*arguments)
 
@@ -187,7 +228,7 @@ def follow(
     reporter: Reporter,
     who: str,
     task: Task | None = None,
-) -> dict[str, Any] | None:
+) -> Any:
     """Run a launcher to its end, passing on what its workers tell.
 
     Signals that ask us to end (`STOPPING_SIGNALS`) go to those workers that told their `pid`.
@@ -199,11 +240,11 @@ def follow(
         task: takes the progress of workers that open no task.
 
     Returns:
-        What a worker told with `done`, if any did.
+        What a worker told with `done`.
 
     Raises:
         SfeError: a worker told it.
-        RunError: one died; then the end of what it wrote is in it.
+        RunError: one died; then the end of what it wrote is in it. Or none told that it was done.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         process = subprocess.Popen(
@@ -232,6 +273,8 @@ def follow(
             raise relay.error
         if code:
             raise _death(who, code, complaints)
+        if not relay.done:
+            raise RunError(who, "ended without a result", "report this")
         return relay.result
 
 

@@ -1,77 +1,67 @@
-"""Where preprocess runs: on how many GPUs, or in how many processes on the CPU."""
+"""Where work is done: on how many GPUs, or in how many processes on the CPU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from joblib import cpu_count
-
-from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.errors import UserError
+
+Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The processes of a run."""
+    """The processes that share some work, over all machines; on GPUs each has one of its own."""
 
-    device: Literal["cpu", "cuda"]
+    device: Device
     processes: int
 
 
 def place(
-    config: PreprocessConfig, gpus: int | None = None, cpu_processes: int | None = None
+    gpus: int | None = None,
+    cpu_processes: int | None = None,
+    *,
+    machines: int = 1,
+    cuda_devices: int | None = None,
+    cpu_default: int = 1,
 ) -> Placement:
-    """Choose the devices; torch is looked at only where a part could use a GPU.
+    """Choose the devices; nothing that was asked for is replaced by something else.
 
     Args:
-        config: of preprocess.
-        gpus: the user's choice of GPUs, one process each; None leaves it open.
-        cpu_processes: the user's choice of CPU processes, 0 for one per core; None leaves it open.
+        gpus: the user's choice of GPUs of each machine; None leaves it open.
+        cpu_processes: the user's choice of CPU processes of each machine; None leaves it open.
+        machines: how many share the work; of several, one of the choices must be given.
+        cuda_devices: GPUs of each machine that can be used; None: those of this one, which torch
+            is asked for.
+        cpu_default: CPU processes without a choice.
 
     Returns:
-        Without a choice: one GPU where there is one and a part of the configuration uses it, else
-        `config.workers` processes on the CPU.
+        Without a choice: one GPU where there is one, else `cpu_default` processes on the CPU.
 
     Raises:
-        UserError: both choices at once, fewer GPUs than asked for, or no part that uses one.
+        UserError: both choices at once, fewer GPUs than asked for, or less than one process.
     """
+    for name, value in (("--gpus", gpus), ("--cpu-processes", cpu_processes)):
+        if value is not None and value < 1:
+            raise UserError(name, f"{value} is not a number of processes", "give 1 or more")
     if gpus is not None and cpu_processes is not None:
-        raise UserError(
-            "--gpus, --cpu-processes", "both are given", "preprocess runs on the one or the other"
-        )
-    cores = cpu_count()
+        raise UserError("--gpus, --cpu-processes", "both are given", "give one of them")
     if cpu_processes is not None:
-        return Placement("cpu", cpu_processes or cores)
-    on_gpu = networks(config)
-    if gpus is not None:
-        if not on_gpu:
-            raise UserError(
-                f"--gpus {gpus}",
-                "no part of this configuration runs on a GPU",
-                f"use --cpu-processes {cores}, or choose other parts in sfe.yaml's preprocess",
-            )
-        found = _gpu_count()
-        if gpus > found:
-            raise UserError(
-                f"--gpus {gpus}",
-                f"{found} found",
-                f"use --gpus {found}" if found else f"use --cpu-processes {cores}",
-            )
-        return Placement("cuda", gpus)
-    if on_gpu and _gpu_count():
-        return Placement("cuda", 1)
-    return Placement("cpu", config.workers or cores)
-
-
-def networks(config: PreprocessConfig) -> list[str]:
-    """The parts of a configuration that are neural networks."""
-    chosen = {
-        "detector": config.detector == "face-alignment",
-        "reconstruction": config.reconstruction in ("emoca", "deca"),
-        "depth": config.depth == "zoedepth",
-    }
-    return [name for name, is_network in chosen.items() if is_network]
+        return Placement("cpu", cpu_processes * machines)
+    if gpus is None and machines > 1:
+        raise UserError("--nodes", "devices per machine not given", "add --gpus or --cpu-processes")
+    found = _gpu_count() if cuda_devices is None else cuda_devices
+    if gpus is not None and gpus > found:
+        fewer = f"use --gpus {found}, or " if found else ""
+        raise UserError(
+            f"--gpus {gpus}",
+            f"this machine has {found} CUDA device(s)",
+            f"{fewer}work on the CPU with --cpu-processes {gpus}",
+        )
+    if found:
+        return Placement("cuda", (gpus or 1) * machines)
+    return Placement("cpu", cpu_default)
 
 
 def _gpu_count() -> int:

@@ -6,26 +6,23 @@ One process is enough where one is asked for, and where a launcher has started a
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 
 import torch
+from pydantic import TypeAdapter
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.errors import Interrupted, RunError, UserError
-from sfe_core.processes.launching import follow, launcher_argv, launcher_env
+from sfe_core.errors import Interrupted, UserError
 from sfe_core.processes.surroundings import find_world, is_first
 from sfe_core.reporting import Reporter
-from sfe_core.runs.worker import summary_from_json
+from sfe_core.runs.worker_request import start_workers
 from sfe_core.training.engine.checkpoints import going_on, list_checkpoints
 from sfe_core.training.engine.loop import train
 from sfe_core.training.engine.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import new_run_name, reserve_run
-
-WORKER = "sfe_core.runs.worker"
 
 
 def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> TrainSummary:
@@ -54,7 +51,7 @@ def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> T
         alone = plan.processes == 1 and plan.topology.strategy == "ddp"
         if alone or options.joined:
             return train(workspace, options, reporter, plan)
-        return _start_workers(workspace, options, plan, reporter)
+        return _train_in_workers(workspace, options, plan, reporter)
     except KeyboardInterrupt:
         saved = list_checkpoints(run)
         raise Interrupted(
@@ -72,7 +69,7 @@ def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> T
                 reserved.rmdir()
 
 
-def _start_workers(
+def _train_in_workers(
     workspace: Workspace, options: TrainOptions, plan: TrainPlan, reporter: Reporter
 ) -> TrainSummary:
     for warning in plan.warnings:
@@ -81,18 +78,8 @@ def _start_workers(
         options = dataclasses.replace(
             options, resume=str(plan.resume_from), checked=True, checkpoints=plan.checkpoints
         )
-    request = {
-        "options": dataclasses.asdict(options),
-        "config": workspace.config.model_dump(mode="json"),
-    }
-    arguments = [str(workspace.root), json.dumps(request)]
-    argv = launcher_argv(WORKER, plan.device, plan.processes, arguments, plan.topology)
-    local = plan.processes // plan.topology.nodes
-    environment = launcher_env(plan.device, local, os.environ)
-    result = follow(argv, environment, reporter, "training worker")
-    if result is None:
-        raise RunError("training worker", "ended without a result", "report this")
-    return summary_from_json(result)
+    result = start_workers("train", workspace, options, plan, reporter)
+    return TypeAdapter(TrainSummary).validate_python(result)
 
 
 def join_launcher(options: TrainOptions, environment: Mapping[str, str]) -> TrainOptions:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +19,13 @@ from typing import Any
 
 import psutil
 import torch
+from pydantic import TypeAdapter
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import UserError
 from sfe_core.files import TEMPORARY_MARK, clear_leftovers
-from sfe_core.processes.launching import follow, launcher_argv, launcher_env
 from sfe_core.reporting import Reporter
+from sfe_core.runs.worker_request import start_workers
 from sfe_core.training.engine.interruption import Interruption
 from sfe_core.training.engine.loop import sample
 from sfe_core.training.engine.options import TrainOptions, TrainPlan
@@ -36,7 +35,6 @@ from sfe_core.training.engine.session import Session, build
 from sfe_core.training.engine.state import leave_weights_out, save_checkpoint
 from sfe_core.training.engine.update import update, wanted_batches
 
-WORKER = "sfe_core.runs.preflight_worker"
 UPDATE, SAMPLE, SAVE = "update", "sample", "save"
 _FOLDER = f"{TEMPORARY_MARK}preflight"
 _FACES = 64  # encoded for it; memory and speed do not depend on how many there are
@@ -230,7 +228,8 @@ def launch_preflight(
     """
     options = dataclasses.replace(options, resume=None, run=None)
     plan = plan_training(workspace, options)
-    return plan, Measured(**_run("rehearse", workspace, options, plan, plan.processes, reporter))
+    found = start_workers("rehearse", workspace, options, plan, reporter)
+    return plan, TypeAdapter(Measured).validate_python(found)
 
 
 def find_batch_size(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> int:
@@ -241,9 +240,8 @@ def find_batch_size(workspace: Workspace, options: TrainOptions, reporter: Repor
     """
     options = dataclasses.replace(options, resume=None, run=None)
     plan = plan_training(workspace, options)
-    tried = [
-        Measured(**one) for one in _run("try_sizes", workspace, options, plan, 1, reporter)["tried"]
-    ]
+    found = start_workers("try_sizes", workspace, options, plan, reporter, processes=1)
+    tried = TypeAdapter(list[Measured]).validate_python(found)
     fitting = [one for one in tried if not one.failed_in]
     if not fitting:
         raise UserError(
@@ -252,29 +250,3 @@ def find_batch_size(workspace: Workspace, options: TrainOptions, reporter: Repor
             "`sfe train --preflight` names a setting that takes less",
         )
     return fitting[-1].batch_size
-
-
-def _run(
-    task: str,
-    workspace: Workspace,
-    options: TrainOptions,
-    plan: TrainPlan,
-    processes: int,
-    reporter: Reporter,
-) -> dict[str, Any]:
-    request = {
-        "task": task,
-        "options": dataclasses.asdict(options),
-        "config": workspace.config.model_dump(mode="json"),
-    }
-    arguments = [str(workspace.root), json.dumps(request)]
-    if processes == 1 and plan.topology.strategy == "ddp":
-        argv = [sys.executable, "-m", WORKER, *arguments]
-    else:
-        argv = launcher_argv(WORKER, plan.device, processes, arguments, plan.topology)
-    local = max(1, processes // plan.topology.nodes)
-    environment = launcher_env(plan.device, local, os.environ)
-    result = follow(argv, environment, reporter, "preflight")
-    if result is None:
-        raise RunError("preflight", "ended without a result", "report this")
-    return result

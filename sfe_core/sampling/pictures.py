@@ -21,10 +21,9 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.files import check_key, derive_seed, write_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
-from sfe_core.processes.placement import Placement
+from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
-from sfe_core.sampling.placement import place_drawing
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.prompts import clean_prompt, tell_of_prompts
 from sfe_core.sampling.series_lock import series_lock
@@ -104,7 +103,7 @@ def draw_series(
     if package is None and variant != "base":
         package = newest_package(workspace)
     source = pipeline_folder(variant, workspace.config, package)
-    placement = placement or place_drawing()
+    placement = placement or place()
     sampling = workspace.config.sampling
     precision = sampling_precision(torch.device(placement.device), sampling.precision)
     settings = draw_settings(

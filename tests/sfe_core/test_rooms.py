@@ -27,7 +27,6 @@ Edge = tuple[str, str]
 # Imports that are still to go, "importer -> imported"; one that is gone must be struck off.
 NOT_YET: dict[str, set[str]] = {
     "order": {
-        "processes.placement -> config.corpus_sections",
         "training.engine.loop -> recipes.samples",
         "training.engine.plan -> recipes.fit",
         "training.engine.scaling -> recipes.draws",

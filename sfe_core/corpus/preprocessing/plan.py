@@ -22,9 +22,10 @@ from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, Row, faces_of_rows
 from sfe_core.corpus.preprocessing.photos import Photos
+from sfe_core.corpus.preprocessing.placement import place_preprocess
 from sfe_core.faces.crop_choice import fills_photo
 from sfe_core.files import sha256_file
-from sfe_core.processes.placement import Placement, place
+from sfe_core.processes.placement import Placement
 
 ORDER_SIZE = 16
 # Rows that are tried again whenever there is a run: what reads a photo may be there by now.
@@ -71,7 +72,7 @@ def plan_preprocess(
 
     Args:
         workspace: whose photos.
-        placement: the devices; None means `place` without a choice of the user's.
+        placement: the devices; None means `place_preprocess` without a choice of the user's.
         prune: forget the photos that are not there; otherwise their rows are kept.
         photos: as found; None looks for them now.
 
@@ -79,7 +80,7 @@ def plan_preprocess(
         UserError: see `Photos.find`.
     """
     config = workspace.config.preprocess
-    placement = placement or place(config)
+    placement = placement or place_preprocess(config)
     photos = Photos.find(workspace) if photos is None else photos
     hashes = artefact_hashes(config, workspace.root)
     before = _rows_before(workspace.corpus / MANIFEST)

@@ -35,6 +35,7 @@ from sfe_core.corpus.preprocessing.manifest_update import (
     update_manifest,
 )
 from sfe_core.corpus.preprocessing.photos import Photos
+from sfe_core.corpus.preprocessing.placement import place_preprocess
 from sfe_core.corpus.preprocessing.plan import (
     PreprocessPlan,
     order_size,
@@ -46,7 +47,7 @@ from sfe_core.corpus.preprocessing.shard import Shard, decode_threads, note_rows
 from sfe_core.corpus.preprocessing.shard_worker import launch_shards
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import atomic_path
-from sfe_core.processes.placement import Placement, place
+from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.text_window import TextWindow
 from sfe_core.wording import listed
@@ -98,7 +99,7 @@ def preprocess(
     Args:
         workspace: whose photos.
         reporter: shown the progress.
-        gpus, cpu_processes: the devices, see `placement.place`.
+        gpus, cpu_processes: the devices, see `place_preprocess`.
         prune: forget the photos that are not there, with their pictures; otherwise they are kept.
 
     Raises:
@@ -108,7 +109,7 @@ def preprocess(
     """
     reporter = reporter or Reporter()
     began = time.monotonic()
-    placement = place(workspace.config.preprocess, gpus, cpu_processes)
+    placement = place_preprocess(workspace.config.preprocess, gpus, cpu_processes)
     photos = Photos.find(workspace)
     # What is wrong with labels or captions is told before anything is written.
     annotations = read_annotations(workspace, photos, reporter)

@@ -6,26 +6,22 @@ but the list of jobs: each takes every N-th, and has a journal of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.artefacts.hashes import ArtefactHashes
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.lock import worker_lock
 from sfe_core.corpus.preprocessing.journal import Journal, shard_name
 from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob
 from sfe_core.corpus.preprocessing.plan import with_known_faces
 from sfe_core.corpus.preprocessing.shard import Shard, decode_threads, work_shard
-from sfe_core.errors import SfeError
-from sfe_core.processes.launching import follow, launcher_argv, launcher_env
+from sfe_core.processes.launching import run_workers
 from sfe_core.processes.placement import Placement
-from sfe_core.processes.worker_events import ToldTask, end_with_launcher, tell_error
+from sfe_core.processes.worker import Rank, ToldTask, run_as_worker
 from sfe_core.reporting import Reporter, Task
 
 MODULE = "sfe_core.corpus.preprocessing.shard_worker"
@@ -33,35 +29,12 @@ _JOBS = "jobs.json"
 
 
 @dataclass(frozen=True)
-class _Request:
-    """What a worker is told, beside its rank."""
+class Request:
+    """What a worker is told: what to take photos in with, number and journal of the run."""
 
     shard: Shard
     run: int
     journal: Path
-
-    def to_json(self) -> str:
-        return json.dumps(
-            {
-                "corpus": str(self.shard.corpus),
-                "config": self.shard.config.model_dump(mode="json"),
-                "hashes": self.shard.hashes.by_kind,
-                "threads": self.shard.threads,
-                "run": self.run,
-                "journal": str(self.journal),
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> _Request:
-        told = json.loads(text)
-        shard = Shard(
-            Path(told["corpus"]),
-            PreprocessConfig.model_validate(told["config"]),
-            ArtefactHashes(told["hashes"]),
-            told["threads"],
-        )
-        return cls(shard, told["run"], Path(told["journal"]))
 
 
 def launch_shards(
@@ -91,38 +64,25 @@ def launch_shards(
             wanted = None if job.wanted is None else sorted(job.wanted)
             stream.write(json.dumps([str(job.path), job.photo, job.key, job.sha256, wanted]) + "\n")
     threads = decode_threads(placement.processes)
-    shared = Shard(shard.corpus, shard.config, shard.hashes, threads)
-    text = _Request(shared, run, journal).to_json()
-    argv = launcher_argv(MODULE, placement.device, placement.processes, [text])
-    environment = launcher_env(placement.device, placement.processes, os.environ)
-    follow(argv, environment, reporter, "preprocess worker", task)
+    request = Request(dataclasses.replace(shard, threads=threads), run, journal)
+    run_workers(MODULE, request, placement, reporter, "preprocess worker", task)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Work one shard; returns the exit code."""
-    request = _Request.from_json(arguments[0])
-    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+def work(request: Request, rank: Rank) -> None:
+    """Work one shard: every N-th of the jobs.
+
+    Raises:
+        SfeError: see `work_shard`.
+    """
     held = worker_lock(request.journal)
-    _choose_device(int(os.environ.get("LOCAL_RANK", rank)))
-    jobs = islice(_read_jobs(request.journal), rank, None, count)
+    rank.take_device()
+    jobs = islice(_read_jobs(request.journal), rank.rank, None, rank.world_size)
     try:
-        notes = Journal(request.journal, shard_name(request.run, rank))
+        notes = Journal(request.journal, shard_name(request.run, rank.rank))
         known = with_known_faces(jobs, request.shard.corpus / MANIFEST)
         work_shard(request.shard, known, notes, ToldTask())
-    except SfeError as error:
-        tell_error(error)
-        return error.exit_code
     finally:
         held.release()
-    return 0
-
-
-def _choose_device(local_rank: int) -> None:
-    """Make this process's own GPU the one that `cuda` means; no process group is needed."""
-    import torch
-
-    if os.environ.get("ACCELERATE_USE_CPU") != "true":
-        torch.cuda.set_device(local_rank)
 
 
 def _read_jobs(journal: Path) -> Iterator[PhotoJob]:
@@ -134,5 +94,4 @@ def _read_jobs(journal: Path) -> Iterator[PhotoJob]:
 
 
 if __name__ == "__main__":
-    end_with_launcher()
-    sys.exit(main(sys.argv[1:]))
+    run_as_worker(work, Request)

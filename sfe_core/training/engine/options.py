@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.processes.launching import ONE_MACHINE, Topology
+from sfe_core.processes.placement import Device
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class TrainPlan:
         warnings: torn checkpoints passed over, changes accepted, variables not taken.
     """
 
-    device: str
+    device: Device
     processes: int
     precision: str
     batch_size: int

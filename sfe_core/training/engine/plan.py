@@ -18,6 +18,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.losses.composite import TERMS
 from sfe_core.processes.launching import STRATEGY_FILES, Topology
+from sfe_core.processes.placement import place
 from sfe_core.processes.surroundings import arithmetic, switched_off
 from sfe_core.recipes.fit import check_fit, check_loss_networks, label_notes, schedule_notes
 from sfe_core.text_window import TextWindow
@@ -46,8 +47,16 @@ def plan_training(
         UserError: a device, a file or a number of sfe.yaml does not allow the run.
     """
     config = options.applied_to(workspace).config
-    there = torch.cuda.device_count() if cuda_devices is None else cuda_devices
-    device, processes, notes = resolve_devices(options, there)
+    placement = place(
+        options.gpus,
+        options.cpu_processes,
+        machines=options.nodes,
+        cuda_devices=cuda_devices,
+    )
+    device, processes = placement.device, placement.processes
+    notes = []
+    if device == "cpu" and options.cpu_processes is None:
+        notes.append("no CUDA device here: one process on the CPU")
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
     check_strategy(topology.strategy, precision, config.train.lora_rank)
@@ -145,36 +154,6 @@ def _terms(config: Config) -> tuple[dict[str, float], tuple[str, ...]]:
         if weight == 0 and type(config.loss).model_fields[name].default > 0
     )
     return {name: weight for name, weight in weights.items() if weight > 0}, tuple(off)
-
-
-def resolve_devices(options: TrainOptions, cuda_devices: int) -> tuple[str, int, list[str]]:
-    """Device kind, number of processes over all machines, and what to tell about the choice.
-
-    Raises:
-        UserError: more GPUs asked for than there are, or both kinds at once.
-    """
-    gpus, cpus = options.gpus, options.cpu_processes
-    for name, value in (("--gpus", gpus), ("--cpu-processes", cpus)):
-        if value is not None and value < 1:
-            raise UserError(name, f"{value} is no number of processes", "give 1 or more")
-    if gpus is not None and cpus is not None:
-        raise UserError("--gpus, --cpu-processes", "both are given", "give one of them")
-    if cpus is not None:
-        return "cpu", cpus * options.nodes, []
-    if gpus is not None:
-        if gpus > cuda_devices:
-            fewer = f"use --gpus {cuda_devices}, or " if cuda_devices else ""
-            raise UserError(
-                f"--gpus {gpus}",
-                f"this machine has {cuda_devices} CUDA device(s)",
-                f"{fewer}train on the CPU with --cpu-processes {gpus}",
-            )
-        return "cuda", gpus * options.nodes, []
-    if options.nodes > 1:
-        raise UserError("--nodes", "devices per machine not given", "add --gpus or --cpu-processes")
-    if cuda_devices:
-        return "cuda", 1, []
-    return "cpu", 1, ["no CUDA device here: one process on the CPU"]
 
 
 def resolve_topology(options: TrainOptions, device: str) -> Topology:

@@ -156,7 +156,7 @@ def test_topology_files_are_found_inside_a_wheel_too(tmp_path, monkeypatch):
 def test_events_and_errors_of_a_worker_come_back():
     script = (
         "import sys\n"
-        "from sfe_core.processes.worker_events import tell, TellingReporter\n"
+        "from sfe_core.processes.worker import tell, TellingReporter\n"
         "print('noise of a library')\n"
         "reporter = TellingReporter()\n"
         "with reporter.task('Training', 2) as task:\n"
@@ -199,7 +199,7 @@ def test_of_two_workers_the_signal_that_killed_one_is_told():
 
 def test_result_and_progress_without_a_task_of_their_own_come_back():
     script = (
-        "from sfe_core.processes.worker_events import ToldTask, tell\n"
+        "from sfe_core.processes.worker import ToldTask, tell\n"
         "ToldTask().advance(3)\n"
         "tell('done', {'rows': 3})\n"
     )
@@ -214,7 +214,7 @@ def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
     worker = (
         "import sys, time\n"
         "from filelock import FileLock\n"
-        "from sfe_core.processes.worker_events import end_with_launcher, tell\n"
+        "from sfe_core.processes.worker import end_with_launcher, tell\n"
         "lock = FileLock(sys.argv[1])\n"
         "lock.acquire(timeout=0)\n"
         "end_with_launcher()\n"
@@ -245,7 +245,7 @@ def test_workers_end_with_a_launcher_that_is_killed(tmp_path):
 def test_a_signal_goes_to_the_workers_that_told_their_number(tmp_path):
     worker = (
         "import os, signal, sys, time\n"
-        "from sfe_core.processes.worker_events import tell, tell_error\n"
+        "from sfe_core.processes.worker import tell\n"
         "from sfe_core.errors import Stopped\n"
         "class Came(Exception):\n"
         "    pass\n"
@@ -257,7 +257,7 @@ def test_a_signal_goes_to_the_workers_that_told_their_number(tmp_path):
         "    tell('say', 'ready')\n"
         "    time.sleep(60)\n"
         "except Came as came:\n"  # not in the handler: it may run amid a write
-        "    tell_error(Stopped('run x', f'stopped by {came}'))\n"
+        "    tell('error', Stopped.exit_code, 'run x', f'stopped by {came}', '')\n"
         "    sys.exit(Stopped.exit_code)\n"
     )
 
@@ -276,7 +276,7 @@ def test_a_worker_whose_launcher_is_gone_can_still_save(tmp_path):
     worker = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from sfe_core.processes.worker_events import tell\n"
+        "from sfe_core.processes.worker import tell\n"
         "sys.stdin.read()\n"
         "tell('say', 'nobody')\n"
         "tell('say', 'listens')\n"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from accelerate.utils.other import get_free_port
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, RunError, UserError
+from sfe_core.processes import launching
 from sfe_core.reporting import Reporter
-from sfe_core.runs import launch as launching
 from sfe_core.runs.launch import join_launcher, launch, refuse_launcher
 from sfe_core.training.engine.options import TrainOptions, TrainSummary
 from sfe_core.training.engine.run_folder import STARTS
@@ -166,8 +167,8 @@ class Interruptor(Listener):
 def test_options_and_configuration_reach_the_workers_whole(workspace, monkeypatch):
     seen = {}
 
-    def follow(argv, environment, reporter, who):
-        seen.update(json.loads(argv[-1]))
+    def follow(argv, *rest):
+        seen.update(json.loads(Path(argv[-1]).read_text()))
         raise RunError("stop", "here")
 
     monkeypatch.setattr(launching, "follow", follow)

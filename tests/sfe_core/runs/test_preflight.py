@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from sfe_core.errors import UserError
+from sfe_core.processes import launching
 from sfe_core.reporting import Reporter
 from sfe_core.runs import preflight
 from sfe_core.runs.preflight import (
@@ -20,6 +24,7 @@ from sfe_core.runs.preflight import (
     try_sizes,
 )
 from sfe_core.runs.preflight_advice import cheaper, faster
+from sfe_core.runs.worker_request import MODULE
 from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.plan import plan_training
 from tests.sfe_core.conftest import with_settings
@@ -83,19 +88,20 @@ def test_running_out_of_memory_is_a_finding(workspace, monkeypatch):
 def test_processes_of_their_own_rehearse_and_try(workspace, monkeypatch):
     asked = []
 
-    def follow(argv, environment, reporter, who):
-        asked.append(argv)
-        if '"try_sizes"' in argv[-1]:
-            return {"tried": [{"batch_size": 2}, {"batch_size": 4, "failed_in": UPDATE}]}
+    def follow(argv, *rest):
+        request = json.loads(Path(argv[-1]).read_text())
+        asked.append((argv[1:-1], request["task"]))
+        if request["task"] == "try_sizes":
+            return [{"batch_size": 2}, {"batch_size": 4, "failed_in": UPDATE}]
         return {"batch_size": 4, "pass_s": 1.0}
 
-    monkeypatch.setattr(preflight, "follow", follow)
+    monkeypatch.setattr(launching, "follow", follow)
     plan, measured = launch_preflight(workspace, ON_CPU, Reporter())
     assert measured == Measured(4, pass_s=1.0) and plan.processes == 1
-    assert asked[0][1:3] == ["-m", preflight.WORKER]
+    assert asked == [(["-m", MODULE], "rehearse")]
     assert find_batch_size(workspace, ON_CPU, Reporter()) == 2
-    nothing = {"tried": [{"batch_size": 1, "failed_in": UPDATE}]}
-    monkeypatch.setattr(preflight, "follow", lambda *arguments: nothing)
+    nothing = [{"batch_size": 1, "failed_in": UPDATE}]
+    monkeypatch.setattr(launching, "follow", lambda *arguments: nothing)
     with pytest.raises(UserError, match="--batch-size auto: not even one image"):
         find_batch_size(workspace, ON_CPU, Reporter())
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from pydantic import TypeAdapter
 
-from sfe_core.processes.worker_events import EVENT_MARK
-from sfe_core.runs.worker import main, summary_from_json
+from sfe_core.processes.worker import EVENT_MARK, answer
+from sfe_core.runs.worker import work
+from sfe_core.runs.worker_request import Request
 from sfe_core.training.engine.options import TrainSummary
 from sfe_core.training.engine.runlog import read_metrics
 
@@ -19,23 +21,23 @@ def events(text: str) -> list[list]:
 
 def request(workspace, **options) -> list[str]:
     config = workspace.config.model_dump(mode="json")
-    text = json.dumps({"options": {"cpu_processes": 1} | options, "config": config})
-    return [str(workspace.root), text]
+    told = {"workspace": str(workspace.root), "config": config}
+    return [json.dumps(told | {"options": {"cpu_processes": 1} | options})]
 
 
 def test_it_trains_and_tells(workspace, capsys):
-    assert main(request(workspace, steps=1, run="mine")) == 0
+    assert answer(work, Request, request(workspace, steps=1, run="mine")) == 0
     told = events(capsys.readouterr().out)
     assert ["open", "Training", 1, 0] in told
     name, plain = told[-1]
-    summary = summary_from_json(plain)
+    summary = TypeAdapter(TrainSummary).validate_python(plain)
     assert name == "done" and summary.step == 1
     assert summary.run == workspace.runs / "mine"
     assert len(read_metrics(summary.run)) == 1
 
 
 def test_errors_are_told_with_their_code(workspace, capsys):
-    assert main(request(workspace, resume="gone")) == 2
+    assert answer(work, Request, request(workspace, resume="gone")) == 2
     name, code, where, problem, remedy = events(capsys.readouterr().out)[-1]
     assert (name, code, where, problem) == ("error", 2, "--resume gone", "no checkpoint there")
     assert remedy
@@ -55,5 +57,5 @@ def test_the_first_process_tells_of_progress_and_one_of_each_machine_of_the_end(
     monkeypatch.setattr("sfe_core.training.engine.loop.train", said)
     monkeypatch.setenv("RANK", str(rank))
     monkeypatch.setenv("LOCAL_RANK", str(local_rank))
-    assert main(request(workspace)) == 0
+    assert answer(work, Request, request(workspace)) == 0
     assert [name for name, *_ in events(capsys.readouterr().out)] == told

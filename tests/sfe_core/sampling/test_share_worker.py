@@ -7,18 +7,17 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MAP_FOLDERS, artefact
 from sfe_core.corpus.reader import Corpus
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import RunError
 from sfe_core.files import TEMPORARY_MARK
+from sfe_core.processes import launching
 from sfe_core.processes.placement import Placement
-from sfe_core.processes.worker_events import EVENT_MARK
+from sfe_core.processes.worker import EVENT_MARK, answer
 from sfe_core.sampling import share, share_worker
 from sfe_core.sampling.pictures import draw_series
-from sfe_core.sampling.placement import place_drawing
 from tests.processes import start_clean
 from tests.sfe_core.sampling.conftest import with_sampling
 from tests.tiny_workspace import SPLIT
@@ -55,12 +54,12 @@ def ranks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> lis
         monkeypatch.setenv("WORLD_SIZE", "2")
         for rank in range(2):
             monkeypatch.setenv("RANK", str(rank))
-            code = share_worker.main(argv[-1:])
+            code = answer(share_worker.work, share_worker.Request, argv[-1:])
             lines = capsys.readouterr().out.splitlines()
             told = [json.loads(line.removeprefix(EVENT_MARK)) for line in lines]
             events.append([code, told])
 
-    monkeypatch.setattr(share_worker, "follow", follow)
+    monkeypatch.setattr(launching, "follow", follow)
     return events
 
 
@@ -71,7 +70,7 @@ def test_each_process_draws_its_part_and_the_pictures_are_the_same(singly: Works
     assert pictures(series.folder) == expected
     assert [code for code, _ in ranks] == [0, 0]
     assert [[event for event, *_ in told] for _, told in ranks] == [
-        ["advance"] * 3,
+        [*["advance"] * 3, "done"],
         ["advance"] * 2,
     ]
 
@@ -91,21 +90,6 @@ def test_one_missing_picture_needs_no_second_process(singly: Workspace, ranks: l
     next(series.folder.rglob("*.png")).unlink()
     assert draw_series(singly, SPLIT, "text", placement=TWO).drawn == 1
     assert ranks == []
-
-
-def test_devices_are_chosen_and_never_replaced_in_silence(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert place_drawing() == Placement("cpu", 1)
-    assert place_drawing(cpu_processes=3) == Placement("cpu", 3)
-    with pytest.raises(UserError, match="--gpus 2: 0 found; use --cpu-processes"):
-        place_drawing(gpus=2)
-    with pytest.raises(UserError, match="both are given"):
-        place_drawing(gpus=1, cpu_processes=1)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert place_drawing() == Placement("cuda", 1)
-    assert place_drawing(gpus=4) == Placement("cuda", 4)
-    with pytest.raises(UserError, match="--gpus 5: 4 found; use --gpus 4"):
-        place_drawing(gpus=5)
 
 
 def killed_at_the_second_picture(workspace: Workspace) -> None:

@@ -16,7 +16,9 @@ from sfe_core.corpus.preprocessing.plan import plan_preprocess
 from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.corpus.preprocessing.shard import Shard
 from sfe_core.errors import RunError, UserError
+from sfe_core.processes import launching
 from sfe_core.processes.placement import Placement
+from sfe_core.processes.worker import answer
 from sfe_core.reporting import Reporter
 from tests.listening import Listener
 from tests.sfe_core.corpus.conftest import make_workspace
@@ -47,7 +49,7 @@ def test_two_launched_processes_give_the_bytes_of_one(
         shard_worker.launch_shards(shard, jobs, on_cpu, *arguments)
 
     monkeypatch.setattr(module, "launch_shards", launch)
-    monkeypatch.setattr(module, "place", lambda *_: Placement("cuda", 2))
+    monkeypatch.setattr(module, "place_preprocess", lambda *_: Placement("cuda", 2))
     monkeypatch.setattr("sfe_core.corpus.preprocessing.plan.ORDER_SIZE", 2)
     listener = Listener()
     assert preprocess(fresh, listener, gpus=2).done == 5
@@ -58,9 +60,9 @@ def test_two_launched_processes_give_the_bytes_of_one(
 def test_a_worker_takes_every_nth_job(fresh: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = fresh.corpus / ".journal"
     journal.mkdir(parents=True)
-    argv = []
+    asked = []
     monkeypatch.setattr(
-        shard_worker, "follow", lambda given, environment, *_: argv.extend(given[-1:])
+        launching, "follow", lambda argv, *_: asked.append(Path(argv[-1]).read_text())
     )
     jobs = plan_preprocess(fresh).jobs
     shard_worker.launch_shards(
@@ -69,11 +71,11 @@ def test_a_worker_takes_every_nth_job(fresh: Workspace, monkeypatch: pytest.Monk
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    assert shard_worker.main(argv) == 0
+    assert answer(shard_worker.work, shard_worker.Request, asked) == 0
     done = [photo for photo, _, _ in JournalIndex(journal).groups()]
     assert done == [job.photo for job in jobs[1::2]] == ["b/flipped.png", "c.png"]
     monkeypatch.setenv("RANK", "0")
-    assert shard_worker.main(argv) == 0
+    assert answer(shard_worker.work, shard_worker.Request, asked) == 0
     assert len(JournalIndex(journal)) == 5
 
 
@@ -83,9 +85,9 @@ def test_errors_of_a_worker_are_told(
     journal = fresh.corpus / ".journal"
     journal.mkdir(parents=True)
     (fresh.corpus / "inputs").write_text("a file where a folder must be")
-    argv = []
+    asked = []
     monkeypatch.setattr(
-        shard_worker, "follow", lambda given, environment, *_: argv.extend(given[-1:])
+        launching, "follow", lambda argv, *_: asked.append(Path(argv[-1]).read_text())
     )
     jobs = plan_preprocess(fresh).jobs
     shard_worker.launch_shards(
@@ -93,7 +95,7 @@ def test_errors_of_a_worker_are_told(
     )
     for name, value in (("ACCELERATE_USE_CPU", "true"), ("WORLD_SIZE", "1"), ("RANK", "0")):
         monkeypatch.setenv(name, value)
-    assert shard_worker.main(argv) == RunError.exit_code
+    assert answer(shard_worker.work, shard_worker.Request, asked) == RunError.exit_code
     assert '@sfe ["error", 1, ' in capsys.readouterr().out
     assert JournalIndex(journal).unfinished  # begun, and to be made again
 

@@ -18,7 +18,6 @@ from sfe_core.training.engine.plan import (
     check_strategy,
     lay_out,
     plan_training,
-    resolve_devices,
     resolve_precision,
     state_bytes,
 )
@@ -47,30 +46,6 @@ def test_the_effective_batch_is_always_exact(batch, effective, processes, expect
 def test_an_uneven_share_is_refused():
     with pytest.raises(UserError, match="train.effective_batch: 16 .* 3 processes.*e.g. 15"):
         lay_out(4, 16, 3)
-
-
-def test_devices():
-    assert resolve_devices(TrainOptions(), 2)[:2] == ("cuda", 1)
-    assert resolve_devices(TrainOptions(gpus=2), 2)[:2] == ("cuda", 2)
-    assert resolve_devices(TrainOptions(cpu_processes=3), 2)[:2] == ("cpu", 3)
-    device, processes, notes = resolve_devices(TrainOptions(), 0)
-    assert (device, processes) == ("cpu", 1)
-    assert "no CUDA device" in notes[0]
-
-
-@pytest.mark.parametrize(
-    ("options", "cuda", "words"),
-    [
-        (TrainOptions(gpus=2), 0, "0 CUDA.*--cpu-processes 2"),
-        (TrainOptions(gpus=4), 1, "1 CUDA.*--gpus 1, or .*--cpu-processes 4"),
-        (TrainOptions(gpus=0), 1, "--gpus: 0"),
-        (TrainOptions(cpu_processes=-1), 1, "--cpu-processes: -1"),
-        (TrainOptions(gpus=1, cpu_processes=1), 1, "both"),
-    ],
-)
-def test_impossible_devices_are_refused(options, cuda, words):
-    with pytest.raises(UserError, match=words):
-        resolve_devices(options, cuda)
 
 
 def test_a_plan_counts_what_a_run_would_do(workspace):
