@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from sfe_core.assets.reference import ModelReference
 from sfe_core.assets.registry import Asset, registry
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.model import Config
+from sfe_core.config.stableface_sections import LossConfig
+from sfe_core.errors import UserError
+from sfe_core.files import sha256_json
 
+EMOTION_NETWORK = "loss.emotion_network"
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
 BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}
 PERCEPTUAL_ASSETS = {
@@ -26,7 +31,6 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
 
     Values that are paths (a base model in a folder, say) are not assets and do not appear.
     """
-    loss = config.loss
     preprocess = (
         _detector_assets(config.preprocess.detector, config.preprocess.box_detector)
         + DEPTH_ASSETS[config.preprocess.depth]
@@ -35,20 +39,66 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     sources = [name.strip() for part in config.captions.sources for name in part.split("|")]
     if "blip" in sources:
         preprocess += (config.captions.blip_model,)
-    train: tuple[str, ...] = (config.model.base,)
-    emotion = loss.valence or loss.arousal or loss.expression or loss.features
-    if emotion:
-        train += (loss.emotion_network,)
-    if loss.perceptual:
-        train += PERCEPTUAL_ASSETS[loss.perceptual_network]
-    if emotion or loss.perceptual:
-        train += (loss.pixel_decoder,)
+    of_loss = [name for models in loss_models(config.loss).values() for name in models]
+    train = (config.model.base, *of_loss)
     steps = {"preprocess": preprocess, "train": train, "evaluate": _evaluate_assets(config)}
     known = registry()
     return {
         step: [known[name] for name in dict.fromkeys(names) if name in known]
         for step, names in steps.items()
     }
+
+
+def loss_models(loss: LossConfig) -> dict[str, tuple[str, ...]]:
+    """Field of sfe.yaml to the models behind it, of the networks that a term with a weight needs.
+
+    The base's own VAE, which decodes unless another decoder is named, is left out.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    if loss.valence or loss.arousal or loss.expression or loss.features:
+        found[EMOTION_NETWORK] = (loss.emotion_network,)
+    if loss.perceptual:
+        found["loss.perceptual_network"] = PERCEPTUAL_ASSETS[loss.perceptual_network]
+    if found and loss.pixel_decoder != "vae":
+        found["loss.pixel_decoder"] = (loss.pixel_decoder,)
+    return found
+
+
+def hash_loss_models(loss: LossConfig) -> dict[str, str]:
+    """Field of sfe.yaml to the SHA-256 of the weights behind it; see `loss_models`.
+
+    Raises:
+        UserError: one is missing.
+    """
+    hashes = {
+        field: [ModelReference(name).sha256 for name in models]
+        for field, models in loss_models(loss).items()
+    }
+    return {
+        field: found[0] if len(found) == 1 else sha256_json(found)
+        for field, found in hashes.items()
+    }
+
+
+def require_independent_judge(config: Config) -> None:
+    """See that the judge is not the network that the loss optimises against, by another path.
+
+    Raises:
+        UserError: it is: its numbers would be the loss's own.
+    """
+    if EMOTION_NETWORK not in loss_models(config.loss):
+        return
+    judge, network = map(ModelReference, (config.evaluate.judge, config.loss.emotion_network))
+    try:
+        same = judge.is_same_as(network)
+    except UserError:  # one is not there, which is told where it is loaded
+        return
+    if same:
+        raise UserError(
+            f"evaluate.judge: {judge.given}",
+            f"holds the weights of {EMOTION_NETWORK} ({network.given})",
+            "name a recogniser that the loss never used",
+        )
 
 
 def _evaluate_assets(config: Config) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.limits import notes_on
-from sfe_core.evaluation.origin import loss_networks, provenance
+from sfe_core.evaluation.origin import provenance, seen_by_loss
 from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
 from sfe_core.evaluation.pictures import RealPictures
 from sfe_core.evaluation.published import with_published
@@ -163,11 +163,13 @@ def _description(
     images: Mapping[str, Path],
 ) -> dict[str, object]:
     """The fields of a summary that say what was measured, and by what."""
-    seen = loss_networks(workspace.config, sets.package)
+    origin = workspace.config, sets.package
     return {
         "sets": {title: usual_set(title) for title in sets.pictures},
         "instruments": {
-            title: InstrumentInfo(**vars(tool), seen_by_loss=tool.backend in seen)
+            title: InstrumentInfo(
+                **vars(tool), seen_by_loss=seen_by_loss(tool, meter.models.get(title), *origin)
+            )
             for title, tool in meter.instruments.items()
         },
         "provenance": provenance(workspace, corpus, sets.package, sets.series, images),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import torch
 import yaml
 
 import sfe_core
+from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
 from sfe_core.config.portable import without_places
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import UserError
+from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.summary import DRAWING_SECTIONS, Provenance
 from sfe_core.sampling.pictures import Series
 
@@ -40,7 +44,7 @@ def provenance(
     return Provenance(
         sfe=released,
         torch=torch.__version__,
-        base="" if package is None else Path(config.model.base).name,
+        base="" if package is None else ModelReference(config.model.base).name,
         package=", ".join(images) if package is None else package.name,
         weights_sha256={name: drawn.settings.weights_sha256 for name, drawn in series.items()},
         corpus_sha256=corpus.sha256,
@@ -60,10 +64,32 @@ def loss_networks(config: Config, package: Path | None) -> tuple[str, ...]:
     emotion = ("valence", "arousal", "expression", "features")
     used = []
     if any(loss.get(name) for name in emotion):
-        used.append(Path(str(loss.get("emotion_network", ""))).name)
+        used.append(ModelReference(str(loss.get("emotion_network", ""))).name)
     if loss.get("perceptual"):
         used.append(str(loss.get("perceptual_network", "")))
     return tuple(name for name in used if name)
+
+
+def seen_by_loss(
+    tool: Instrument, model: ModelReference | None, config: Config, package: Path | None
+) -> bool:
+    """Whether a package's fine-tuning optimised against an instrument's network.
+
+    Args:
+        tool: the instrument.
+        model: of a recogniser: told by its weights where the loss's network is still here, else by
+            its name; None of networks that there is only one of by their name.
+        config: of the workspace.
+        package: what drew the pictures; None of pictures made elsewhere.
+    """
+    names = loss_networks(config, package)
+    if model is None:
+        return tool.backend in names
+    used = ModelReference(config.loss.emotion_network)
+    if used.name in names:
+        with suppress(UserError):  # it is gone
+            return model.is_same_as(used)
+    return model.name in names
 
 
 def _recorded_loss(package: Path) -> dict[str, object]:

@@ -12,6 +12,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.assets import locate
+from sfe_core.assets.needs import require_independent_judge
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.diffusion.guidance import GuidanceBank
@@ -141,7 +142,7 @@ def check_loss_networks(config: Config) -> None:
     """Fail now rather than after minutes of loading, if a network of the loss is missing.
 
     Raises:
-        UserError: one is, or the loss has no term at all.
+        UserError: one is, or the loss has no term at all, or one's weights are also the judge's.
     """
     if not any(getattr(config.loss, name) > 0 for name in TERMS):
         raise UserError("loss", "every weight is 0", "give at least one term a weight")
@@ -149,5 +150,6 @@ def check_loss_networks(config: Config) -> None:
         require_perceptual(config.loss.perceptual_network)
     if any(getattr(config.loss, name) > 0 for name in EMOTION_TERMS):
         locate(config.loss.emotion_network)
+        require_independent_judge(config)
     if needs_pixels(config.loss) and config.loss.pixel_decoder != FULL:
         locate(config.loss.pixel_decoder)

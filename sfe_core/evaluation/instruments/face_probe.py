@@ -19,6 +19,11 @@ from sfe_core.faces.recognition.identity import IdentityEmbedder
 from sfe_core.files import sha256_file
 
 
+def identity_name(embedder: str) -> str:
+    """The instrument that an embedder of identity is."""
+    return f"identity_{embedder}"
+
+
 class FaceProbe:
     """A detector, and what follows from the 68 landmarks that it finds.
 
@@ -29,7 +34,7 @@ class FaceProbe:
 
     beside = True
     of_photos = True
-    needs = ("landmarks", "depth_sha256")
+    needs: tuple[str, ...] = ("landmarks", "depth_sha256")
     name = "detector"
 
     def __init__(self, detector: str, resolution: int, embedder: IdentityEmbedder | None) -> None:
@@ -40,24 +45,25 @@ class FaceProbe:
         resize = side if self.side == resolution else f"{side}; enlarged to {self.side} px, bicubic"
         # face-alignment does not say which files it loads.
         weights = sha256_file(predictor_path()) if detector == "dlib" else ""
-        self.instruments = {self.name: Instrument(detector, weights, resize, "detector")}
+        found = {self.name: Instrument(detector, weights, resize, "detector")}
         if embedder is not None:
-            self.instruments[f"identity_{embedder.name}"] = Instrument(
+            found[identity_name(embedder.name)] = Instrument(
                 embedder.name, embedder.weights_sha256, f"{resize}; {embedder.crop}", "identity"
             )
+        self.instruments: Mapping[str, Instrument] = found
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
         count = len(batch.keys)
         levels = [self.finder.levels(image) for image in batch.images.cpu()]
-        faces = [
+        looked = [
             self.finder.find(picture) if good else None
             for picture, good in zip(levels, batch.valid, strict=True)
         ]
-        places = [place for place, face in enumerate(faces) if face is not None]
-        found = [faces[place] for place in places]
+        faces = {place: face for place, face in enumerate(looked) if face is not None}
+        places, found = list(faces), list(faces.values())
         columns = {
-            "detected": np.array([float(face is not None) for face in faces]),
+            "detected": np.array([float(place in faces) for place in range(count)]),
             **self._fidelity(batch, places, [face.landmarks / self.side for face in found]),
         }
         if self.embedder is not None:

@@ -12,23 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sfe_core.assets.needs import require_independent_judge
+from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
 from sfe_core.errors import RunError
-from sfe_core.evaluation.instruments.face_probe import FaceProbe
+from sfe_core.evaluation.instruments.face_probe import FaceProbe, identity_name
 from sfe_core.evaluation.instruments.network_probes import (
     InceptionProbe,
     PerceptualProbe,
     RecogniserProbe,
     TextProbe,
 )
-from sfe_core.evaluation.instruments.probes import Batch, Instrument, Probe, fingerprint
+from sfe_core.evaluation.instruments.probes import Batch, Instrument, Kind, Probe, fingerprint
 from sfe_core.evaluation.pictures import Picture, PictureSet, RealPictures
 from sfe_core.evaluation.readings import Measured, Readings, load_measured, save_measured
-from sfe_core.faces.recognition.identity import load_embedder
+from sfe_core.faces.recognition.identity import EMBEDDERS, load_embedder
 from sfe_core.files import sha256_json
 from sfe_core.reporting import Reporter
 
 MEASURE_VERSION = 2  # counted up when a number below would change for the same picture
+# Names of probes and instruments that no recogniser takes from them.
+OTHER_INSTRUMENTS = ("inception", "dists", "clip", "detector", *map(identity_name, EMBEDDERS))
 LOSS = "loss"  # in evaluate.recognisers: the network that the fine-tuning optimises against
 
 
@@ -44,22 +48,21 @@ class Meter:
         Raises:
             UserError: an asset is missing.
         """
+        require_independent_judge(config)
         settings = config.evaluate
         self.resolution, self.batch_size = config.model.resolution, settings.batch_size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        further = [
-            config.loss.emotion_network if name == LOSS else name for name in settings.recognisers
-        ]
-        recognisers = list(dict.fromkeys([settings.judge, *further]))
-        self.recognisers = tuple(Path(name).name for name in recognisers)
+        self.models = recognisers_of(config)
+        self.recognisers = tuple(self.models)
         self.statistics = "inception" if settings.features == "inception" else self.recognisers[0]
         self.perceptual = settings.perceptual_network
-        self.probes = {probe.name: probe for probe in self._load(config, recognisers)}
+        self.probes = {probe.name: probe for probe in self._load(config)}
 
-    def _load(self, config: Config, recognisers: Sequence[str]) -> Iterator[Probe]:
+    def _load(self, config: Config) -> Iterator[Probe]:
         settings, side = config.evaluate, f"measured at {self.resolution} px"
-        for place, name in enumerate(recognisers):
-            yield RecogniserProbe(name, side, self.device, "recogniser" if place else "judge")
+        for name, model in self.models.items():
+            kind: Kind = "judge" if name == self.recognisers[0] else "recogniser"
+            yield RecogniserProbe(name, model, side, self.device, kind)
         if self.statistics == "inception":
             yield InceptionProbe(settings.fid_resize, side, self.device)
         yield PerceptualProbe(settings.perceptual_network, side, self.device)
@@ -161,6 +164,29 @@ class Meter:
         if picture.image is not None:
             return picture.image
         return torch.zeros(3, self.resolution, self.resolution)
+
+
+def recognisers_of(config: Config) -> dict[str, ModelReference]:
+    """Instrument → emotion recogniser, the judge first; one that is named twice stands once.
+
+    An instrument goes by its model's name. Where that is another instrument's already, the
+    beginning of its weights' hash tells them apart.
+
+    Raises:
+        UserError: one of two recognisers of one name is not there.
+    """
+    settings = config.evaluate
+    further = [
+        config.loss.emotion_network if name == LOSS else name for name in settings.recognisers
+    ]
+    found: dict[str, ModelReference] = {}
+    taken = {*OTHER_INSTRUMENTS, settings.perceptual_network}
+    for model in map(ModelReference, dict.fromkeys([settings.judge, *further])):
+        if any(model.is_same_as(other) for other in found.values()):
+            continue
+        unique = model.name not in taken | found.keys()
+        found[model.name if unique else f"{model.name}-{model.sha256[:8]}"] = model
+    return found
 
 
 @dataclass(frozen=True)

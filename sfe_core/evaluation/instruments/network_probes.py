@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sfe_core.assets.reference import ModelReference
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.instruments.clip_similarity import ClipSimilarity, load_clip
 from sfe_core.evaluation.instruments.dists import load_dists
@@ -35,16 +35,25 @@ class RecogniserProbe:
     of_photos = True
     needs: tuple[str, ...] = ()
 
-    def __init__(self, name_or_path: str, measured_at: str, device: torch.device, kind: Kind):
-        """Raises: UserError: the asset is missing or no recogniser."""
-        self.name = Path(name_or_path).name
-        self.network: nn.Module = load_recogniser(name_or_path).to(device)
+    def __init__(
+        self, name: str, model: ModelReference, measured_at: str, device: torch.device, kind: Kind
+    ) -> None:
+        """Load it.
+
+        Args:
+            name: of the instrument.
+
+        Raises:
+            UserError: the asset is missing, or is not a recogniser.
+        """
+        self.name = name
+        self.network: nn.Module = load_recogniser(model.given).to(device)
         side = getattr(getattr(self.network, "config", None), "input_size", None)
         side = side or getattr(self.network, "input_px", None)
         target = f"{side} px" if side else "its own side"
         resize = f"{measured_at}; brought to {target} by the recogniser, bilinear, antialiased"
         weights = weights_sha256(self.network)
-        self.instruments = {self.name: Instrument(self.name, weights, resize, kind)}
+        self.instruments: Mapping[str, Instrument] = {name: Instrument(name, weights, resize, kind)}
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
@@ -83,10 +92,9 @@ class PerceptualProbe:
         network = load_dists() if name == "dists" else load_perceptual(name)
         self.network = network.to(device).eval()
         resize = f"{measured_at}; both brought to {side} px, bicubic, antialiased"
-        self.instruments = {
-            name: Instrument(
-                name, weights_sha256(self.network), resize if side else measured_at, "perceptual"
-            )
+        resize = resize if side else measured_at
+        self.instruments: Mapping[str, Instrument] = {
+            name: Instrument(name, weights_sha256(self.network), resize, "perceptual")
         }
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
@@ -115,7 +123,9 @@ class InceptionProbe:
         self.network: Inception = load_inception(rule).to(device)
         resize = f"{measured_at}; 8-bit levels; {self.network.resize}"
         weights = self.network.weights_sha256
-        self.instruments = {self.name: Instrument(self.name, weights, resize, "statistics")}
+        self.instruments: Mapping[str, Instrument] = {
+            self.name: Instrument(self.name, weights, resize, "statistics")
+        }
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
@@ -128,15 +138,17 @@ class TextProbe:
 
     beside = False
     of_photos = True
-    needs = ("caption",)
+    needs: tuple[str, ...] = ("caption",)
     name = "clip"
 
     def __init__(self, name_or_path: str, measured_at: str, device: torch.device) -> None:
-        """Raises: UserError: the asset is missing or no CLIP."""
+        """Raises: UserError: the asset is missing, or is not a CLIP."""
         self.network: ClipSimilarity = load_clip(name_or_path).to(device)
-        backend, weights = Path(name_or_path).name, weights_sha256(self.network)
+        backend, weights = ModelReference(name_or_path).name, weights_sha256(self.network)
         resize = f"{measured_at}; {self.network.resize}"
-        self.instruments = {self.name: Instrument(backend, weights, resize, "text")}
+        self.instruments: Mapping[str, Instrument] = {
+            self.name: Instrument(backend, weights, resize, "text")
+        }
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`; nan where there is no caption."""

@@ -117,11 +117,11 @@ def _row(
 
 def seen_by_loss(summary: EvaluationSummary, name: str) -> bool:
     """Whether the fine-tuning optimised against the network that measured this metric."""
-    backend = next(iter(summary.scores.values()))[name].backend
     instrument = summary.instruments.get(summary.metrics[name].instrument)
-    if instrument is not None and instrument.seen_by_loss:
-        return True
-    return backend in summary.provenance.loss_networks
+    if instrument is not None:
+        return instrument.seen_by_loss
+    backend = next(iter(summary.scores.values()))[name].backend
+    return backend in summary.provenance.loss_networks  # of summaries without instruments
 
 
 def _cell(score: Score, delta: Delta | None, metric: Metric) -> Cell:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import yaml
 
+from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
-from sfe_core.evaluation.origin import RUN_CONFIG, loss_networks
+from sfe_core.evaluation.instruments.probes import Instrument
+from sfe_core.evaluation.origin import RUN_CONFIG, loss_networks, seen_by_loss
+from tests.tiny import make_tiny_recogniser
 
 
 def settings(**loss: object) -> Config:
@@ -33,3 +37,25 @@ def test_a_torn_record_and_pictures_of_unknown_origin(tmp_path: Path):
     (tmp_path / RUN_CONFIG).write_text("[not: yaml", encoding="utf-8")
     assert loss_networks(settings(), tmp_path) == ("my-emonet", "st-lpips")
     assert loss_networks(settings(), None) == ()
+
+
+def test_a_recogniser_is_known_by_its_weights_not_by_its_folder(tmp_path: Path):
+    net = make_tiny_recogniser(tmp_path / "a" / "net", seed=1)
+    other = make_tiny_recogniser(tmp_path / "b" / "net", seed=2)
+    copy = make_tiny_recogniser(tmp_path / "copy", seed=1)
+    config = settings(emotion_network=str(net))
+
+    def seen(folder: Path) -> bool:
+        tool = Instrument(folder.name, "", "", "recogniser")
+        return seen_by_loss(tool, ModelReference(str(folder)), config, tmp_path / "package")
+
+    assert [seen(folder) for folder in (net, other, copy)] == [True, False, True]
+    shutil.rmtree(net)  # then only the name is known
+    assert [seen(folder) for folder in (other, copy)] == [True, False]
+
+
+def test_a_perceptual_network_is_known_by_its_name():
+    tools = [Instrument(name, "", "", "perceptual") for name in ("st-lpips", "dists")]
+    package = Path("nowhere")
+    assert [seen_by_loss(tool, None, settings(), package) for tool in tools] == [True, False]
+    assert not seen_by_loss(tools[0], None, settings(), None)

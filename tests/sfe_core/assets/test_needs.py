@@ -1,0 +1,58 @@
+"""The models of a loss, by field and by weights."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from sfe_core.assets.needs import hash_loss_models, loss_models, require_independent_judge
+from sfe_core.config.model import Config
+from sfe_core.config.stableface_sections import LossConfig
+from sfe_core.errors import UserError
+from tests.tiny import make_tiny_recogniser
+
+EMOTION_TERMS = ("valence", "arousal", "expression", "features")
+NOTHING = dict.fromkeys((*EMOTION_TERMS, "perceptual"), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "fields"),
+    [
+        ({}, set()),
+        *(({term: 0.1}, {"loss.emotion_network", "loss.pixel_decoder"}) for term in EMOTION_TERMS),
+        ({"perceptual": 0.1}, {"loss.perceptual_network", "loss.pixel_decoder"}),
+    ],
+)
+def test_only_networks_of_terms_with_a_weight_have_a_part(weights, fields):
+    loss = LossConfig(**{**NOTHING, **weights, "pixel_decoder": "taesd"})
+    assert set(loss_models(loss)) == fields
+    vae = loss.model_copy(update={"pixel_decoder": "vae"})
+    assert set(loss_models(vae)) == fields - {"loss.pixel_decoder"}
+
+
+def test_hashes_follow_the_weights_not_the_path(tmp_path):
+    one = make_tiny_recogniser(tmp_path / "one", seed=1)
+    other = make_tiny_recogniser(tmp_path / "other", seed=2)
+    copy = shutil.copytree(one, tmp_path / "copy")
+    found = [hash_loss_models(LossConfig(emotion_network=str(f))) for f in (one, other, copy)]
+    assert found[0] == found[2]
+    assert set(found[0]) == {"loss.emotion_network", "loss.perceptual_network"}
+    assert found[0]["loss.emotion_network"] != found[1]["loss.emotion_network"]
+    assert found[0]["loss.perceptual_network"] == found[1]["loss.perceptual_network"]
+
+
+def test_a_judge_of_the_losss_weights_is_refused_and_one_that_is_gone_is_not(tmp_path):
+    one = make_tiny_recogniser(tmp_path / "a" / "net", seed=1)
+    other = make_tiny_recogniser(tmp_path / "b" / "net", seed=2)
+    copy = shutil.copytree(one, tmp_path / "copy")
+
+    def config(judge: object, **loss: float) -> Config:
+        settings = {"emotion_network": str(one), **loss}
+        return Config.model_validate({"evaluate": {"judge": str(judge)}, "loss": settings})
+
+    with pytest.raises(UserError, match=r"evaluate.judge: .*/copy: holds the weights of"):
+        require_independent_judge(config(copy))
+    require_independent_judge(config(other))
+    require_independent_judge(config(tmp_path / "gone"))
+    require_independent_judge(config(copy, **NOTHING))
