@@ -1,11 +1,13 @@
-"""Which form a data set has, told by its files."""
+"""Which form a data set has, told by its files.
+
+A form is added by one file beside this one, which reads it, and one record in `FORMS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 from sfe_core.corpus.annotations.records import is_records
 from sfe_core.corpus.importing.affectnet_arrays import (
@@ -43,10 +45,6 @@ from sfe_core.wording import listed
 
 _LISTS_NAMED = 4
 
-Form = Literal[
-    "list", "folders", "captions", "affectnet-arrays", "emoca", "units", "frames", "texts"
-]
-
 
 @dataclass(frozen=True)
 class Source:
@@ -54,26 +52,20 @@ class Source:
 
     Attributes:
         path: file or folder.
-        form: how it is read.
+        form: how it is read, one of `FORMS`.
         scheme: what its numbers mean; None where its classes have names.
         doubt: what speaks against the scheme that the user named.
     """
 
     path: Path
-    form: Form
+    form: str
     scheme: str | None = None
     doubt: str = ""
 
     @property
     def images(self) -> Path | None:
         """The folder of the images that it brings; None for lists about images elsewhere."""
-        if self.form == "emoca":
-            return self.path / INPUTS if is_emoca_tree(self.path) else self.path
-        if self.form in ("folders", "affectnet-arrays", "texts"):
-            return self.path
-        # Frames lie beside their codes, or elsewhere.
-        beside = self.form in ("units", "frames") and find_photos(self.path)
-        return self.path if beside else None
+        return FORMS[self.form].images(self.path)
 
     @property
     def container(self) -> Path | None:
@@ -87,23 +79,94 @@ class Source:
             image_keys: paths of the images without suffix, for forms that name frames instead.
             problems: takes what cannot be used.
         """
-        if self.form == "list":
-            return read_list(self.path, self.scheme, problems)
-        if self.form == "captions":
-            return read_caption_json(self.path, problems)
-        if self.form == "affectnet-arrays":
-            return read_affectnet_arrays(self.path, problems)
-        if self.form == "emoca":
-            if is_output_folders(self.path) and not is_emoca_tree(self.path):
-                return read_output_folders(self.path, problems)
-            return read_emoca_tree(self.path, problems)
-        if self.form == "units":
-            return read_unit_sequences(self.path, image_keys, problems)
-        if self.form == "frames":
-            return read_frame_codes(self.path, image_keys, problems)
-        if self.form == "texts":
-            return read_concept_folders(self.path, self.scheme, problems)
-        return read_class_folders(self.path, self.scheme, problems)
+        return FORMS[self.form].read(self, image_keys, problems)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form that data sets have.
+
+    Attributes:
+        recognises: whether a file (of a folder's form: a folder) has it, told by what is there.
+        read: entries of a source, from the keys of its images and what takes the problems.
+        is_file: it is a file, not a folder.
+        images: the folder of the images that it brings, by its path; None where they lie elsewhere.
+    """
+
+    recognises: Callable[[Path], bool]
+    read: Callable[[Source, Collection[str], Problems], Iterator[Entry]]
+    is_file: bool = False
+    images: Callable[[Path], Path | None] = lambda path: path
+
+
+def _is_emoca(path: Path) -> bool:
+    return is_emoca_tree(path) or is_output_folders(path)
+
+
+def _read_emoca(source: Source, _: Collection[str], problems: Problems) -> Iterator[Entry]:
+    read = read_emoca_tree if is_emoca_tree(source.path) else read_output_folders
+    return read(source.path, problems)
+
+
+def _has_texts(path: Path) -> bool:
+    _ask_for_list(path)
+    return is_concept_folders(path)
+
+
+def _is_captions(path: Path) -> bool:
+    if is_parquet(path):
+        return False
+    is_json = path.suffix.lower() == ".json" or _first_letter(path) == "{"
+    return is_json and not is_records(path)
+
+
+def _beside(path: Path) -> Path | None:
+    """Frames lie beside their codes, or elsewhere."""
+    return path if find_photos(path) else None
+
+
+# The first that recognises a path decides.
+FORMS: dict[str, Form] = {
+    "list": Form(
+        lambda path: not _is_captions(path),
+        lambda source, _, problems: read_list(source.path, source.scheme, problems),
+        is_file=True,
+        images=lambda _: None,
+    ),
+    "captions": Form(
+        _is_captions,
+        lambda source, _, problems: read_caption_json(source.path, problems),
+        is_file=True,
+        images=lambda _: None,
+    ),
+    "emoca": Form(
+        _is_emoca,
+        _read_emoca,
+        images=lambda path: path / INPUTS if is_emoca_tree(path) else path,
+    ),
+    "affectnet-arrays": Form(
+        is_affectnet_arrays,
+        lambda source, _, problems: read_affectnet_arrays(source.path, problems),
+    ),
+    "units": Form(
+        is_unit_sequences,
+        lambda source, keys, problems: read_unit_sequences(source.path, keys, problems),
+        images=_beside,
+    ),
+    "frames": Form(
+        is_frame_codes,
+        lambda source, keys, problems: read_frame_codes(source.path, keys, problems),
+        images=_beside,
+    ),
+    "texts": Form(
+        lambda path: not has_classes(path) and _has_texts(path),
+        lambda source, _, problems: read_concept_folders(source.path, source.scheme, problems),
+    ),
+    "folders": Form(
+        lambda _: True,
+        lambda source, _, problems: read_class_folders(source.path, source.scheme, problems),
+    ),
+}
 
 
 def find_source(
@@ -113,7 +176,7 @@ def find_source(
 
     Args:
         path: file or folder.
-        form: one of Form; None to tell it from the files.
+        form: one of `FORMS`; None to tell it from the files.
         scheme: what numbered classes mean; None to tell it from the data set.
         images: the folder of its images, if the user named one; its name may tell the scheme.
 
@@ -126,11 +189,11 @@ def find_source(
     asked = check_scheme(scheme) if scheme is not None else None
     if not path.is_dir():
         _check_text(path)
-    for known in get_args(Form):
-        if known == (form or _form_of(path)):
-            _check_kind(path, known)
-            return _with_scheme(Source(path, known), asked, images)
-    raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(get_args(Form))}")
+    form = form or _form_of(path)
+    if form not in FORMS:
+        raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(FORMS)}")
+    _check_kind(path, form)
+    return _with_scheme(Source(path, form), asked, images)
 
 
 def _with_scheme(source: Source, asked: str | None, images: Path | None) -> Source:
@@ -155,11 +218,10 @@ def _with_scheme(source: Source, asked: str | None, images: Path | None) -> Sour
     return replace(source, scheme=evidence.scheme)
 
 
-def _check_kind(path: Path, form: Form) -> None:
+def _check_kind(path: Path, form: str) -> None:
     """Refuse a folder for a form that is a file, and the other way round."""
-    is_file_form = form in ("list", "captions")
-    if path.is_dir() == is_file_form:
-        wanted, found = ("file", "folder") if is_file_form else ("folder", "file")
+    if path.is_dir() == FORMS[form].is_file:
+        wanted, found = ("file", "folder") if FORMS[form].is_file else ("folder", "file")
         raise UserError(path, f"is a {found}", f"--format {form} reads a {wanted}")
 
 
@@ -211,24 +273,9 @@ def _is_utf16(head: bytes) -> bool:
     return len(head) > 3 and (head[1:16:2].strip(b"\0") == b"" or head[:16:2].strip(b"\0") == b"")
 
 
-def _form_of(path: Path) -> Form:
-    if path.is_dir():
-        if is_emoca_tree(path) or is_output_folders(path):
-            return "emoca"
-        if is_affectnet_arrays(path):
-            return "affectnet-arrays"
-        if is_unit_sequences(path):
-            return "units"
-        if is_frame_codes(path):
-            return "frames"
-        if has_classes(path):
-            return "folders"
-        _ask_for_list(path)
-        return "texts" if is_concept_folders(path) else "folders"
-    if is_parquet(path):
-        return "list"
-    is_json = path.suffix.lower() == ".json" or _first_letter(path) == "{"
-    return "captions" if is_json and not is_records(path) else "list"
+def _form_of(path: Path) -> str:
+    kinds = ((name, form) for name, form in FORMS.items() if form.is_file != path.is_dir())
+    return next(name for name, form in kinds if form.recognises(path))
 
 
 def _ask_for_list(folder: Path) -> None:
