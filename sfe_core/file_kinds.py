@@ -92,6 +92,11 @@ def kind_of(head: bytes, suffix: str = "") -> FileKind:
         head: its first bytes, HEAD_BYTES where it has so many.
         suffix: the name's ending, with its dot; decides where bytes do not: raw camera files are
             TIFFs, a TGA has no mark.
+
+    >>> kind_of(bytes.fromhex("89504e470d0a1a0a"))
+    FileKind(name='a PNG', picture=True)
+    >>> kind_of(b"<!doctype html>", ".jpg").name
+    'a web page'
     """
     if not head:
         return FileKind("an empty file")

@@ -104,7 +104,11 @@ def sha256_folder(folder: Path) -> str:
 
 
 def sha256_json(value: Any) -> str:
-    """Hex SHA-256 of a JSON-able value, whatever the order of its keys."""
+    """Hex SHA-256 of a JSON-able value, whatever the order of its keys.
+
+    >>> sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -113,6 +117,9 @@ def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed from a run seed and the names of what is drawn, e.g. (seed, key, "noise").
 
     The same parts give the same seed on every machine; order of work and batch size play no part.
+
+    >>> derive_seed(0, "1221/f4c7", "noise")
+    49636622781277093
     """
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
@@ -121,7 +128,12 @@ def derive_seed(*parts: int | str) -> int:
 def key_of(photo: Path, photos_folder: Path) -> str:
     """The key of a photo: its path below the photos folder, without extension, always with `/`.
 
-    Only what is a picture's extension is one: `frame.0001` keeps its number.
+    Only what is a picture's extension is one:
+
+    >>> key_of(Path("photos/1221/f4c7.jpg"), Path("photos"))
+    '1221/f4c7'
+    >>> key_of(Path("photos/frame.0001"), Path("photos"))
+    'frame.0001'
     """
     below = photo.relative_to(photos_folder)
     is_extension = below.suffix.lower() in PICTURE_SUFFIXES
@@ -129,7 +141,11 @@ def key_of(photo: Path, photos_folder: Path) -> str:
 
 
 def check_key(key: str, where: str) -> str:
-    """Return `key`, or raise a UserError if it could leave its folder."""
+    """Return `key`, or raise a UserError if it could leave its folder.
+
+    >>> check_key("1221/f4c7", "labels.csv")
+    '1221/f4c7'
+    """
     parts = re.split(r"[/\\]", key)
     if not key or key.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", key):
         raise UserError(

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Sequence
 
 
 def first_of(items: Sequence[str], most: int) -> list[str]:
-    """The first `most` of some texts, and "and N more" as the last one where there are more."""
+    """The first `most` of some texts, and "and N more" as the last one where there are more.
+
+    >>> first_of(["a", "b"], 2)
+    ['a', 'b']
+    """
     rest = len(items) - most
     return [*items[:most], *([f"and {rest} more"] if rest > 0 else [])]
 
@@ -21,6 +25,12 @@ def listed(items: Sequence[str], most: int, between: str = ", ") -> str:
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, from cells that hold no `|`; ends with a line break."""
+    """A table in Markdown, from cells that hold no `|`; ends with a line break.
+
+    >>> print(markdown_table(["name", "value"], [["steps", "300"]]), end="")
+    | name | value |
+    | --- | --- |
+    | steps | 300 |
+    """
     lines = [headings, ["---"] * len(headings), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

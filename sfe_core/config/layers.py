@@ -38,7 +38,11 @@ def read_layer(file: Path, source: str) -> Layer:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, mappings merged key by key, everything else replaced."""
+    """`base` with the values of `over`, mappings merged key by key, everything else replaced.
+
+    >>> merge({"train": {"steps": 50, "seed": 0}}, {"train": {"steps": 60}})
+    {'train': {'steps': 60, 'seed': 0}}
+    """
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -52,14 +56,22 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nest(dotted: str, value: Any) -> dict[str, Any]:
-    """`a.b` and a value as {"a": {"b": value}}."""
+    """A dotted key and its value as mappings.
+
+    >>> nest("train.steps", 50)
+    {'train': {'steps': 50}}
+    """
     for part in reversed(dotted.split(".")):
         value = {part: value}
     return value
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key to value, mappings opened up."""
+    """Dotted key to value, mappings opened up.
+
+    >>> flatten({"train": {"steps": 50}, "preset": "tiny"})
+    {'train.steps': 50, 'preset': 'tiny'}
+    """
     flat: dict[str, Any] = {}
     for key, value in values.items():
         dotted = f"{prefix}{key}"

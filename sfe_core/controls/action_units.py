@@ -131,6 +131,11 @@ def read_unit_column(name: str) -> UnitColumn | None:
     Understood: codes (`AU12`, `au06`, `AU_4`), FACS names (`Lip Corner Puller`), both with an
     ending that tells intensity (`_r` as OpenFace writes it, `_int`, `_intensity`) from presence
     (`_c`, `_present`, `_occ`) and probability (`_prob`).
+
+    >>> read_unit_column("au06_r")
+    UnitColumn(code='AU6', scale='intensity')
+    >>> read_unit_column("Lip Corner Puller")
+    UnitColumn(code='AU12', scale=None)
     """
     text = name.strip().lower()
     scale: UnitScale | None = None
@@ -150,6 +155,9 @@ def scale_of_values(values: Iterable[float]) -> UnitScale:
     A number above 1 makes them intensities. Fractions that all lie between 0 and 1 are
     probabilities, as py-feat gives them: intensities of several units would not all stay below a
     trace. 0 and 1 alone are presence. 9 and 999 (not coded) and negative numbers tell nothing.
+
+    >>> scale_of_values([0, 1, 9]), scale_of_values([0.2, 1]), scale_of_values([0, 3.5])
+    ('presence', 'probability', 'intensity')
     """
     coded = [value for value in values if value >= 0 and value not in NOT_CODED]
     if any(value > 1 for value in coded):
@@ -158,12 +166,19 @@ def scale_of_values(values: Iterable[float]) -> UnitScale:
 
 
 def grade(intensity: float) -> int:
-    """The FACS grade nearest to an intensity of 0 to 5: 0 none, 1 A … 5 E."""
+    """The FACS grade nearest to an intensity of 0 to 5: 0 none, 1 A … 5 E.
+
+    >>> grade(0.4), grade(2.6)
+    (0, 3)
+    """
     return min(max(int(intensity + 0.5), 0), len(GRADE_WORDS) - 1)
 
 
 def describe_unit(code: str, intensity: float | None) -> str:
-    """A unit in words: ("AU12", 4) is "lip corners pulled up strongly".
+    """A unit in words.
+
+    >>> describe_unit("AU12", 4)
+    'lip corners pulled up strongly'
 
     Args:
         code: a key of ACTION_UNITS.

@@ -50,6 +50,9 @@ def parse_weights(text: str) -> list[tuple[str, float]]:
     """A prompt's pieces without their marks, each with its weight; pieces of weight 1 are joined.
 
     Joined again the pieces are the prompt without brackets and numbers.
+
+    >>> parse_weights("a (happy:1.5) face, [old]")
+    [('a ', 1.0), ('happy', 1.5), (' face, ', 1.0), ('old', 0.9090909090909091)]
     """
     pieces: list[tuple[str, float]] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}
@@ -80,12 +83,20 @@ def parse_weights(text: str) -> list[tuple[str, float]]:
 
 
 def without_weights(text: str) -> str:
-    """The words of a prompt that bears weights."""
+    """The words of a prompt that bears weights.
+
+    >>> without_weights("a (happy:1.5) face, [old]")
+    'a happy face, old'
+    """
     return "".join(piece for piece, _ in parse_weights(text))
 
 
 def split_at_breaks(text: str) -> list[str]:
-    """The parts of a text between the word BREAK in capitals."""
+    """The parts of a text between the word BREAK in capitals.
+
+    >>> split_at_breaks("a face BREAK a garden")
+    ['a face', 'a garden']
+    """
     return _BREAK.split(text)
 
 

@@ -25,6 +25,9 @@ def clean_prompt(caption: str) -> str:
 
     The words blurred, grainy and blurry are removed and low-quality becomes high-quality, as
     StableFaceEmotion does before sampling; commas and spaces left over by that are tidied up.
+
+    >>> clean_prompt("happy, blurry, a low-quality photo")
+    'happy, a high-quality photo'
     """
     text = _UNWANTED.sub("", caption)
     text = _LOW_QUALITY.sub(r"high\1quality", text)

@@ -50,6 +50,9 @@ def read_cells(cells: list[str], columns: Columns, scheme: str | None) -> dict[s
 def read_affect_cell(column: str, text: str) -> dict[str, str]:
     """The cell of valence or arousal: empty where it is blank, nan or one of NO_AFFECT.
 
+    >>> read_affect_cell("valence", "-0,5"), read_affect_cell("valence", "nan")
+    ({'valence': '-0.5'}, {})
+
     Raises:
         WrongLabelError: no number, or not in -1 to 1.
     """
