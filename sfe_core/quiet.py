@@ -19,7 +19,7 @@ def quiet_libraries() -> Iterator[None]:
     libraries = (diffusers_logging, transformers_logging)
     before = [(one.get_verbosity(), one.is_progress_bar_enabled()) for one in libraries]
     for one in libraries:
-        # Even ERROR is too much: diffusers logs one for each part that is no safetensors file,
+        # Even ERROR is too much: diffusers logs one for each part that is not a safetensors file,
         # and then loads the .bin beside it.
         one.set_verbosity(logging.CRITICAL)
         one.disable_progress_bar()

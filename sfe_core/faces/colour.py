@@ -75,6 +75,7 @@ def _by_profile(picture: Image.Image, content: bytes) -> tuple[Image.Image, str]
             return picture, ""
         plain = picture if picture.mode == mode else picture.convert("RGB").convert(mode)
         seen = ImageCms.applyTransform(plain, transform)
+        assert seen is not None  # only a change in place gives nothing back
     except (ImageCms.PyCMSError, OSError, ValueError, KeyError) as error:
         return picture, f"its colour profile is ignored ({error})"
     if alpha is not None:

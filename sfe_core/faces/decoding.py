@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from sfe_core.arrays import Pixels
 from sfe_core.faces.colour import to_srgb
@@ -141,7 +141,11 @@ def _decode(content: bytes, max_megapixels: float) -> ReadPhoto:
     if (frames := getattr(file, "n_frames", 1)) > 1:
         notes.append(f"the first of {frames} frames")
     # PIL turns such pictures over where they have 8 bits, and leaves wider ones negative.
-    negative = file.format == "TIFF" and file.tag_v2.get(_PHOTOMETRIC) == 0 and file.mode[0] in "IF"
+    negative = (
+        isinstance(file, TiffImagePlugin.TiffImageFile)
+        and file.tag_v2.get(_PHOTOMETRIC) == 0
+        and file.mode[0] in "IF"
+    )
     eight = _eight_bits(ImageOps.exif_transpose(file))
     picture, done = to_srgb(ImageOps.invert(eight) if negative else eight, file)
     notes += [done] if done else []
@@ -222,7 +226,7 @@ def _decode_tiff(content: bytes, max_megapixels: float) -> Pixels:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        page = file.pages[0]
+        page = file.pages.first
         _check_size(page.imagewidth, page.imagelength, max_megapixels)
         values = page.asarray()
     if values.ndim == 3 and values.shape[0] in (3, 4) and values.shape[2] not in (3, 4):

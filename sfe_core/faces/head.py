@@ -123,7 +123,7 @@ def _linear(
 ) -> Floats:
     """mean + identity · basis + actions · deltas, [N, P, 3]; a missing part counts as zero."""
     points = mean.shape[0]
-    result = np.ascontiguousarray(mean, dtype=np.float32)[None]
+    result: Floats = np.ascontiguousarray(mean, dtype=np.float32)[None]
     for weights, basis in ((identity, identity_basis), (actions, action_deltas)):
         if weights is None:
             continue

@@ -55,7 +55,7 @@ def draw_landmarks(points: Floats, size: int, background: Pixels | None = None) 
     for first, last, closed, colour in PARTS.values():
         part = [(float(x), float(y)) for x, y in scaled[first : last + 1]]
         line = part + part[:1] if closed else part
-        for pen, ink in zip(pens, (colour, 255), strict=True):
+        for pen, ink in zip(pens, (colour, (255,)), strict=True):
             pen.line(line, fill=ink, width=width)
             for x, y in part:
                 pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)

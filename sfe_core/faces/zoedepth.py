@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ from sfe_core.arrays import Floats, Pixels
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.crop import crop
 from sfe_core.faces.depth import DepthCode, DepthMaps, DepthView
+
+if TYPE_CHECKING:
+    from transformers.models.zoedepth.modeling_zoedepth import (
+        ZoeDepthMultipleMetricDepthEstimationHeads,
+    )
 
 DEPTH_INPUTS = ("crop", "photo")
 # Buffers that the backbone works out by itself, found in some published files.
@@ -126,7 +131,7 @@ class _RoutedPerImage(nn.Module):
     indoor picture changes when it is batched with outdoor ones.
     """
 
-    def __init__(self, head: nn.Module) -> None:
+    def __init__(self, head: ZoeDepthMultipleMetricDepthEstimationHeads) -> None:
         super().__init__()
         self.head = head
 
@@ -162,9 +167,14 @@ def _load(folder: Path) -> tuple[Any, Any]:
     from transformers import ZoeDepthForDepthEstimation, ZoeDepthImageProcessor
 
     try:
-        model, found = ZoeDepthForDepthEstimation.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
+        # Its hint does not know that `output_loading_info` gives a pair.
+        loaded = cast(
+            "tuple[ZoeDepthForDepthEstimation, dict[str, Any]]",
+            ZoeDepthForDepthEstimation.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            ),
         )
+        model, found = loaded
         described = (folder / "preprocessor_config.json").is_file()
         processor = (
             ZoeDepthImageProcessor.from_pretrained(folder, local_files_only=True)
@@ -172,7 +182,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
             else ZoeDepthImageProcessor()
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise RunError(folder, f"no ZoeDepth model ({error})", "fetch the asset again") from error
+        raise RunError(
+            folder, f"is not a ZoeDepth model ({error})", "fetch the asset again"
+        ) from error
     odd = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
     odd = sorted(str(key) for key in odd if _HARMLESS not in str(key))
     if odd:

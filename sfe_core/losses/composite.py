@@ -153,7 +153,8 @@ def _target_rule(
     settings: LossConfig, active: tuple[str, ...], recogniser: nn.Module | None
 ) -> TargetRule:
     """Where the targets of the active emotion terms come from."""
-    photo, label = set(), set()
+    photo: set[str] = set()
+    label: set[str] = set()
     for name in active:
         if name == "expression":
             of_label = settings.expression_loss == "cross-entropy"

@@ -20,17 +20,17 @@ EmotionTerm = Callable[[EmotionReading, EmotionTarget], Tensor]
 
 def valence_l1(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
     """|valence - valence| per face, [B], in [0, 2]."""
-    return (drawn.valence - target.valence.detach()).abs().float()
+    return (drawn.valence - target["valence"].detach()).abs().float()
 
 
 def arousal_l1(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
     """|arousal - arousal| per face, [B], in [0, 2]."""
-    return (drawn.arousal - target.arousal.detach()).abs().float()
+    return (drawn.arousal - target["arousal"].detach()).abs().float()
 
 
 def expression_l1(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
     """Mean absolute difference of the logits to the photo's, per face: [B], at least 0."""
-    return (drawn.logits - target.logits.detach()).abs().mean(dim=1).float()
+    return (drawn.logits - target["logits"].detach()).abs().mean(dim=1).float()
 
 
 def expression_kl(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
@@ -38,7 +38,7 @@ def expression_kl(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
 
     sum_k p_k (log p_k - log q_k), with p the photo's probabilities and q the drawn face's.
     """
-    wanted = functional.log_softmax(target.logits.detach().float(), dim=1)
+    wanted = functional.log_softmax(target["logits"].detach().float(), dim=1)
     found = functional.log_softmax(drawn.logits.float(), dim=1)
     return functional.kl_div(found, wanted, reduction="none", log_target=True).sum(dim=1)
 
@@ -46,7 +46,7 @@ def expression_kl(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
 def expression_cross_entropy(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
     """Cross-entropy of the drawn face's emotions to the labelled one, [B], nats, at least 0."""
     found = functional.log_softmax(drawn.logits.float(), dim=1)
-    return -(target.emotion.detach().float() * found).sum(dim=1)
+    return -(target["emotion"].detach().float() * found).sum(dim=1)
 
 
 def features_l1(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
@@ -55,7 +55,7 @@ def features_l1(drawn: EmotionReading, target: EmotionTarget) -> Tensor:
     The emotion consistency of EMOCA (Danecek et al. 2022, https://arxiv.org/abs/2204.11312, eq. 3),
     with L1 as its published code and StableFaceEmotion's have it.
     """
-    return (drawn.features - target.features.detach()).abs().mean(dim=1).float()
+    return (drawn.features - target["features"].detach()).abs().mean(dim=1).float()
 
 
 EXPRESSION_LOSSES: dict[str, EmotionTerm] = {

@@ -30,22 +30,10 @@ class EmotionLabels:
         return EmotionLabels(self.emotion[places], self.valence[places], self.arousal[places])
 
 
-@dataclass(frozen=True)
-class EmotionTarget:
-    """Constants that drawn faces are compared with; what no active term reads is None.
-
-    Attributes:
-        logits: [B, C], the photo's.
-        features: [B, D], the photo's.
-        valence, arousal: [B], the photo's or the label's.
-        emotion: [B, C], probabilities: 1 at the label.
-    """
-
-    logits: Tensor | None = None
-    features: Tensor | None = None
-    valence: Tensor | None = None
-    arousal: Tensor | None = None
-    emotion: Tensor | None = None
+EmotionTarget = dict[str, Tensor]
+"""Constants that drawn faces are compared with, those that an active term reads: "logits" [B, C]
+and "features" [B, D] of the photo; "valence" and "arousal" [B], of the photo or the label;
+"emotion" [B, C], probabilities, 1 at the label."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,7 @@ class TargetRule:
             # Rows of a matrix of probabilities, or single values, as the part has it.
             where = found.to(photos.device).view(-1, *[1] * (said.ndim - 1))
             parts[part] = said if seen is None else torch.where(where, said, seen)
-        return EmotionTarget(**parts)
+        return parts
 
     def _known(self, part: str, labels: EmotionLabels | None) -> Tensor:
         """[D] bool: which faces have that label; empty without labels."""

@@ -7,6 +7,7 @@ https://arxiv.org/abs/2207.13686.
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -74,7 +75,8 @@ def _st_lpips() -> nn.Module:
     """The shift-tolerant AlexNet variant, backbone and linear weights from its wheel."""
     module = _package("stlpips_pytorch.stlpips")
     network = module.LPIPS(net="alex", variant="shift_tolerant", pretrained=False, verbose=False)
-    weights = Path(module.__file__).parent / "weights" / "vST0.0" / "alex_shift_tolerant.pth"
+    package = str(importlib.resources.files("stlpips_pytorch"))
+    weights = Path(package, "weights", "vST0.0", "alex_shift_tolerant.pth")
     state = torch.load(weights, map_location="cpu", weights_only=True)
     missing, unexpected = network.load_state_dict(state, strict=False)
     # "lins" lists lin0 … lin4 a second time; everything else must be in the file.

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sfe_core.errors import RunError
 from sfe_core.losses.emotion import EmotionTerm
 from sfe_core.losses.emotion_target import EmotionLabels, EmotionTarget, TargetRule
 from sfe_core.losses.photo_area import only_photo, photo_mask
-from sfe_core.losses.ranges import check_pictures, check_shape
 
+# Half-precision storage rounds 1 up to a little more.
+_SLACK = 0.01
 # On a GPU a check of values waits for it; a wrong range shows in the first batch as in any.
 _GPU_CHECKS = 2
 
@@ -132,3 +134,38 @@ class PixelTerms:
         if photos.device.type == "cpu" or self.checks_done < _GPU_CHECKS:
             check_pictures(photos, "photos of the loss")
             self.checks_done += 1
+
+
+def check_pictures(pictures: Tensor, where: str) -> None:
+    """Check that pictures are [B, 3, H, W], floating point, in [-1, 1].
+
+    On a GPU this waits for all that was asked of it before; call it now and then, not every time.
+
+    Raises:
+        RunError: they are not.
+    """
+    check_shape(pictures, where)
+    if not len(pictures):
+        return
+    low, high = (float(value) for value in torch.aminmax(pictures.detach()))
+    # Written so that nan fails as well.
+    if not (low >= -1 - _SLACK and high <= 1 + _SLACK):
+        raise RunError(
+            where,
+            f"values from {low:.3g} to {high:.3g}",
+            "expected RGB in [-1, 1], as the corpus gives it",
+        )
+
+
+def check_shape(pictures: Tensor, where: str) -> None:
+    """Check that pictures are [B, 3, H, W] and floating point; costs nothing.
+
+    Raises:
+        RunError: they are not.
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+        raise RunError(
+            where,
+            f"a tensor {list(pictures.shape)} of {str(pictures.dtype).removeprefix('torch.')}",
+            "expected [B, 3, H, W], floating point",
+        )

@@ -121,8 +121,12 @@ def sample_face(seed: int, emotion: str | None = None, identity: int | None = No
 
 def _mix(first: Colour | Floats, second: Colour | Floats, share: float) -> Colour:
     """Colour `share` of the way from first to second."""
-    mixed = np.asarray(first) * (1 - share) + np.asarray(second) * share
-    return (float(mixed[0]), float(mixed[1]), float(mixed[2]))
+    return _triple(np.asarray(first) * (1 - share) + np.asarray(second) * share)
+
+
+def _triple(values: Floats) -> tuple[float, float, float]:
+    first, second, third = values.tolist()
+    return first, second, third
 
 
 def sample_person(identity: int) -> Person:
@@ -134,9 +138,7 @@ def sample_person(identity: int) -> Person:
     skin = np.zeros(3)
     for weight, (light, dark) in zip(ancestry, SKIN_TONES.values(), strict=True):
         skin += weight * np.asarray(_mix(light, dark, depth))
-    skin_colour = tuple(
-        float(x) for x in np.clip(skin + rng.normal(0, 4) + rng.normal(0, 1.5, 3), 30, 250)
-    )
+    skin_colour = _triple(np.clip(skin + rng.normal(0, 4) + rng.normal(0, 1.5, 3), 30, 250))
     hair_name = _hair_name(age, ancestry, rng)
     hair = _mix(HAIR_COLOURS[hair_name], rng.uniform(10, 190, 3), 0.07)
     makeup = float(rng.uniform(0.2, 1.0)) * (not male) * (rng.random() < 0.7)
@@ -205,12 +207,12 @@ def sample_scene(rng: np.random.Generator) -> Scene:
                                                     + rng.normal(0, 0.015))),
         gaze=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.03))),
         light_name=name,
-        light=tuple(float(x) for x in direction / np.linalg.norm(direction)),
-        light_colour=tuple(float(x) for x in colour),
+        light=_triple(direction / np.linalg.norm(direction)),
+        light_colour=_triple(colour),
         ambient=float(ambient + rng.normal(0, 0.03)),
         background=BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))],
         background_seed=int(rng.integers(2**31)),
-        cloth=tuple(float(x) for x in rng.uniform(20, 215, 3) * rng.uniform(0.5, 1.0)),
+        cloth=_triple(rng.uniform(20, 215, 3) * rng.uniform(0.5, 1.0)),
         neckline_m=float(rng.uniform(0.15, 0.2)),
         exposure=float(rng.uniform(0.92, 1.1)),
         blur=float(rng.uniform(0.0, 0.004)),

@@ -137,7 +137,7 @@ def _robust_fit(basis: Floats, values: Floats) -> Floats:
     weights = np.ones(len(values))
     spread = _BAND_SPREAD * max(float(np.median(values)) / basis[0, 0], 1e-3)
     prior = np.diag([0.0, *[(_NOISE / spread) ** 2] * 8])
-    found = np.zeros(9)
+    found: Floats = np.zeros(9)
     for _ in range(_REWEIGHTINGS):
         weighted = basis * weights[:, None]
         found = np.linalg.solve(weighted.T @ basis + prior, weighted.T @ values)

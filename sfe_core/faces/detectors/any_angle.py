@@ -118,8 +118,8 @@ class AnyAngleDetector:
             faces = _surest(faces + self._quartered(image))
         if not self._every and faces:
             # A larger or more central hit that is likely no face must not stand before one.
-            surest = max(face.confidence or 0.0 for face in faces)
-            faces = [face for face in faces if face.confidence >= min(surest, _LEAST_TURNED)]
+            least = min(_LEAST_TURNED, max(face.confidence or 0.0 for face in faces))
+            faces = [face for face in faces if (face.confidence or 0.0) >= least]
         return sorted(filter(_is_likely, faces), key=lambda face: (-face.size, face.box))
 
     def _turned(self, image: Pixels, upright: list[Face]) -> list[Face]:
@@ -185,8 +185,8 @@ class AnyAngleDetector:
 
     def _look(self, image: Pixels, hit: Face, angle: float) -> Face | None:
         """A face seen closely with the photo turned by an angle; None where none is there."""
-        middle = np.reshape(hit.box, (2, 2)).mean(axis=0)
-        window = CropTransform(*middle.tolist(), hit.size * _WINDOW, angle)
+        x, y = np.reshape(hit.box, (2, 2)).mean(axis=0).tolist()
+        window = CropTransform(x, y, hit.size * _WINDOW, angle)
         side = min(_WINDOW_PX, max(round(window.side), 1))
         view = crop(image, window, side)
         wanted = side / _WINDOW

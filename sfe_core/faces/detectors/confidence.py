@@ -83,8 +83,8 @@ def _second_score(image: Pixels, face: Face) -> float | None:
     network = _load_second()
     if network is None:
         return None
-    middle = np.reshape(face.box, (2, 2)).mean(axis=0)
-    window = CropTransform(*middle.tolist(), face.size * _SECOND_LOOK)
+    x, y = np.reshape(face.box, (2, 2)).mean(axis=0).tolist()
+    window = CropTransform(x, y, face.size * _SECOND_LOOK)
     view = np.ascontiguousarray(crop(image, window, _SECOND_PX))
     found = [_NOT_SEEN]
     for hit in network(view, 0):

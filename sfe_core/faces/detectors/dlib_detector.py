@@ -147,7 +147,8 @@ class DlibDetector:
 
         box_px = _PREDICTOR_BOX_PX // 2 if quick else _PREDICTOR_BOX_PX
         side = float(max(box[2] - box[0], box[3] - box[1]))
-        window = CropTransform(*((box[:2] + box[2:]) / 2).tolist(), side * 2.0)
+        x, y = ((box[:2] + box[2:]) / 2).tolist()
+        window = CropTransform(x, y, side * 2.0)
         view = np.ascontiguousarray(crop(image, window, box_px * 2))
         answers = []
         for right, down, grow in _BOX_JITTER[: _QUICK_ANSWERS if quick else None]:

@@ -112,7 +112,7 @@ class FaceAlignmentDetector:
 
     def read_many(self, images: Sequence[Pixels], boxes: Sequence[Box]) -> list[Floats]:
         """See `UprightDetector.read_many`."""
-        return self._landmarks.find_many(list(images), list(boxes))
+        return list(self._landmarks.find_many(list(images), list(boxes)))
 
     def smallest_px(self, width: int, height: int) -> float:
         """See `Detector.smallest_px`."""

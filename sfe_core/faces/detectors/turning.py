@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sfe_core.arrays import Floats, Pixels
-from sfe_core.faces.crop import turn_of, turn_points
+from sfe_core.faces.crop import Box, turn_of, turn_points
 from sfe_core.faces.detection import Face
 from sfe_core.faces.reconstruction import Reconstruction, Reconstructor
 from sfe_core.faces.rendering import Camera, rotation_matrix
@@ -94,13 +93,12 @@ class Turn:
         )
 
 
-def _moved(box: tuple[float, ...], move: Any) -> tuple[float, float, float, float]:
+def _moved(box: Box, move: Callable[[Floats], Floats]) -> Box:
     """A box of the same size round its middle's new place."""
     left, top, right, bottom = box
-    x, y = move(np.array([left + right, top + bottom]) / 2)
+    x, y = move(np.array([left + right, top + bottom]) / 2).tolist()
     half_width, half_height = (right - left) / 2, (bottom - top) / 2
-    edges = (x - half_width, y - half_height, x + half_width, y + half_height)
-    return tuple(float(edge) for edge in edges)  # type: ignore[return-value]
+    return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 def reconstruct_faces(

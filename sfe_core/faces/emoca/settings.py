@@ -72,7 +72,7 @@ def read_settings(cfg: Path) -> EmocaSettings:
     """Read the `detail` section of a released model's cfg.yaml.
 
     Raises:
-        UserError: it is no such file, or describes networks other than EMOCA's and DECA's.
+        UserError: it is not such a file, or describes networks other than EMOCA's and DECA's.
     """
     try:
         sections = yaml.safe_load(cfg.read_text(encoding="utf-8"))

@@ -87,5 +87,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(path, f"cannot be read ({problem[:200]})", "fetch it again") from error
     if not isinstance(stored, dict):
-        raise UserError(path, f"holds a {type(stored).__name__}, no checkpoint", "fetch it again")
+        raise UserError(
+            path, f"holds a {type(stored).__name__}, not a checkpoint", "fetch it again"
+        )
     return stored

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sfe_core.arrays import Floats, Integers
@@ -49,7 +51,7 @@ def load_landmark_embedding(folder_or_npy: Path) -> LandmarkEmbedding:
     path = given if given.suffix == ".npy" else locate(given, LANDMARKS)
     stored = load_arrays(path, DECA_PAGE)
     stored = stored.item() if isinstance(stored, np.ndarray) and stored.ndim == 0 else stored
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for kind, shape in _KINDS.items():
         for ours, theirs, extra in (("faces", "faces_idx", ()), ("weights", "bary_coords", (3,))):
             name = f"{kind}_lmk_{theirs}"

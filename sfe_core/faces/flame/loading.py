@@ -47,10 +47,10 @@ def load_flame(folder_or_pkl: Path) -> FlameParameters:
     path = given if given.suffix == ".pkl" else locate(given, MODEL)
     stored = load_arrays(path, FLAME_PAGE)
     if not isinstance(stored, dict):
-        raise UserError(path, f"is no FLAME model but a {type(stored).__name__}", _remedy())
+        raise UserError(path, f"is not a FLAME model but a {type(stored).__name__}", _remedy())
     missing = [name for name in (*_ARRAYS, "f", "kintree_table") if name not in stored]
     if missing:
-        raise UserError(path, f"is no FLAME model: no {', '.join(missing)}", _remedy())
+        raise UserError(path, f"is not a FLAME model: it has no {', '.join(missing)}", _remedy())
     arrays = {name: as_array(stored[name], f"{path}: {name}") for name in _ARRAYS}
     # The root's parent is stored as 2^32 - 1.
     parents = as_array(stored["kintree_table"], f"{path}: kintree_table")[0].astype(np.int64)

@@ -59,9 +59,15 @@ def _storage(stored: bytes) -> Any:
     return torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True)
 
 
+def _maker(value: np.ndarray | np.generic) -> Callable[..., Any]:
+    """The function that NumPy itself names in the pickle of such a value."""
+    reduced = value.__reduce__()
+    assert not isinstance(reduced, str)
+    return reduced[0]
+
+
 def _callables() -> dict[tuple[str, str], Callable[..., Any]]:
     """Everything a file may name, besides what becomes `Inert`."""
-    multiarray: Any = np._core.multiarray
     found: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -70,8 +76,8 @@ def _callables() -> dict[tuple[str, str], Callable[..., Any]]:
         ("torch.storage", "_load_from_bytes"): _storage,
     }
     for module in _MULTIARRAY:
-        found[module, "_reconstruct"] = multiarray._reconstruct
-        found[module, "scalar"] = multiarray.scalar
+        found[module, "_reconstruct"] = _maker(np.empty(0))
+        found[module, "scalar"] = _maker(np.float64())
     for module in ("copy_reg", "copyreg"):
         found[module, "_reconstructor"] = _reconstructor
     for module in ("__builtin__", "builtins"):
@@ -97,7 +103,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         try:
             return self._callables[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"names {module}.{name}, which is no array") from None
+            raise pickle.UnpicklingError(f"names {module}.{name}, which is not an array") from None
 
 
 def load_arrays(path: Path, page: str) -> Any:
@@ -108,7 +114,7 @@ def load_arrays(path: Path, page: str) -> Any:
         page: where an unharmed copy is to be had, for the error's text.
 
     Raises:
-        UserError: the file is missing, is no such pickle, or names anything but arrays.
+        UserError: the file is missing, is not such a pickle, or names anything but arrays.
     """
     path = Path(path)
     if not path.is_file():

@@ -43,7 +43,7 @@ def load_head_template(folder_or_obj: Path) -> HeadTemplate:
         folder_or_obj: the file itself, or a folder that holds it (see `flame.files`).
 
     Raises:
-        UserError: no such file, no texture coordinates, or faces that are no triangles.
+        UserError: no such file, no texture coordinates, or faces that are not triangles.
     """
     given = Path(folder_or_obj)
     path = given if given.suffix == ".obj" else locate(given, TEMPLATE)
@@ -60,9 +60,9 @@ def load_head_template(folder_or_obj: Path) -> HeadTemplate:
         vertices = np.array([row[:3] for row in rows["v"]], np.float64)
         uv = np.array([row[:2] for row in rows["vt"]], np.float64)
     except ValueError as error:
-        raise UserError(path, f"is no mesh of textured triangles ({error})", remedy) from error
+        raise UserError(path, f"is not a mesh of textured triangles ({error})", remedy) from error
     if corners.ndim != 3 or corners.shape[1:] != (3, 2) or not len(uv):
-        raise UserError(path, "is no mesh of textured triangles", remedy)
+        raise UserError(path, "is not a mesh of textured triangles", remedy)
     faces, uv_faces = (np.ascontiguousarray(corners[:, :, k]) for k in (0, 1))
     for numbers, count in ((faces, len(vertices)), (uv_faces, len(uv))):
         if numbers.min() < 0 or numbers.max() >= count:

@@ -10,7 +10,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import EmotionReading, fit_to_input
 from sfe_core.strict_loading import load_strictly
+
+if TYPE_CHECKING:
+    from timm.models.efficientnet import EfficientNet
 
 # The published order is alphabetical by AffectNet's names.
 _PUBLISHED_ORDER = (
@@ -120,7 +123,7 @@ class HSEmotion(nn.Module):
 
     classes = len(EMOTIONS)
 
-    def __init__(self, backbone: nn.Module, input_px: int, reads_affect: bool) -> None:
+    def __init__(self, backbone: EfficientNet, input_px: int, reads_affect: bool) -> None:
         super().__init__()
         self.backbone, self.input_px, self.reads_affect = backbone, input_px, reads_affect
         self.order = [_PUBLISHED_ORDER.index(emotion) for emotion in EMOTIONS]
@@ -165,9 +168,11 @@ def load_hsemotion(path: Path) -> HSEmotion:
         )
     name, input_px = _ARCHITECTURES[weight.shape[1]]
     import timm  # two seconds to import, and only this recogniser needs it
+    from timm.models.efficientnet import EfficientNet
 
     outputs = weight.shape[0]
     backbone = timm.create_model(name, num_classes=outputs)
+    assert isinstance(backbone, EfficientNet)
     load_strictly(backbone, state, path)
     network = HSEmotion(backbone, input_px, reads_affect=outputs > HSEmotion.classes)
     return network.eval().requires_grad_(False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet, load_recogniser
 from sfe_core.files import atomic_path, write_json, write_text
 from sfe_core.synthesis.tiny.recipe import Recipe
 
@@ -103,7 +103,9 @@ def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
     for role, what in roles.items():
         name = f"tiny-emotion-{role}"
         with atomic_path(embedded / name) as partial:
-            load_recogniser(work / name).half().save_pretrained(partial, safe_serialization=True)
+            network = load_recogniser(work / name)
+            assert isinstance(network, TinyEmotionNet | TinyEmotionJudge)
+            network.half().save_pretrained(partial, safe_serialization=True)
             _forget_paths(partial)
             text = _CARD.format(
                 name=name,

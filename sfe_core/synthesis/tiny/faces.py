@@ -89,7 +89,8 @@ def make_faces(faces: FaceSet, recipe: Recipe, target: Path, workers: int) -> Fa
         columns = [np.array(column) for column in zip(*rows, strict=True)]
         names = list(Faces.__dataclass_fields__)
         with atomic_path(target) as partial_path:
-            np.savez_compressed(partial_path, **dict(zip(names, columns, strict=True)))
+            # NumPy's hint takes any name for its option allow_pickle.
+            np.savez_compressed(partial_path, **dict(zip(names, columns, strict=True)))  # type: ignore[arg-type]
     stored = np.load(target, allow_pickle=False)
     return Faces(**{name: stored[name] for name in Faces.__dataclass_fields__})
 

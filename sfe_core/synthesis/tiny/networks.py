@@ -77,7 +77,7 @@ def train_tokenizer(captions: Iterable[str], recipe: Recipe) -> CLIPTokenizer:
     tokens = [START, END, *letters, *(letter + "</w>" for letter in letters), *map("".join, merges)]
     return CLIPTokenizer(
         vocab={token: number for number, token in enumerate(dict.fromkeys(tokens))},
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # its backend takes pairs, as it gives them
         model_max_length=recipe.text_tokens,
     )
 

@@ -119,7 +119,7 @@ def test_the_photos_depth_is_cropped_and_looked_at_once(
 
 
 def test_files_of_something_else_are_refused(one_domain: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no ZoeDepth model"):
+    with pytest.raises(RunError, match="not a ZoeDepth model"):
         ZoeDepth(tmp_path)
     for path in one_domain.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

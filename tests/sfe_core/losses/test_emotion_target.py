@@ -41,10 +41,10 @@ PHOTOS = torch.zeros(3, 3, 8, 8)
 def test_from_the_photo_without_gradient():
     rule = TargetRule(frozenset({"logits", "valence", "arousal", "features"}))
     target = rule.target(Seeing(), PHOTOS, None)
-    assert target.valence.tolist() == [0.25] * 3 and target.arousal.tolist() == [-0.75] * 3
-    assert target.logits.shape == (3, 8) and target.features.shape == (3, 4)
-    assert target.emotion is None
-    assert not target.logits.requires_grad and not target.valence.requires_grad
+    assert target["valence"].tolist() == [0.25] * 3 and target["arousal"].tolist() == [-0.75] * 3
+    assert target["logits"].shape == (3, 8) and target["features"].shape == (3, 4)
+    assert "emotion" not in target
+    assert not target["logits"].requires_grad and not target["valence"].requires_grad
 
 
 def test_complete_labels_spare_reading_the_photo():
@@ -52,30 +52,30 @@ def test_complete_labels_spare_reading_the_photo():
     rule = TargetRule(frozenset(), frozenset({"emotion", "valence", "arousal"}))
     target = rule.target(recogniser, PHOTOS, labels([0, 7, 3], [0.5, -1, 1], [0, 0.5, 1]))
     assert recogniser.calls == 0
-    assert target.emotion.argmax(1).tolist() == [0, 7, 3]
-    assert target.emotion.sum(1).tolist() == [1, 1, 1]
-    assert target.valence.tolist() == [0.5, -1, 1]
-    assert target.logits is None
+    assert target["emotion"].argmax(1).tolist() == [0, 7, 3]
+    assert target["emotion"].sum(1).tolist() == [1, 1, 1]
+    assert target["valence"].tolist() == [0.5, -1, 1]
+    assert "logits" not in target
 
 
 def test_a_face_without_label_aims_at_its_photo():
     rule = TargetRule(frozenset(), frozenset({"emotion", "valence"}))
     target = rule.target(Seeing(), PHOTOS, labels([0, -1, 3], [NAN, -1, 1], [NAN, NAN, NAN]))
-    assert target.valence.tolist() == [0.25, -1, 1]
-    torch.testing.assert_close(target.emotion, torch.eye(8)[[0, 3, 3]])
+    assert target["valence"].tolist() == [0.25, -1, 1]
+    torch.testing.assert_close(target["emotion"], torch.eye(8)[[0, 3, 3]])
 
 
 def test_no_labels_at_all_is_the_photo():
     rule = TargetRule(frozenset(), frozenset({"emotion", "valence"}))
     target = rule.target(Seeing(), PHOTOS, None)
-    torch.testing.assert_close(target.emotion, torch.eye(8)[[3, 3, 3]])
-    assert target.valence.tolist() == [0.25] * 3
+    torch.testing.assert_close(target["emotion"], torch.eye(8)[[3, 3, 3]])
+    assert target["valence"].tolist() == [0.25] * 3
 
 
 def test_an_emotion_the_recogniser_does_not_know_is_no_label_to_it():
     rule = TargetRule(frozenset(), frozenset({"emotion"}), classes=5)
     target = rule.target(Seeing(5), PHOTOS, labels([4, 5, 7], [0, 0, 0], [0, 0, 0]))
-    torch.testing.assert_close(target.emotion, torch.eye(5)[[4, 3, 3]])
+    torch.testing.assert_close(target["emotion"], torch.eye(5)[[4, 3, 3]])
 
 
 @pytest.mark.parametrize("places", [[2, 0], slice(1, 3)])

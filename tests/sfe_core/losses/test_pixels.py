@@ -13,8 +13,7 @@ from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.losses.emotion import expression_cross_entropy, valence_l1
 from sfe_core.losses.emotion_target import EmotionLabels, TargetRule
 from sfe_core.losses.photo_area import photo_mask
-from sfe_core.losses.pixels import PixelBatch, PixelTerms
-from sfe_core.losses.ranges import check_pictures
+from sfe_core.losses.pixels import PixelBatch, PixelTerms, check_pictures
 
 
 class Reader(nn.Module):

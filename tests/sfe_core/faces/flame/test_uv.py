@@ -46,11 +46,11 @@ def test_template_has_flames_faces_and_its_own_texture_numbers(
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "no mesh of textured triangles"),
-        ("v 0 0 0\nvt 0 0\nf 1/1 1/1 1/1 1/1\n", "no mesh of textured triangles"),
+        ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "not a mesh of textured triangles"),
+        ("v 0 0 0\nvt 0 0\nf 1/1 1/1 1/1 1/1\n", "not a mesh of textured triangles"),
         ("v 0 0 0\nvt 0 0\nf 1/1 1/1 2/1\n", "beyond its 1 points"),
-        ("v 0 0 0\nvt 0 0\nf 1/x 1/1 1/1\n", "no mesh of textured triangles"),
-        ("", "no mesh of textured triangles"),
+        ("v 0 0 0\nvt 0 0\nf 1/x 1/1 1/1\n", "not a mesh of textured triangles"),
+        ("", "not a mesh of textured triangles"),
     ],
 )
 def test_a_mesh_without_texture_is_refused(tmp_path: Path, text: str, found: str) -> None:
