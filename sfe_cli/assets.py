@@ -8,7 +8,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
-from sfe_core.wording import listed
+from sfe_core.wording import bytes_told, listed
 
 if TYPE_CHECKING:
     from sfe_core.assets.registry import Asset
@@ -133,7 +133,7 @@ def _show(record: dict[str, Any]) -> None:
 def _size(asset: Asset) -> str:
     if asset.size is None:
         return f"about {asset.about}" if asset.about else "size unknown"
-    return render.size(asset.size)
+    return bytes_told(asset.size)
 
 
 def _checksums(files: list[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+from sfe_core.wording import bytes_told
 
 if TYPE_CHECKING:
     from sfe_core.corpus.export import ExportSummary
@@ -78,6 +79,6 @@ def show_summary(summary: ExportSummary) -> None:
             ("faces", summary.samples),
             ("shards", f"{summary.shards}, {summary.written} written now"),
             ("shards of before, removed", summary.removed or None),
-            ("size", render.size(summary.size_bytes)),
+            ("size", bytes_told(summary.size_bytes)),
         ]
     )

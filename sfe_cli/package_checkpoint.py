@@ -10,6 +10,7 @@ import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
+from sfe_core.wording import bytes_told
 
 if TYPE_CHECKING:
     from sfe_core.packaging.package import PackageSummary
@@ -160,7 +161,7 @@ def _show_summary(summary: PackageSummary) -> None:
         [
             ("package", summary.folder),
             ("from", f"{summary.origin}, {summary.weights} weights"),
-            ("size", render.size(summary.size_bytes)),
+            ("size", bytes_told(summary.size_bytes)),
             *((name, line) for name, line in summary.extras.items()),
             ("drawn with it", summary.pictures),
             ("", "stood from before, as asked for" if summary.reused else None),
@@ -175,9 +176,9 @@ def _show_preview(preview: PackagePreview, push_to: str | None, public: bool) ->
             ("weights", preview.weights),
             ("base model", preview.base),
             ("into", f"{preview.folder}" + (" (exists)" if preview.exists else "")),
-            *((f"{name}", render.size(size)) for name, size in preview.sizes.items()),
-            ("together", f"about {render.size(preview.size_bytes)}"),
-            ("free there", render.size(preview.free_bytes)),
+            *((f"{name}", bytes_told(size)) for name, size in preview.sizes.items()),
+            ("together", f"about {bytes_told(preview.size_bytes)}"),
+            ("free there", bytes_told(preview.free_bytes)),
         ]
     )
     if push_to is not None:

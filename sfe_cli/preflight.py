@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sfe_cli import render
+from sfe_core.wording import bytes_told
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
@@ -57,14 +58,11 @@ def run_preflight(workspace: Workspace, options: TrainOptions) -> None:
             ("out of memory in", measured.failed_in or None),
             ("images/s", images_per_s or None),
             ("whole run", f"{duration(seconds)} and samples" if seconds else None),
-            *(
-                (f"peak memory, {stage}", render.size(n))
-                for stage, n in measured.peak_bytes.items()
-            ),
-            ("memory there is", render.size(device_bytes)),
+            *((f"peak memory, {stage}", bytes_told(n)) for stage, n in measured.peak_bytes.items()),
+            ("memory there is", bytes_told(device_bytes)),
             (
                 "a checkpoint",
-                render.size(measured.checkpoint_bytes) if measured.checkpoint_bytes else None,
+                bytes_told(measured.checkpoint_bytes) if measured.checkpoint_bytes else None,
             ),
             ("cheaper", _told(cheaper(config, plan))),
             ("faster", _told(faster(config, plan, measured, device_bytes))),

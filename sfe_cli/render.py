@@ -78,16 +78,6 @@ def nearby(path: Path) -> str:
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
 
 
-def size(count: int | None) -> str:
-    """Bytes as people read them, decimal units."""
-    if count is None:
-        return "unknown"
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.2f} {unit}" if unit == "GB" else f"{count / scale:.1f} {unit}"
-    return f"{count} B"
-
-
 def as_json(value: Any) -> None:
     """`value` as JSON on stdout; paths become strings."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))

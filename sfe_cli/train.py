@@ -11,6 +11,7 @@ from sfe_cli import options, render, train_options
 from sfe_cli.cluster import hand_in, refuse_for_job
 from sfe_cli.help import with_examples
 from sfe_cli.preflight import AUTO, choose_batch_size, parse_batch_size, run_preflight
+from sfe_core.wording import bytes_told
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
@@ -132,7 +133,7 @@ def show_plan(plan: TrainPlan) -> None:
             ("loss terms", plan.losses),
             ("switched off", plan.losses_off or None),
             ("parameters", f"{plan.parameters:,}"),
-            ("memory per device", f"{render.size(plan.state_bytes)} and the activations"),
+            ("memory per device", f"{bytes_told(plan.state_bytes)} and the activations"),
             ("goes on from", plan.resume_from),
             *(("environment", f"{name}={value}") for name, value in plan.environment.items()),
             *(("note", note) for note in plan.notes),

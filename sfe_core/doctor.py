@@ -20,13 +20,14 @@ from sfe_core.config.loading import CONFIG_NAME, load_workspace, preset_config
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
+from sfe_core.wording import bytes_told
 
 Status = Literal["ok", "warn", "fail"]
 OLDEST, NEWEST = (3, 10), (3, 13)
-GIB = 1 << 30
+GB = 10**9
 # The demo peaks below 4 GB on the CPU; the published recipe fits 24 GB only with the small preset.
-MEMORY_GIB_FAIL, MEMORY_GIB_WARN = 3, 4
-DISK_GIB_FAIL, DISK_GIB_WARN = 1, 5
+MEMORY_FAIL, MEMORY_WARN = 3 * GB, 4 * GB
+DISK_FAIL, DISK_WARN = 1 * GB, 5 * GB
 # Modules of the packages that bring the offline models, and what each is for.
 PARTS = {
     "dlib": ("detector dlib", "pip install dlib-bin"),
@@ -129,15 +130,15 @@ def _torch() -> Iterator[Check]:
         return
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
-        yield Check(f"GPU {index}", "ok", f"{device.name}, {device.total_memory / GIB:.0f} GiB")
+        yield Check(f"GPU {index}", "ok", f"{device.name}, {bytes_told(device.total_memory)}")
 
 
 def _memory() -> Check:
     memory = psutil.virtual_memory()
-    found = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
-    if memory.available < MEMORY_GIB_FAIL * GIB:
+    found = f"{bytes_told(memory.available)} of {bytes_told(memory.total)} free"
+    if memory.available < MEMORY_FAIL:
         return Check("memory", "fail", found, "close other programs; the demo needs 4 GB")
-    if memory.available < MEMORY_GIB_WARN * GIB:
+    if memory.available < MEMORY_WARN:
         return Check("memory", "warn", found, "lower sampling.batch_size and train.batch_size")
     return Check("memory", "ok", found)
 
@@ -146,11 +147,11 @@ def _disk(root: Path) -> Check:
     place = Path(root).expanduser().resolve()
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free / GIB
-    found = f"{free:.1f} GiB free at {place}"
-    if free < DISK_GIB_FAIL:
+    free = shutil.disk_usage(place).free
+    found = f"{bytes_told(free)} free at {place}"
+    if free < DISK_FAIL:
         return Check("disk", "fail", found, "free space, or work on another disk")
-    if free < DISK_GIB_WARN:
+    if free < DISK_WARN:
         return Check("disk", "warn", found, "checkpoints of Stable Diffusion 1.5 take 10 GB each")
     return Check("disk", "ok", found)
 

@@ -1,4 +1,4 @@
-"""Lists as sentences, cut short and saying how many more there are; tables as Markdown."""
+"""Lists as sentences, cut short and saying how many more there are; bytes; Markdown tables."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     """
     lines = [headings, ["---"] * len(headings), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def bytes_told(count: float) -> str:
+    """Bytes as people read them, in decimal units.
+
+    >>> bytes_told(8_030_261_248), bytes_told(512_000), bytes_told(3)
+    ('8.03 GB', '512.0 kB', '3 B')
+    """
+    for unit, scale, digits in (("GB", 1e9, 2), ("MB", 1e6, 1), ("kB", 1e3, 1)):
+        if count >= scale:
+            return f"{count / scale:.{digits}f} {unit}"
+    return f"{count:.0f} B"

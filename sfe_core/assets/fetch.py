@@ -14,6 +14,7 @@ from sfe_core.assets.verify import git_blob_sha1
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, sha256_file
 from sfe_core.reporting import Reporter, Task
+from sfe_core.wording import bytes_told
 
 CHUNK_BYTES = 1 << 16
 TIMEOUT_S = 60
@@ -135,7 +136,7 @@ def _check_space(partial: Path, needed: int) -> None:
     if free < needed + SPARE_BYTES:
         raise RunError(
             partial.parent,
-            f"{free >> 20} MiB free, {needed >> 20} MiB needed",
+            f"{bytes_told(free)} free, {bytes_told(needed)} needed",
             "free space, or name another folder with SFE_ASSETS",
         )
 

@@ -10,8 +10,7 @@ from sfe_core.diffusion.pixel_decoder import FULL
 from sfe_core.recipes.fit import needs_pixels
 from sfe_core.runs.preflight import MARGIN, UPDATE, Measured
 from sfe_core.training.engine.options import TrainPlan
-
-_GIB = 1e9
+from sfe_core.wording import bytes_told
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ def _cheaper(config: Config, plan: TrainPlan) -> Iterator[Advice]:
     if pixels and (loss.decode_chunk is None or loss.decode_chunk > 1) and loss.pixel_fraction > 0:
         yield Advice("loss.decode_chunk: 1", "one image at a time through the decoder")
     if on_gpu and train.ema_decay and train.ema_device == "model":
-        yield Advice("train.ema_device: cpu", f"{_gigabytes(4 * trained)} less")
+        yield Advice("train.ema_device: cpu", f"{bytes_told(4 * trained)} less")
     if on_gpu and train.optimiser == "adamw":
-        yield Advice("train.optimiser: adamw-8bit", f"{_gigabytes(6 * trained)} less")
+        yield Advice("train.optimiser: adamw-8bit", f"{bytes_told(6 * trained)} less")
     if not train.gradient_checkpointing:
         yield Advice(
             "train.gradient_checkpointing: true", "most activations, for a third more time"
@@ -109,7 +108,3 @@ def _faster(config: Config, plan: TrainPlan, measured: Measured, left: float) ->
         yield Advice("train.compile: true", "fewer, larger kernels, after a slow start")
     if needs_pixels(config.loss) and config.loss.pixel_fraction > 0.25:
         yield Advice("loss.pixel_fraction: 0.25", "fewer images decoded")
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / _GIB:.2f} GB"

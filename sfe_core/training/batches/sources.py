@@ -14,6 +14,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.training.batches import data
 from sfe_core.training.batches.data import BatchSource, CachedSource, StreamedSource, cache_bytes
 from sfe_core.training.batches.latent_cache import LatentCache
+from sfe_core.wording import bytes_told
 
 _SPARE_BYTES = 2_000_000_000  # left on the disk for checkpoints and pictures
 
@@ -87,7 +88,7 @@ def _no_room(cache: LatentCache, options: SourceOptions) -> UserError | None:
         return None
     return UserError(
         "data.cache: disk",
-        f"the latents and texts take {wanted / 1e9:.1f} GB in {options.folder}, and "
-        f"{free / 1e9:.1f} GB are free",
+        f"the latents and texts take {bytes_told(wanted)} in {options.folder}, and "
+        f"{bytes_told(free)} are free",
         "free space, lower data.crop_count, or choose none",
     )

@@ -12,6 +12,7 @@ from sfe_core.training.engine.checkpoints import (
     list_checkpoints,
     that_learnt,
 )
+from sfe_core.wording import bytes_told
 
 _MARGIN = 1.05  # of logs, pictures and others who write on that disk meanwhile
 _FLOAT_BYTES = 4
@@ -48,7 +49,7 @@ def make_room(run: Path, needed: int, metric: str) -> None:
     if free + sum(map(_size, spare)) < needed:
         raise RunError(
             run,
-            f"a checkpoint takes {_gigabytes(needed)}, and {_gigabytes(free)} are free on its disk",
+            f"a checkpoint takes {bytes_told(needed)}, and {bytes_told(free)} are free on its disk",
             "free space, or choose a smaller train.keep_checkpoints",
         )
     while spare and shutil.disk_usage(run).free < needed:
@@ -57,7 +58,3 @@ def make_room(run: Path, needed: int, metric: str) -> None:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
