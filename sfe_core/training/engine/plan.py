@@ -255,7 +255,7 @@ def resolve_precision(wanted: str, device: str) -> str:
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     # Without these instructions bfloat16 works on a CPU, but slower than float32.
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "no"
 
 
 def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int, int]:

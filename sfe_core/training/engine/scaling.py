@@ -87,6 +87,6 @@ def _rate_alone(session: Session) -> float:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     # As after every update, or an optimiser would not zero what was only accumulated.
-    session.accelerator.gradient_state._set_sync_gradients(True)
+    session.accelerator.sync_gradients = True
     session.optimiser.zero_grad(set_to_none=True)
     return len(share) / min(seconds[1:])

@@ -128,7 +128,7 @@ def accumulate(accelerator: Accelerator, wrapped: nn.Module, last: bool) -> Iter
     Under DeepSpeed, the last backward pass also clips, steps and zeroes.
     """
     # DeepSpeed reads from it whether a pass ends the update, and optimisers whether to step.
-    accelerator.gradient_state._set_sync_gradients(last)
+    accelerator.sync_gradients = last
     with nullcontext() if last else accelerator.no_sync(wrapped):
         yield
 

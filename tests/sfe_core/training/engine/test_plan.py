@@ -72,7 +72,7 @@ def test_losses_that_are_off_are_listed(workspace):
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "no")])
 def test_automatic_precision_follows_the_device(monkeypatch, has_bf16, precision):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
     assert [resolve_precision("auto", device) for device in ("cpu", "cuda")] == [precision] * 2
     assert resolve_precision("no", "cpu") == "no"
