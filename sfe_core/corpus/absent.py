@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfe_core.corpus.manifest import MISSING, OK, WITH_PICTURES
+from sfe_core.corpus.manifest import MISSING, OK, WITH_PICTURES, Row
 from sfe_core.files import key_of
 
-Row = dict[str, Any]
 _MOST_FOLDERS = 3
 
 

@@ -12,9 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from sfe_core.corpus.artefacts.kinds import KINDS
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.files import atomic_path
+
+# A row as plain values by column.
+Row = dict[str, Any]
 
 OK = "ok"
 OUT_OF_RANGE = "out_of_range"
@@ -69,27 +73,8 @@ COLUMNS: dict[str, str] = {
     "depth_unit": "object",
     "depth_low": "float64",  # what depth value 0 and 65535 mean, in depth_unit
     "depth_high": "float64",
-    "inputs_sha256": "object",
-    "landmarks_sha256": "object",
-    "depth_sha256": "object",
-    "mesh_sha256": "object",
-    "canvas_sha256": "object",
-    # Of artefacts that not every configuration has, see `artefacts.ARTEFACTS`.
-    "geometry_coarse_sha256": "object",
-    "codes_sha256": "object",
-    "full_landmarks_sha256": "object",
-    "full_depth_sha256": "object",
-    "full_mesh_sha256": "object",
-    "full_geometry_coarse_sha256": "object",
-    "overlay_sha256": "object",
-    "meshes_sha256": "object",
-    "detailed_meshes_sha256": "object",
-    "normals_sha256": "object",
-    "albedo_sha256": "object",
-    "lambertian_sha256": "object",
-    "full_normals_sha256": "object",
-    "full_albedo_sha256": "object",
-    "full_lambertian_sha256": "object",
+    # SHA-256 of each artefact's file; not every configuration has all.
+    **{kind.column: "object" for kind in KINDS},
     "sharpness": "float64",  # of the pictures, see quality.measure_pictures
     "mesh_coverage": "float64",
     "landmarks_on_mesh": "float64",
@@ -118,21 +103,6 @@ OPTIONAL = frozenset(
         "face_number",
         "confidence",
         "angle",
-        "geometry_coarse_sha256",
-        "codes_sha256",
-        "full_landmarks_sha256",
-        "full_depth_sha256",
-        "full_mesh_sha256",
-        "full_geometry_coarse_sha256",
-        "overlay_sha256",
-        "meshes_sha256",
-        "detailed_meshes_sha256",
-        "normals_sha256",
-        "albedo_sha256",
-        "lambertian_sha256",
-        "full_normals_sha256",
-        "full_albedo_sha256",
-        "full_lambertian_sha256",
         "made_with",
         "sharpness",
         "mesh_coverage",
@@ -148,10 +118,11 @@ OPTIONAL = frozenset(
         "identity_source",
         "duplicate_of",
     }
+    | {kind.column for kind in KINDS if not kind.required}
 )
 
 
-def to_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def to_frame(rows: list[Row]) -> pd.DataFrame:
     """Rows as a table with every column of `COLUMNS` first, ordered by photo path."""
     extra = sorted({name for row in rows for name in row} - COLUMNS.keys())
     rows = sorted(rows, key=lambda row: row["photo"])
@@ -217,10 +188,11 @@ def crop_of(row: Mapping[str, Any]) -> CropTransform:
     return CropTransform(x, y, side, 0.0 if angle is None or pd.isna(angle) else float(angle))
 
 
-def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def plain_rows(frame: pd.DataFrame) -> list[Row]:
     """Rows as dicts of plain Python values, missing ones None; lists stay lists."""
     return [
-        {name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")
+        {str(name): _plain(value) for name, value in row.items()}
+        for row in frame.to_dict("records")
     ]
 
 

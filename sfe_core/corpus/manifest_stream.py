@@ -12,11 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sfe_core.corpus.manifest import COLUMNS
+from sfe_core.corpus.manifest import COLUMNS, Row
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 
-Row = dict[str, Any]
 _ROWS_AT_ONCE = 256
 # Without these a row says nothing that another run could go on from.
 _NEEDED = frozenset({"key", "photo", "status", "photo_sha256", "made_with"})

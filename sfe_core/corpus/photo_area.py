@@ -7,16 +7,12 @@ nothing has to be stored but the crop's square, which the manifest has.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats
 from sfe_core.corpus.manifest import crop_of
 from sfe_core.corpus.views import Frame
-
-Floats = NDArray[np.floating[Any]]
 
 # Every place of the picture in the middle of the photo: nothing is invented.
 INSIDE = np.array([[0.0, 0.0, 0.5], [0.0, 0.0, 0.5]])

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 from sfe_cli.main import app
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.quality import MEASURES
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import plain_rows, read_manifest, to_frame, write_manifest
+from sfe_core.corpus.quality import MEASURES
 from tests.tiny_workspace import write_held_out
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.corpus.artefacts.full_canvas import landmarks_in_photo, render_in_photo
 from sfe_core.corpus.artefacts.overlay import overlay
 from sfe_core.errors import UserError
@@ -19,9 +20,6 @@ from sfe_core.faces.landmark_drawing import draw_landmarks
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Raster, shade_grey, shade_normals
 from sfe_core.faces.shading import lambertian, shade_geometry, to_pixels
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 
 @dataclass
@@ -125,15 +123,20 @@ class FaceScene:
         """The drawn landmarks in the photo's frame [H, W, 3]."""
         return landmarks_in_photo(self.landmarks, self.transform, *self.photo.shape[:2])
 
+    @property
+    def depth_maps(self) -> DepthMaps:
+        """The depth, of a scene that was given one."""
+        assert self.depth is not None
+        return self.depth
+
     @cached_property
     def full_depth(self) -> NDArray[np.uint16]:
         """The depth in the photo's frame [H, W]; where only the crop has one, 0 beyond it."""
-        assert self.depth is not None
         if self.depth_of_mesh:
             return self._in_photo(mesh_depth, (), np.uint16)
-        if self.depth.photo is not None:
-            return self.depth.photo
-        return paste_values(self.photo.shape[:2], self.depth.crop, self.transform)
+        if self.depth_maps.photo is not None:
+            return self.depth_maps.photo
+        return paste_values(self.photo.shape[:2], self.depth_maps.crop, self.transform)
 
     @property
     def overlay(self) -> Pixels:
@@ -141,24 +144,25 @@ class FaceScene:
         depth = None if self.depth is None else self.full_depth
         return overlay(self.photo, self.full_mesh, depth, self.full_landmarks)
 
-    def normal_map(self, raster: Raster) -> Pixels:
-        """Normals [H, W, 3] of a raster, with all the detail there is, as colours."""
-        return shade_normals(replace(raster, normals=self._normals(raster)))
+    @property
+    def normals(self) -> Pixels:
+        """Normals [S, S, 3] with all the detail there is, as colours."""
+        return self._coloured_normals(self.raster)
 
     @property
-    def albedo(self) -> Floats:
-        """[S, S, 3] RGB in [0, 1], black where there is no head."""
-        return self._albedo(self.raster)
+    def albedo(self) -> Pixels:
+        """[S, S, 3] RGB, black where there is no head."""
+        return to_pixels(self._albedo(self.raster))
 
     @property
-    def lambertian(self) -> Floats:
+    def lambertian(self) -> Pixels:
         """Albedo under the fitted light [S, S, 3]."""
-        return self._lit(self.raster)
+        return to_pixels(self._lit(self.raster))
 
     @property
     def full_normals(self) -> Pixels:
-        """`normal_map` in the photo's frame [H, W, 3]."""
-        return self._in_photo(lambda raster, _: self.normal_map(raster))
+        """`normals` in the photo's frame [H, W, 3]."""
+        return self._in_photo(lambda raster, _: self._coloured_normals(raster))
 
     @property
     def full_albedo(self) -> Pixels:
@@ -192,6 +196,9 @@ class FaceScene:
                 "see `sfe assets list` for it, or leave save_detailed_meshes off",
             )
         return found
+
+    def _coloured_normals(self, raster: Raster) -> Pixels:
+        return shade_normals(replace(raster, normals=self._normals(raster)))
 
     def _normals(self, raster: Raster) -> Floats:
         surface = self.head.surface
@@ -238,30 +245,3 @@ class FaceScene:
         height, width = self.photo.shape[:2]
         angle = self.transform.angle
         return render_in_photo(self.head, height, width, shade, channels, kind, angle)
-
-
-# Artefact kind → its content.
-CONTENTS: dict[str, Callable[[FaceScene], Any]] = {
-    "inputs": lambda scene: scene.crop,
-    "landmarks": lambda scene: scene.drawn_landmarks,
-    "depth": lambda scene: scene.depth.crop,
-    "mesh": lambda scene: scene.mesh,
-    "geometry_coarse": lambda scene: scene.coarse,
-    "codes": lambda scene: scene.codes,
-    "canvas": lambda scene: scene.canvas,
-    "full_landmarks": lambda scene: scene.full_landmarks,
-    "full_depth": lambda scene: scene.full_depth,
-    "full_mesh": lambda scene: scene.full_mesh,
-    "full_geometry_coarse": lambda scene: scene.full_coarse,
-    "overlay": lambda scene: scene.overlay,
-    "meshes": lambda scene: (scene.head.points, scene.head.faces),
-    "detailed_meshes": lambda scene: scene.detailed_mesh,
-    "normals": lambda scene: scene.normal_map(scene.raster),
-    "albedo": lambda scene: to_pixels(scene.albedo),
-    "lambertian": lambda scene: to_pixels(scene.lambertian),
-    "full_normals": lambda scene: scene.full_normals,
-    "full_albedo": lambda scene: scene.full_albedo,
-    "full_lambertian": lambda scene: scene.full_lambertian,
-}
-# Kinds that cannot be made without the depth.
-NEEDS_DEPTH = frozenset({"depth", "full_depth", "overlay"})

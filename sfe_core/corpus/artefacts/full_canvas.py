@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.crop import CropTransform, paste
 from sfe_core.faces.landmark_drawing import draw_landmarks
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Camera, Raster, raycast, rotation_matrix
 
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 Box = tuple[slice, slice]  # rows and columns of the photo
 
 # Rays are cast for so many pixels at a time: each takes about 100 bytes on its way.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Pixels
 from sfe_core.corpus.layout import MAP_FOLDERS
 from sfe_core.errors import RunError
 from sfe_core.files import sha256_file
@@ -27,7 +27,7 @@ def given_mesh_path(corpus: Path, key: str) -> Path:
     return corpus.parent / "maps" / MAP_FOLDERS["mesh"] / f"{key}.png"
 
 
-def read_given_mesh(corpus: Path, key: str, width: int, height: int) -> NDArray[np.uint8] | None:
+def read_given_mesh(corpus: Path, key: str, width: int, height: int) -> Pixels | None:
     """The given render of a photo as uint8 RGB [height, width, 3], black where there is no head.
 
     Args:

@@ -7,6 +7,7 @@ hashes; with the photo's own bytes that decides whether it stands.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,15 +24,13 @@ from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.portable import path_from
 from sfe_core.config.sections import Meaning, fields_that
 from sfe_core.corpus.artefacts.given_maps import given_mesh_sha256
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of, face_settings
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of, shaping_settings
 from sfe_core.files import sha256_file, sha256_folder, sha256_json
 
 # The stage before all artefacts: detection, landmarks and the choice of face.
 FACE = "face"
-# Kinds that show a render which came with the photo, where one did.
-_SHOW_GIVEN = ("mesh", "canvas", "full_mesh", "overlay")
 # Settings whose value names a part with model files of its own.
-_ASSETS = {
+_ASSETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "detector": DETECTOR_ASSETS,
     "box_detector": BOX_ASSETS,
     "depth": DEPTH_ASSETS,
@@ -63,7 +62,7 @@ class ArtefactHashes:
         shown = {
             kind: sha256_json([made, given])[:16]
             for kind, made in self.by_kind.items()
-            if kind in _SHOW_GIVEN
+            if kind in ARTEFACTS and ARTEFACTS[kind].shows_given
         }
         return ArtefactHashes(self.by_kind | shown)
 
@@ -77,7 +76,7 @@ def artefact_hashes(config: PreprocessConfig, root: Path, of_all: bool = False) 
             stand where the workspace moves.
         of_all: also of the kinds that the configuration does not ask for.
     """
-    by_kind = {FACE: _hash(face_settings(config), 0, root)}
+    by_kind = {FACE: _hash(shaping_settings(config, Meaning.FACE), 0, root)}
     for kind in ARTEFACTS.values() if of_all else artefacts_of(config):
         by_kind[kind.name] = _hash(kind.settings(config), kind.version, root)
     return ArtefactHashes(by_kind)
@@ -110,8 +109,7 @@ def _hash(settings: dict[str, object], version: int, root: Path) -> str:
     models = {
         name: _model_hash(name)
         for setting, table in _ASSETS.items()
-        if setting in shaping
-        for name in table.get(str(shaping[setting]), ())
+        for name in table.get(str(shaping.get(setting)), ())
     }
     for setting in fields_that(PreprocessConfig, Meaning.MODEL):
         if given := shaping.get(setting):

@@ -1,45 +1,64 @@
-"""The kinds of files that a face of the corpus has, and which settings shape each."""
+"""The kinds of files that a face of the corpus has: one record each, and all that is known of it.
+
+A new kind is a new record here: planning, workers, hashes, the manifest's columns, tidying and
+verifying go by the records alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.config.sections import Meaning, fields_that
 from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS
 
-FULL_CANVAS = "full_canvas"
-OVERLAY = "overlay"
-COARSE = "geometry_coarse"
-# What DiffusionRig conditions on (Ding et al., CVPR 2023).
-BUFFERS = ("normals", "albedo", "lambertian")
+if TYPE_CHECKING:
+    from sfe_core.corpus.artefacts.face_scene import FaceScene
 
-# What decides which faces a photo has and where their landmarks are.
-FACE_FIELDS = ("detector", "box_detector", "face_choice", "min_face_px", "max_megapixels")
-_CROP = ("crop_rule", "crop_scale", "crop_size", "tight_photos")
-_HEAD = ("reconstruction", "reconstruction_model", "flame")
-_DEPTH = ("depth", "depth_input", *_HEAD)
+_COARSE = "geometry_coarse"
+_FULL = "full_canvas"
+_FACE, _CROP, _HEAD, _DEPTH = Meaning.FACE, Meaning.CROP, Meaning.HEAD, Meaning.DEPTH
 
 
 @dataclass(frozen=True)
 class ArtefactKind:
     """One kind of file, at `<folder>/<key><suffix>` below the corpus.
 
-    `version` is raised when the same photo and settings would give other bytes than before.
+    Attributes:
+        name: of the kind.
+        content: makes it, as `write_artefact` takes it for the suffix.
+        folder: below the corpus.
+        shaped_by: which settings shape it, besides those that shape the faces found.
+        wanted: whether a configuration asks for it.
+        suffix: says the format.
+        version: raised when the same photo and settings would give other bytes than before.
+        shows_given: whether a render that came with the photo takes the place of ours in it.
+        required: whether every manifest has its column, those of older versions too.
     """
 
     name: str
+    content: Callable[[FaceScene], Any]
     folder: str
-    fields: tuple[str, ...]  # of PreprocessConfig, besides those that shape the faces
+    shaped_by: tuple[Meaning, ...]
+    wanted: Callable[[PreprocessConfig], bool] = lambda config: True
     suffix: str = ".png"
     version: int = 1
-    wanted: Callable[[PreprocessConfig], bool] = lambda config: True
+    shows_given: bool = False
+    required: bool = False
 
     @property
     def column(self) -> str:
         """The manifest's column of its SHA-256."""
         return f"{self.name}_sha256"
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether it cannot be made without the depth."""
+        return Meaning.DEPTH in self.shaped_by
 
     def path(self, corpus: Path, key: str) -> Path:
         """Its file. The key may hold dots, so the suffix is appended."""
@@ -47,12 +66,13 @@ class ArtefactKind:
 
     def settings(self, config: PreprocessConfig) -> dict[str, object]:
         """Everything in the configuration that shapes this artefact."""
-        return face_settings(config) | {name: getattr(config, name) for name in self.fields}
+        return shaping_settings(config, _FACE, *self.shaped_by)
 
 
-def face_settings(config: PreprocessConfig) -> dict[str, object]:
-    """Everything in the configuration that shapes the faces found and chosen."""
-    return {name: getattr(config, name) for name in FACE_FIELDS}
+def shaping_settings(config: PreprocessConfig, *meanings: Meaning) -> dict[str, object]:
+    """The fields of a configuration that shape what the meanings say, by name."""
+    names = (name for meaning in meanings for name in fields_that(type(config), meaning))
+    return {name: getattr(config, name) for name in names}
 
 
 def has_detail(config: PreprocessConfig) -> bool:
@@ -60,58 +80,114 @@ def has_detail(config: PreprocessConfig) -> bool:
     return config.reconstruction in ("emoca", "deca")
 
 
-def _full(config: PreprocessConfig) -> bool:
+def _is_full(config: PreprocessConfig) -> bool:
     return config.full_canvas
 
 
-def _kinds() -> tuple[ArtefactKind, ...]:
-    depth, mesh = MAP_FOLDERS["depth"], MAP_FOLDERS["mesh"]
-    landmarks = MAP_FOLDERS["landmarks"]
-    buffers = [
-        ArtefactKind(name, name, (*_CROP, *_HEAD), wanted=lambda config: config.save_buffers)
-        for name in BUFFERS
-    ]
-    full_buffers = [
-        ArtefactKind(
-            f"full_{name}",
-            f"{FULL_CANVAS}/{name}",
-            _HEAD,
-            wanted=lambda config: config.full_canvas and config.save_buffers,
-        )
-        for name in BUFFERS
-    ]
-    return (
-        ArtefactKind("inputs", INPUTS, _CROP),
-        ArtefactKind("landmarks", landmarks, _CROP),
-        ArtefactKind("depth", depth, (*_CROP, *_DEPTH)),
-        ArtefactKind("mesh", mesh, (*_CROP, *_HEAD)),
-        ArtefactKind("geometry_coarse", COARSE, (*_CROP, *_HEAD), wanted=has_detail),
-        ArtefactKind("codes", "codes", _HEAD, ".npz"),
-        ArtefactKind("canvas", CANVAS, (*_CROP, *_HEAD), wanted=lambda config: config.canvas),
-        ArtefactKind("full_landmarks", f"{FULL_CANVAS}/{landmarks}", _CROP, wanted=_full),
-        ArtefactKind("full_depth", f"{FULL_CANVAS}/{depth}", (*_CROP, *_DEPTH), wanted=_full),
-        ArtefactKind("full_mesh", f"{FULL_CANVAS}/{mesh}", _HEAD, wanted=_full),
-        ArtefactKind(
-            "full_geometry_coarse",
-            f"{FULL_CANVAS}/{COARSE}",
-            _HEAD,
-            wanted=lambda config: config.full_canvas and has_detail(config),
-        ),
-        ArtefactKind("overlay", OVERLAY, (*_CROP, *_DEPTH), wanted=lambda config: config.overlay),
-        ArtefactKind("meshes", "meshes", _HEAD, ".obj", wanted=lambda config: config.save_meshes),
-        ArtefactKind(
-            "detailed_meshes",
-            "detailed_meshes",
-            _HEAD,
-            ".obj",
-            wanted=lambda config: config.save_detailed_meshes and has_detail(config),
-        ),
-        *buffers,
-        *full_buffers,
-    )
+_full_buffer = partial(
+    ArtefactKind,
+    shaped_by=(_HEAD,),
+    wanted=lambda config: config.full_canvas and config.save_buffers,
+)
+# What DiffusionRig conditions on (Ding et al., CVPR 2023).
+_buffer = partial(ArtefactKind, shaped_by=(_CROP, _HEAD), wanted=lambda config: config.save_buffers)
 
-
-ARTEFACTS: dict[str, ArtefactKind] = {kind.name: kind for kind in _kinds()}
+KINDS: tuple[ArtefactKind, ...] = (
+    ArtefactKind("inputs", lambda face: face.crop, INPUTS, (_CROP,), required=True),
+    ArtefactKind(
+        "landmarks",
+        lambda face: face.drawn_landmarks,
+        MAP_FOLDERS["landmarks"],
+        (_CROP,),
+        required=True,
+    ),
+    ArtefactKind(
+        "depth",
+        lambda face: face.depth_maps.crop,
+        MAP_FOLDERS["depth"],
+        (_CROP, _DEPTH, _HEAD),
+        required=True,
+    ),
+    ArtefactKind(
+        "mesh",
+        lambda face: face.mesh,
+        MAP_FOLDERS["mesh"],
+        (_CROP, _HEAD),
+        shows_given=True,
+        required=True,
+    ),
+    ArtefactKind(
+        "canvas",
+        lambda face: face.canvas,
+        CANVAS,
+        (_CROP, _HEAD),
+        lambda config: config.canvas,
+        shows_given=True,
+        required=True,
+    ),
+    ArtefactKind(_COARSE, lambda face: face.coarse, _COARSE, (_CROP, _HEAD), has_detail),
+    ArtefactKind("codes", lambda face: face.codes, "codes", (_HEAD,), suffix=".npz"),
+    ArtefactKind(
+        "full_landmarks",
+        lambda face: face.full_landmarks,
+        f"{_FULL}/{MAP_FOLDERS['landmarks']}",
+        (_CROP,),
+        _is_full,
+    ),
+    ArtefactKind(
+        "full_depth",
+        lambda face: face.full_depth,
+        f"{_FULL}/{MAP_FOLDERS['depth']}",
+        (_CROP, _DEPTH, _HEAD),
+        _is_full,
+    ),
+    ArtefactKind(
+        "full_mesh",
+        lambda face: face.full_mesh,
+        f"{_FULL}/{MAP_FOLDERS['mesh']}",
+        (_HEAD,),
+        _is_full,
+        shows_given=True,
+    ),
+    ArtefactKind(
+        f"full_{_COARSE}",
+        lambda face: face.full_coarse,
+        f"{_FULL}/{_COARSE}",
+        (_HEAD,),
+        lambda config: config.full_canvas and has_detail(config),
+    ),
+    ArtefactKind(
+        "overlay",
+        lambda face: face.overlay,
+        "overlay",
+        (_CROP, _DEPTH, _HEAD),
+        lambda config: config.overlay,
+        shows_given=True,
+    ),
+    ArtefactKind(
+        "meshes",
+        lambda face: (face.head.points, face.head.faces),
+        "meshes",
+        (_HEAD,),
+        lambda config: config.save_meshes,
+        ".obj",
+    ),
+    ArtefactKind(
+        "detailed_meshes",
+        lambda face: face.detailed_mesh,
+        "detailed_meshes",
+        (_HEAD,),
+        lambda config: config.save_detailed_meshes and has_detail(config),
+        ".obj",
+    ),
+    _buffer("normals", lambda face: face.normals, "normals"),
+    _buffer("albedo", lambda face: face.albedo, "albedo"),
+    _buffer("lambertian", lambda face: face.lambertian, "lambertian"),
+    _full_buffer("full_normals", lambda face: face.full_normals, f"{_FULL}/normals"),
+    _full_buffer("full_albedo", lambda face: face.full_albedo, f"{_FULL}/albedo"),
+    _full_buffer("full_lambertian", lambda face: face.full_lambertian, f"{_FULL}/lambertian"),
+)
+ARTEFACTS: dict[str, ArtefactKind] = {kind.name: kind for kind in KINDS}
 
 
 def artefacts_of(config: PreprocessConfig) -> tuple[ArtefactKind, ...]:

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Pixels
 from sfe_core.faces.depth import DEPTH_MAXIMUM
-
-Pixels = NDArray[np.uint8]
 
 _LONGEST_PX = 1024
 _COVER = 0.6  # of the map, where there is one

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats
 from sfe_core.files import atomic_path
-
-Floats = NDArray[np.floating[Any]]
 
 
 def _write_picture(path: Path, pixels: NDArray[Any]) -> None:

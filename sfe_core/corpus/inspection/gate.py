@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from sfe_core.config.corpus_sections import QualityConfig
-from sfe_core.corpus.artefacts.quality import MEASURES, OF_ROW, doubts_of, faults_of, measure_stored
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import plain_rows
+from sfe_core.corpus.quality import MEASURES, OF_ROW, doubts_of, faults_of, measure_stored
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.reporting import Reporter

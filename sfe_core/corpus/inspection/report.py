@@ -18,7 +18,6 @@ from pyarrow import parquet
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.quality import limits_of
 from sfe_core.corpus.inspection.crop_counts import CropCounts
 from sfe_core.corpus.inspection.distributions import Histogram, figure, histogram
 from sfe_core.corpus.inspection.report_sheets import UNLABELLED, WITH_PICTURES, draw_sheets
@@ -26,6 +25,7 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, STATUSES
 from sfe_core.corpus.people.duplicates import Duplicates
 from sfe_core.corpus.people.identities import People
+from sfe_core.corpus.quality import limits_of
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import write_text

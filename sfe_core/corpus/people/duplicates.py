@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from sfe_core.arrays import Pixels
 from sfe_core.corpus.people.face_hash import BITS, LIKENESS, mirrored, unpacked
 
 Kind = Literal["near", "exact", "none"]
@@ -158,7 +159,7 @@ def near_pairs(hashes: Sequence[str], likeness: float = LIKENESS) -> NDArray[np.
 
 
 def _table_pairs(
-    bits: NDArray[np.uint8], words: NDArray[np.uint64], most: int, rng: np.random.Generator
+    bits: Pixels, words: NDArray[np.uint64], most: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Pairs that agree on some drawn bits and differ in at most `most` of all, [P, 2]."""
     chosen = rng.choice(np.arange(1, BITS), 2 * _TABLE_BITS, replace=False)

@@ -14,18 +14,15 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.manifest import crop_of
 from sfe_core.corpus.picture_store import PictureStore
 from sfe_core.errors import SfeError
 from sfe_core.faces.head import HeadModel
-
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.floating[Any]]
 
 _FREQUENCIES = 20  # in each direction
 _SAMPLES = 4 * _FREQUENCIES  # side of the patch that is transformed
@@ -69,13 +66,13 @@ def face_hash(crop: Pixels, points: Floats) -> str:
     return np.packbits(lowest.ravel() > 0).tobytes().hex()
 
 
-def unpacked(hashes: list[str]) -> NDArray[np.uint8]:
+def unpacked(hashes: list[str]) -> Pixels:
     """Hashes as bits, [N, BITS] of 0 and 1."""
     packed = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8)
     return np.unpackbits(packed.reshape(len(hashes), -1), axis=1)[:, :BITS]
 
 
-def mirrored(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def mirrored(bits: Pixels) -> Pixels:
     """The bits [N, BITS] of the mirrored faces: odd horizontal frequencies change their sign."""
     odd = np.arange(BITS) % _FREQUENCIES % 2
     return bits ^ odd.astype(np.uint8)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from joblib import cpu_count
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.crop_notes import append_notes, read_notes
@@ -38,7 +38,7 @@ FILE = "face_vectors.jsonl"
 _ASSET = "dlib-face-recognition"
 _FACES_AT_ONCE = 64
 
-Vectors = dict[str, NDArray[np.floating[Any]]]
+Vectors = dict[str, Floats]
 
 
 def can_embed() -> bool:

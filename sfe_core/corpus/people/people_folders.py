@@ -15,17 +15,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats
 from sfe_core.corpus.tables.classes import folder_class, read_name
 from sfe_core.files import derive_seed
 
 # The folders above, and each face below them with all its folders.
 _Level = tuple[tuple[str, ...], Sequence[tuple[tuple[str, ...], str]]]
-Vectors = Mapping[str, NDArray[np.floating[Any]]]
+Vectors = Mapping[str, Floats]
 
 _WORDS = frozenset(
     """
@@ -224,5 +223,5 @@ def _sample(groups: Mapping[str, Sequence[str]]) -> list[list[str]]:
     ]
 
 
-def _apart(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
+def _apart(one: Floats, other: Floats) -> float:
     return float(np.linalg.norm(one - other))

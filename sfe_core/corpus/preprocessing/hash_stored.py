@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from joblib import cpu_count
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import OK, WITH_PICTURES
+from sfe_core.corpus.manifest import OK, WITH_PICTURES, Row
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.people.face_hash import stored_face_hash
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.corpus.preprocessing.journal import Journal, JournalIndex, next_run, shard_name
 from sfe_core.reporting import Reporter
 
-Row = dict[str, Any]
 _ROWS_AT_ONCE = 256
 
 

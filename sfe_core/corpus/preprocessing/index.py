@@ -24,14 +24,12 @@ from sfe_core.corpus.annotations.captions import (
 from sfe_core.corpus.annotations.label_file import LabelFile, read_label_file
 from sfe_core.corpus.annotations.labels import Label, Labels, labels_of, with_more_labels
 from sfe_core.corpus.annotations.sidecars import TextsBeside
-from sfe_core.corpus.artefacts.quality import judge_row
-from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
+from sfe_core.corpus.manifest import COLUMNS, MISSING, OK, Row
 from sfe_core.corpus.people.duplicates import HashedFace
 from sfe_core.corpus.people.sides import Sides, choose_sides
 from sfe_core.corpus.people.subjects import read_celeba
+from sfe_core.corpus.quality import judge_row
 from sfe_core.errors import UserError
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

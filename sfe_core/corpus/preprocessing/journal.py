@@ -13,9 +13,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from sfe_core.corpus.manifest import Row
 from sfe_core.errors import RunError
 
-Row = dict[str, Any]
 _SUFFIX = ".jsonl"
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.workspace import Workspace
@@ -26,7 +25,7 @@ from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of
 from sfe_core.corpus.inspection.crop_counts import CropCounts
 from sfe_core.corpus.inspection.preview import choose_rows
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import COLUMNS, MISSING, OK
+from sfe_core.corpus.manifest import COLUMNS, MISSING, OK, Row
 from sfe_core.corpus.manifest_stream import ColumnTypes, stream_groups, write_rows
 from sfe_core.corpus.people.face_vectors import embed_faces
 from sfe_core.corpus.preprocessing.index import Annotations, Index, open_index
@@ -34,7 +33,6 @@ from sfe_core.corpus.preprocessing.journal import JournalIndex
 from sfe_core.corpus.preprocessing.photos import Photos
 from sfe_core.reporting import Reporter
 
-Row = dict[str, Any]
 _MOST_PROBLEMS = 10
 # What some faces answer may raise the question of others: of folders within folders.
 _TIMES_ASKED = 5

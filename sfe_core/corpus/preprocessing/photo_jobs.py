@@ -6,18 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Pixels
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.manifest import OK
+from sfe_core.corpus.manifest import OK, Row
 from sfe_core.faces.decoding import UndecodableError, read_photo
 from sfe_core.faces.detection import Face
-
-Row = dict[str, Any]
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

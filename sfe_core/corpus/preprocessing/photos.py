@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.absent import Presence
 from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import Row
 from sfe_core.corpus.photo_files import PhotoScan, scan_photos
-from sfe_core.corpus.preprocessing.photo_jobs import Row
 from sfe_core.errors import UserError
 from sfe_core.files import key_of
 

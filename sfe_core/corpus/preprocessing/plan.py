@@ -18,9 +18,9 @@ from sfe_core.corpus.artefacts.given_maps import is_away
 from sfe_core.corpus.artefacts.hashes import FACE, ArtefactHashes, artefact_hashes, parse_made_with
 from sfe_core.corpus.artefacts.kinds import artefacts_of
 from sfe_core.corpus.layout import MANIFEST
-from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, crop_of
+from sfe_core.corpus.manifest import MISSING, WITH_PICTURES, Row, crop_of
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
-from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, Row, faces_of_rows
+from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, faces_of_rows
 from sfe_core.corpus.preprocessing.photos import Photos
 from sfe_core.corpus.preprocessing.placement import place_preprocess
 from sfe_core.faces.crop_choice import fills_photo

@@ -15,7 +15,7 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 from sfe_core.corpus.lock import worker_lock
-from sfe_core.corpus.preprocessing.journal import Row
+from sfe_core.corpus.manifest import Row
 from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob
 from sfe_core.corpus.preprocessing.shard import Shard, load_models, take_in_jobs
 from sfe_core.errors import RunError

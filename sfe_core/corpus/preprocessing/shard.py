@@ -10,9 +10,9 @@ from joblib import cpu_count
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts.hashes import ArtefactHashes
-from sfe_core.corpus.manifest import OK
+from sfe_core.corpus.manifest import OK, Row
 from sfe_core.corpus.preprocessing.decode_ahead import batches, decode_ahead
-from sfe_core.corpus.preprocessing.journal import Journal, Row
+from sfe_core.corpus.preprocessing.journal import Journal
 from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, WorkOrder
 from sfe_core.corpus.preprocessing.photo_work import take_in
 from sfe_core.reporting import Task

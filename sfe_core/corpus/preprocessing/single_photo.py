@@ -8,13 +8,19 @@ from tempfile import TemporaryDirectory
 from torch import Tensor
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.artefacts.face_scene import CONTENTS, FaceScene
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS, has_detail
+from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, to_frame, write_manifest
 from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, decode_job
-from sfe_core.corpus.preprocessing.photo_work import photo_detector, square_of
+from sfe_core.corpus.preprocessing.scenes import (
+    SkippedPhotoError,
+    large_faces,
+    photo_detector,
+    pixels_of,
+    scene_of,
+)
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.faces.backends import load_depth, load_reconstructor
@@ -33,33 +39,21 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
         UserError: the photo cannot be read, or shows no face that is large enough.
     """
     photo = decode_job(PhotoJob(path, path.name, _KEY, ""), config)
-    if photo.pixels is None:
-        raise UserError(path, f"{photo.status}: {photo.reason}", "give another photo")
-    found = photo_detector(config).detect(photo.pixels)
-    faces = [one for one in found if one.size >= config.min_face_px]
-    if not faces:
-        raise UserError(
-            path,
-            f"{config.detector} finds no face of {config.min_face_px} px or more",
-            "give a photo with a face, or lower preprocess.min_face_px",
-        )
-    height, width = photo.pixels.shape[:2]
+    detector = photo_detector(config)
+    try:
+        pixels = pixels_of(photo)
+        faces = large_faces(detector.detect(pixels), pixels, config, detector)
+    except SkippedPhotoError as skipped:
+        remedy = "give a photo with a face, or lower preprocess.min_face_px"
+        raise UserError(path, f"{skipped.status}: {skipped.reason}", remedy) from skipped
+    height, width = pixels.shape[:2]
     choice = "largest" if config.face_choice == "all" else config.face_choice
     face = choose_face(faces, choice, width, height)
     reconstructor = load_reconstructor(
         config.reconstruction, model=config.reconstruction_model, flame=config.flame
     )
-    (head,) = reconstruct_faces(reconstructor, [photo.pixels], [face])
-    square, rule = square_of(face, width, height, config)
-    return FaceScene(
-        photo=photo.pixels,
-        landmarks=face.landmarks,
-        transform=square,
-        crop_rule=rule,
-        size=config.crop_size,
-        head=head,
-        detailed=has_detail(config),
-    )
+    (head,) = reconstruct_faces(reconstructor, [pixels], [face])
+    return scene_of(pixels, face, head, config)
 
 
 def maps_of_scene(
@@ -85,6 +79,6 @@ def maps_of_scene(
         row = {"key": _KEY, "photo": _KEY, "status": OK}
         for name in names:
             kind = ARTEFACTS[name]
-            row[kind.column] = write_artefact(kind.path(corpus, _KEY), CONTENTS[name](scene))
+            row[kind.column] = write_artefact(kind.path(corpus, _KEY), kind.content(scene))
         write_manifest(corpus / MANIFEST, to_frame([row]))
         return Corpus(corpus).maps(_KEY, size, names)

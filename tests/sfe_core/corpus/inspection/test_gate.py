@@ -12,11 +12,11 @@ from PIL import Image
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.quality import MEASURES, measure_stored
 from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.inspection.gate import Fault, find_faults, require_sound
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import read_manifest, write_manifest
+from sfe_core.corpus.quality import MEASURES, measure_stored
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.webdataset import ShardStore
 from sfe_core.errors import UserError

@@ -9,7 +9,9 @@ import pytest
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.quality import (
+from sfe_core.corpus.manifest import plain_rows
+from sfe_core.corpus.picture_store import FolderStore
+from sfe_core.corpus.quality import (
     MEASURES,
     OF_ROW,
     bad_light,
@@ -19,8 +21,6 @@ from sfe_core.corpus.artefacts.quality import (
     measure_pictures,
     measure_stored,
 )
-from sfe_core.corpus.manifest import plain_rows
-from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
 from tests.cases.portraits import portrait

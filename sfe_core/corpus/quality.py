@@ -15,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
-from sfe_core.corpus.manifest import DOUBTFUL, OK, OUT_OF_RANGE, WITH_PICTURES, crop_of
+from sfe_core.corpus.manifest import DOUBTFUL, OK, OUT_OF_RANGE, WITH_PICTURES, Row, crop_of
 from sfe_core.corpus.picture_store import MEND, PictureStore
 from sfe_core.errors import RunError
 from sfe_core.faces.crop import AS_IS
 from sfe_core.faces.crop_choice import invented_share
 from sfe_core.faces.depth import DEPTH_MAXIMUM
-
-Pixels = NDArray[np.uint8]
-Row = dict[str, Any]
 
 # Measure → the picture that it judges, a guidance map or "inputs", the crop.
 MEASURES: dict[str, str] = {
@@ -52,7 +50,7 @@ def measure_pictures(
     landmarks: Pixels | None,
     depth: NDArray[np.uint16] | None,
     mesh: Pixels | None,
-    points: NDArray[np.floating[Any]],
+    points: Floats,
 ) -> dict[str, float]:
     """Measure the pictures of one face; what needs a picture that is None is left out.
 
@@ -142,7 +140,7 @@ def _stored(
     return pixels
 
 
-def _luma_of_face(crop: Pixels, points: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def _luma_of_face(crop: Pixels, points: Floats) -> Floats:
     """The luma on the landmarks' box, as far as it lies in the crop, at least 3 × 3 pixels."""
     side = crop.shape[0]
     low = np.clip(np.floor(points.min(axis=0)), 0, side - 3).astype(int)
@@ -150,7 +148,7 @@ def _luma_of_face(crop: Pixels, points: NDArray[np.floating[Any]]) -> NDArray[np
     return _luma(crop[low[1] : high[1], low[0] : high[0]])
 
 
-def _luma(picture: Pixels) -> NDArray[np.floating[Any]]:
+def _luma(picture: Pixels) -> Floats:
     """[H, W, 3] to [H, W], grey levels."""
     levels = picture.astype(np.float32)
     return _LUMA[0] * levels[..., 0] + _LUMA[1] * levels[..., 1] + _LUMA[2] * levels[..., 2]
@@ -172,14 +170,14 @@ def bad_light(photo: Pixels) -> str:
     return ""
 
 
-def _sharpness(grey: NDArray[np.floating[Any]]) -> float:
+def _sharpness(grey: Floats) -> float:
     laplacian = (
         grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     )
     return float(laplacian.var())
 
 
-def _share_inside(mask: NDArray[np.bool_], points: NDArray[np.floating[Any]]) -> float:
+def _share_inside(mask: NDArray[np.bool_], points: Floats) -> float:
     """Share of points that lie on a true pixel; those beyond the picture do not."""
     places = np.floor(points).astype(int)
     within = ((places >= 0) & (places < mask.shape[0])).all(axis=1)
