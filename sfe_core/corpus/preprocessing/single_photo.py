@@ -44,7 +44,9 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
         pixels = pixels_of(photo)
         faces = large_faces(detector.detect(pixels), pixels, config, detector)
     except SkippedPhotoError as skipped:
-        remedy = "give a photo with a face, or lower preprocess.min_face_px"
+        remedy = "give another photo"
+        if photo.pixels is not None:
+            remedy = "give a photo with a face, or lower preprocess.min_face_px"
         raise UserError(path, f"{skipped.status}: {skipped.reason}", remedy) from skipped
     height, width = pixels.shape[:2]
     choice = "largest" if config.face_choice == "all" else config.face_choice

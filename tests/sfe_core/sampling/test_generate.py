@@ -152,7 +152,7 @@ def test_a_model_without_encoders_says_that_it_cannot_show_intensity(workspace: 
 
 
 def test_photos_that_show_no_face_are_refused(workspace: Workspace, tmp_path: Path):
-    for name, said in (("none.png", "finds no face"), ("torn.png", "unreadable|corrupt")):
+    for name, said in (("none.png", "found no face"), ("torn.png", "unreadable|corrupt")):
         path = tmp_path / name
         Image.new("RGB", (96, 96), (90, 90, 90)).save(path)
         if name == "torn.png":
