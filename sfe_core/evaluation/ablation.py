@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 from sfe_core.files import sha256_json, write_text
 from sfe_core.losses.composite import TERMS
-from sfe_core.packaging.package import package_checkpoint
+from sfe_core.packaging.package import PackageExists, package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.training.engine.options import TrainOptions
@@ -174,16 +175,11 @@ def _measure(
 
 def _package(workspace: Workspace, name: str, step: int, reporter: Reporter) -> Path:
     """The run's package; one of its name and other weights is the ablation's own, and stale."""
-
-    def made(**how: bool) -> Path:
-        return package_checkpoint(
-            workspace, run=name, step=step, name=name, reporter=reporter, **how
-        ).folder
-
+    make = partial(package_checkpoint, workspace, name, step, name, reporter=reporter)
     try:
-        return made(reuse=True)
-    except UserError:
-        return made(force=True)
+        return make(reuse=True).folder
+    except PackageExists:
+        return make(force=True).folder
 
 
 def collect(summaries: Mapping[str, EvaluationSummary], folder: Path) -> Ablation:

@@ -32,6 +32,10 @@ _TRIAL_STEPS = 20  # enough of DPM-Solver++ for a clear picture
 PLAIN_SAMPLE, GUIDED_SAMPLE = "sample.png", "sample_guided.png"
 
 
+class PackageExists(UserError):
+    """A package of that name stands already, and may not be replaced or is of other weights."""
+
+
 @dataclass(frozen=True)
 class PackageSummary:
     """What was packaged.
@@ -82,7 +86,8 @@ def package_checkpoint(
         reuse: let a package of that name stand if it is of the same weights and form.
 
     Raises:
-        UserError: no checkpoint as asked for, a package of that name, a missing base model.
+        PackageExists: a package of that name.
+        UserError: no checkpoint as asked for, a missing base model.
         RunError: a torn checkpoint, or a package that does not load or draws blank pictures.
     """
     reporter, options = reporter or Reporter(), options or PackageOptions()
@@ -91,7 +96,8 @@ def package_checkpoint(
     if target.exists() and not force:
         if reuse and _made_of(target, plan, options):
             return _summary(target, plan, reused=True)
-        raise UserError(target, "exists", "replace it with --force, or give another --name")
+        remedy = "replace it with --force, or give another --name"
+        raise PackageExists(target, "exists", remedy)
     clear_leftovers(workspace.packaged)
     with ExitStack() as stack:
         task = stack.enter_context(reporter.task(f"packaging {plan.name}", 5))

@@ -13,6 +13,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation import ablation
 from sfe_core.evaluation.ablation import FULL, ablate, chosen_variants, collect, variants_of
+from sfe_core.packaging.package import PackageExists
 from sfe_core.training.engine.options import TrainOptions
 from tests.sfe_core.evaluation.summaries import make_summary, score
 
@@ -55,10 +56,10 @@ def test_each_variant_is_trained_packaged_and_measured_under_its_own_name(tmp_pa
         calls.append((options.run, options.resume, options.steps, workspace.config.guidance.maps))
         return SimpleNamespace(step=7)
 
-    def package(workspace, run, step, name, reporter, reuse=False, force=False):
+    def package(workspace, run, step, name, *, reporter, reuse=False, force=False):
         assert (run, step, name) == (calls[-1][0], 7, calls[-1][0])
         if reuse and "no-guidance" in run:
-            raise UserError(name, "exists")  # of other weights
+            raise PackageExists(name, "exists")  # of other weights
         assert reuse or force
         return SimpleNamespace(folder=tmp_path / name)
 
@@ -86,6 +87,20 @@ def test_each_variant_is_trained_packaged_and_measured_under_its_own_name(tmp_pa
     # Another number of updates is another run, whose checkpoints are not mixed up with these.
     ablate(workspace, TrainOptions(steps=6), only=["no-guidance"])
     assert not set(runs) & {call[0] for call in calls[2:]}
+
+
+def test_only_a_stale_package_is_replaced(tmp_path, monkeypatch):
+    forced = []
+
+    def package(*arguments, reporter, reuse=False, force=False):
+        forced.append(force)
+        raise UserError("sfe.yaml: model.base", "is not there")
+
+    monkeypatch.setattr(ablation, "launch", lambda *_: SimpleNamespace(step=7))
+    monkeypatch.setattr(ablation, "package_checkpoint", package)
+    with pytest.raises(UserError, match="model.base: is not there"):
+        ablate(Workspace(tmp_path, Config()), TrainOptions(steps=5), only=["no-guidance"])
+    assert forced == [False]
 
 
 @pytest.mark.parametrize("kind", [Stopped, Interrupted])
