@@ -9,32 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-
-
-def gaussian_frechet(mean_a: Array, cov_a: Array, mean_b: Array, cov_b: Array) -> float:
-    """Squared Fréchet (2-Wasserstein) distance of two Gaussians.
-
-    |m_a - m_b|^2 + Tr(C_a + C_b - 2 (C_b^1/2 C_a C_b^1/2)^1/2)   (Dowson & Landau 1982; as a score
-    of pictures, Heusel et al. 2017, eq. 6). The square root is taken of symmetric matrices through
-    their eigenvalues, so it stays real however few the samples are.
-
-    Args:
-        mean_a, mean_b: [D].
-        cov_a, cov_b: [D, D], symmetric, positive semi-definite.
-    """
-    root = _symmetric_root(cov_b)
-    cross = np.linalg.eigvalsh(root @ cov_a @ root)
-    return _assemble(mean_a, mean_b, np.trace(cov_a), np.trace(cov_b), cross)
+from sfe_core.arrays import Doubles, Indices
 
 
 class FrechetReference:
-    """The Gaussian of a reference set, kept so that many sets can be held against it cheaply."""
+    """The Gaussian of a reference set, kept so that many sets can be held against it cheaply.
 
-    def __init__(self, features: Array) -> None:
+    The distance is the squared Fréchet (2-Wasserstein) distance of two Gaussians,
+    |m_a - m_b|^2 + Tr(C_a + C_b - 2 (C_b^1/2 C_a C_b^1/2)^1/2)   (Dowson & Landau 1982; as a score
+    of pictures, Heusel et al. 2017, eq. 6). The square root is taken of symmetric matrices through
+    their eigenvalues, so that it stays real however few the samples are.
+    """
+
+    def __init__(self, features: Doubles) -> None:
         """`features`: [M, D], M >= 2."""
         features = _checked(features, "reference")
         self.mean = features.mean(axis=0)
@@ -43,18 +31,18 @@ class FrechetReference:
         self.trace = float(np.trace(covariance))
 
     @classmethod
-    def from_statistics(cls, mean: Array, root: Array, trace: float) -> FrechetReference:
+    def from_statistics(cls, mean: Doubles, root: Doubles, trace: float) -> FrechetReference:
         """From what an earlier one held: mean [D], and root [D, D] and trace of its covariance."""
         found = cls.__new__(cls)
         found.mean, found.root, found.trace = mean, root, trace
         return found
 
-    def distance(self, features: Array) -> float:
+    def distance(self, features: Doubles) -> float:
         """Fréchet distance of `features` [N, D] (N >= 2) to the reference."""
         features = _checked(features, "evaluated")
         return float(self.resampled(features, [np.arange(len(features))])[0])
 
-    def resampled(self, features: Array, resamples: Sequence[Indices]) -> Array:
+    def resampled(self, features: Doubles, resamples: Sequence[Indices]) -> Doubles:
         """[R] distances of the sets `features[resamples[r]]`; nan for fewer than two pictures.
 
         The eigenvalues are those of the smaller of the two Gram matrices of X C^1/2, which share
@@ -80,7 +68,9 @@ class FrechetReference:
                 cross = np.linalg.eigvalsh(centred.T @ centred)
             else:
                 cross = np.linalg.eigvalsh(_centred(gram, weights, drawn, len(row)))
-            distances[place] = _assemble(mean, self.mean, spread, self.trace, cross)
+            overlap = float(np.sqrt(np.clip(cross, 0.0, None)).sum())
+            shift = float(((mean - self.mean) ** 2).sum())
+            distances[place] = max(0.0, shift + spread + self.trace - 2.0 * overlap)
         return distances
 
 
@@ -92,16 +82,16 @@ class KernelReference:
     and it can be slightly negative.
     """
 
-    def __init__(self, features: Array, within: float | None = None) -> None:
+    def __init__(self, features: Doubles, within: float | None = None) -> None:
         """`features`: [M, D], M >= 2; `within`: their mean kernel if known from before."""
         self.features = _checked(features, "reference")
         self.within = _mean_off_diagonal(self.features) if within is None else within
 
-    def distance(self, features: Array) -> float:
+    def distance(self, features: Doubles) -> float:
         """Kernel distance of `features` [N, D] (N >= 2) to the reference."""
         return float(self.resampled(features, [np.arange(len(features))])[0])
 
-    def resampled(self, features: Array, resamples: Sequence[Indices]) -> Array:
+    def resampled(self, features: Doubles, resamples: Sequence[Indices]) -> Doubles:
         """[R] distances of resamples; a picture drawn twice is never paired with itself.
 
         That is the U-statistic weighted by how often each picture was drawn, which keeps the
@@ -126,11 +116,11 @@ class KernelReference:
         return among + self.within - 2.0 * between
 
 
-def _kernel(a: Array, b: Array) -> Array:
+def _kernel(a: Doubles, b: Doubles) -> Doubles:
     return (a @ b.T / a.shape[1] + 1.0) ** 3
 
 
-def _mean_off_diagonal(features: Array, block: int = 1024) -> float:
+def _mean_off_diagonal(features: Doubles, block: int = 1024) -> float:
     """Mean kernel over ordered pairs of different rows, in blocks so that memory stays flat."""
     total = 0.0
     for start in range(0, len(features), block):
@@ -139,13 +129,13 @@ def _mean_off_diagonal(features: Array, block: int = 1024) -> float:
     return (total - float(diagonal.sum())) / (len(features) * (len(features) - 1))
 
 
-def _symmetric_root(matrix: Array) -> Array:
+def _symmetric_root(matrix: Doubles) -> Doubles:
     """Square root of a symmetric positive semi-definite matrix; rounding below zero is cut."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
 
 
-def _centred(gram: Array, weights: Array, drawn: Indices, count: int) -> Array:
+def _centred(gram: Doubles, weights: Doubles, drawn: Indices, count: int) -> Doubles:
     """The Gram matrix of a resample's centred rows over count - 1, one row per picture drawn."""
     share = weights[drawn]
     part = gram[np.ix_(drawn, drawn)]
@@ -155,16 +145,10 @@ def _centred(gram: Array, weights: Array, drawn: Indices, count: int) -> Array:
     return part * scale[:, None] * scale
 
 
-def _assemble(mean_a: Array, mean_b: Array, trace_a: float, trace_b: float, cross: Array) -> float:
-    overlap = float(np.sqrt(np.clip(cross, 0.0, None)).sum())
-    shift = float(((mean_a - mean_b) ** 2).sum())
-    return max(0.0, shift + trace_a + trace_b - 2.0 * overlap)
-
-
-def _checked(features: Array, which: str) -> Array:
+def _checked(features: Doubles, which: str) -> Doubles:
     features = np.asarray(features, dtype=np.float64)
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"{which} features must be [N, D] with N >= 2, found {features.shape}")
     if not np.isfinite(features).all():
-        raise ValueError(f"{which} features hold nan or infinite values")
+        raise ValueError(f"{which} features hold NaN or infinite values")
     return features
