@@ -5,35 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
+from sfe_core.evaluation.metrics import stored
 from sfe_core.evaluation.scoring import delta_of
-from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
-from sfe_core.evaluation.statistics.measurables import PerPicture
 from sfe_core.evaluation.summary import (
     DRAWING_SECTIONS,
     Delta,
     EvaluationSummary,
     Metric,
     Score,
+    flat,
 )
 from sfe_core.files import derive_seed
 
 RESAMPLES = 1000
 _UNKNOWN = "not known"  # of pictures made elsewhere
-_AFFECT = {
-    "ccc": agreement.concordance,
-    "rmse": agreement.root_mean_square,
-    "pcc": agreement.pearson,
-    "sagr": agreement.sign_agreement,
-}
 
 
 class ComparedScore(BaseModel):
@@ -126,6 +118,7 @@ def compare(workspace: Workspace, first: str | Path, second: str | Path) -> Comp
         for name in one.scores
         if name in other.scores
         for metric in one.metrics
+        if metric in one.scores[name] and metric in other.scores[name]
     ]
     return Comparison(
         first=names[0],
@@ -191,25 +184,18 @@ def _unlike_counts(first: EvaluationSummary, second: EvaluationSummary) -> Itera
     for name in first.scores:
         for metric in distances[:1]:
             counts = [s.scores.get(name, {}).get(metric) for s in (first, second)]
-            if None not in counts and counts[0].n != counts[1].n:
-                yield f"{name}: N {counts[0].n} and {counts[1].n} pictures"
+            numbers = [score.n for score in counts if score is not None]
+            if len(set(numbers)) > 1:
+                yield f"{name}: N {numbers[0]} and {numbers[1]} pictures"
 
 
 def _drawn_unlike(
     first: EvaluationSummary, second: EvaluationSummary
 ) -> Iterator[tuple[str, str, str]]:
-    one, other = (dict(_flat(summary.provenance.settings)) for summary in (first, second))
+    one, other = (dict(flat(summary.provenance.settings)) for summary in (first, second))
     for name in dict.fromkeys([*one, *other]):
         if name.split(".")[0] in DRAWING_SECTIONS and one.get(name) != other.get(name):
             yield name, str(one.get(name, _UNKNOWN)), str(other.get(name, _UNKNOWN))
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _change(
@@ -221,47 +207,17 @@ def _change(
     resamples: Indices,
 ) -> Delta:
     pair = [
-        None if table is None else _per_picture(summary, table, name, metric)
+        None if table is None else stored(metric, table, summary.set_info(name).prefix)
         for summary, table in zip((first, second), tables, strict=True)
     ]
     if pair[0] is not None and pair[1] is not None:
         return delta_of(pair[0], pair[1], resamples)
-    values = [summary.scores[name][metric] for summary in (first, second)]
-    if values[0].value is None or values[1].value is None:
-        reason = values[0].reason or values[1].reason
-        return Delta(value=None, low=None, high=None, n=values[1].n, reason=reason)
-    change = values[1].value - values[0].value
-    return Delta(value=change, low=None, high=None, n=values[1].n, reason="no pictures to pair")
-
-
-def _per_picture(
-    summary: EvaluationSummary, table: pd.DataFrame, name: str, metric: str
-) -> PerPicture | None:
-    """What per_image.csv holds of a metric; None of what pictures have no number of."""
-    prefix = summary.set_info(name).prefix
-    columns = {
-        "face_found": "face_found",
-        "landmark_error": "landmark_error",
-        "pose_error": "pose_error",
-        "depth_order": "depth_order",
-        "dists": "dists",
-        "clip": "clip",
-    }
-    kind, _, suffix = metric.partition("_")
-    column = columns.get(metric)
-    if kind in ("perceptual", "identity"):
-        column = kind
-    if metric in ("top1", "top2", "top3") and f"{prefix}_rank" in table:
-        ranks = table[f"{prefix}_rank"].to_numpy(dtype=float, na_value=np.nan)
-        hits = np.where(np.isnan(ranks), np.nan, ranks <= int(metric[-1]))
-        return PerPicture(agreement.mean, (hits,), "no picture has a label", True)
-    if kind in ("valence", "arousal") and suffix in _AFFECT:
-        pair = [table[n].to_numpy(dtype=float) for n in (f"{prefix}_{kind}", kind)]
-        return PerPicture(_AFFECT[suffix], tuple(pair), f"no picture has a label for {kind}")
-    if column is None or f"{prefix}_{column}" not in table:
-        return None
-    values = table[f"{prefix}_{column}"].to_numpy(dtype=float, na_value=np.nan)
-    return PerPicture(agreement.mean, (values,), "no picture measured", metric == "face_found")
+    before, after = (summary.scores[name][metric] for summary in (first, second))
+    if before.value is None or after.value is None:
+        reason = before.reason or after.reason
+        return Delta(value=None, low=None, high=None, n=after.n, reason=reason)
+    change = after.value - before.value
+    return Delta(value=change, low=None, high=None, n=after.n, reason="no pictures to pair")
 
 
 def _per_image(summary: EvaluationSummary) -> pd.DataFrame | None:

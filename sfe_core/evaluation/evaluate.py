@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
-from sfe_core.emotions import EMOTIONS
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import RunError
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.limits import notes_on
 from sfe_core.evaluation.origin import provenance, seen_by_loss
@@ -23,7 +19,6 @@ from sfe_core.evaluation.reporting.model_card import write_to_card
 from sfe_core.evaluation.reporting.outputs import write_outputs
 from sfe_core.evaluation.scoring import score_all
 from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
-from sfe_core.evaluation.statistics.metrics import Labels, Yardstick
 from sfe_core.evaluation.statistics.references import References, reference_statistics
 from sfe_core.evaluation.summary import (
     REAL,
@@ -32,6 +27,7 @@ from sfe_core.evaluation.summary import (
     Reference,
     usual_set,
 )
+from sfe_core.evaluation.yardstick import Labels, Yardstick
 from sfe_core.files import check_key, derive_seed, sha256_json
 from sfe_core.packaging.listing import list_packages, newest_package
 from sfe_core.processes.placement import Placement
@@ -74,14 +70,15 @@ def evaluate(
     rows = corpus.split(split)
     keys = rows["key"].tolist()
     folder = workspace.evaluation / check_key(name or _folder_name(split, images), "--name")
-    package = package if images else package or newest_package(workspace)
+    package = None if images else package or newest_package(workspace)
     meter = Meter(workspace.config)  # a missing asset is told before hours of drawing
-    drawn = (workspace, split, package, corpus, reporter, placement)
-    sets = given_sets(images, keys, corpus) if images else drawn_sets(*drawn)
+    if package is None:
+        sets = given_sets(images or {}, keys, corpus)
+    else:
+        sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
     readings, yardstick, reference = _measure(workspace, corpus, split, sets, meter, reporter)
     resamples = _resamples(workspace, split, len(keys))
-    people = rows["identity"].to_numpy(dtype=object)
-    board = score_all(readings, yardstick, meter.instruments, resamples, people)
+    board = score_all(readings, yardstick, meter.instruments, resamples)
     summary = EvaluationSummary(
         split=split,
         keys_sha256=sha256_json(keys),
@@ -96,7 +93,7 @@ def evaluate(
         folder=folder,
     )
     summary = with_published(summary)
-    write_outputs(summary, rows, yardstick.labels, readings, sets.pictures, reporter)
+    write_outputs(summary, rows, yardstick, readings, sets.pictures, reporter)
     _tell_card(workspace, sets.package, summary, reporter)
     return summary
 
@@ -131,18 +128,16 @@ def _measure(
         for title, pictures in sets.pictures.items()
     }
     references, reference = _references(workspace, corpus, meter, split, cache, reporter)
-    names = (meter.statistics, meter.perceptual, frozenset(meter.instruments))
-    return readings, Yardstick(labels_of(rows), references, readings[REAL], *names), reference
-
-
-def labels_of(rows: pd.DataFrame) -> Labels:
-    """Emotion, valence and arousal of manifest rows; what is missing becomes -1 or nan."""
-    index = {name: place for place, name in enumerate(EMOTIONS)}
-    return Labels(
-        emotion=np.array([index.get(name, -1) for name in rows["emotion"]], dtype=np.intp),
-        valence=rows["valence"].to_numpy(dtype=np.float64, na_value=np.nan),
-        arousal=rows["arousal"].to_numpy(dtype=np.float64, na_value=np.nan),
+    yardstick = Yardstick(
+        labels=Labels.of(rows),
+        references=references,
+        photos=readings[REAL],
+        statistics=meter.statistics,
+        perceptual=meter.perceptual,
+        further=frozenset(meter.instruments),
+        people=rows["identity"].to_numpy(dtype=object),
     )
+    return readings, yardstick, reference
 
 
 def _folder_name(split: str, images: Mapping[str, Path] | None) -> str:
@@ -190,10 +185,7 @@ def _references(
     if split == name:
         reason = "the evaluated split is itself the reference"
     else:
-        try:
-            keys = corpus.split(name)["key"].tolist()
-        except UserError:
-            keys = []
+        keys = corpus.rows.loc[corpus.rows["split"] == name, "key"].tolist()
         if len(keys) < 2:
             reason = f"the {name} split has fewer than two photos"
     if reason:

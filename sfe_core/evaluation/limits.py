@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.intervals import FEWEST
-from sfe_core.evaluation.statistics.metrics import Yardstick
 from sfe_core.evaluation.summary import VARIANTS, Reference
+from sfe_core.evaluation.yardstick import Yardstick
 
 SMALL_SET = 100
 # A covariance of Inception's 2048 features has full rank only beyond as many pictures.

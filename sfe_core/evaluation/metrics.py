@@ -1,104 +1,49 @@
-"""Which numbers are computed: each metric's name and meaning, and how it is had from readings."""
+"""Every metric, one record each, in the order of the tables.
+
+summary.json, per_image.csv, the report, LaTeX, the package's card, `--compare` and the ablation
+read these records: a new metric is one more record in `METRICS`, and no other file knows of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
+from sfe_core.arrays import Doubles
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.readings import Array, Readings
+from sfe_core.evaluation.metric_record import MetricRecord, OfPictures, SetReading
+from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import agreement, recognition
+from sfe_core.evaluation.statistics.identity import cosine, pair_levels
 from sfe_core.evaluation.statistics.measurables import (
     Measurable,
     OfTheReference,
     OfTheSet,
     PerPicture,
 )
-from sfe_core.evaluation.statistics.references import References
-from sfe_core.evaluation.summary import Metric
+from sfe_core.evaluation.summary import REAL, Metric
+from sfe_core.evaluation.yardstick import Labels, Yardstick
 
 NO_FACE = "no face was found on any picture"
-PHOTOS_THEMSELVES = "these are the photos themselves"
-CHANCE = {1: 1 / 8, 2: 2 / 8, 3: 3 / 8}
+Statistic = Callable[..., Doubles]
+# What the records of a group have in common.
+EMOTION = partial(MetricRecord, group="emotion", unit="share", digits=1)
+GUIDANCE = partial(MetricRecord, group="guidance", reader="detector")
+PERCEPTUAL = partial(
+    MetricRecord,
+    group="perceptual",
+    better="lower",
+    meaning="Distance to the photo of the same key.",
+)
 
 
-@dataclass(frozen=True)
-class Labels:
-    """What was asked for, one row per key.
-
-    Attributes:
-        emotion: [N], index into `EMOTIONS`, -1 where the photo has no label.
-        valence, arousal: [N] in [-1, 1], nan where there is none.
-    """
-
-    emotion: NDArray[np.intp]
-    valence: Array
-    arousal: Array
-
-    def counts(self) -> dict[str, int]:
-        """How often each emotion was asked for."""
-        return {name: int((self.emotion == place).sum()) for place, name in enumerate(EMOTIONS)}
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What every set is held against.
-
-    Attributes:
-        labels: what was asked for.
-        references: of the real photos of another split.
-        photos: readings of the photos of the same keys.
-        statistics, perceptual: name of the instruments of distances and of LPIPS.
-        further: other instruments that measured: dists, clip, identity.
-    """
-
-    labels: Labels
-    references: References
-    photos: Readings
-    statistics: str
-    perceptual: str
-    further: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A metric, and how it is had from the readings of a set; `photos`: these are the photos'."""
-
-    metric: Metric
-    make: Callable[[Readings, bool], Measurable]
-
-
-def definitions(yardstick: Yardstick) -> dict[str, Definition]:
-    """Every metric by name, in the order of the tables."""
-    recognisers = yardstick.photos.recognisers
-    found: dict[str, Definition] = {}
-    for place, name in enumerate(recognisers):
-        suffix = f"_{name}" if place else ""
-        found |= {k + suffix: d for k, d in _of_emotion(name, yardstick.labels, place == 0)}
-    found |= dict(_as_photo(recognisers[0], yardstick.photos))
-    for place, name in enumerate(recognisers):
-        suffix = f"_{name}" if place else ""
-        found |= {k + suffix: d for k, d in _of_affect(name, yardstick.labels, place == 0)}
-    found |= dict(_of_guidance())
-    found |= dict(_of_distribution(yardstick.statistics, yardstick.references))
-    found |= dict(_against_the_photo(yardstick))
-    for place, name in enumerate(recognisers):
-        suffix = f"_{name}" if place else ""
-        found |= {k + suffix: d for k, d in _recalls(name, yardstick.labels, place == 0)}
-    return found
-
-
-def measurables(
-    readings: Readings, defined: Mapping[str, Definition], photos: bool
-) -> dict[str, Measurable]:
-    """The metrics of `definitions` over one set; `photos`: the set is the photos themselves."""
-    return {name: definition.make(readings, photos) for name, definition in defined.items()}
-
-
-def ranks_of(readings: Readings, recogniser: str, labels: Labels) -> Array:
+def ranks_of(readings: Readings, recogniser: str, labels: Labels) -> Doubles:
     """Rank [N] of the asked emotion in each reading, nan where there is no picture or label."""
     ranks, valid = np.full(len(readings.keys), np.nan), readings.valid
     logits = readings.recognition(recogniser).logits
@@ -106,286 +51,332 @@ def ranks_of(readings: Readings, recogniser: str, labels: Labels) -> Array:
     return ranks
 
 
-def _whose(recogniser: str, judge: bool) -> str:
-    """End of a title: who else than the judge sees it."""
-    return "" if judge else f" ({recogniser})"
+def _ranks(seen: SetReading) -> Doubles:
+    return ranks_of(seen.readings, seen.instrument, seen.yardstick.labels)
 
 
-def _of_emotion(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
-    for k in (1, 2, 3):
-        metric = Metric(
-            title=f"Emotion Top-{k}" + _whose(recogniser, judge),
-            unit="share",
-            better="higher",
-            headline=judge or k == 1,
-            digits=1,
-            group="emotion",
-            instrument=recogniser,
-            description=f"Share of pictures whose asked emotion is among the first {k} seen.",
-            chance=CHANCE[k],
-        )
-
-        def make(readings: Readings, _: bool, k: int = k) -> Measurable:
-            hits = recognition.within(ranks_of(readings, recogniser, labels), k)
-            absent = "no picture of the split has an emotion label"
-            return PerPicture(agreement.mean, (hits,), absent, True)
-
-        yield f"top{k}", Definition(metric, make)
+def _chance(photos: SetReading, asked: list[int] | None = None, k: int = 1) -> float:
+    """What guessing among the emotions that a recogniser knows gives; `asked`: None = the split."""
+    known = recognition.known_emotions(photos.column("logits"))
+    emotions = photos.yardstick.labels.emotion if asked is None else np.array(asked, dtype=np.intp)
+    return recognition.chance(known, emotions, k)
 
 
-def _as_photo(judge: str, photos: Readings) -> Iterator[tuple[str, Definition]]:
-    for k in (1, 3):
-        metric = Metric(
-            title=f"Same Top-{k} as the photo",
-            unit="share",
-            better="higher",
-            headline=False,
-            digits=1,
-            group="emotion",
-            instrument=judge,
-            description="Share of pictures in which the judge sees the photo's first emotion."
-            if k == 1
-            else "Share in which the judge's first three are the photo's, in any order.",
-        )
-
-        def make(readings: Readings, of_photos: bool, k: int = k) -> Measurable:
-            same = recognition.same_first(readings.logits, photos.logits, k)
-            if of_photos:
-                same = np.full_like(same, np.nan)
-            return PerPicture(agreement.mean, (same,), PHOTOS_THEMSELVES, True)
-
-        yield f"same_top{k}", Definition(metric, make)
-
-
-def _of_affect(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
-    statistics = (
-        ("ccc", agreement.concordance, "", "higher", 3, "Lin's concordance with the label."),
-        ("rmse", agreement.root_mean_square, "", "lower", 3, "Root mean square off the label."),
-        ("pcc", agreement.pearson, "", "higher", 3, "Pearson's correlation with the label."),
-        ("sagr", agreement.sign_agreement, "share", "higher", 1, "Share on the label's side of 0."),
-    )
-    for name in ("valence", "arousal"):
-        for suffix, statistic, unit, better, digits, description in statistics:
-            metric = Metric(
-                title=f"{name.capitalize()} {suffix.upper()}" + _whose(recogniser, judge),
-                unit=unit,
-                better=better,
-                headline=judge and suffix in ("ccc", "rmse"),
-                digits=digits,
-                group="affect",
-                instrument=recogniser,
-                description=description,
-            )
-
-            def make(
-                readings: Readings, _: bool, name: str = name, statistic=statistic
-            ) -> Measurable:
-                read = getattr(readings.recognition(recogniser), name)
-                absent = f"no picture of the split has a label for {name}"
-                if not np.isfinite(read).any():
-                    absent = f"{recogniser} does not read {name}"
-                return PerPicture(statistic, (read, getattr(labels, name)), absent)
-
-            yield f"{name}_{suffix}", Definition(metric, make)
-
-
-def _of_guidance() -> Iterator[tuple[str, Definition]]:
-    rows = (
-        (
-            "landmark_error",
-            "Landmarks off",
-            ("%", "lower", 2),
-            "Mean distance of the 68 landmarks to those asked for, over the outer eye corners'.",
+def _top(k: int) -> MetricRecord:
+    return EMOTION(
+        name=f"top{k}",
+        title=f"Emotion Top-{k}",
+        meaning=f"Share of pictures whose asked emotion is among the first {k} seen.",
+        reader="recogniser",
+        headline_beside_judge=k == 1,
+        chance=partial(_chance, k=k),
+        measure=OfPictures(
+            lambda seen: (_ranks(seen),),
+            absent="no picture of the split has an emotion label",
+            entries=partial(recognition.within, k=k),
+            share=True,
+            stored=("*_rank",),
         ),
-        (
-            "pose_error",
-            "Head pose off, degrees",
-            ("", "lower", 2),
-            "Angle between the heads fitted to the found and to the asked landmarks.",
-        ),
-        (
-            "depth_order",
-            "Order in depth",
-            ("share", "higher", 1),
-            "Share of landmark pairs that the fitted head has in the depth map's order.",
-        ),
-        ("face_found", "Face found", ("share", "higher", 1), "Share with a face to be found."),
     )
-    for name, title, (unit, better, digits), description in rows:
-        metric = Metric(
-            title=title,
-            unit=unit,
-            better=better,
-            headline=name in ("landmark_error", "face_found"),
-            digits=digits,
-            group="guidance",
-            instrument="detector",
-            description=description,
+
+
+def _same_top(k: int, meaning: str) -> MetricRecord:
+    def same(seen: SetReading) -> tuple[Doubles]:
+        return (recognition.same_first(seen.column("logits"), seen.of_the_photos("logits"), k),)
+
+    return EMOTION(
+        name=f"same_top{k}",
+        title=f"Same Top-{k} as the photo",
+        meaning=meaning,
+        reader="judge",
+        headline=False,
+        measure=OfPictures(same, share=True, of_photos=False),
+    )
+
+
+def _recall_of(emotion: str) -> MetricRecord:
+    place = EMOTIONS.index(emotion)
+
+    def hits(seen: SetReading) -> tuple[Doubles]:
+        right = recognition.within(_ranks(seen), 1)
+        return (recognition.of_emotion(right, seen.yardstick.labels.emotion, place),)
+
+    return EMOTION(
+        name=f"recall_{emotion}",
+        title=f"Recall, {emotion}",
+        meaning=f"Share of pictures asked to look {emotion} that are seen so.",
+        reader="recogniser",
+        headline=False,
+        chance=partial(_chance, asked=[place]),
+        measure=OfPictures(hits, absent=f"no picture of the split asks for {emotion}", share=True),
+    )
+
+
+def _affect(name: str) -> Iterator[MetricRecord]:
+    """How far the `name` (valence or arousal) that is read agrees with the label."""
+
+    def absent(seen: SetReading) -> str:
+        if not np.isfinite(seen.column(name)).any():
+            return f"{seen.instrument} does not read {name}"
+        return f"no picture of the split has a label for {name}"
+
+    def record(short: str, meaning: str, statistic: Statistic, **shown: Any) -> MetricRecord:
+        return MetricRecord(
+            name=f"{name}_{short}",
+            title=f"{name.capitalize()} {short.upper()}",
+            meaning=meaning,
+            group="affect",
+            reader="recogniser",
+            measure=OfPictures(
+                lambda seen: (seen.column(name), getattr(seen.yardstick.labels, name)),
+                absent=absent,
+                statistic=statistic,
+                stored=(f"*_{name}", name),
+            ),
+            **shown,
         )
 
-        def make(readings: Readings, _: bool, name: str = name) -> Measurable:
-            found = name == "face_found"
-            values = readings.column("detector", "detected" if found else name)
-            absent = "no picture measured" if found else NO_FACE
-            return PerPicture(agreement.mean, (values,), absent, found)
-
-        yield name, Definition(metric, make)
-
-
-def _of_distribution(statistics: str, references: References) -> Iterator[tuple[str, Definition]]:
-    inception = statistics == "inception"
-    suffix, brackets = ("", "") if inception else (f"_{statistics}", f" ({statistics})")
-    rows = (
-        ("fid" if inception else "frechet", "FID" if inception else "Fréchet", "lower", 2),
-        ("kid" if inception else "kernel", "KID" if inception else "Kernel distance", "lower", 3),
-        ("precision", "Precision", "higher", 1),
-        ("recall", "Recall", "higher", 1),
+    yield record("ccc", "Lin's concordance with the label.", agreement.concordance)
+    yield record(
+        "rmse", "Root mean square off the label.", agreement.root_mean_square, better="lower"
     )
-    texts = (
-        "Distance of the features' Gaussian to the reference photos'; grows with fewer pictures.",
-        "Squared MMD to the reference photos: unbiased, whatever the number of pictures.",
-        "Share of pictures that lie where the reference photos do (third-neighbour balls).",
-        "Share of reference photos that lie where the pictures do (third-neighbour balls).",
+    yield record("pcc", "Pearson's correlation with the label.", agreement.pearson, headline=False)
+    yield record(
+        "sagr",
+        "Share on the label's side of 0.",
+        agreement.sign_agreement,
+        unit="share",
+        digits=1,
+        headline=False,
     )
-    for (name, title, better, digits), description in zip(rows, texts, strict=True):
-        share = name in ("precision", "recall")
-        metric = Metric(
-            title=title + brackets,
-            unit="share" if share else "",
-            better=better,
-            headline=inception or not share,
-            digits=digits,
-            group="distribution",
-            instrument=statistics,
-            description=description,
-        )
-
-        def make(readings: Readings, _: bool, name: str = name) -> Measurable:
-            return _distribution(name, readings.columns[statistics]["features"], references)
-
-        yield name + suffix, Definition(metric, make)
 
 
-def _distribution(name: str, features: Array, references: References) -> Measurable:
-    features = np.asarray(features, dtype=np.float64)
-    reason, manifold = references.reason, references.manifold
-    few = reason or "the reference has too few photos"
-    if name in ("fid", "frechet"):
-        return OfTheSet(references.frechet, features, reason, True)
-    if name in ("kid", "kernel"):
-        return OfTheSet(references.kernel, features, reason)
-    if name == "recall":
-        return OfTheReference(manifold, features, few)
+def _features(seen: SetReading) -> Doubles:
+    return np.asarray(seen.column("features"), dtype=np.float64)
+
+
+def _frechet(seen: SetReading) -> Measurable:
+    references = seen.yardstick.references
+    return OfTheSet(_features(seen), references.reason, references.frechet, never_negative=True)
+
+
+def _kernel(seen: SetReading) -> Measurable:
+    references = seen.yardstick.references
+    return OfTheSet(_features(seen), references.reason, references.kernel)
+
+
+def _few(seen: SetReading) -> str:
+    return seen.yardstick.references.reason or "the reference has too few photos"
+
+
+def _covered(seen: SetReading) -> Measurable:
+    return OfTheReference(_features(seen), _few(seen), seen.yardstick.references.manifold)
+
+
+def _inside(seen: SetReading) -> tuple[Doubles]:
+    features, manifold = _features(seen), seen.yardstick.references.manifold
     held = np.full(len(features), np.nan)
     there = np.isfinite(features).all(axis=1)
     if manifold is not None and there.any():
         held[there] = manifold.holds(features[there])
-    return PerPicture(agreement.mean, (held,), few, True)
+    return (held,)
 
 
-def _photo_metric(title: str, better: str, group: str, instrument: str, description: str) -> Metric:
-    return Metric(
-        title=title,
-        unit="",
-        better=better,
-        headline=True,
-        digits=3,
-        group=group,
-        instrument=instrument,
-        description=description,
+def _distribution(reader: str, frechet: str, kernel: str) -> Iterator[MetricRecord]:
+    """Titles of both distances: only on Inception's features are they FID and KID."""
+    record = partial(MetricRecord, group="distribution", reader=reader)
+    balls = partial(record, unit="share", digits=1, headline=reader == "inception")
+    yield record(
+        name="fid" if reader == "inception" else "frechet",
+        title=frechet,
+        meaning="Distance of the features' Gaussian to the reference photos'; "
+        "grows with fewer pictures.",
+        better="lower",
+        digits=2,
+        measure=_frechet,
+    )
+    yield record(
+        name="kid" if reader == "inception" else "kernel",
+        title=kernel,
+        meaning="Squared MMD to the reference photos: unbiased, whatever the number of pictures.",
+        better="lower",
+        measure=_kernel,
+    )
+    yield balls(
+        name="precision",
+        title="Precision",
+        meaning="Share of pictures that lie where the reference photos do (third-neighbour balls).",
+        measure=OfPictures(_inside, absent=_few, share=True),
+    )
+    yield balls(
+        name="recall",
+        title="Recall",
+        meaning="Share of reference photos that lie where the pictures do (third-neighbour balls).",
+        measure=_covered,
     )
 
 
-def _against_the_photo(yardstick: Yardstick) -> Iterator[tuple[str, Definition]]:
-    def column(instrument: str, name: str, absent: str):
-        return lambda readings, _: PerPicture(
-            agreement.mean, (readings.column(instrument, name),), absent
-        )
+def _column(name: str, **how: Any) -> OfPictures:
+    """The mean of a column of the reader's own."""
+    return OfPictures(lambda seen: (seen.column(name),), **how)
 
-    def identity(readings: Readings, of_photos: bool) -> Measurable:
-        similarity = cosine(
-            readings.column("detector", "embedding"),
-            yardstick.photos.column("detector", "embedding"),
-        )
-        if of_photos:
-            similarity = np.full_like(similarity, np.nan)
-        return PerPicture(
-            agreement.mean, (similarity,), PHOTOS_THEMSELVES if of_photos else NO_FACE
-        )
 
-    name = yardstick.perceptual
-    text = "Distance to the photo of the same key."
-    yield (
-        f"perceptual_{name}",
-        Definition(
-            _photo_metric(f"Perceptual ({name})", "lower", "perceptual", name, text),
-            column(name, "distance", PHOTOS_THEMSELVES),
+def _identity(seen: SetReading) -> tuple[Doubles]:
+    return (cosine(seen.column("embedding"), seen.of_the_photos("embedding")),)
+
+
+def _identity_levels(photos: SetReading) -> dict[str, float]:
+    people = photos.yardstick.people
+    return {} if people is None else pair_levels(photos.column("embedding"), people)
+
+
+METRICS: tuple[MetricRecord, ...] = (
+    *(_top(k) for k in (1, 2, 3)),
+    _same_top(1, "Share of pictures in which the judge sees the photo's first emotion."),
+    _same_top(3, "Share in which the judge's first three are the photo's, in any order."),
+    *_affect("valence"),
+    *_affect("arousal"),
+    GUIDANCE(
+        name="landmark_error",
+        title="Landmarks off",
+        meaning="Mean distance of the 68 landmarks to those asked for, over the outer eye "
+        "corners'.",
+        better="lower",
+        unit="%",
+        digits=2,
+        measure=_column("landmark_error", absent=NO_FACE, stored=("*_landmark_error",)),
+    ),
+    GUIDANCE(
+        name="pose_error",
+        title="Head pose off, degrees",
+        meaning="Angle between the heads fitted to the found and to the asked landmarks.",
+        better="lower",
+        digits=2,
+        headline=False,
+        measure=_column("pose_error", absent=NO_FACE, stored=("*_pose_error",)),
+    ),
+    GUIDANCE(
+        name="depth_order",
+        title="Order in depth",
+        meaning="Share of landmark pairs that the fitted head has in the depth map's order.",
+        unit="share",
+        digits=1,
+        headline=False,
+        measure=_column("depth_order", absent=NO_FACE, stored=("*_depth_order",)),
+    ),
+    GUIDANCE(
+        name="face_found",
+        title="Face found",
+        meaning="Share with a face to be found.",
+        unit="share",
+        digits=1,
+        measure=_column("detected", share=True, stored=("*_face_found",)),
+    ),
+    *_distribution("inception", "FID", "KID"),
+    *_distribution("features", "Fréchet", "Kernel distance"),
+    PERCEPTUAL(
+        name="perceptual",
+        title="Perceptual",
+        reader="perceptual",
+        measure=_column("distance", of_photos=False, stored=("*_perceptual",)),
+    ),
+    PERCEPTUAL(
+        name="dists",
+        title="DISTS",
+        reader="dists",
+        measure=_column("distance", of_photos=False, stored=("*_dists",)),
+    ),
+    MetricRecord(
+        name="identity",
+        title="Identity",
+        meaning="Cosine between the face's identity vector and the photo's.",
+        group="identity",
+        reader="identity",
+        levels=_identity_levels,
+        measure=OfPictures(_identity, absent=NO_FACE, of_photos=False, stored=("*_identity",)),
+    ),
+    MetricRecord(
+        name="clip",
+        title="Caption (CLIP)",
+        meaning="Cosine of picture and caption in CLIP's space; of captions longer than CLIP "
+        "reads, their beginning.",
+        group="text",
+        reader="clip",
+        measure=_column(
+            "similarity", absent="no picture of the split has a caption", stored=("*_clip",)
         ),
-    )
-    if "dists" in yardstick.further:
-        yield (
-            "dists",
-            Definition(
-                _photo_metric("DISTS", "lower", "perceptual", "dists", text),
-                column("dists", "distance", PHOTOS_THEMSELVES),
-            ),
-        )
-    for embedder in sorted(name for name in yardstick.further if name.startswith("identity")):
-        text = "Cosine between the face's identity vector and the photo's."
-        yield (
-            embedder,
-            Definition(
-                _photo_metric(
-                    f"Identity ({embedder.partition('_')[2]})", "higher", "identity", embedder, text
-                ),
-                identity,
-            ),
-        )
-    if "clip" in yardstick.further:
-        text = (
-            "Cosine of picture and caption in CLIP's space; of captions longer than CLIP reads, "
-            "their beginning."
-        )
-        yield (
-            "clip",
-            Definition(
-                _photo_metric("Caption (CLIP)", "higher", "text", "clip", text),
-                column("clip", "similarity", "no picture of the split has a caption"),
-            ),
-        )
+    ),
+    *(_recall_of(emotion) for emotion in EMOTIONS),
+)
 
 
-def _recalls(recogniser: str, labels: Labels, judge: bool) -> Iterator[tuple[str, Definition]]:
-    for index, emotion in enumerate(EMOTIONS):
-        metric = Metric(
-            title=f"Recall, {emotion}" + _whose(recogniser, judge),
-            unit="share",
-            better="higher",
-            headline=False,
-            digits=1,
-            group="emotion",
-            instrument=recogniser,
-            description=f"Share of pictures asked to look {emotion} that are seen so.",
-            chance=CHANCE[1],
-        )
+@dataclass(frozen=True)
+class Definition:
+    """A metric of one evaluation: what is said of it, and the photos as its reader sees them."""
 
-        def make(
-            readings: Readings, _: bool, index: int = index, emotion: str = emotion
-        ) -> Measurable:
-            hits = recognition.within(ranks_of(readings, recogniser, labels), 1)
-            hits = recognition.of_emotion(hits, labels.emotion, index)
-            absent = f"no picture of the split asks for {emotion}"
-            return PerPicture(agreement.mean, (hits,), absent, True)
+    record: MetricRecord
+    metric: Metric
+    photos: SetReading
 
-        yield f"recall_{emotion}", Definition(metric, make)
+    def of(self, readings: Readings, name: str) -> Measurable:
+        """The metric over the set of this name."""
+        return self.record.measure(self._seen(readings, name))
+
+    def stored(self, readings: Readings, name: str) -> dict[str, Doubles]:
+        """The set's columns of per_image.csv that the metric is had from, by name."""
+        measure = self.record.measure
+        return measure.own(self._seen(readings, name)) if isinstance(measure, OfPictures) else {}
+
+    def _seen(self, readings: Readings, name: str) -> SetReading:
+        return replace(self.photos, readings=readings, photos=name == REAL)
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """What real photos give, by name; empty where that is not known."""
+        return {} if self.record.levels is None else self.record.levels(self.photos)
 
 
-def cosine(first: Array, second: Array) -> Array:
-    """Cosine [N] of rows [N, D]; nan where either row has one."""
-    if first.ndim != 2 or second.ndim != 2:
-        return np.full(len(first), np.nan)
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    usable = np.isfinite(lengths) & (lengths > 0)
-    products = np.einsum("nd,nd->n", first, second)
-    return np.where(usable, products / np.where(usable, lengths, 1.0), np.nan)
+def definitions(yardstick: Yardstick) -> dict[str, Definition]:
+    """Every metric that was measured, by name, in the order of the tables."""
+    found: dict[str, Definition] = {}
+    for reader, group in groupby(METRICS, key=lambda record: record.reader):
+        records = list(group)
+        for instrument, label in _readers(reader, yardstick):
+            photos = SetReading(yardstick.photos, instrument, yardstick, photos=True)
+            for record in records:
+                name = f"{record.name}_{label}" if label else record.name
+                found[name] = Definition(record, record.metric(photos, label), photos)
+    return found
+
+
+def _readers(reader: str, yardstick: Yardstick) -> Iterator[tuple[str, str]]:
+    """Instruments that a record's `reader` means, and what tells each from others, if any do."""
+    judge, *beside = yardstick.photos.recognisers
+    inception = yardstick.statistics == "inception"
+    if reader in ("judge", "recogniser"):
+        yield judge, ""
+        if reader == "recogniser":
+            yield from ((name, name) for name in beside)
+    elif reader in ("inception", "features"):
+        if inception == (reader == "inception"):
+            yield yardstick.statistics, "" if inception else yardstick.statistics
+    elif reader == "perceptual":
+        yield yardstick.perceptual, yardstick.perceptual
+    elif reader == "identity":
+        names = sorted(name for name in yardstick.further if name.startswith("identity_"))
+        yield from ((name, name.removeprefix("identity_")) for name in names)
+    elif reader == "detector" or reader in yardstick.further:
+        yield reader, ""
+
+
+def stored(name: str, table: pd.DataFrame, prefix: str) -> PerPicture | None:
+    """What per_image.csv holds of a metric of a set; None where it holds nothing of it.
+
+    Args:
+        name: in summary.json.
+        prefix: of the set's columns.
+    """
+    for record in METRICS:
+        if record.answers_to(name) and isinstance(record.measure, OfPictures):
+            return record.measure.from_table(table, prefix)
+    return None

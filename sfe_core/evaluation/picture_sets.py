@@ -42,14 +42,14 @@ def drawn_sets(
     placement: Placement | None = None,
 ) -> PictureSets:
     """Base, text and (where the package has guidance encoders) guided, drawn where missing."""
-    series = {
+    series: dict[str, Series] = {
         variant: draw_series(workspace, split, variant, package, reporter, placement)
         for variant in _drawable(package)
     }
     pictures: dict[str, PictureSet] = {
         variant: DrawnPictures(drawn.folder) for variant, drawn in series.items()
     }
-    return PictureSets(pictures | {REAL: RealPictures(corpus)}, package, dict(series))
+    return PictureSets(pictures | {REAL: RealPictures(corpus)}, package, series)
 
 
 def given_sets(images: Mapping[str, Path], keys: Sequence[str], corpus: Corpus) -> PictureSets:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfe_core.evaluation.instruments.probes import Instrument
+from sfe_core.evaluation.metrics import Definition, definitions
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.calibration import recognition_result
-from sfe_core.evaluation.statistics.identity_levels import identity_levels
 from sfe_core.evaluation.statistics.intervals import Indices, estimate, mcnemar_exact
 from sfe_core.evaluation.statistics.measurables import Measurable, PerPicture
-from sfe_core.evaluation.statistics.metrics import Definition, Yardstick, definitions, measurables
 from sfe_core.evaluation.summary import (
     REAL,
     Delta,
@@ -22,6 +21,7 @@ from sfe_core.evaluation.summary import (
     RecogniserResult,
     Score,
 )
+from sfe_core.evaluation.yardstick import Yardstick
 
 PREFERRED_BASELINE = "base"
 
@@ -45,7 +45,6 @@ def score_all(
     yardstick: Yardstick,
     instruments: Mapping[str, Instrument],
     resamples: Indices,
-    people: np.ndarray | None = None,
 ) -> Scoreboard:
     """Score every set of `readings` (set → what was read off it).
 
@@ -54,17 +53,19 @@ def score_all(
     Args:
         yardstick: what they are held against; its photos are those of set real.
         resamples: [R, N], see `draw_resamples`.
-        people: [N] names of who is on the photo, None where that is not known.
     """
     defined = definitions(yardstick)
-    sets = {name: measurables(read, defined, name == REAL) for name, read in readings.items()}
+    sets = {
+        name: {metric: one.of(read, name) for metric, one in defined.items()}
+        for name, read in readings.items()
+    }
     baseline = _baseline(list(sets))
     compared = [name for name in sets if baseline and name not in (baseline, REAL)]
     tests = {name: _top1_test(sets[baseline]["top1"], sets[name]["top1"]) for name in compared}
     recognitions = {
         recogniser: recognition_result(
             {name: read.recognition(recogniser) for name, read in readings.items()},
-            yardstick.labels,
+            yardstick.labels.emotion,
         )
         for recogniser in yardstick.photos.recognisers
     }
@@ -77,7 +78,7 @@ def score_all(
         baseline=baseline,
         deltas={name: _deltas(sets[baseline], sets[name], resamples) for name in compared},
         tests={name: test for name, test in tests.items() if test is not None},
-        baselines=identity_levels(yardstick, people),
+        baselines={name: levels for name, one in defined.items() if (levels := one.levels)},
         confusion=recognitions[yardstick.photos.recognisers[0]].confusion,
         recognitions=recognitions,
     )

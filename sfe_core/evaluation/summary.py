@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,7 +53,7 @@ class InstrumentInfo(_Record):
 
 
 class Metric(_Record):
-    """What a number means, and how people read it."""
+    """What a number means."""
 
     title: str = Field(description="for people")
     unit: Literal["", "share", "%"] = Field(description="share: 0 to 1, shown as percent")
@@ -311,6 +312,15 @@ class EvaluationSummary(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """What summary.json holds."""
         return self.model_dump(mode="json")
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names and values."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def usual_set(name: str) -> SetInfo:

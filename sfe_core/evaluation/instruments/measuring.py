@@ -245,7 +245,12 @@ def read_cached(
         ).items():
             save_measured(paths[name], keys, measured)
             found[name] = measured
-    columns = {name: measured.columns for name, measured in found.items()}
+    columns: dict[str, Mapping[str, np.ndarray]] = {}
+    for probe in probes:
+        columns[probe.name] = found[probe.name].columns
+        # The vectors that stand beside what a detector found are their embedder's.
+        for embedder in probe.instruments.keys() - {probe.name}:
+            columns[embedder] = {"embedding": found[probe.name].columns["embedding"]}
     faults = next(iter(found.values())).faults
     return Readings(np.array(keys, dtype=np.str_), faults, columns, meter.recognisers)
 

@@ -22,10 +22,9 @@ from sfe_core.evaluation.instruments.probes import (
     as_features,
     weights_sha256,
 )
+from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.losses.perceptual import load_perceptual
-
-UNSEEN_LOGIT = -1e4  # a probability of zero, and finite
 
 
 class RecogniserProbe:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.metrics import ranks_of
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import recognition
-from sfe_core.evaluation.statistics.metrics import Labels, ranks_of
+from sfe_core.evaluation.yardstick import Labels
 from sfe_core.sampling.prompts import clean_prompt
 
 FIRST = 3

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
+from sfe_core.arrays import Doubles, Indices
 from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.metrics import definitions
 from sfe_core.evaluation.pictures import PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.latex import latex_table
@@ -16,8 +19,8 @@ from sfe_core.evaluation.reporting.original_table import original_table
 from sfe_core.evaluation.reporting.plots import draw_plots
 from sfe_core.evaluation.reporting.report import render_report
 from sfe_core.evaluation.statistics import recognition
-from sfe_core.evaluation.statistics.metrics import Labels, cosine
 from sfe_core.evaluation.summary import REAL, EvaluationSummary, summary_schema, usual_set
+from sfe_core.evaluation.yardstick import Yardstick
 from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
 from sfe_core.reporting import Reporter
 
@@ -27,7 +30,7 @@ PLOTS = "plots"
 def write_outputs(
     summary: EvaluationSummary,
     rows: pd.DataFrame,
-    labels: Labels,
+    yardstick: Yardstick,
     readings: Mapping[str, Readings],
     sets: Mapping[str, PictureSet],
     reporter: Reporter,
@@ -39,9 +42,9 @@ def write_outputs(
     """
     for folder in (summary.folder, summary.folder / PLOTS):
         clear_leftovers(folder)
-    table = per_image_table(rows, labels, readings)
+    table = per_image_table(rows, yardstick, readings)
     _write_table(summary.folder / "per_image.csv", table)
-    original = original_table(rows, labels, readings)
+    original = original_table(rows, yardstick.labels, readings)
     if original is not None:
         _write_table(summary.folder / "emotion_results.csv", original)
     write_json(summary.folder / "summary.json", summary.as_json())
@@ -60,7 +63,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def per_image_table(
-    rows: pd.DataFrame, labels: Labels, readings: Mapping[str, Readings]
+    rows: pd.DataFrame, yardstick: Yardstick, readings: Mapping[str, Readings]
 ) -> pd.DataFrame:
     """One row per key: what was asked for, and what was read off each of its pictures.
 
@@ -68,8 +71,10 @@ def per_image_table(
     fine-tuned, guided. `<set>_top1..3` are the emotions the judge sees first, second and third,
     `<set>_rank` is the place of the asked emotion (1 to 8), `<set>_asked` the probability the judge
     gives it. `same_top1` and `same_top3` say whether the judge sees in `fine` what it sees in the
-    photo: the first, or the first three in any order.
+    photo: the first, or the first three in any order. What else a metric's record stores follows.
     """
+    labels, photos = yardstick.labels, yardstick.photos
+    defined = definitions(yardstick).values()
     table = pd.DataFrame(
         {
             "key": rows["key"].to_numpy(),
@@ -79,52 +84,39 @@ def per_image_table(
             "arousal": labels.arousal,
         }
     )
-    columns = {}
+    columns: dict[str, object] = {}
     # The photos first, as in the table that this one grew from.
     for name in sorted(readings, key=lambda name: name != REAL):
         prefix = usual_set(name).prefix
-        for column, values in _columns(readings[name], labels, readings[REAL]).items():
+        kept = {c: v for one in defined for c, v in one.stored(readings[name], name).items()}
+        for column, values in _columns(readings[name], labels.emotion, kept).items():
             columns[f"{prefix}_{column}"] = values
     tuned = "guided" if "guided" in readings else "fine"
     if tuned in readings:
-        photos = readings[REAL].logits
         for k in (1, 3):
-            same = recognition.same_first(readings[tuned].logits, photos, k)
-            columns[f"same_top{k}"] = _where(~np.isnan(same), same == 1.0)
+            same = recognition.same_first(readings[tuned].logits, photos.logits, k)
+            columns[f"same_top{k}"] = pd.array(same, dtype="Float64").astype("boolean")
     return pd.concat([table, pd.DataFrame(columns, index=table.index)], axis=1)
 
 
-def _columns(readings: Readings, labels: Labels, photos: Readings) -> dict[str, object]:
+def _columns(readings: Readings, emotion: Indices, kept: dict[str, Doubles]) -> dict[str, object]:
+    """Columns of one set in their order; `kept`: those that metrics' records store."""
     order, valid = recognition.order(readings.logits), readings.valid
-    names = np.array(EMOTIONS, dtype=object)
-    columns: dict[str, object] = {
-        f"top{k + 1}": np.where(valid, names[order[:, k]], None) for k in range(3)
-    }
-    logits = np.nan_to_num(readings.logits)
-    rank = recognition.asked_rank(logits, labels.emotion)
-    chosen = np.maximum(labels.emotion, 0)[:, None]
-    asked = np.take_along_axis(recognition.probabilities(logits), chosen, axis=1)[:, 0]
-    unknown = ~valid | (labels.emotion < 0)
-    columns["rank"] = pd.array(np.where(unknown, np.nan, rank), dtype="Float64").astype("Int64")
-    columns["asked"] = np.where(unknown, np.nan, asked)
-    columns["valence"] = readings.valence
-    columns["arousal"] = readings.arousal
-    for instrument, measured in readings.columns.items():
-        if "distance" in measured:
-            columns["dists" if instrument == "dists" else "perceptual"] = measured["distance"]
-        if "similarity" in measured:
-            columns[instrument] = measured["similarity"]
+    names = np.array([*EMOTIONS, None], dtype=object)
+    order[~valid] = len(EMOTIONS)
+    columns: dict[str, object] = {f"top{k + 1}": names[order[:, k]] for k in range(3)}
+    shares = softmax(np.nan_to_num(readings.logits), axis=-1)
+    asked = np.take_along_axis(shares, np.maximum(emotion, 0)[:, None], axis=1)[:, 0]
+    columns["rank"] = _whole(kept.pop("rank"))
+    columns["asked"] = np.where(~valid | (emotion < 0), np.nan, asked)
+    for name in ("valence", "arousal", "perceptual", "dists", "clip"):
+        if name in kept:
+            columns[name] = kept.pop(name)
     columns.setdefault("perceptual", np.full(len(valid), np.nan))
-    found = pd.array(readings.column("detector", "detected"), dtype="Float64").astype("Int64")
-    columns["face_found"] = found
-    for name in ("landmark_error", "pose_error", "depth_order"):
-        columns[name] = readings.column("detector", name)
-    if "embedding" in readings.columns.get("detector", {}) and readings is not photos:
-        pair = [read.column("detector", "embedding") for read in (readings, photos)]
-        columns["identity"] = cosine(*pair)
-    columns["fault"] = readings.faults
-    return columns
+    columns["face_found"] = _whole(kept.pop("face_found"))
+    return {**columns, **kept, "fault": readings.faults}
 
 
-def _where(known: np.ndarray, values: np.ndarray) -> object:
-    return pd.array(np.where(known, values, None), dtype="boolean")
+def _whole(numbers: Doubles) -> object:
+    """Whole numbers, missing where they are nan."""
+    return pd.array(numbers, dtype="Float64").astype("Int64")

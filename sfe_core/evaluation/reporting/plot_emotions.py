@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.projections.polar import PolarAxes
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.reporting.plot_style import (
@@ -33,8 +34,9 @@ def draw_topk(
     titles: Mapping[str, str],
     colours: Mapping[str, str],
     suffix: str,
+    chance: Sequence[float],
 ) -> None:
-    """Bars of Top-1, 2 and 3 by set, with their intervals and what guessing gives."""
+    """Bars of Top-1, 2 and 3 by set, with their intervals and what guessing gives (`chance`)."""
     axes = figure.subplots()
     width = 0.8 / len(scores)
     for place, (name, found) in enumerate(scores.items()):
@@ -43,9 +45,8 @@ def draw_topk(
         values = _percents([score.value for score in chosen])
         axes.bar(x, values, width * 0.92, color=colours[name], label=titles[name])
         axes.errorbar(x, values, _whiskers(chosen), fmt="none", ecolor=INK, lw=0.9)
-    for k in range(3):
-        guess = 100 * (k + 1) / len(EMOTIONS)
-        axes.hlines(guess, k - 0.46, k + 0.46, color=INK, lw=0.8, ls=":")
+    for k, share in enumerate(chance):
+        axes.hlines(100 * share, k - 0.46, k + 0.46, color=INK, lw=0.8, ls=":")
     axes.set_xticks(range(3), ["Top-1", "Top-2", "Top-3"])
     axes.set_ylim(0, 102)
     axes.set_ylabel("% of pictures")
@@ -69,8 +70,16 @@ def draw_recall(
         y = np.arange(len(asked)) + (place - (len(scores) - 1) / 2) * step
         chosen = [found[f"recall_{emotion}{suffix}"] for emotion in asked]
         values = _percents([score.value for score in chosen])
-        style = {"fmt": "o", "ms": 3.6, "lw": 1.2, "color": colours[name]}
-        axes.errorbar(values, y, xerr=_whiskers(chosen), label=titles[name], **style)
+        axes.errorbar(
+            values,
+            y,
+            xerr=_whiskers(chosen),
+            fmt="o",
+            ms=3.6,
+            lw=1.2,
+            color=colours[name],
+            label=titles[name],
+        )
     for row in range(1, len(asked)):
         axes.axhline(row - 0.5, color=FAINT, lw=0.6)
     axes.set_yticks(range(len(asked)), [f"{name}\nn = {emotions[name]}" for name in asked])
@@ -89,14 +98,15 @@ def draw_radar(
 ) -> None:
     """Share of each row's diagonal, one ring per set; emotions that no row holds are left out."""
     axes = figure.add_subplot(projection="polar")
+    assert isinstance(axes, PolarAxes)
     counts = {name: np.array(matrix, dtype=float) for name, matrix in matrices.items()}
     rows = np.max([matrix.sum(axis=1) for matrix in counts.values()], axis=0)
     there = np.flatnonzero(rows)
     angles = np.linspace(0, 2 * np.pi, len(there), endpoint=False)
     for name, matrix in counts.items():
         share = row_shares(matrix)[there, there]
-        ring = {"color": colours[name], "lw": 1.6, "marker": "o", "ms": 3}
-        axes.plot(np.append(angles, angles[:1]), np.append(share, share[:1]), **ring)
+        closed = np.append(angles, angles[:1]), np.append(share, share[:1])
+        axes.plot(*closed, color=colours[name], lw=1.6, marker="o", ms=3)
         axes.fill(angles, share, color=colours[name], alpha=0.08)
         axes.plot([], [], color=colours[name], lw=3, label=titles[name])
     axes.set_theta_offset(np.pi / 2)
@@ -124,10 +134,11 @@ def draw_confusion(figure: Figure, matrix: Matrix, title: str, rows: str, column
         if share[i, j] < 0.5:
             continue
         cell = Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, color=FULL, lw=0)
-        cell.set_alpha(0.08 + 0.92 * share[i, j] / 100)
+        cell.set_alpha(float(0.08 + 0.92 * share[i, j] / 100))
         axes.add_patch(cell)
-        style = {"ha": "center", "va": "center", "fontsize": 7.5}
-        axes.text(j, i, f"{share[i, j]:.0f}", color=PAPER if share[i, j] > 50 else INK, **style)
+        colour = PAPER if share[i, j] > 50 else INK
+        text = f"{share[i, j]:.0f}"
+        axes.text(j, i, text, color=colour, ha="center", va="center", fontsize=7.5)
     set_title(axes, title)
     axes.set_xticks(range(8), EMOTIONS, rotation=45, ha="right", rotation_mode="anchor")
     totals = counts.sum(axis=1)
@@ -185,7 +196,7 @@ def draw_affect(figure: Figure, table: pd.DataFrame, prefix: str, title: str, co
         if chosen.any():
             _one_emotion(axes, asked[chosen], read[chosen], EMOTION_COLOURS[index], name)
     plain = seen & table["emotion"].isna().to_numpy()
-    axes.scatter(*read[plain].T, s=9, color=colour, alpha=0.6, lw=0)
+    axes.scatter(read[plain, 0], read[plain, 1], s=9, color=colour, alpha=0.6, lw=0)
     set_title(axes, title)
     axes.set_xlim(-1.05, 1.05)
     axes.set_ylim(-1.05, 1.05)
@@ -218,11 +229,11 @@ def _whiskers(scores: Sequence[Score]) -> np.ndarray:
 
 
 def _one_emotion(axes: Axes, asked: np.ndarray, read: np.ndarray, colour: str, name: str) -> None:
-    axes.scatter(*read.T, s=9, color=colour, alpha=0.5, lw=0)
+    axes.scatter(read[:, 0], read[:, 1], s=9, color=colour, alpha=0.5, lw=0)
     axes.scatter([], [], s=26, color=colour, label=name)
     labelled = np.isfinite(asked).all(axis=1)
     if not labelled.any():
         return
     start, end = asked[labelled].mean(axis=0), read[labelled].mean(axis=0)
     axes.plot(*zip(start, end, strict=True), color=colour, lw=1.4)
-    axes.scatter(*start, s=46, facecolors="none", edgecolors=colour, lw=1.6)
+    axes.scatter(start[0], start[1], s=46, facecolors="none", edgecolors=colour, lw=1.6)

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from io import BytesIO, StringIO
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 DPI = 160
 # One column of the report; on a phone it is about as wide as the screen.
@@ -33,7 +35,7 @@ EMOTION_COLOURS = (
     "#1ba5a5",
 )
 
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "text.color": INK,
@@ -137,7 +139,7 @@ def set_title(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=min(9.5, 9.5 * 36 / max(len(title), 1)))
 
 
-def quiet_grid(axes: Axes, along: str) -> None:
+def quiet_grid(axes: Axes, along: Literal["both", "x", "y"]) -> None:
     """Thin lines behind the data, and no tick marks."""
     axes.grid(axis=along, lw=0.6)
     axes.set_axisbelow(True)

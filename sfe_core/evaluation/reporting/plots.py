@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,12 +91,14 @@ def _of_recogniser(
     named = f" ({who})" if ending else ""
     colours = set_colours(list(summary.scores))
     look = {"titles": summary.titles, "colours": colours}
+    metrics = (summary.metrics.get(f"top{k}{ending}") for k in (1, 2, 3))
+    chance = [metric.chance for metric in metrics if metric and metric.chance is not None]
     yield (
         f"Emotions that {who} sees",
         f"Share of pictures whose asked emotion is among the first one, two or three that {who} "
         "sees, and the share by emotion. Whiskers are 95 % intervals. The real photos show how "
-        "far it can be trusted, so they are the ceiling. Dotted: guessing, 12.5, 25 and 37.5 %.",
-        _shares(summary, ending, look),
+        f"far it can be trusted, so they are the ceiling.{_guessing(chance)}",
+        _shares(summary, ending, chance, look),
     )
     if not ending:
         yield _radars(found, who, look)
@@ -130,13 +132,22 @@ def _of_recogniser(
     )
 
 
-def _shares(summary: EvaluationSummary, ending: str, look: dict) -> list[_Planned]:
+def _guessing(chance: Sequence[float]) -> str:
+    if len(chance) < 3:
+        return ""
+    first, second, third = (f"{100 * value:.3g}" for value in chance)
+    return f" Dotted: guessing, {first}, {second} and {third} %."
+
+
+def _shares(
+    summary: EvaluationSummary, ending: str, chance: Sequence[float], look: dict
+) -> list[_Planned]:
     scores, planned = summary.scores, []
     top = legend_room(summary.titles.values())
     frame = Frame(3.7 + top, top=top, bottom=0.3)
     wide = Frame(3.7 + top, left=0.75, top=top, bottom=0.45)
     if all(f"top3{ending}" in found for found in scores.values()):
-        draw = partial(plot_emotions.draw_topk, scores=scores, suffix=ending, **look)
+        draw = partial(plot_emotions.draw_topk, scores=scores, suffix=ending, chance=chance, **look)
         planned.append(_Planned(f"topk{ending}", "Emotion Top-1, 2, 3", frame, draw))
     if all(f"recall_happy{ending}" in found for found in scores.values()):
         draw = partial(

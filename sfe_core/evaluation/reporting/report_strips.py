@@ -63,7 +63,7 @@ def best_and_worst(
     half = min(SHOWN, len(order) // 2) or len(order)
     best, worst = order[:half], order[half:][-half:][::-1]
     made = [
-        [_strip(summary, table.loc[row], points.get(row), sets) for row in rows]
+        [_strip(summary, table.iloc[row], points.get(row), sets) for row in rows]
         for rows in (best, worst)
     ]
     return Strips(*headings, *made)
@@ -74,23 +74,23 @@ def _ranking(
 ) -> tuple[list[int], dict[int, str], tuple[str, str, str]]:
     """Rows from best to worst, what to write beside each, and the headings."""
     tuned, base = summary.tuned, summary.baseline
-    plain = (table.index.tolist(), {}, ("Pictures", "More pictures", ""))
+    every, plain = list(range(len(table))), ("Pictures", "More pictures", "")
     if not tuned:
-        return plain
+        return every, {}, plain
     value = table[f"{summary.set_info(tuned).prefix}_asked"].astype(float)
     paired = base in summary.scores and base != tuned
     if paired:
         value = value - table[f"{summary.set_info(base).prefix}_asked"].astype(float)
-    value = value.dropna().sort_values(ascending=False, kind="stable")
+    value = value.reset_index(drop=True).dropna().sort_values(ascending=False, kind="stable")
     if value.empty:
-        return plain
-    order = value.index.tolist()
+        return every, {}, plain
+    order = [int(row) for row in value.index]
     if not paired:
         words = f"By the probability that the judge gives to the asked emotion in {tuned}."
         return order, {}, ("Most as asked", "Least as asked", words)
     points = {
         row: f"{100 * gain:+.0f} points".replace("-", "\N{MINUS SIGN}")
-        for row, gain in value.items()
+        for row, gain in zip(order, value, strict=True)
     }
     words = (
         "By the probability that the judge gives to the asked emotion, "

@@ -13,6 +13,7 @@ from sfe_core.evaluation.summary import (
     Metric,
     PublishedScore,
     Score,
+    flat,
 )
 
 GROUPS = {
@@ -188,13 +189,9 @@ def meanings(summary: EvaluationSummary) -> list[tuple[str, str]]:
     return [(title, description) for description, title in found.items()]
 
 
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat_settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Nested settings as dotted names and texts."""
-    rows: list[tuple[str, str]] = []
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            rows += flat_settings(value, f"{prefix}{name}.")
-        else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            rows.append((prefix + name, text))
-    return rows
+    return [
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in flat(settings)
+    ]

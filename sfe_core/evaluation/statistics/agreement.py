@@ -7,12 +7,11 @@ thousand resamples are one call. Pictures with a nan on either side are left out
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from sfe_core.arrays import Doubles
 
 
-def concordance(read: Array, asked: Array) -> Array:
+def concordance(read: Doubles, asked: Doubles) -> Doubles:
     """Lin's concordance correlation (1989), in [-1, 1]; nan where neither side varies.
 
     2 cov / (var_read + var_asked + (mean_read - mean_asked)^2), population moments as in the paper.
@@ -21,49 +20,49 @@ def concordance(read: Array, asked: Array) -> Array:
     return _divide(2.0 * covariance, var_r + var_a + (mean_r - mean_a) ** 2)
 
 
-def pearson(read: Array, asked: Array) -> Array:
+def pearson(read: Doubles, asked: Doubles) -> Doubles:
     """Pearson's correlation, in [-1, 1]; nan where one side does not vary."""
     _, _, var_r, var_a, covariance = _moments(read, asked)
     return _divide(covariance, np.sqrt(var_r * var_a))
 
 
-def root_mean_square(read: Array, asked: Array) -> Array:
+def root_mean_square(read: Doubles, asked: Doubles) -> Doubles:
     """Root of the mean squared difference, in the scale's own unit."""
     read, asked = _paired(read, asked)
     return np.sqrt(_mean((read - asked) ** 2))
 
 
-def sign_agreement(read: Array, asked: Array) -> Array:
+def sign_agreement(read: Doubles, asked: Doubles) -> Doubles:
     """Share of pictures read on the asked side of zero (SAGR, Nicolaou et al. 2011), in [0, 1]."""
     read, asked = _paired(read, asked)
     same = np.where(np.isnan(read), np.nan, (np.sign(read) == np.sign(asked)).astype(float))
     return _mean(same)
 
 
-def mean(values: Array) -> Array:
+def mean(values: Doubles) -> Doubles:
     """Mean over the last axis without nan; nan where nothing is left."""
     return _mean(np.asarray(values, dtype=np.float64))
 
 
-def _moments(read: Array, asked: Array) -> tuple[Array, Array, Array, Array, Array]:
+def _moments(read: Doubles, asked: Doubles) -> tuple[Doubles, Doubles, Doubles, Doubles, Doubles]:
     read, asked = _paired(read, asked)
     mean_r, mean_a = _mean(read), _mean(asked)
     gap_r, gap_a = read - mean_r[..., None], asked - mean_a[..., None]
     return mean_r, mean_a, _mean(gap_r**2), _mean(gap_a**2), _mean(gap_r * gap_a)
 
 
-def _paired(read: Array, asked: Array) -> tuple[Array, Array]:
+def _paired(read: Doubles, asked: Doubles) -> tuple[Doubles, Doubles]:
     read, asked = np.asarray(read, dtype=np.float64), np.asarray(asked, dtype=np.float64)
     missing = np.isnan(read) | np.isnan(asked)
     return np.where(missing, np.nan, read), np.where(missing, np.nan, asked)
 
 
-def _mean(values: Array) -> Array:
+def _mean(values: Doubles) -> Doubles:
     present = ~np.isnan(values)
     return _divide(np.where(present, values, 0.0).sum(axis=-1), present.sum(axis=-1))
 
 
-def _divide(above: Array, below: Array) -> Array:
+def _divide(above: Doubles, below: Doubles) -> Doubles:
     above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     # Rounding leaves a variance of some 1e-34 where all values are equal; that is none.
     usable = below > 1e-24

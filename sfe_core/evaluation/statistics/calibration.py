@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import softmax
 from scipy.stats import binomtest
 
+from sfe_core.arrays import Doubles, Indices, Mask
 from sfe_core.evaluation.statistics import recognition
-from sfe_core.evaluation.statistics.metrics import Labels
-from sfe_core.evaluation.summary import RecogniserResult, Reliability, ReliabilityBin
+from sfe_core.evaluation.summary import REAL, RecogniserResult, Reliability, ReliabilityBin
 
-Array = NDArray[np.float64]
 BINS = 10
 COVERAGE = 0.95
 
@@ -22,19 +21,19 @@ class Seen(Protocol):
     """What a recogniser read off one set of pictures."""
 
     @property
-    def logits(self) -> Array:
+    def logits(self) -> Doubles:
         """[N, 8] in the order of `EMOTIONS`; a row of nan where there was no picture."""
         ...
 
 
 def recognition_result(
-    seen: Mapping[str, Seen], labels: Labels, real: str = "real"
+    seen: Mapping[str, Seen], emotion: Indices, real: str = REAL
 ) -> RecogniserResult:
     """Confusions and reliability of one recogniser over all sets.
 
     Args:
         seen: set → what it read; every set has the same keys in the same order.
-        labels: what was asked for, by those keys.
+        emotion: [N], what was asked for by those keys, -1 where that is not known.
         real: name of the set of photos; where it is missing, `as_photo` is empty.
     """
     confusion, as_photo, reliabilities = {}, {}, {}
@@ -42,7 +41,7 @@ def recognition_result(
     for name, read in seen.items():
         logits = np.asarray(read.logits, dtype=np.float64)
         known = np.isfinite(logits).all(axis=1)
-        asked = np.where(known, labels.emotion, recognition.UNASKED)
+        asked = np.where(known, emotion, recognition.UNASKED)
         confusion[name] = recognition.confusion(np.nan_to_num(logits), asked).tolist()
         if of_photo is not None:
             photo = np.where(known, of_photo, recognition.UNASKED)
@@ -51,7 +50,7 @@ def recognition_result(
     return RecogniserResult(confusion=confusion, as_photo=as_photo, reliability=reliabilities)
 
 
-def reliability(logits: Array, asked: NDArray[np.intp], bins: int = BINS) -> Reliability:
+def reliability(logits: Doubles, asked: Indices, bins: int = BINS) -> Reliability:
     """Confidence against accuracy in bins of equal width, and the expected calibration error.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), equations 2, 3 and 5: confidence
@@ -65,7 +64,7 @@ def reliability(logits: Array, asked: NDArray[np.intp], bins: int = BINS) -> Rel
     """
     if len(logits) == 0:
         return Reliability(n=0, ece=None, bins=_bins(np.array([]), np.array([], dtype=bool), bins))
-    shares = recognition.probabilities(logits)
+    shares = softmax(logits, axis=-1)
     found = _bins(shares.max(axis=1), shares.argmax(axis=1) == asked, bins)
     gaps = (
         one.n * abs(one.accuracy - one.confidence)
@@ -75,7 +74,7 @@ def reliability(logits: Array, asked: NDArray[np.intp], bins: int = BINS) -> Rel
     return Reliability(n=len(logits), ece=sum(gaps) / len(logits), bins=found)
 
 
-def _bins(confidence: Array, right: NDArray[np.bool_], count: int) -> list[ReliabilityBin]:
+def _bins(confidence: Doubles, right: Mask, count: int) -> list[ReliabilityBin]:
     edges = np.linspace(0.0, 1.0, count + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, count - 1)
     return [
@@ -84,7 +83,7 @@ def _bins(confidence: Array, right: NDArray[np.bool_], count: int) -> list[Relia
     ]
 
 
-def _bin(low: float, high: float, confidence: Array, right: NDArray[np.bool_]) -> ReliabilityBin:
+def _bin(low: float, high: float, confidence: Doubles, right: Mask) -> ReliabilityBin:
     edges = {"low": round(float(low), 6), "high": round(float(high), 6)}
     if len(confidence) == 0:
         return ReliabilityBin(**edges, n=0, confidence=None, accuracy=None)
@@ -100,7 +99,7 @@ def _bin(low: float, high: float, confidence: Array, right: NDArray[np.bool_]) -
     )
 
 
-def _first(logits: Array) -> NDArray[np.intp]:
+def _first(logits: Doubles) -> Indices:
     """[N], index of what is seen first; -1 where nothing was read."""
     known = np.isfinite(logits).all(axis=1)
     return np.where(known, np.nan_to_num(logits).argmax(axis=1), recognition.UNASKED)

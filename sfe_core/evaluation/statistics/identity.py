@@ -1,35 +1,35 @@
-"""What a similarity of identity means: that of photos of one person, and of different people."""
+"""How alike two faces' identity vectors are, and what photos of one person and of others give."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from sfe_core.evaluation.readings import Array
-from sfe_core.evaluation.statistics.metrics import Yardstick
+from sfe_core.arrays import Doubles
 
 # All pairs of this many photos are half a million: more would not make a mean steadier.
 MOST_PHOTOS = 1000
 
 
-def identity_levels(yardstick: Yardstick, people: np.ndarray | None) -> dict[str, dict[str, float]]:
-    """Metric → level → mean cosine over pairs of the split's own photos.
+def cosine(first: Doubles, second: Doubles) -> Doubles:
+    """Cosine [N] of rows [N, D]; nan where either row has one."""
+    if first.ndim != 2 or second.ndim != 2:
+        return np.full(len(first), np.nan)
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    usable = np.isfinite(lengths) & (lengths > 0)
+    products = np.einsum("nd,nd->n", first, second)
+    return np.where(usable, products / np.where(usable, lengths, 1.0), np.nan)
+
+
+def pair_levels(embedding: Doubles, people: np.ndarray) -> dict[str, float]:
+    """`same person` and `different people`: mean cosine of pairs of rows of `embedding` [N, D].
 
     Args:
         people: [N] who is on each photo, None where that is not known; pairs of known people count.
 
     Returns:
-        Empty without an embedder; a level is left out where the split has no pair of its kind.
+        A level is left out where there is no pair of its kind.
     """
-    metrics = [name for name in yardstick.further if name.startswith("identity_")]
-    if people is None or not metrics:
-        return {}
-    embedding = yardstick.photos.column("detector", "embedding")
-    levels = pair_levels(embedding, people)
-    return {name: levels for name in metrics if levels}
-
-
-def pair_levels(embedding: Array, people: np.ndarray) -> dict[str, float]:
-    """`same person` and `different people`: mean cosine of pairs of rows of `embedding` [N, D]."""
     known = np.isfinite(embedding).all(axis=1) & np.array(
         [isinstance(name, str) and bool(name) for name in people], dtype=bool
     )

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Doubles, Indices, Mask
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.distances import FrechetReference, KernelReference
 from sfe_core.evaluation.statistics.intervals import (
     FEWEST,
     Estimate,
-    Indices,
     draw_resamples,
     estimate,
     mcnemar_exact,
@@ -26,8 +25,6 @@ from sfe_core.evaluation.statistics.intervals import (
 from sfe_core.evaluation.statistics.manifold import SMALLEST, ManifoldReference
 from sfe_core.files import derive_seed
 
-Array = NDArray[np.float64]
-Keep = NDArray[np.bool_]
 # A Fréchet distance costs an eigenvalue problem per resample; this many give a steady interval.
 SET_RESAMPLES = 200
 # Of problems beyond this size each takes seconds: a quarter of the resamples has to do.
@@ -38,11 +35,11 @@ class Measurable(Protocol):
     """A number that can be had from any subset and resample of the pictures."""
 
     @property
-    def usable(self) -> Keep:
+    def usable(self) -> Mask:
         """[N], pictures that count."""
         ...
 
-    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
         """The number over the pictures kept, and its resamples (for differences)."""
         ...
 
@@ -61,17 +58,17 @@ class PerPicture:
     `absent` says why no picture counts, should that be so; `share`: entries are 0 or 1.
     """
 
-    statistic: Callable[..., Array]
-    columns: tuple[Array, ...]
+    statistic: Callable[..., Doubles]
+    columns: tuple[Doubles, ...]
     absent: str
     share: bool = False
 
     @property
-    def usable(self) -> Keep:
+    def usable(self) -> Mask:
         """See `Measurable`."""
         return ~np.any([np.isnan(column) for column in self.columns], axis=0)
 
-    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
         """See `Measurable`."""
         count = int((keep & self.usable).sum())
         if count == 0:
@@ -97,24 +94,34 @@ class PerPicture:
 
 
 @dataclass(frozen=True)
-class OfTheSet:
+class _OfFeatures:
+    """What is had from the features [N, D] of a whole set; `absent`: why there is no reference."""
+
+    features: Doubles
+    absent: str
+
+    @property
+    def usable(self) -> Mask:
+        """See `Measurable`."""
+        return np.all(np.isfinite(self.features), axis=1)
+
+    def paired(self, other: Measurable) -> tuple[float | None, str]:
+        """See `Measurable`."""
+        del other
+        return None, ""
+
+
+@dataclass(frozen=True)
+class OfTheSet(_OfFeatures):
     """A distance of the whole set of features to a reference.
 
-    `absent` says why there is no reference; `never_negative` is true of the Fréchet distance, not
-    of the unbiased kernel distance.
+    `never_negative` is true of the Fréchet distance, not of the unbiased kernel distance.
     """
 
     reference: FrechetReference | KernelReference | None
-    features: Array
-    absent: str
     never_negative: bool = False
 
-    @property
-    def usable(self) -> Keep:
-        """See `Measurable`."""
-        return np.isfinite(self.features).all(axis=1)
-
-    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
         """See `Measurable`."""
         resamples = resamples[: _affordable(self.features)]
         nothing = np.full(len(resamples), np.nan)
@@ -137,14 +144,9 @@ class OfTheSet:
             found = replace(found, low=max(0.0, found.low))
         return found, values
 
-    def paired(self, other: Measurable) -> tuple[float | None, str]:
-        """See `Measurable`."""
-        del other
-        return None, ""
-
 
 @dataclass(frozen=True)
-class OfTheReference:
+class OfTheReference(_OfFeatures):
     """The share of the reference's photos that lie in the set's manifold: recall.
 
     Resampled over the reference's photos, the set held fixed: pictures that are drawn twice by a
@@ -152,15 +154,8 @@ class OfTheReference:
     """
 
     reference: ManifoldReference | None
-    features: Array
-    absent: str
 
-    @property
-    def usable(self) -> Keep:
-        """See `Measurable`."""
-        return np.isfinite(self.features).all(axis=1)
-
-    def estimate(self, keep: Keep, resamples: Indices) -> tuple[Estimate, Array]:
+    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
         """See `Measurable`."""
         rows = np.flatnonzero(keep & self.usable)
         nothing = np.full(len(resamples), np.nan)
@@ -179,11 +174,6 @@ class OfTheReference:
             found = replace(found, low=low, high=high)
         return replace(found, n=len(rows)), values
 
-    def paired(self, other: Measurable) -> tuple[float | None, str]:
-        """See `Measurable`."""
-        del other
-        return None, ""
 
-
-def _affordable(features: Array) -> int:
+def _affordable(features: Doubles) -> int:
     return SET_RESAMPLES if min(features.shape) <= LARGE_PROBLEM else SET_RESAMPLES // 4

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Doubles, Indices, Integers, Mask
 from sfe_core.emotions import EMOTIONS
 
-Array = NDArray[np.float64]
 UNASKED = -1
+UNSEEN_LOGIT = -1e4  # of an emotion that a recogniser does not know: no probability, and finite
 
 
-def asked_rank(logits: Array, asked: NDArray[np.intp]) -> Array:
+def asked_rank(logits: Doubles, asked: Indices) -> Doubles:
     """Place of the asked emotion in each reading: 1 is what the judge sees first.
 
     Args:
@@ -28,17 +28,17 @@ def asked_rank(logits: Array, asked: NDArray[np.intp]) -> Array:
     return np.where(asked == UNASKED, np.nan, rank)
 
 
-def within(ranks: Array, k: int) -> Array:
+def within(ranks: Doubles, k: int) -> Doubles:
     """1.0 where the asked emotion is among the judge's first `k`, 0.0 where not, nan where none."""
     return np.where(np.isnan(ranks), np.nan, (ranks <= k).astype(np.float64))
 
 
-def order(logits: Array) -> NDArray[np.intp]:
+def order(logits: Doubles) -> Indices:
     """[N, 8] indices of emotions, from what the recogniser sees first to what it sees last."""
     return np.argsort(-np.nan_to_num(logits), axis=1, kind="stable")
 
 
-def same_first(logits: Array, others: Array, k: int) -> Array:
+def same_first(logits: Doubles, others: Doubles, k: int) -> Doubles:
     """1.0 where the first `k` emotions of two readings are the same, in any order, else 0.0.
 
     Args:
@@ -53,12 +53,12 @@ def same_first(logits: Array, others: Array, k: int) -> Array:
     return np.where(unknown, np.nan, same)
 
 
-def of_emotion(hits: Array, asked: NDArray[np.intp], emotion: int) -> Array:
+def of_emotion(hits: Doubles, asked: Indices, emotion: int) -> Doubles:
     """`hits` [N] where `emotion` was asked, nan elsewhere: their mean is that emotion's recall."""
     return np.where(asked == emotion, hits, np.nan)
 
 
-def confusion(logits: Array, asked: NDArray[np.intp]) -> NDArray[np.int64]:
+def confusion(logits: Doubles, asked: Indices) -> Integers:
     """[8, 8] counts, row = asked, column = what the judge sees first; the unasked are left out."""
     matrix = np.zeros((len(EMOTIONS), len(EMOTIONS)), dtype=np.int64)
     known = np.asarray(asked) != UNASKED
@@ -66,7 +66,19 @@ def confusion(logits: Array, asked: NDArray[np.intp]) -> NDArray[np.int64]:
     return matrix
 
 
-def probabilities(logits: Array) -> Array:
-    """Softmax over the last axis: [N, 8] logits to [N, 8] in [0, 1]."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+def known_emotions(logits: Doubles) -> Mask:
+    """[8], which emotions a recogniser knows, by all of its logits [N, 8]; all if it read none."""
+    read = logits[np.isfinite(logits).all(axis=1)]
+    return np.any(read > UNSEEN_LOGIT, axis=0) if len(read) else np.ones(len(EMOTIONS), dtype=bool)
+
+
+def chance(known: Mask, asked: Indices, k: int) -> float:
+    """Expected share within the first `k` of guesses among the emotions that a recogniser knows.
+
+    Args:
+        known: [8], see `known_emotions`; an asked emotion that is not among them is never guessed.
+        asked: [N], indices into `EMOTIONS`; -1 where none was asked. Without any, all are known.
+    """
+    asked = asked[asked != UNASKED]
+    share = known[asked].mean() if len(asked) else 1.0
+    return float(min(1.0, k / known.sum()) * share)

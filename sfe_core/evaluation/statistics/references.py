@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sfe_core.arrays import Doubles
 from sfe_core.evaluation.readings import load_arrays, save_arrays
 from sfe_core.evaluation.statistics.distances import FrechetReference, KernelReference
 from sfe_core.evaluation.statistics.manifold import SMALLEST, ManifoldReference
 
-Array = NDArray[np.float64]
 STATISTICS_VERSION = 1
 
 
@@ -32,7 +31,7 @@ class References:
         return cls(None, None, None, reason)
 
 
-def reference_statistics(features: Array, cache: Path | None = None) -> References:
+def reference_statistics(features: Doubles, cache: Path | None = None) -> References:
     """The statistics of reference features [M, D], M >= 2.
 
     Args:
@@ -53,7 +52,7 @@ def reference_statistics(features: Array, cache: Path | None = None) -> Referenc
     )
 
 
-def _computed(features: Array) -> dict[str, np.ndarray]:
+def _computed(features: Doubles) -> dict[str, np.ndarray]:
     frechet, kernel = FrechetReference(features), KernelReference(features)
     found = {
         "mean": frechet.mean,
@@ -66,7 +65,7 @@ def _computed(features: Array) -> dict[str, np.ndarray]:
     return found
 
 
-def _digest(features: Array) -> str:
+def _digest(features: Doubles) -> str:
     digest = hashlib.sha256(f"{STATISTICS_VERSION} {features.shape}".encode())
     digest.update(np.ascontiguousarray(features).tobytes())
     return digest.hexdigest()[:16]

@@ -10,9 +10,9 @@ from PIL import Image
 from sfe_core.evaluation.limits import notes_on
 from sfe_core.evaluation.pictures import GivenPictures
 from sfe_core.evaluation.readings import Readings
-from sfe_core.evaluation.statistics.metrics import Labels, Yardstick
 from sfe_core.evaluation.statistics.references import References
 from sfe_core.evaluation.summary import Reference
+from sfe_core.evaluation.yardstick import Labels, Yardstick
 
 
 def readings(count: int, blank: int = 0) -> Readings:

@@ -9,11 +9,13 @@ import pytest
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.instruments.probes import Instrument
+from sfe_core.evaluation.metrics import definitions
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.scoring import Scoreboard, score_all
 from sfe_core.evaluation.statistics.intervals import draw_resamples
-from sfe_core.evaluation.statistics.metrics import Labels, Yardstick, definitions
+from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 from sfe_core.evaluation.statistics.references import References, reference_statistics
+from sfe_core.evaluation.yardstick import Labels, Yardstick
 
 JUDGE, OTHER, NETWORK, IDENTITY = "judge", "other", "network", "identity_dlib"
 KINDS = {
@@ -60,8 +62,8 @@ def readings(count: int, right: int) -> Readings:
                 "landmark_error": np.full(count, 3.0),
                 "pose_error": np.full(count, 4.0),
                 "depth_order": np.full(count, 0.9),
-                "embedding": np.eye(5)[np.arange(count) % 5] + 0.1,
             },
+            IDENTITY: {"embedding": np.eye(5)[np.arange(count) % 5] + 0.1},
         },
         recognisers=(JUDGE, OTHER),
     )
@@ -72,10 +74,10 @@ def score(
 ) -> Scoreboard:
     photos = given.get("real", next(iter(given.values())))
     yardstick = Yardstick(
-        asked, references, photos, JUDGE, NETWORK, frozenset(["dists", "clip", IDENTITY])
+        asked, references, photos, JUDGE, NETWORK, frozenset(["dists", "clip", IDENTITY]), people
     )
     resamples = draw_resamples(len(asked.emotion), 300, seed=1)
-    return score_all(given, yardstick, INSTRUMENTS, resamples, people)
+    return score_all(given, yardstick, INSTRUMENTS, resamples)
 
 
 def without(read: Readings, rows: list[int]) -> Readings:
@@ -249,3 +251,31 @@ def test_on_inceptions_features_the_distances_go_by_their_known_names():
     assert names == ["fid", "kid", "precision", "recall"]
     assert all(metrics[name].instrument == "inception" for name in names)
     assert "dists" not in metrics and IDENTITY not in metrics
+
+
+def test_chance_follows_the_emotions_that_each_recogniser_knows():
+    read = readings(24, 6)
+    logits = read.columns[OTHER]["logits"].copy()
+    logits[:, 5:] = UNSEEN_LOGIT
+    metrics = score({"base": with_columns(read, OTHER, logits=logits)}, labels(24)).metrics
+    assert [metrics[f"top{k}"].chance for k in (1, 2, 3)] == [0.125, 0.25, 0.375]
+    assert metrics["recall_contempt"].chance == 0.125
+    # 15 of the 24 pictures ask for one of the five that the other one knows.
+    for k in (1, 2, 3):
+        assert metrics[f"top{k}_other"].chance == pytest.approx(15 / 24 * k / 5)
+    assert metrics["recall_happy_other"].chance == pytest.approx(1 / 5)
+    assert metrics["recall_contempt_other"].chance == 0.0
+
+
+def test_identity_is_that_of_the_embedder_it_is_named_after():
+    read, second = readings(9, 3), "identity_second"
+    opposite = {"embedding": -read.columns[IDENTITY]["embedding"]}
+    photos = replace(read, columns={**read.columns, second: read.columns[IDENTITY]})
+    drawn = replace(read, columns={**read.columns, second: opposite})
+    further = frozenset([IDENTITY, second])
+    yardstick = Yardstick(labels(9), REFERENCES, photos, JUDGE, NETWORK, further)
+    tools = INSTRUMENTS | {second: replace(INSTRUMENTS[IDENTITY], backend=second)}
+    resamples = draw_resamples(9, 50, seed=1)
+    found = score_all({"base": drawn, "real": photos}, yardstick, tools, resamples).scores["base"]
+    assert found[IDENTITY].value == pytest.approx(1.0)
+    assert found[second].value == pytest.approx(-1.0)

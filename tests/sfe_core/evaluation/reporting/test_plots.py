@@ -16,7 +16,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.reporting import plot_emotions, plot_style
 from sfe_core.evaluation.reporting.plots import draw_plots
 from sfe_core.evaluation.summary import RecogniserResult, Reliability, ReliabilityBin
-from tests.sfe_core.evaluation.summaries import TOP1, make_summary, score
+from tests.sfe_core.evaluation.summaries import TOP1, make_summary, metric, score
 
 TITLES = {"base": "base", "guided": "tuned & <guided>"}
 COLOURS = {"base": "#8c8c8c", "guided": "#e0762f"}
@@ -38,7 +38,7 @@ def test_bars_are_as_high_as_the_scores_and_whiskers_span_the_intervals():
         for name, value in (("base", 0.2), ("guided", 0.3))
     }
     figure = Figure()
-    plot_emotions.draw_topk(figure, found, TITLES, COLOURS, "")
+    plot_emotions.draw_topk(figure, found, TITLES, COLOURS, "", (0.125, 0.25, 0.375))
     (axes,) = figure.axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([20, 40, 60, 30, 60, 90])
     spans = [
@@ -47,6 +47,22 @@ def test_bars_are_as_high_as_the_scores_and_whiskers_span_the_intervals():
     assert np.allclose(spans[0], [10, 25]) and np.allclose(spans[-1], [80, 95])
     guesses = [lines.get_segments()[0][0, 1] for lines in axes.collections[2:]]
     assert guesses == [12.5, 25.0, 37.5]
+
+
+def test_what_guessing_gives_is_said_as_it_is_drawn(tmp_path: Path):
+    names = [f"top{k}" for k in (1, 2, 3)]
+    scores = {name: dict.fromkeys(names, score((0.5, 0.4, 0.6), "x")) for name in TOP1}
+    for chance, words in (
+        ((0.125, 0.25, 0.375), "Dotted: guessing, 12.5, 25 and 37.5 %."),
+        ((0.1875, 0.375, 0.5625), "Dotted: guessing, 18.8, 37.5 and 56.2 %."),
+        ((None, None, None), "so they are the ceiling."),
+    ):
+        metrics = {n: metric(n, chance=share) for n, share in zip(names, chance, strict=True)}
+        summary = make_summary(tmp_path, metrics=metrics, scores=scores)
+        table = pd.DataFrame({"emotion": ["happy"]})
+        group, *_ = draw_plots(summary, table, tmp_path / "plots")
+        assert group.description.endswith(words)
+        assert [plot.name for plot in group.plots] == ["topk"]
 
 
 def test_recall_and_radar_leave_out_emotions_nobody_asked_for():

@@ -9,7 +9,6 @@ import pytest
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.statistics.calibration import BINS, recognition_result, reliability
-from sfe_core.evaluation.statistics.metrics import Labels
 
 HAPPY, SAD = EMOTIONS.index("happy"), EMOTIONS.index("sad")
 
@@ -24,11 +23,6 @@ def sees(emotion: int, probability: float) -> np.ndarray:
     shares = np.full(8, (1.0 - probability) / 7)
     shares[emotion] = probability
     return np.log(shares)
-
-
-def labels(*emotions: int) -> Labels:
-    nothing = np.full(len(emotions), np.nan)
-    return Labels(np.array(emotions, dtype=np.intp), nothing, nothing)
 
 
 def test_ece_is_the_mean_gap_weighted_by_pictures():
@@ -66,7 +60,7 @@ def test_confusions_leave_out_what_is_not_there():
     photo = np.stack([sees(HAPPY, 0.9), sees(SAD, 0.9), sees(SAD, 0.9)])
     drawn = np.stack([sees(SAD, 0.9), sees(SAD, 0.9), np.full(8, np.nan)])
     found = recognition_result(
-        {"guided": Seen(drawn), "real": Seen(photo)}, labels(HAPPY, HAPPY, -1)
+        {"guided": Seen(drawn), "real": Seen(photo)}, np.array([HAPPY, HAPPY, -1])
     )
     asked, real = np.array(found.confusion["guided"]), np.array(found.confusion["real"])
     assert asked.sum() == 2 and asked[HAPPY, SAD] == 2
@@ -80,5 +74,5 @@ def test_confusions_leave_out_what_is_not_there():
 
 
 def test_without_photos_nothing_is_held_against_them():
-    found = recognition_result({"base": Seen(sees(HAPPY, 0.9)[None])}, labels(HAPPY))
+    found = recognition_result({"base": Seen(sees(HAPPY, 0.9)[None])}, np.array([HAPPY]))
     assert found.as_photo == {} and set(found.confusion) == {"base"}

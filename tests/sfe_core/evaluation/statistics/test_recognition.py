@@ -53,6 +53,28 @@ def test_recall_is_the_diagonal_share_of_its_row():
         assert recall == pytest.approx(matrix[emotion, emotion] / matrix[emotion].sum())
 
 
-def test_probabilities_are_a_softmax_that_does_not_overflow():
-    found = recognition.probabilities(np.array([[1000.0, 1000.0, 0.0]]))
-    assert found.tolist() == [[0.5, 0.5, 0.0]]
+def test_guessing_is_among_the_emotions_that_a_recogniser_knows():
+    logits = np.random.default_rng(2).normal(size=(9, 8))
+    asked = np.array([0, 1, 4, 7, recognition.UNASKED])
+    eight = recognition.known_emotions(logits)
+    assert [recognition.chance(eight, asked, k) for k in (1, 2, 3)] == [0.125, 0.25, 0.375]
+    logits[:, 5:] = recognition.UNSEEN_LOGIT
+    logits[0] = np.nan  # a picture that could not be read
+    five = recognition.known_emotions(logits)
+    assert five.tolist() == [True] * 5 + [False] * 3
+    # Three of the four asked are among its five; the fourth is never guessed.
+    assert recognition.chance(five, asked, 1) == pytest.approx(3 / 4 / 5)
+    assert recognition.chance(five, asked[:3], 3) == pytest.approx(3 / 5)
+    assert recognition.chance(five, asked[3:4], 3) == 0.0
+    assert recognition.chance(five, asked[4:], 1) == pytest.approx(1 / 5)
+    assert recognition.known_emotions(np.full((2, 8), np.nan)).all()
+
+
+def test_guesses_of_a_random_recogniser_are_right_as_often_as_chance_says():
+    random = np.random.default_rng(3)
+    logits, asked = random.normal(size=(40_000, 8)), random.integers(0, 8, 40_000)
+    logits[:, 5:] = recognition.UNSEEN_LOGIT
+    ranks, known = recognition.asked_rank(logits, asked), recognition.known_emotions(logits)
+    for k in (1, 2, 3):
+        found = recognition.within(ranks, k).mean()
+        assert found == pytest.approx(recognition.chance(known, asked, k), abs=0.01)

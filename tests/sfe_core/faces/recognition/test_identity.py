@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import data
 
 from sfe_core.errors import UserError
-from sfe_core.evaluation.statistics.identity_levels import pair_levels
+from sfe_core.evaluation.statistics.identity import pair_levels
 from sfe_core.faces.backends import load_detector
 from sfe_core.faces.recognition.identity import DlibEmbedder, load_embedder
 
