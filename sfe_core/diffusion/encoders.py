@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.clip_text import tokenize
-from sfe_core.diffusion.families.contract import Family, Texts
+from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.loading import load_part, load_parts, read_configs
 from sfe_core.files import sha256_file, sha256_json
@@ -63,10 +63,27 @@ class Encoders:
             self._text = [one.to(self.device).requires_grad_(False) for one in networks]
         return self.family.encode(self._tokenizers, self._text, captions)
 
+    def no_text(self) -> Texts:
+        """What stands where there is no caption, of one text; see `Family.unconditional`."""
+        return self.unconditional(self.texts([""]))
+
+    def unconditional(self, empty: Texts) -> Texts:
+        """The same, of the empty caption encoded."""
+        return empty if self.tokens else self.family.unconditional(empty, self._configs)
+
+    @property
+    def pooled_width(self) -> int:
+        """Numbers of a caption as one vector; 0 in a family without."""
+        return self.family.pooled_width(self._configs)
+
     @cached_property
     def family(self) -> Family:
         """The base model's."""
-        return family_of(read_configs(self.folder))
+        return family_of(self._configs)
+
+    @cached_property
+    def _configs(self) -> BaseConfigs:
+        return read_configs(self.folder)
 
     @cached_property
     def _tokenizers(self) -> list[CLIPTokenizer]:

@@ -62,6 +62,7 @@ class Family(Protocol):
         pipeline: the class of diffusers that draws with it.
         text_encoders, tokenizers: their parts' names, in the order in which a text passes them.
         schedule_fields: of the scheduler's configuration, those that bear on training.
+        has_time_ids: whether the UNet is told the size and the crop of a picture.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Family(Protocol):
     text_encoders: tuple[str, ...]
     tokenizers: tuple[str, ...]
     schedule_fields: tuple[str, ...]
+    has_time_ids: bool
 
     def parts(self, base: BaseConfigs) -> dict[str, type]:
         """Folder of a part to the class that loads it; `unet` and `scheduler` are always there."""
@@ -104,6 +106,19 @@ class Family(Protocol):
 
     def encode_tokens(self, encoders: Sequence[PreTrainedModel], tokens: Tensor) -> Texts:
         """The same of token ids [B, N * L] (see `clip_text.tokenize`), with their gradient."""
+        ...
+
+    def unconditional(self, empty: Texts, base: BaseConfigs) -> Texts:
+        """What its pipeline takes for no text at all.
+
+        Args:
+            empty: the empty caption, encoded.
+            base: whose pipeline.
+        """
+        ...
+
+    def pooled_width(self, base: BaseConfigs) -> int:
+        """Numbers of a text as one vector; 0 in a family without."""
         ...
 
     def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class StableDiffusion15:
     text_encoders: tuple[str, ...] = ("text_encoder",)
     tokenizers: tuple[str, ...] = ("tokenizer",)
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
+    has_time_ids: bool = False
 
     def parts(self, base: BaseConfigs) -> dict[str, type]:
         """Folder of a part to the class that loads it."""
@@ -71,6 +72,14 @@ class StableDiffusion15:
         """Last hidden states [B, L, D] of ids [B, L]."""
         (network,) = encoders
         return Texts(network(tokens)[0])
+
+    def unconditional(self, empty: Texts, base: BaseConfigs) -> Texts:
+        """The empty caption."""
+        return empty
+
+    def pooled_width(self, base: BaseConfigs) -> int:
+        """0."""
+        return 0
 
     def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:
         """The hidden states alone."""

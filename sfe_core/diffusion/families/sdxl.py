@@ -43,6 +43,7 @@ class StableDiffusionXL:
     text_encoders: tuple[str, ...] = ("text_encoder", "text_encoder_2")
     tokenizers: tuple[str, ...] = ("tokenizer", "tokenizer_2")
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
+    has_time_ids: bool = True
 
     def parts(self, base: BaseConfigs) -> dict[str, type]:
         """Folder of a part to the class that loads it."""
@@ -99,6 +100,17 @@ class StableDiffusionXL:
             for network, ids in zip(encoders, tokens.chunk(len(encoders), dim=1), strict=True)
         ]
         return Texts(torch.cat([one.hidden_states[-2] for one in said], dim=-1), said[-1][0])
+
+    def unconditional(self, empty: Texts, base: BaseConfigs) -> Texts:
+        """Zeros where the pipeline says so, as SDXL was trained; else the empty caption."""
+        if not base.index.get("force_zeros_for_empty_prompt", True):
+            return empty
+        pooled = None if empty.pooled is None else torch.zeros_like(empty.pooled)
+        return Texts(torch.zeros_like(empty.states), pooled)
+
+    def pooled_width(self, base: BaseConfigs) -> int:
+        """Of the second text encoder's projection."""
+        return int(base.of("text_encoder_2")["projection_dim"])
 
     def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:
         """The hidden states, the pooled text and the time ids."""

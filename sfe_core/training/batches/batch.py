@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sfe_core.corpus.dataset import FaceBatch
+from sfe_core.corpus.dataset import FaceBatch, FaceDataset
+from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 
 
@@ -28,6 +29,8 @@ class Batch:
         images: [B, 3, R, R] in [-1, 1]; None where no term of the loss looks at them.
         areas: [B, 2, 3] float32, which part of each image shows its photo, see
             `corpus.photo_area`; None: all of it.
+        pooled: [B, P], each caption as one vector; None in a family without.
+        time_ids: [B, 6], the size and the crop of each picture, see `time_ids_of`; likewise.
     """
 
     latent_mean: Tensor
@@ -36,6 +39,8 @@ class Batch:
     maps: dict[str, Tensor]
     images: Tensor | None
     areas: Tensor | None = None
+    pooled: Tensor | None = None
+    time_ids: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """All of it, in float32, on a device."""
@@ -46,26 +51,44 @@ class Batch:
             maps={name: unpack(part) for name, part in moved.maps.items()},
             images=None if moved.images is None else _signed(moved.images),
             areas=moved.areas,
+            pooled=None if moved.pooled is None else moved.pooled.float(),
+            time_ids=moved.time_ids,
         )
 
     def pin_memory(self) -> Batch:
         """All of it in page-locked memory, from which GPUs copy while they compute."""
         return self._each(lambda part: part.pin_memory())
 
-    def _each(self, change) -> Batch:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(part: Tensor | None) -> Tensor | None:
+            return None if part is None else change(part)
+
         return Batch(
             *(change(part) for part in (self.latent_mean, self.latent_std, self.text)),
             maps={name: change(part) for name, part in self.maps.items()},
-            images=None if self.images is None else change(self.images),
-            areas=None if self.areas is None else change(self.areas),
+            images=changed(self.images),
+            areas=changed(self.areas),
+            pooled=changed(self.pooled),
+            time_ids=changed(self.time_ids),
         )
 
 
 def encode(raw: FaceBatch, encoders: Encoders) -> Batch:
-    """Encode images by the VAE and captions by the text encoder, on their device."""
+    """Encode images by the VAE and captions by the text encoders, on their device."""
     mean, std = encoders.photos(raw["image"])
-    text = encoders.texts(raw["caption"]).states
-    return Batch(mean, std, text, raw["maps"], raw["image"].to(mean.device), raw["area"])
+    text = encoders.texts(raw["caption"])
+    image = raw["image"].to(mean.device)
+    return Batch(mean, std, text.states, raw["maps"], image, raw["area"], text.pooled)
+
+
+def time_ids_of(dataset: FaceDataset, view: View) -> Tensor:
+    """What a family with time ids is told of a picture: [6] float32, pixels.
+
+    Height and width of the original, top and left of the crop (see `FaceDataset.size_and_crop`),
+    height and width of the target.
+    """
+    target = torch.full((2,), float(dataset.resolution))
+    return torch.cat([dataset.size_and_crop(view), target])
 
 
 def pack_text(text: Tensor) -> Tensor:

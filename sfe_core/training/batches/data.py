@@ -8,17 +8,24 @@ The results are the same to rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sfe_core.corpus.dataset import FaceBatch, FaceDataset, FaceItem, collate
+from sfe_core.corpus.dataset import FaceDataset, FaceItem, collate
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.reporting import Reporter
-from sfe_core.training.batches.batch import Batch, encode, pack_image, pack_maps, pack_text
+from sfe_core.training.batches.batch import (
+    Batch,
+    encode,
+    pack_image,
+    pack_maps,
+    pack_text,
+    time_ids_of,
+)
 
 CACHE_BYTES = 1_000_000_000
 ENCODE_BATCH = 16
@@ -28,7 +35,8 @@ _PREFETCH = 4  # batches per loader process
 class BatchSource(Protocol):
     """Gives the batches asked for, in order."""
 
-    empty_text: Tensor  # [1, L, D], the embedding of the empty caption
+    empty_text: Tensor  # [1, L, D], what stands where there is no caption
+    empty_pooled: Tensor | None  # [1, P], the same as one vector; None in a family without
 
     def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
         """One batch per list of views of the data set's faces."""
@@ -50,10 +58,12 @@ class CachedSource:
     def __init__(
         self, dataset: FaceDataset, encoders: Encoders, reporter: Reporter, images: bool = True
     ) -> None:
-        self.empty_text = encoders.texts([""]).states
+        empty = encoders.no_text()
+        self.empty_text, self.empty_pooled = empty.states, empty.pooled
         self._variation = dataset.variation
         places: dict[str, int] = {}  # caption to row of self._texts; captions repeat a lot
         texts: list[Tensor] = []
+        pooled: list[Tensor] = []
         parts: list[Batch] = []
         caption_of: list[int] = []
         views = [view for place in range(len(dataset)) for view in dataset.variation.all_of(place)]
@@ -70,10 +80,16 @@ class CachedSource:
                     if caption not in places:
                         places[caption] = len(texts)
                         texts.append(pack_text(batch.text[row].cpu()))
+                        if batch.pooled is not None:
+                            pooled.append(pack_text(batch.pooled[row].cpu()))
                     caption_of.append(places[caption])
                 parts.append(_packed(batch, images))
                 task.advance(len(raw["key"]))
         self._texts = torch.stack(texts)
+        self._pooled = torch.stack(pooled) if pooled else None
+        self._time_ids = None
+        if encoders.family.has_time_ids:
+            self._time_ids = torch.stack([time_ids_of(dataset, view) for view in views])
         self._caption_of = torch.tensor(caption_of)
         self._mean = torch.cat([part.latent_mean for part in parts])
         self._std = torch.cat([part.latent_std for part in parts])
@@ -97,6 +113,8 @@ class CachedSource:
                 maps={name: stored[rows] for name, stored in self._maps.items()},
                 images=None if self._images is None else self._images[rows],
                 areas=self._areas[rows],
+                pooled=None if self._pooled is None else self._pooled[self._caption_of[rows]],
+                time_ids=None if self._time_ids is None else self._time_ids[rows],
             )
             yield batch.pin_memory() if torch.cuda.is_available() else batch
 
@@ -109,34 +127,42 @@ class StreamedSource:
     ) -> None:
         self._dataset, self._encoders, self._workers = dataset, encoders, workers
         self._images = images
-        self.empty_text = encoders.texts([""]).states
+        empty = encoders.no_text()
+        self.empty_text, self.empty_pooled = empty.states, empty.pooled
 
     def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
         """One batch per list of views."""
-        for raw in open_loader(_PackedFaces(self._dataset), wanted, self._workers, _collate_packed):
+        faces = _PackedFaces(self._dataset, self._encoders.family.has_time_ids)
+        for raw in open_loader(faces, wanted, self._workers, _collate_packed):
             unpacked = Batch(*(torch.empty(0),) * 3, raw["maps"], raw["image"]).to(
                 self._encoders.device
             )
             mean, std = self._encoders.photos(unpacked.images)
-            text = self._encoders.texts(raw["caption"]).states
+            text = self._encoders.texts(raw["caption"])
             images = unpacked.images if self._images else None
-            yield Batch(mean, std, text, unpacked.maps, images, raw["area"])
+            ids = raw.get("time_ids")
+            yield Batch(
+                mean, std, text.states, unpacked.maps, images, raw["area"], text.pooled, ids
+            )
 
 
 class _PackedFaces(Dataset):
     """The data set with its pictures packed, as loader processes hand them over."""
 
-    def __init__(self, dataset: FaceDataset) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: FaceDataset, time_ids: bool) -> None:
+        self._dataset, self._time_ids = dataset, time_ids
 
-    def __getitem__(self, view: View) -> FaceItem:
+    def __getitem__(self, view: View) -> tuple[FaceItem, Tensor | None]:
         item = self._dataset[view]
-        return item | {"image": pack_image(item["image"]), "maps": pack_maps(item["maps"])}
+        item |= {"image": pack_image(item["image"]), "maps": pack_maps(item["maps"])}
+        return item, time_ids_of(self._dataset, view) if self._time_ids else None
 
 
-def _collate_packed(items: Sequence[FaceItem]) -> dict:
-    batch: FaceBatch = collate(items)
-    return {name: batch[name] for name in ("image", "maps", "caption", "area")}
+def _collate_packed(items: Sequence[tuple[FaceItem, Tensor | None]]) -> dict[str, Any]:
+    batch = collate([face for face, _ in items])
+    ids = [one for _, one in items if one is not None]
+    told = {"time_ids": torch.stack(ids)} if ids else {}
+    return {name: batch[name] for name in ("image", "maps", "caption", "area")} | told
 
 
 def _packed(batch: Batch, images: bool) -> Batch:
@@ -165,7 +191,10 @@ def open_loader(
 
 
 def cache_bytes(
-    dataset: FaceDataset, latent_shape: Sequence[int], text_shape: Sequence[int]
+    dataset: FaceDataset,
+    latent_shape: Sequence[int],
+    text_shape: Sequence[int],
+    pooled_width: int = 0,
 ) -> int:
     """Upper bound of what `CachedSource` would keep (as if no caption came twice).
 
@@ -173,9 +202,11 @@ def cache_bytes(
         dataset: the training split.
         latent_shape: [C, h, w] of a latent.
         text_shape: [L, D] of a caption's embedding.
+        pooled_width: numbers of a caption's vector; 0 in a family without.
     """
     side = dataset.resolution**2
     pixels = side * sum(2 if name == "depth" else 3 for name in ("image", *dataset.maps))
     latents = 2 * 4 * torch.Size(latent_shape).numel()
     views = len(dataset) * dataset.variation.per_face
-    return views * (pixels + latents) + len(dataset) * 2 * torch.Size(text_shape).numel()
+    texts = 2 * (torch.Size(text_shape).numel() + pooled_width)
+    return views * (pixels + latents) + len(dataset) * texts

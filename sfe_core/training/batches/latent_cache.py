@@ -11,7 +11,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +19,16 @@ from torch.utils.data import DataLoader, Dataset
 from sfe_core.corpus.dataset import FaceDataset
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.families.contract import Texts
 from sfe_core.files import sha256_json
 from sfe_core.reporting import Reporter
-from sfe_core.training.batches.batch import Batch, pack_image, pack_maps, pack_text
+from sfe_core.training.batches.batch import (
+    Batch,
+    pack_image,
+    pack_maps,
+    pack_text,
+    time_ids_of,
+)
 from sfe_core.training.batches.data import ENCODE_BATCH, open_loader
 from sfe_core.training.batches.tensor_store import FILE_BYTES, TensorReader, TensorStore
 
@@ -31,7 +37,7 @@ _WAIT_S = 1.0
 
 
 class LatentCache:
-    """Both stores for one data set.
+    """All stores for one data set.
 
     Args:
         folder: of all caches of a workspace.
@@ -39,6 +45,7 @@ class LatentCache:
         encoders: hashed, and used only for what is missing.
         latent_shape: [C, h, w] of a latent.
         text_shape: [L, D] of a caption's embedding.
+        pooled_width: numbers of a caption's vector; 0 in a family without.
     """
 
     def __init__(
@@ -48,11 +55,12 @@ class LatentCache:
         encoders: Encoders,
         latent_shape: Sequence[int],
         text_shape: Sequence[int],
+        pooled_width: int = 0,
     ) -> None:
         self._dataset, self._encoders = dataset, encoders
         self._row_bytes = (
             8 * torch.Size(latent_shape).numel(),
-            2 * torch.Size(text_shape).numel(),
+            2 * (torch.Size(text_shape).numel() + pooled_width),
         )
         self._views = [
             view for place in range(len(dataset)) for view in dataset.variation.all_of(place)
@@ -63,13 +71,17 @@ class LatentCache:
             hashlib.sha256(text.encode()).hexdigest()[:32] for text in self._captions
         ]
         self._latents = TensorStore(folder / f"latents-{encoders.photo_hash()[:16]}")
-        self._texts = TensorStore(folder / f"texts-{encoders.text_hash()[:16]}")
+        text_hash = encoders.text_hash()[:16]
+        self._texts = TensorStore(folder / f"texts-{text_hash}")
+        self._pooled = TensorStore(folder / f"pooled-{text_hash}") if pooled_width else None
 
     def missing(self) -> tuple[int, int]:
         """Latents and text embeddings that are not there yet."""
-        return len(self._latents.missing(self._latent_keys)), len(
-            self._texts.missing(self._text_keys)
-        )
+        return len(self._latents.missing(self._latent_keys)), len(self._missing_texts())
+
+    def _missing_texts(self) -> list[str]:
+        pooled = self._pooled.missing(self._text_keys) if self._pooled else []
+        return list(dict.fromkeys([*self._texts.missing(self._text_keys), *pooled]))
 
     def missing_bytes(self) -> int:
         """What these will take."""
@@ -83,33 +95,46 @@ class LatentCache:
         They wait for each other's files, not in a collective, whose watchdog would end long work.
         """
         share = slice(process, None, processes)
-        self._fill_texts(self._texts.missing(self._text_keys)[share])
+        self._fill_texts(self._missing_texts()[share])
         self._fill_latents(self._latents.missing(self._latent_keys)[share], reporter, workers)
         while any(self.missing()):
             time.sleep(_WAIT_S)
             self._latents.refresh()
             self._texts.refresh()
+            if self._pooled:
+                self._pooled.refresh()
 
     def source(self, workers: int, images: bool) -> DiskSource:
         """Batches out of the filled cache; see `DiskSource`."""
         rows = {caption: row for row, caption in enumerate(self._captions)}
-        texts = [rows[caption] for caption in self._dataset.captions]
+        texts = self._texts.reader(self._text_keys)
+        pooled = self._pooled.reader(self._text_keys) if self._pooled else None
         faces = _CachedFaces(
             self._dataset,
             self._latents.reader(self._latent_keys),
-            self._texts.reader(self._text_keys),
             texts,
+            pooled,
+            [rows[caption] for caption in self._dataset.captions],
             images,
+            self._encoders.family.has_time_ids,
         )
-        return DiskSource(faces, workers)
+        empty = self._encoders.unconditional(
+            Texts(texts[0][None], None if pooled is None else pooled[0][None])
+        )
+        return DiskSource(faces, empty, workers)
 
     def _fill_texts(self, keys: list[str]) -> None:
         caption_of = dict(zip(self._text_keys, self._captions, strict=True))
         rows: list[Tensor] = []
+        pooled: list[Tensor] = []
         for start in range(0, len(keys), _TEXT_BATCH):
             part = [caption_of[key] for key in keys[start : start + _TEXT_BATCH]]
-            rows += pack_text(self._encoders.texts(part).states).cpu()
+            encoded = self._encoders.texts(part)
+            rows += pack_text(encoded.states).cpu()
+            pooled += [] if encoded.pooled is None else pack_text(encoded.pooled).cpu()
         _write(self._texts, keys, iter(rows), self._row_bytes[1])
+        if self._pooled:
+            _write(self._pooled, keys, iter(pooled), self._row_bytes[1])
 
     def _fill_latents(self, keys: list[str], reporter: Reporter, workers: int) -> None:
         if not keys:
@@ -134,10 +159,6 @@ class LatentCache:
         frame = self._dataset.variation.frame(self._dataset.keys[view.place], view)
         photo = self._dataset.photo_hashes[view.place]
         return sha256_json([photo, self._dataset.resolution, list(map(repr, frame))])[:32]
-
-
-def _text_key(caption: str) -> str:
-    return hashlib.sha256(caption.encode()).hexdigest()[:32]
 
 
 def _write(store: TensorStore, keys: list[str], rows: Iterator[Tensor], row_bytes: int) -> None:
@@ -166,33 +187,38 @@ class _CachedFaces(Dataset):
         dataset: FaceDataset,
         latents: TensorReader,
         texts: TensorReader,
+        pooled: TensorReader | None,
         text_of: list[int],
         images: bool,
+        time_ids: bool,
     ) -> None:
-        self._dataset, self._latents, self._texts = dataset, latents, texts
-        self._text_of, self._images = text_of, images
-        self.empty_text = texts[0][None]
+        self._dataset, self._latents = dataset, latents
+        self._texts, self._pooled, self._text_of = texts, pooled, text_of
+        self._images, self._time_ids = images, time_ids
 
     def __getitem__(self, view: View) -> Batch:
         variation = self._dataset.variation
         latent = self._latents[view.place * variation.per_face + variation.number(view)]
         mean, std = latent.chunk(2)
+        text = self._text_of[view.place]
         return Batch(
             mean,
             std,
-            self._texts[self._text_of[view.place]],
+            self._texts[text],
             pack_maps(self._dataset.read_maps(view)),
             pack_image(self._dataset.image(view)) if self._images else None,
             self._dataset.area(view),
+            None if self._pooled is None else self._pooled[text],
+            time_ids_of(self._dataset, view) if self._time_ids else None,
         )
 
 
 class DiskSource:
     """Batches out of a filled cache; needs no encoder."""
 
-    def __init__(self, faces: _CachedFaces, workers: int) -> None:
+    def __init__(self, faces: _CachedFaces, empty: Texts, workers: int) -> None:
         self._faces, self._workers = faces, workers
-        self.empty_text = faces.empty_text
+        self.empty_text, self.empty_pooled = empty.states, empty.pooled
 
     def batches(self, wanted: Iterable[Sequence[View]]) -> Iterator[Batch]:
         """One batch per list of views."""
@@ -200,14 +226,20 @@ class DiskSource:
 
 
 def _stack(items: Sequence[Batch]) -> Batch:
-    def stacked(part: Callable[[Batch], Any]) -> Tensor:
+    def stacked(part: Callable[[Batch], Tensor]) -> Tensor:
         return torch.stack([part(item) for item in items])
+
+    def stacked_if_any(part: Callable[[Batch], Tensor | None]) -> Tensor | None:
+        found = [one for one in map(part, items) if one is not None]
+        return torch.stack(found) if found else None
 
     return Batch(
         stacked(lambda item: item.latent_mean),
         stacked(lambda item: item.latent_std),
         stacked(lambda item: item.text),
-        {name: stacked(lambda item, name=name: item.maps[name]) for name in items[0].maps},
-        None if items[0].images is None else stacked(lambda item: item.images),
-        stacked(lambda item: item.areas),
+        {name: torch.stack([item.maps[name] for item in items]) for name in items[0].maps},
+        stacked_if_any(lambda item: item.images),
+        stacked_if_any(lambda item: item.areas),
+        stacked_if_any(lambda item: item.pooled),
+        stacked_if_any(lambda item: item.time_ids),
     )

@@ -55,18 +55,22 @@ def open_source(
     """
     side = dataset.resolution // base.vae_factor
     latent = (base.vae.config.latent_channels, side, side)
+    lengths = [tokenizer.model_max_length for tokenizer in base.tokenizers.values()]
     # A token's id takes as much as two numbers of its embedding.
-    width = 2 if encoders.tokens else base.unet.config.cross_attention_dim
-    text = (base.tokenizers["tokenizer"].model_max_length, width)
+    text = (sum(lengths), 2)
+    pooled = 0
+    if not encoders.tokens:
+        text = (lengths[0], base.unet.config.cross_attention_dim)
+        pooled = encoders.pooled_width
     kind = options.cache
-    if kind == "auto" and cache_bytes(dataset, latent, text) <= data.CACHE_BYTES:
+    if kind == "auto" and cache_bytes(dataset, latent, text, pooled) <= data.CACHE_BYTES:
         kind = "memory"
     if kind == "memory":
         source: BatchSource = CachedSource(dataset, encoders, reporter, options.images)
         encoders.release()
         return source
     if kind in ("auto", "disk"):
-        cache = LatentCache(options.folder, dataset, encoders, latent, text)
+        cache = LatentCache(options.folder, dataset, encoders, latent, text, pooled)
         problem = _no_room(cache, options)
         if problem is None:
             cache.fill(reporter, options.workers, options.process, options.processes)
