@@ -25,6 +25,8 @@ class CardFacts:
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
         corpus_sha256: of the training corpus; "" when unknown.
+        pipeline, guided_pipeline: names of the classes that draw with it, see `Family`.
+        tags: of the family.
         prediction: what the UNet predicts, in words.
         precision: of the weight files.
         extras: file or folder beside the pipeline, to a line about it.
@@ -47,6 +49,9 @@ class CardFacts:
     resolution: int
     steps_drawn: int
     prompt: str
+    pipeline: str
+    guided_pipeline: str
+    tags: tuple[str, ...]
     prediction: str = "the noise (epsilon)"
     precision: str = "as stored"
     extras: dict[str, str] = field(default_factory=dict)
@@ -63,7 +68,7 @@ def write_card(facts: CardFacts) -> str:
         "base_model": facts.base_page.removeprefix(_HUB)
         if facts.base_page.startswith(_HUB)
         else facts.base_name,
-        "tags": ["stable-diffusion", "text-to-image", "facial-expression"],
+        "tags": [*facts.tags, "text-to-image", "facial-expression"],
     }
     # Plain Markdown: nothing is escaped, and a name that the template misspells is an error.
     environment = Environment(

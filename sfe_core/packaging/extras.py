@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
-from transformers import CLIPTextModel
 
-from sfe_core.errors import RunError
+from sfe_core.diffusion.families.known import networks_of
+from sfe_core.diffusion.loading import read_configs
+from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.lora import (
     DEFAULT_RANK,
     DIFFUSERS_FILE,
@@ -43,12 +44,23 @@ from sfe_core.packaging.trial import TrialOrder, draw_trial, load_checked
 from sfe_core.quiet import quiet_libraries
 
 LORA_FOLDER, STABLEFACE_FOLDER, SCHEDULER = "lora", "stableface", "scheduler"
-_LORA_WRITERS = {
-    "lora-diffusers": (DIFFUSERS_FILE, write_diffusers_lora),
-    "lora-kohya": (KOHYA_FILE, write_kohya_lora),
-}
+_LORA_FILES = {"lora-diffusers": DIFFUSERS_FILE, "lora-kohya": KOHYA_FILE}
 # Of 255: the same weights drawn twice on one device may round apart by this much.
 _ROUNDING = 1
+
+
+def require_extras(plan: PackagePlan, options: PackageOptions) -> None:
+    """Refuse a form that models of the base's family do not have.
+
+    Raises:
+        UserError: naming it.
+    """
+    if "stableface" in options.extras and not plan.family.publishing.has_stableface_layout:
+        raise UserError(
+            "--also stableface",
+            f"the StableFace project's scripts do not know {plan.family.name}",
+            "leave it out",
+        )
 
 
 def write_extras(
@@ -75,8 +87,8 @@ def write_extras(
     """
     made: dict[str, str] = {}
     if "single-file" in options.extras:
-        made |= _single_file(package, plan.name, options, metadata, order, picture)
-    layouts = [name for name in _LORA_WRITERS if name in options.extras]
+        made |= _single_file(package, plan, options, metadata, order, picture)
+    layouts = [name for name in _LORA_FILES if name in options.extras]
     if layouts:
         made |= _loras(package, plan, options, metadata, order, layouts, picture)
     if "stableface" in options.extras:
@@ -94,37 +106,38 @@ def write_extras(
 
 def _single_file(
     package: Path,
-    name: str,
+    plan: PackagePlan,
     options: PackageOptions,
     metadata: Mapping[str, str],
     order: TrialOrder,
     picture: Image.Image,
 ) -> dict[str, str]:
-    path = package / f"{name}.safetensors"
-    whole = load_checked(StableDiffusionPipeline, package, name)
+    family, path = plan.family, package / f"{plan.name}.safetensors"
+    whole = load_checked(package, plan.name)
     schedule = read_schedule(package / SCHEDULER)
-    write_single_file(whole, path, options.precision, metadata, tensor_marks(schedule))
-    read_back = load_single_file(path, package)
+    write_single_file(whole, family, path, options.precision, metadata, tensor_marks(schedule))
+    read_back = load_single_file(path, family, package)
     check_same_weights(whole, read_back, options.precision)
     drawn = draw_trial(read_back, order)
     apart = np.abs(np.asarray(drawn, int) - np.asarray(picture, int)).max()
     if apart > _ROUNDING:
         raise RunError(path.name, f"draws another picture (by {apart} of 255)", "report this")
     line = "all in one file in the original layout"
-    if not is_standard(whole):
+    if not is_standard(whole, family):
         line += (
-            "; this model has not Stable Diffusion 1.x's sizes, so only "
+            f"; this model has not the sizes of {family.name}, so only "
             "`from_single_file(…, config=<this folder>)` reads it"
         )
         return {path.name: line}
     if schedule.is_plain:
         return {path.name: f"{line}, for ComfyUI, A1111 and `from_single_file`"}
-    config = f"{name}.yaml"
-    write_config(package / config, schedule)
-    return {
-        path.name: f"{line}; {single_file_advice(schedule, config)}",
-        config: f"tells A1111 and Forge, beside {path.name}, what it predicts",
-    }
+    config = f"{plan.name}.yaml" if family.publishing.has_ldm_config else None
+    told = single_file_advice(schedule, config, family.publishing.comfy_reads_marks)
+    made = {path.name: f"{line}; {told}"}
+    if config is not None:
+        write_config(package / config, schedule)
+        made[config] = f"tells A1111 and Forge, beside {path.name}, what it predicts"
+    return made
 
 
 def _loras(
@@ -138,21 +151,24 @@ def _loras(
 ) -> dict[str, str]:
     lora = _extract(package, plan, options)
     layers = len(lora.tensors) // 2
-    facts = {**metadata, "modelspec.architecture": "stable-diffusion-v1/lora"}
+    facts = {**metadata, "modelspec.architecture": f"{plan.family.publishing.architecture}/lora"}
     schedule = read_schedule(package / SCHEDULER)
     base = _base_as_told(package, plan, schedule)
-    standard = is_standard(base)
+    configured = is_standard(base, plan.family) and plan.family.publishing.has_ldm_config
     without = draw_trial(base, order)
-    parts = " and ".join(part for part in ("unet", "text_encoder") if part in plan.folders)
+    parts = " and ".join(_trained(plan))
     made, advice = {}, ""
     if not schedule.is_plain or schedule.asks_otherwise(read_schedule(plan.base / SCHEDULER)):
-        config = f"{LORA_FOLDER}/base.yaml" if standard else None
+        config = f"{LORA_FOLDER}/base.yaml" if configured else None
         advice = f"; {lora_advice(schedule, config)}"
     for layout in layouts:
-        file_name, write = _LORA_WRITERS[layout]
+        file_name = _LORA_FILES[layout]
         path = package / LORA_FOLDER / file_name
-        own = kohya_marks(schedule) if layout == "lora-kohya" else {}
-        write(lora, path, options.precision, {**facts, **own})
+        if layout == "lora-kohya":
+            own = {**facts, **kohya_marks(schedule)}
+            write_kohya_lora(lora, path, options.precision, own, plan.family, base.unet)
+        else:
+            write_diffusers_lora(lora, path, options.precision, facts)
         pipeline = _base_as_told(package, plan, schedule)
         load_lora(pipeline, path, layers)
         drawn = draw_trial(pipeline, order)
@@ -163,15 +179,15 @@ def _loras(
             f"model; carries {100 * lora.carried:.1f} % of the squared change of {parts}"
             f"{_nearness(drawn, without, picture)}{advice}"
         )
-    if advice and standard:
+    if advice and configured:
         write_config(package / LORA_FOLDER / "base.yaml", schedule)
         made[f"{LORA_FOLDER}/base.yaml"] = "tells A1111 and Forge what the base is to predict"
     return made
 
 
-def _base_as_told(package: Path, plan: PackagePlan, schedule: Schedule) -> StableDiffusionPipeline:
+def _base_as_told(package: Path, plan: PackagePlan, schedule: Schedule) -> DiffusionPipeline:
     """The base as the card says to set it: with the package's schedule where that is another."""
-    pipeline = load_checked(StableDiffusionPipeline, plan.base, "model.base")
+    pipeline = load_checked(plan.base, "model.base")
     if schedule.asks_otherwise(read_schedule(plan.base / SCHEDULER)):
         with quiet_libraries():
             pipeline.scheduler = DDIMScheduler.from_pretrained(package / SCHEDULER)
@@ -193,18 +209,21 @@ def _nearness(drawn: Image.Image, without: Image.Image, wanted: Image.Image) -> 
 
 
 def _extract(package: Path, plan: PackagePlan, options: PackageOptions) -> Lora:
-    """The LoRA from the base to the package, of UNet and, where it was trained, text encoder."""
+    """The LoRA from the base to the package, of UNet and text encoders, as far as trained."""
     trained_rank = int(plan.history.config.get("train", {}).get("lora_rank") or 0)
     rank = options.lora_rank or trained_rank or DEFAULT_RANK
-    networks = {"unet": UNet2DConditionModel}
-    if "text_encoder" in plan.folders:
-        networks["text_encoder"] = CLIPTextModel
+    kinds = networks_of(read_configs(package))
     with quiet_libraries():
         base, tuned = (
             {
-                part: kind.from_pretrained(folder / part, local_files_only=True).state_dict()
-                for part, kind in networks.items()
+                part: kinds[part].from_pretrained(folder / part, local_files_only=True).state_dict()
+                for part in _trained(plan)
             }
             for folder in (plan.base, package)
         )
     return extract_lora(base, tuned, rank)
+
+
+def _trained(plan: PackagePlan) -> list[str]:
+    """The UNet and the text encoders that the run trained."""
+    return [part for part in ("unet", *plan.family.text_encoders) if part in plan.folders]

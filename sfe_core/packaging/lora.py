@@ -4,7 +4,7 @@ Every weight matrix W' of the fine-tuned UNet is the base's W plus a change; the
 of that change by a product up · down of rank r keeps its r largest singular values (Eckart & Young
 1936). For a run that trained a LoRA of rank r the change has rank r, and nothing is lost. Biases
 and norms cannot be part of a LoRA; how much of the change is carried is measured and told. Where
-the text encoder was trained too, its attentions and MLPs are treated alike.
+text encoders were trained too, their attentions and MLPs are treated alike.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.utils import convert_state_dict_to_kohya
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
+from torch import nn
 
+from sfe_core.diffusion.families.contract import Family
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.packaging.weights import Precision, cast
@@ -29,7 +30,6 @@ DEFAULT_RANK = 32
 _OVERSAMPLED = 16  # extra columns of the randomised SVD, Halko et al. 2011, sec. 4.2
 _EXACT_BELOW = 512  # sides up to which the full SVD is as fast
 
-_PREFIXES = {"unet": "unet.", "text_encoder": "text_encoder.text_model."}
 _TEXT_LAYERS = tuple(
     f".{name}.weight" for name in ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 )
@@ -39,11 +39,11 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA of a UNet, and of a text encoder where that changed.
+    """A LoRA of a UNet, and of text encoders where they changed.
 
     Args:
         tensors: `unet.<layer>.lora_A.weight` (down) and `.lora_B.weight` (up), PEFT's names, and
-            `text_encoder.text_model.<layer>…`; scale 1 (alpha = rank).
+            `text_encoder.text_model.<layer>…`, likewise of a second one; scale 1 (alpha = rank).
         rank: of every layer.
         carried: share of the squared change of all parameters, 0 to 1.
     """
@@ -57,8 +57,8 @@ def extract_lora(base: Mapping[str, Tensors], tuned: Mapping[str, Tensors], rank
     """The LoRA of rank `rank` nearest to `tuned` - `base`, for every layer that changed.
 
     Args:
-        base: `unet` and `text_encoder` of the base to their state dicts; one may be left out.
-        tuned: the same of the fine-tuned model, of the same shapes.
+        base: `unet`, `text_encoder`, … of the base to their state dicts.
+        tuned: those of the fine-tuned model that were trained, of the same shapes.
         rank: of the product.
 
     Raises:
@@ -77,7 +77,8 @@ def extract_lora(base: Mapping[str, Tensors], tuned: Mapping[str, Tensors], rank
             if energy == 0 or not _can_hold(part, name, change):
                 continue
             down, up = _factors(change, rank)
-            layer = _PREFIXES[part] + name.removesuffix(".weight")
+            prefix = "unet." if part == "unet" else f"{part}.text_model."
+            layer = prefix + name.removesuffix(".weight")
             tensors[f"{layer}.lora_A.weight"] = down
             tensors[f"{layer}.lora_B.weight"] = up
             product = up.flatten(1).double() @ down.flatten(1).double()
@@ -129,20 +130,25 @@ def write_diffusers_lora(
 
 
 def write_kohya_lora(
-    lora: Lora, target: Path, precision: Precision | None, metadata: Mapping[str, str]
+    lora: Lora,
+    target: Path,
+    precision: Precision | None,
+    metadata: Mapping[str, str],
+    family: Family,
+    unet: UNet2DConditionModel,
 ) -> None:
-    """Write the LoRA under kohya's names, for ComfyUI and A1111."""
+    """Write the LoRA under kohya's names, for ComfyUI and A1111.
+
+    Args:
+        family, unet: of the base model.
+    """
     kohya = {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(lora.rank),
         "ss_network_alpha": str(lora.rank),
-        "ss_base_model_version": "sd_v1",
+        "ss_base_model_version": family.publishing.kohya_base,
     }
-    # With a single text encoder, readers look for `te`; `te1` is the first of two.
-    tensors = {
-        name.replace("lora_te1_", "lora_te_", 1): tensor
-        for name, tensor in convert_state_dict_to_kohya(lora.tensors).items()
-    }
+    tensors = family.kohya_lora(lora.tensors, unet)
     _save(tensors, target, precision, {"format": "pt", **kohya, **metadata})
 
 
@@ -155,11 +161,11 @@ def _save(
         save_file({n: t.contiguous() for n, t in tensors.items()}, partial, metadata=dict(metadata))
 
 
-def load_lora(pipeline: StableDiffusionPipeline, path: Path, layers: int) -> None:
+def load_lora(pipeline: DiffusionPipeline, path: Path, layers: int) -> None:
     """Give `pipeline` the LoRA of a file, whichever of the two layouts it has.
 
     Args:
-        layers: how many layers of UNet and text encoder it must reach.
+        layers: how many layers of UNet and text encoders it must reach.
 
     Raises:
         RunError: diffusers does not take it, or not all of it.
@@ -171,7 +177,8 @@ def load_lora(pipeline: StableDiffusionPipeline, path: Path, layers: int) -> Non
         raise RunError(path, f"does not load again ({error})", "report this as a bug") from error
     names = [
         name
-        for network in (pipeline.unet, pipeline.text_encoder)
+        for network in pipeline.components.values()
+        if isinstance(network, nn.Module)
         for name, _ in network.named_modules()
     ]
     reached = sum(name.endswith("lora_A") for name in names)

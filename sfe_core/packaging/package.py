@@ -16,7 +16,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers
 from sfe_core.packaging.assembly import assemble
-from sfe_core.packaging.extras import write_extras
+from sfe_core.packaging.extras import require_extras, write_extras
 from sfe_core.packaging.listing import PROVENANCE, guidance_maps, newest_package
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan, plan_checkpoint, plan_foreign
@@ -92,6 +92,7 @@ def package_checkpoint(
     """
     reporter, options = reporter or Reporter(), options or PackageOptions()
     plan = make_plan(workspace, run, step, name, weights, reporter, source)
+    require_extras(plan, options)
     target = workspace.packaged / plan.name
     if target.exists() and not force:
         if reuse and _made_of(target, plan, options):

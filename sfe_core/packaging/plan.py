@@ -7,7 +7,10 @@ from pathlib import Path
 
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
+from sfe_core.diffusion.families.contract import Family
+from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.hashing import hash_base
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import UserError
 from sfe_core.files import TEMPORARY_MARK, check_key
 from sfe_core.packaging.assembly import find_base, pipeline_parts
@@ -31,6 +34,7 @@ class PackagePlan:
         folders: part of the pipeline to the folder that stands in for the base's.
         source: folder in the StableFace layout, whose parts are still to be unpacked; or None.
         resolution: side of the training pictures, pixels.
+        family: of the base model.
     """
 
     name: str
@@ -44,6 +48,7 @@ class PackagePlan:
     base_name: str
     base: Path
     resolution: int
+    family: Family
 
 
 def plan_checkpoint(
@@ -74,6 +79,7 @@ def plan_checkpoint(
         base_name=base_name,
         base=base,
         resolution=history.resolution(workspace.config.model.resolution),
+        family=family_of(read_configs(base)),
     )
 
 
@@ -111,6 +117,7 @@ def plan_foreign(
         base_name=workspace.config.model.base,
         base=base,
         resolution=workspace.config.model.resolution,
+        family=family_of(read_configs(base)),
     )
 
 

@@ -142,14 +142,27 @@ def _ldm_model(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def single_file_advice(schedule: Schedule, config: str) -> str:
-    """What to set to draw with the single file; `config` names the .yaml beside it."""
-    return (
-        f"it predicts {schedule.words}. A1111 and Forge: keep `{config}`, which tells them, beside "
-        f"it{_noise_setting(schedule)}. ComfyUI reads no mark in Stable Diffusion 1 files and "
-        f"would draw noise: {_node(schedule)}. diffusers: "
-        "`from_single_file(…, config=<this folder>)`"
-    )
+def single_file_advice(schedule: Schedule, config: str | None, comfy_reads_marks: bool) -> str:
+    """What to set to draw with the single file.
+
+    Args:
+        config: the .yaml beside it; None where A1111 and Forge have no such description.
+        comfy_reads_marks: whether ComfyUI finds out by itself.
+    """
+    line = f"it predicts {schedule.words}. "
+    if config is not None:
+        line += (
+            f"A1111 and Forge: keep `{config}`, which tells them, beside "
+            f"it{_noise_setting(schedule)}. "
+        )
+    if comfy_reads_marks:
+        line += "ComfyUI is told by the file itself; set it by hand in other programs. "
+    else:
+        line += (
+            "ComfyUI reads no mark in Stable Diffusion 1 files and would draw noise: "
+            f"{_node(schedule)}. "
+        )
+    return f"{line}diffusers: `from_single_file(…, config=<this folder>)`"
 
 
 def lora_advice(schedule: Schedule, config: str | None) -> str:

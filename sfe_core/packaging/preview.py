@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.diffusion.families.known import networks_of
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.packaging.assembly import pipeline_parts
+from sfe_core.packaging.extras import require_extras
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.package import make_plan
 from sfe_core.packaging.plan import PackagePlan
 from sfe_core.packaging.stableface_layout import find_unet
 from sfe_core.packaging.weights import PRECISIONS, weight_bytes
 from sfe_core.reporting import Reporter
-
-_DRAWN = ("unet", "vae", "text_encoder")
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ def preview_package(
         UserError, RunError: as `package_checkpoint` does before it writes.
     """
     plan = make_plan(workspace, reporter=reporter or Reporter(), **choice)
+    require_extras(plan, options)
     sizes = {part: size for part, size in _parts(plan, options).items() if size}
     if "single-file" in options.extras:
-        sizes["single-file"] = sum(sizes[part] for part in _DRAWN)
+        sizes["single-file"] = sum(sizes[part] for part in networks_of(read_configs(plan.base)))
     if "stableface" in options.extras:
         sizes["stableface"] = sizes["unet"] + sizes.get("guidance_encoder", 0)
     folder = workspace.packaged / plan.name

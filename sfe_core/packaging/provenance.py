@@ -29,7 +29,7 @@ def header_metadata(plan: PackagePlan) -> dict[str, str]:
     licence = _base_asset(plan).get("base_licence", "")
     return {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": "stable-diffusion-v1",
+        "modelspec.architecture": plan.family.publishing.architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.title": plan.name,
         "modelspec.license": licence,
@@ -64,6 +64,9 @@ def card_facts(
         weights=plan.weights,
         maps=tuple(order.maps),
         **_base_asset(plan),
+        pipeline=plan.family.pipeline.__name__,
+        guided_pipeline=plan.family.guided_pipeline.__name__,
+        tags=plan.family.publishing.tags,
         base_sha256=meta.base_sha256,
         corpus_sha256=meta.corpus_sha256,
         packaged_at=datetime.now(timezone.utc).isoformat(timespec="microseconds"),

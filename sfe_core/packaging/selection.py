@@ -18,7 +18,8 @@ from sfe_core.training.engine.checkpoints import (
 from sfe_core.training.engine.checksums import CHECKSUMS
 
 Weights = Literal["ema", "raw"]
-_WEIGHTS_FILES = {"text_encoder": "model.safetensors"}  # as transformers names it
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+_WEIGHTS_FILES = dict.fromkeys(_TEXT_ENCODERS, "model.safetensors")  # as transformers names it
 _WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
 
@@ -96,9 +97,10 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     folders = {"unet": checkpoint.folder / f"unet{suffix}"}
     if any(_guides(checkpoint.folder / f"guidance_encoder{end}") for end in ("", "_ema")):
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"
-    # There where the run trained it.
-    if (checkpoint.folder / f"text_encoder{suffix}").is_dir():
-        folders["text_encoder"] = checkpoint.folder / f"text_encoder{suffix}"
+    # There where the run trained them.
+    for name in _TEXT_ENCODERS:
+        if (checkpoint.folder / f"{name}{suffix}").is_dir():
+            folders[name] = checkpoint.folder / f"{name}{suffix}"
     for part, folder in folders.items():
         _check_whole(folder, _WEIGHTS_FILES.get(part, _WEIGHTS_FILE), checkpoint)
     # Checkpoints of older versions have no checksums to hold them against.

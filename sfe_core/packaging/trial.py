@@ -6,25 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DPMSolverMultistepScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
-from transformers import CLIPTextModel
 
-from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.diffusion.families.known import family_of, networks_of
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError
 from sfe_core.files import derive_seed
 from sfe_core.quiet import quiet_libraries
 
-_NETWORKS = {
-    "unet": UNet2DConditionModel,
-    "vae": AutoencoderKL,
-    "text_encoder": CLIPTextModel,
-}
 _COUNTED = "position_ids"  # 0, 1, 2, …: files of older transformers hold them
 
 
@@ -57,7 +47,7 @@ def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
     Raises:
         RunError: it does not load, or the picture is blank or not finite.
     """
-    return draw_trial(load_checked(StableDiffusionPipeline, folder, order.name), order)
+    return draw_trial(load_checked(folder, order.name), order)
 
 
 def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
@@ -67,26 +57,27 @@ def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
         RunError: it does not load, or the picture is blank or not finite.
     """
     guidance = {"guidance_images": {name: image[None] for name, image in order.maps.items()}}
-    pipeline = load_checked(GuidedStableDiffusionPipeline, folder, order.name)
-    return draw_trial(pipeline, order, guidance)
+    return draw_trial(load_checked(folder, order.name, guided=True), order, guidance)
 
 
-def load_checked(
-    kind: type[StableDiffusionPipeline], folder: Path, name: str
-) -> StableDiffusionPipeline:
+def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipeline:
     """Load a pipeline folder in float32; every tensor must have its place, and every place its own.
 
     Args:
         name: of the package, for messages.
+        guided: with its guidance encoders.
 
     Raises:
         RunError: it does not load, or tensors are missing, left over or of another shape.
     """
     remedy = "check that model.base is the model the run was trained from"
+    configs = read_configs(folder, name)
+    family = family_of(configs, name)
+    kind = family.guided_pipeline if guided else family.pipeline
     parts = {}
     try:
         with quiet_libraries():
-            for part, network in _NETWORKS.items():
+            for part, network in networks_of(configs).items():
                 parts[part], report = network.from_pretrained(
                     folder / part,
                     local_files_only=True,
@@ -94,13 +85,12 @@ def load_checked(
                     torch_dtype=torch.float32,
                 )
                 _check_keys(f"{name}: {part}", report, remedy)
-            pipeline = kind.from_pretrained(folder, local_files_only=True, **parts)
+            options = {**family.guided_pipeline.own_options, **parts}
+            pipeline = kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise RunError(
             name, f"{kind.__name__} does not load the package ({error})", remedy
         ) from error
-    # A checker that takes the picture for unsafe blacks it out, which would read as a failure.
-    pipeline.safety_checker = None
     return pipeline
 
 
@@ -113,7 +103,7 @@ def _check_keys(where: str, report: dict, remedy: str) -> None:
 
 
 def draw_trial(
-    pipeline: StableDiffusionPipeline, order: TrialOrder, guidance: dict | None = None
+    pipeline: DiffusionPipeline, order: TrialOrder, guidance: dict | None = None
 ) -> Image.Image:
     """Draw the picture of `order` with a loaded pipeline.
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from diffusers import DiffusionPipeline
-from torch import Tensor
+from diffusers import DiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import CLIPTokenizer, PreTrainedModel
+
+from sfe_core.diffusion.pipeline import GuidedPipeline
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,38 @@ class Texts:
     pooled: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Publishing:
+    """What other programs know a family's single files and LoRAs by.
+
+    Attributes:
+        architecture: by the Model Metadata Standard (https://github.com/Stability-AI/ModelSpec).
+        kohya_base: `ss_base_model_version` of kohya's trainer.
+        unet_widths, latent_scale: by which they tell a single file of the family.
+        comfy_reads_marks: whether ComfyUI reads in a single file what it predicts.
+        has_ldm_config: whether A1111 and Forge build it as a .yaml beside its single file says.
+        has_stableface_layout: whether the StableFace project's scripts know it.
+        tags: of a model card.
+    """
+
+    architecture: str
+    kohya_base: str
+    unet_widths: tuple[int, ...]
+    latent_scale: float
+    comfy_reads_marks: bool
+    has_ldm_config: bool
+    has_stableface_layout: bool
+    tags: tuple[str, ...]
+
+
 class Family(Protocol):
     """One kind of base model.
 
     Attributes:
         name: as it is told.
         pipeline: the class of diffusers that draws with it.
+        guided_pipeline: the same, with the guidance encoders.
+        publishing: how other programs know it.
         text_encoders, tokenizers: their parts' names, in the order in which a text passes them.
         schedule_fields: of the scheduler's configuration, those that bear on training.
         has_time_ids: whether the UNet is told the size and the crop of a picture.
@@ -67,6 +95,8 @@ class Family(Protocol):
 
     name: str
     pipeline: type[DiffusionPipeline]
+    guided_pipeline: type[GuidedPipeline]
+    publishing: Publishing
     text_encoders: tuple[str, ...]
     tokenizers: tuple[str, ...]
     schedule_fields: tuple[str, ...]
@@ -119,6 +149,28 @@ class Family(Protocol):
 
     def pooled_width(self, base: BaseConfigs) -> int:
         """Numbers of a text as one vector; 0 in a family without."""
+        ...
+
+    def single_file(self, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """The tensors of a whole model under the names of the original layout.
+
+        Args:
+            networks: `unet`, `vae` and the text encoders.
+
+        Raises:
+            KeyError: that layout has no name for a tensor.
+        """
+        ...
+
+    def kohya_lora(
+        self, tensors: Mapping[str, Tensor], unet: UNet2DConditionModel
+    ) -> dict[str, Tensor]:
+        """A LoRA under the names of kohya's trainer.
+
+        Args:
+            tensors: `unet.<layer>.lora_A.weight` and so on, PEFT's names.
+            unet: of the base model.
+        """
         ...
 
     def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import importlib
 import pkgutil
 from functools import lru_cache
 
+from torch import nn
+
 from sfe_core.diffusion import families
 from sfe_core.diffusion.families.contract import BaseConfigs, Family
 from sfe_core.errors import UserError
@@ -17,6 +19,12 @@ def known_families() -> tuple[Family, ...]:
     names = sorted(module.name for module in pkgutil.iter_modules(families.__path__))
     modules = [importlib.import_module(f"{families.__name__}.{name}") for name in names]
     return tuple(module.FAMILY for module in modules if hasattr(module, "FAMILY"))
+
+
+def networks_of(base: BaseConfigs, where: str = "model.base") -> dict[str, type[nn.Module]]:
+    """The parts of a base that have weights, with the class of each; see `family_of`."""
+    kinds = family_of(base, where).parts(base)
+    return {name: kind for name, kind in kinds.items() if issubclass(kind, nn.Module)}
 
 
 def family_of(base: BaseConfigs, where: str = "model.base") -> Family:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,26 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from torch import Tensor
+from diffusers.utils import convert_state_dict_to_kohya
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
 from sfe_core.diffusion.families.clip_text import padded
-from sfe_core.diffusion.families.contract import BaseConfigs, Texts
+from sfe_core.diffusion.families.contract import BaseConfigs, Publishing, Texts
+from sfe_core.diffusion.original_keys import original_latent_diffusion, original_text_encoder
+from sfe_core.diffusion.pipeline import GuidedPipeline, GuidedStableDiffusionPipeline
+
+_PUBLISHING = Publishing(
+    architecture="stable-diffusion-v1",
+    kohya_base="sd_v1",
+    unet_widths=(320, 640, 1280, 1280),
+    latent_scale=0.18215,
+    comfy_reads_marks=False,
+    has_ldm_config=True,
+    has_stableface_layout=True,
+    tags=("stable-diffusion",),
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,8 @@ class StableDiffusion15:
 
     name: str = "Stable Diffusion 1.5"
     pipeline: type[DiffusionPipeline] = StableDiffusionPipeline
+    guided_pipeline: type[GuidedPipeline] = GuidedStableDiffusionPipeline
+    publishing: Publishing = _PUBLISHING
     text_encoders: tuple[str, ...] = ("text_encoder",)
     tokenizers: tuple[str, ...] = ("tokenizer",)
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
@@ -80,6 +96,23 @@ class StableDiffusion15:
     def pooled_width(self, base: BaseConfigs) -> int:
         """0."""
         return 0
+
+    def single_file(self, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """UNet, VAE and text encoder as CompVis wrote them."""
+        return {
+            **original_latent_diffusion(networks),
+            **original_text_encoder(networks["text_encoder"].state_dict()),
+        }
+
+    def kohya_lora(
+        self, tensors: Mapping[str, Tensor], unet: UNet2DConditionModel
+    ) -> dict[str, Tensor]:
+        """diffusers' names, joined by underscores."""
+        # With a single text encoder, readers look for `te`; `te1` is the first of two.
+        return {
+            name.replace("lora_te1_", "lora_te_", 1): tensor
+            for name, tensor in convert_state_dict_to_kohya(dict(tensors)).items()
+        }
 
     def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:
         """The hidden states alone."""

@@ -6,7 +6,7 @@ picture ("time ids", sec. 2.2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from torch import Tensor
+from diffusers.utils import convert_state_dict_to_kohya
+from torch import Tensor, nn
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -28,10 +29,30 @@ from transformers import (
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
 from sfe_core.diffusion.families.clip_text import tokenize
-from sfe_core.diffusion.families.contract import BaseConfigs, Texts
+from sfe_core.diffusion.families.contract import BaseConfigs, Publishing, Texts
+from sfe_core.diffusion.original_keys import (
+    XL_TEXT_PREFIXES,
+    original_latent_diffusion,
+    original_open_clip,
+    original_text_encoder,
+    unet_renaming,
+)
+from sfe_core.diffusion.pipeline import GuidedPipeline, GuidedStableDiffusionXLPipeline
 from sfe_core.errors import UserError
 
 TIME_IDS = 6  # numbers in a picture's time ids
+
+
+_PUBLISHING = Publishing(
+    architecture="stable-diffusion-xl-v1-base",
+    kohya_base="sdxl_base_v1-0",
+    unet_widths=(320, 640, 1280),
+    latent_scale=0.13025,
+    comfy_reads_marks=True,
+    has_ldm_config=False,
+    has_stableface_layout=False,
+    tags=("stable-diffusion-xl",),
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,8 @@ class StableDiffusionXL:
 
     name: str = "Stable Diffusion XL"
     pipeline: type[DiffusionPipeline] = StableDiffusionXLPipeline
+    guided_pipeline: type[GuidedPipeline] = GuidedStableDiffusionXLPipeline
+    publishing: Publishing = _PUBLISHING
     text_encoders: tuple[str, ...] = ("text_encoder", "text_encoder_2")
     tokenizers: tuple[str, ...] = ("tokenizer", "tokenizer_2")
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
@@ -111,6 +134,30 @@ class StableDiffusionXL:
     def pooled_width(self, base: BaseConfigs) -> int:
         """Of the second text encoder's projection."""
         return int(base.of("text_encoder_2")["projection_dim"])
+
+    def single_file(self, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """UNet, VAE, CLIP and OpenCLIP as Stability AI wrote them."""
+        first, second = (networks[name].state_dict() for name in self.text_encoders)
+        return {
+            **original_latent_diffusion(networks),
+            **original_text_encoder(first, XL_TEXT_PREFIXES[0]),
+            **original_open_clip(second, XL_TEXT_PREFIXES[1]),
+        }
+
+    def kohya_lora(
+        self, tensors: Mapping[str, Tensor], unet: UNet2DConditionModel
+    ) -> dict[str, Tensor]:
+        """The original names joined by underscores, as kohya trains SDXL's UNet under those."""
+        original = unet_renaming(unet.state_dict(), unet.config.layers_per_block)
+
+        def renamed(name: str) -> str:
+            part, _, place = name.partition(".")
+            layer, mark, end = place.partition(".lora_")
+            if part != "unet":
+                return name
+            return f"unet.{original(f'{layer}.weight').removesuffix('.weight')}{mark}{end}"
+
+        return convert_state_dict_to_kohya({renamed(name): one for name, one in tensors.items()})
 
     def conditions(self, texts: Texts, time_ids: Tensor | None = None) -> dict[str, Any]:
         """The hidden states, the pooled text and the time ids."""

@@ -253,8 +253,8 @@ def test_shards_are_read_as_one(workspace: Workspace, package: PackageSummary):
 def test_a_form_that_reads_back_otherwise_is_an_error(workspace: Workspace, monkeypatch):
     real = module.write_single_file
 
-    def spoilt(pipeline, target, precision, metadata, marks):
-        real(pipeline, target, precision, metadata, marks)
+    def spoilt(pipeline, family, target, precision, metadata, marks):
+        real(pipeline, family, target, precision, metadata, marks)
         tensors = load_file(target)
         name = "model.diffusion_model.out.2.weight"
         save_file(tensors | {name: tensors[name] + 1}, target)

@@ -55,7 +55,7 @@ def make_package(base: Path, root: Path, standard: bool, **schedule: object):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "draw_trial", watched)
         if standard:
-            patch.setattr(module, "is_standard", lambda pipeline: True)
+            patch.setattr(module, "is_standard", lambda pipeline, family: True)
         return package_checkpoint(workspace, options=OPTIONS), drawn
 
 
