@@ -69,7 +69,7 @@ class Encoders:
 
     def unconditional(self, empty: Texts) -> Texts:
         """The same, of the empty caption encoded."""
-        return empty if self.tokens else self.family.unconditional(empty, self._configs)
+        return empty if self.tokens else self.family.unconditional(empty, self._configs.index)
 
     @property
     def pooled_width(self) -> int:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedModel
 
+from sfe_core.diffusion.families.contract import Family, Texts
 from sfe_core.diffusion.prompt_marks import PromptRules, parse_weights, split_at_breaks
 
 _LOOK_BACK = 20  # tokens from the end of a full chunk in which a comma ends it
@@ -59,24 +60,42 @@ def _first_window(chunks: list[Chunk], size: int) -> Chunk:
 
 
 @torch.no_grad()
-def encode_chunks(tokenizer: CLIPTokenizer, network: CLIPTextModel, chunks: list[Chunk]) -> Tensor:
-    """The text encoder's states [1, chunks * L, D] of a prompt's chunks, on its device.
+def encode_chunks(
+    family: Family,
+    tokenizers: Sequence[CLIPTokenizer],
+    encoders: Sequence[PreTrainedModel],
+    chunks: list[Chunk],
+) -> Texts:
+    """A prompt's chunks as the UNet is told of them: states [1, chunks * L, D], on their device.
 
-    A weight multiplies its token's state, and the chunk is brought back to its mean, as
+    A weight multiplies its token's state, and each text encoder's states of the chunk are brought
+    back to their mean. Of several chunks the first one gives the pooled text. Both as
     AUTOMATIC1111's does.
+
+    Args:
+        tokenizers: of the family; their words have the same ids, as CLIP's do.
     """
+    rows = [_padded(tokenizer, chunks) for tokenizer in tokenizers]
+    tokens, mask = (torch.cat(part, dim=1) for part in zip(*rows, strict=True))
+    device = encoders[0].device
+    found = family.encode_tokens(encoders, tokens.to(device), mask.to(device))
+    widths = [encoder.config.hidden_size for encoder in encoders]
+    weighed = [
+        torch.cat([_weigh(part, chunk) for part in one.split(widths, dim=-1)], dim=-1)
+        for one, chunk in zip(found.states, chunks, strict=True)
+    ]
+    return Texts(torch.cat(weighed)[None], None if found.pooled is None else found.pooled[:1])
+
+
+def _padded(tokenizer: CLIPTokenizer, chunks: list[Chunk]) -> tuple[Tensor, Tensor]:
+    """Token ids [chunks, L] with start and end mark, filled up with padding; 0 where that is."""
     length, pad = tokenizer.model_max_length, tokenizer.pad_token_id
     rows, masks = [], []
     for chunk in chunks:
         ids = [tokenizer.bos_token_id, *(token for token, _ in chunk), tokenizer.eos_token_id]
         rows.append(ids + [pad] * (length - len(ids)))
         masks.append([1] * len(ids) + [0] * (length - len(ids)))
-    mask = None
-    if getattr(network.config, "use_attention_mask", False):
-        mask = torch.tensor(masks, device=network.device)
-    states = network(torch.tensor(rows, device=network.device), attention_mask=mask)[0]
-    weighed = [_weigh(one, chunk) for one, chunk in zip(states, chunks, strict=True)]
-    return torch.cat(weighed)[None]
+    return torch.tensor(rows), torch.tensor(masks)
 
 
 def _weigh(states: Tensor, chunk: Chunk) -> Tensor:
@@ -94,17 +113,23 @@ def _weigh(states: Tensor, chunk: Chunk) -> Tensor:
 
 
 def encode_pairs(
-    tokenizer: CLIPTokenizer,
-    network: CLIPTextModel,
+    family: Family,
+    tokenizers: Sequence[CLIPTokenizer],
+    encoders: Sequence[PreTrainedModel],
     prompts: Sequence[list[Chunk]],
     negative: list[Chunk],
-) -> tuple[Tensor, Tensor]:
-    """Embeddings of prompts and of their negative prompt, [B, chunks * L, D] each.
+) -> tuple[Texts, Texts]:
+    """Prompts and their negative prompt, encoded: states [B, chunks * L, D] each.
 
     Every prompt is encoded by itself, so that it does not depend on its neighbours; all must have
-    the same number of chunks, or fewer than the negative prompt (see `chunk_count`).
+    the same number of chunks, or fewer than the negative prompt.
     """
     count = max(len(chunks) for chunks in (*prompts, negative))
-    filled = [chunks + [[]] * (count - len(chunks)) for chunks in (*prompts, negative)]
-    states = [encode_chunks(tokenizer, network, chunks) for chunks in filled]
-    return torch.cat(states[:-1]), states[-1].expand(len(prompts), -1, -1).contiguous()
+
+    def encoded(chunks: list[Chunk]) -> Texts:
+        return encode_chunks(family, tokenizers, encoders, chunks + [[]] * (count - len(chunks)))
+
+    found, unwanted = [encoded(chunks) for chunks in prompts], encoded(negative)
+    pooled = [one.pooled for one in found if one.pooled is not None]
+    several = Texts(torch.cat([one.states for one in found]), torch.cat(pooled) if pooled else None)
+    return several, unwanted.repeated(len(prompts))

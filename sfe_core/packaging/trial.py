@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
 
+from sfe_core.diffusion.drawing import draw_batch, prompt_words
 from sfe_core.diffusion.families.known import family_of, networks_of
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError
@@ -56,8 +58,8 @@ def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
     Raises:
         RunError: it does not load, or the picture is blank or not finite.
     """
-    guidance = {"guidance_images": {name: image[None] for name, image in order.maps.items()}}
-    return draw_trial(load_checked(folder, order.name, guided=True), order, guidance)
+    maps = {name: image[None] for name, image in order.maps.items()}
+    return draw_trial(load_checked(folder, order.name, guided=True), order, maps)
 
 
 def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipeline:
@@ -103,9 +105,11 @@ def _check_keys(where: str, report: dict, remedy: str) -> None:
 
 
 def draw_trial(
-    pipeline: DiffusionPipeline, order: TrialOrder, guidance: dict | None = None
+    pipeline: DiffusionPipeline,
+    order: TrialOrder,
+    maps: Mapping[str, torch.Tensor] | None = None,
 ) -> Image.Image:
-    """Draw the picture of `order` with a loaded pipeline.
+    """Draw the picture of `order` with a loaded pipeline, guided by `maps` where there are any.
 
     Raises:
         RunError: it does not draw, or the picture is blank or not finite.
@@ -115,17 +119,16 @@ def draw_trial(
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
     seed = derive_seed(order.seed, "package", "noise")
     try:
-        with torch.inference_mode(), quiet_libraries():
-            picture = pipeline(
-                prompt=order.prompt,
-                height=order.resolution,
-                width=order.resolution,
-                num_inference_steps=order.steps,
+        with torch.inference_mode():
+            picture = draw_batch(
+                pipeline,
+                prompt_words([order.prompt]),
+                [seed],
+                resolution=order.resolution,
+                steps=order.steps,
                 guidance_scale=order.guidance_scale,
-                generator=torch.Generator("cpu").manual_seed(seed),
-                output_type="pt",
-                **(guidance or {}),
-            ).images[0]
+                maps=maps,
+            )[0]
     except RuntimeError as error:
         raise RunError(
             order.name,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 
+from sfe_core.diffusion.drawing import draw_batch, embedded_words, prompt_words
+from sfe_core.diffusion.families.known import family_drawn_by
 from sfe_core.diffusion.prompt_chunks import Chunk, deal_out, encode_pairs
-from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
 from sfe_core.quiet import quiet_libraries
 from sfe_core.reporting import Reporter
@@ -36,41 +37,9 @@ class Order:
     maps: dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What all pictures of a series share.
-
-    Args:
-        guidance_rescale: how far the guided prediction's spread is brought back to that of the
-            prompt's alone (Lin et al. 2023, https://arxiv.org/abs/2305.08891, sec. 3.4), in [0, 1].
-        rules: how prompts are read.
-    """
-
-    steps: int
-    guidance_scale: float
-    negative_prompt: str
-    resolution: int
-    strengths: dict[str, float]
-    guidance_rescale: float = 0.0
-    rules: PromptRules = PromptRules()
-
-
-def recipe_of(settings: DrawSettings) -> Recipe:
-    """What the drawing itself needs of a series' settings."""
-    return Recipe(
-        steps=settings.steps,
-        guidance_scale=settings.guidance_scale,
-        negative_prompt=settings.negative_prompt,
-        resolution=settings.resolution,
-        strengths=settings.strengths,
-        guidance_rescale=settings.guidance_rescale,
-        rules=settings.prompt_rules,
-    )
-
-
 def prepare_pipeline(
-    pipeline: StableDiffusionPipeline, device: torch.device, precision: torch.dtype
-) -> StableDiffusionPipeline:
+    pipeline: DiffusionPipeline, device: torch.device, precision: torch.dtype
+) -> DiffusionPipeline:
     """The pipeline on `device` in `precision`, convolutions in channels-last, its bar off."""
     with quiet_libraries():
         pipeline.to(device=device, dtype=precision)
@@ -80,22 +49,21 @@ def prepare_pipeline(
     return pipeline
 
 
-def draw_batch(
-    pipeline: StableDiffusionPipeline,
+def draw_orders(
+    pipeline: DiffusionPipeline,
     orders: Sequence[Order],
-    recipe: Recipe,
+    settings: DrawSettings,
     widened: list[str] | None = None,
 ) -> np.ndarray:
     """Draw `orders` at once.
 
-    Every picture's noise comes from its own CPU generator, so it depends on its seed alone: not on
-    its neighbours, its place or the device. Where a decoder of half precision overflows, as that
-    of SDXL is known to, those pictures are drawn again with it in float32.
+    Where a decoder of half precision overflows, as that of SDXL is known to, those pictures are
+    drawn again with it in float32.
 
     Args:
         pipeline: ready to draw.
         orders: the pictures.
-        recipe: what they share.
+        settings: what they share.
         widened: takes the keys of pictures that were drawn again.
 
     Returns:
@@ -104,11 +72,11 @@ def draw_batch(
     Raises:
         RunError: a picture holds a value that is not finite, in float32 too.
     """
-    images = _run(pipeline, orders, recipe)
+    images = _run(pipeline, orders, settings)
     torn = _not_finite(images)
     if torn and _is_narrow(pipeline):
         with _wide_decoder(pipeline):
-            again = _run(pipeline, [orders[place] for place in torn], recipe)
+            again = _run(pipeline, [orders[place] for place in torn], settings)
         images = images.float()
         images[torn] = again.float()
         if widened is not None:
@@ -130,13 +98,13 @@ def _not_finite(images: torch.Tensor) -> list[int]:
     return [place for place, whole in enumerate(finite) if not whole]
 
 
-def _is_narrow(pipeline: StableDiffusionPipeline) -> bool:
+def _is_narrow(pipeline: DiffusionPipeline) -> bool:
     vae = getattr(pipeline, "vae", None)
     return vae is not None and vae.dtype in (torch.float16, torch.bfloat16)
 
 
 @contextmanager
-def _wide_decoder(pipeline: StableDiffusionPipeline) -> Iterator[None]:
+def _wide_decoder(pipeline: DiffusionPipeline) -> Iterator[None]:
     """The pipeline's decoder computes in float32 inside, whatever the latents' precision."""
     vae = pipeline.vae
     narrow = vae.dtype
@@ -151,23 +119,24 @@ def _wide_decoder(pipeline: StableDiffusionPipeline) -> Iterator[None]:
 
 
 def _run(
-    pipeline: StableDiffusionPipeline, orders: Sequence[Order], recipe: Recipe
+    pipeline: DiffusionPipeline, orders: Sequence[Order], settings: DrawSettings
 ) -> torch.Tensor:
     """The pictures of `orders`, [B, 3, H, W] in [0, 1]; those of as many chunks are drawn at once.
 
     Filled up to the chunks of a neighbour, a prompt would be drawn otherwise.
     """
-    if recipe.rules.plain:
-        words = {
-            "prompt": [order.prompt for order in orders],
-            "negative_prompt": [recipe.negative_prompt] * len(orders),
-        }
-        return _run_at_once(pipeline, orders, recipe, words)
+    rules = settings.prompt_rules
+    if rules.plain:
+        words = prompt_words([order.prompt for order in orders], settings.negative_prompt)
+        return _run_at_once(pipeline, orders, settings, words)
+    family = family_drawn_by(pipeline)
+    tokenizers = [getattr(pipeline, name) for name in family.tokenizers]
+    encoders = [getattr(pipeline, name) for name in family.text_encoders]
 
     def chunks(text: str) -> list[Chunk]:
-        return deal_out(pipeline.tokenizer, text, recipe.rules)
+        return deal_out(tokenizers[0], text, rules)
 
-    negative = chunks(recipe.negative_prompt)
+    negative = chunks(settings.negative_prompt)
     prompts = [chunks(order.prompt) for order in orders]
     places: dict[int, list[int]] = {}
     for place, prompt in enumerate(prompts):
@@ -175,50 +144,43 @@ def _run(
     drawn: dict[int, torch.Tensor] = {}
     for some in places.values():
         with torch.inference_mode():
-            pair = encode_pairs(
-                pipeline.tokenizer,
-                pipeline.text_encoder,
-                [prompts[place] for place in some],
-                negative,
+            texts, unwanted = encode_pairs(
+                family, tokenizers, encoders, [prompts[place] for place in some], negative
             )
-        words = dict(zip(("prompt_embeds", "negative_prompt_embeds"), pair, strict=True))
-        images = _run_at_once(pipeline, [orders[place] for place in some], recipe, words)
+        if not settings.negative_prompt:
+            unwanted = family.unconditional(unwanted, pipeline.config)
+        words = embedded_words(texts, unwanted)
+        images = _run_at_once(pipeline, [orders[place] for place in some], settings, words)
         drawn.update(zip(some, images, strict=True))
     return torch.stack([drawn[place] for place in range(len(orders))])
 
 
 def _run_at_once(
-    pipeline: StableDiffusionPipeline,
+    pipeline: DiffusionPipeline,
     orders: Sequence[Order],
-    recipe: Recipe,
-    words: dict[str, Any],
+    settings: DrawSettings,
+    words: Mapping[str, Any],
 ) -> torch.Tensor:
     """As `_run`; `words` are what the pipeline is given of prompts and negative prompt."""
-    guided: dict[str, Any] = {}
-    if orders[0].maps:
-        guided["guidance_images"] = {
-            name: torch.stack([order.maps[name] for order in orders]) for name in orders[0].maps
-        }
-        guided["guidance_strengths"] = recipe.strengths
-    # The text encoder's remark on captions beyond its window is made once by the caller instead.
-    with torch.inference_mode(), quiet_libraries():
-        return pipeline(
-            height=recipe.resolution,
-            width=recipe.resolution,
-            num_inference_steps=recipe.steps,
-            guidance_scale=recipe.guidance_scale,
-            guidance_rescale=recipe.guidance_rescale,
-            generator=[torch.Generator("cpu").manual_seed(order.seed) for order in orders],
-            output_type="pt",
-            **words,
-            **guided,
-        ).images
+    names = orders[0].maps
+    with torch.inference_mode():
+        return draw_batch(
+            pipeline,
+            words,
+            [order.seed for order in orders],
+            resolution=settings.resolution,
+            steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            guidance_rescale=settings.guidance_rescale,
+            maps={name: torch.stack([order.maps[name] for order in orders]) for name in names},
+            strengths=settings.strengths,
+        )
 
 
 def draw_all(
-    pipeline: StableDiffusionPipeline,
+    pipeline: DiffusionPipeline,
     orders: Iterator[Order],
-    recipe: Recipe,
+    settings: DrawSettings,
     batch_size: int,
     reporter: Reporter,
 ) -> Iterator[tuple[Order, np.ndarray]]:
@@ -240,7 +202,7 @@ def draw_all(
             break
         batch = waiting[:batch_size]
         try:
-            pictures = draw_batch(pipeline, batch, recipe, widened)
+            pictures = draw_orders(pipeline, batch, settings, widened)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

@@ -19,7 +19,7 @@ from sfe_core.files import atomic_path, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
-from sfe_core.sampling.drawing import Order, draw_all, recipe_of
+from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.pipelines import (
     load_pipeline,
     pipeline_folder,
@@ -208,10 +208,9 @@ def _draw(
         getattr(torch, settings.precision),
         settings.safety_checker,
     )
-    recipe = recipe_of(settings)
     batch_size = workspace.config.sampling.batch_size
     with reporter.task("drawing", len(orders)) as task:
-        for order, pixels in draw_all(pipeline, iter(orders), recipe, batch_size, reporter):
+        for order, pixels in draw_all(pipeline, iter(orders), settings, batch_size, reporter):
             place = int(order.key)
             save_png(Image.fromarray(pixels), pictures[place], records[place])
             task.advance()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
+from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
-from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError, UserError
 from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
@@ -59,7 +60,7 @@ def load_pipeline(
     device: torch.device,
     precision: torch.dtype,
     safety_checker: bool = False,
-) -> StableDiffusionPipeline:
+) -> DiffusionPipeline:
     """The pipeline of `variant` from `folder`, with the named sampler, ready to draw.
 
     Unless asked for the safety checker stays out: it blacks pictures out, and evaluation must see
@@ -69,24 +70,21 @@ def load_pipeline(
         UserError: a safety checker is asked for and the folder has none.
         RunError: the folder's files are torn or do not fit together.
     """
-    kind = GuidedStableDiffusionPipeline if variant == "guided" else StableDiffusionPipeline
+    family = family_of(read_configs(folder))
+    kind = family.guided_pipeline if variant == "guided" else family.pipeline
+    options = dict(family.guided_pipeline.own_options)
     if safety_checker and not (folder / "safety_checker").is_dir():
         raise UserError(
             "sampling.safety_checker", f"{folder} has no safety_checker/", "set it to false"
         )
     try:
         with quiet_libraries():
-            checker = None
             if safety_checker:
                 checker = StableDiffusionSafetyChecker.from_pretrained(
                     folder / "safety_checker", local_files_only=True
                 )
-            pipeline = kind.from_pretrained(
-                folder,
-                safety_checker=checker,
-                requires_safety_checker=safety_checker,
-                local_files_only=True,
-            )
+                options |= {"safety_checker": checker, "requires_safety_checker": True}
+            pipeline = kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         remedy = "`sfe assets verify`" if variant == "base" else "package the checkpoint again"
         raise RunError(folder, f"cannot be loaded ({error})", remedy) from error

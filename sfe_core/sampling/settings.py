@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.config.sampling_presets import negative_prompt_text
+from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
 from sfe_core.files import sha256_folder, sha256_json, write_json
@@ -16,8 +18,6 @@ from sfe_core.files import sha256_folder, sha256_json, write_json
 Variant = Literal["base", "text", "guided"]
 VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
 
-# The folders of a pipeline that have a part in every picture.
-_DRAWING_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _CHECKING_PARTS = ("safety_checker", "feature_extractor")
 GUIDANCE_PART = "guidance_encoder"
 
@@ -90,7 +90,8 @@ def draw_settings(
         hash_cache: JSON file that spares hashing gigabytes again (see `weights_sha256`).
     """
     guided = variant == "guided"
-    parts = _DRAWING_PARTS + ((GUIDANCE_PART,) if guided else ())
+    configs = read_configs(pipeline_folder)
+    parts = (*family_of(configs).parts(configs), *((GUIDANCE_PART,) if guided else ()))
     parts += _CHECKING_PARTS if sampling.safety_checker else ()
     return DrawSettings(
         variant=variant,

@@ -13,7 +13,7 @@ from PIL import Image
 from sfe_core.corpus.reader import Corpus
 from sfe_core.reporting import Reporter, Task
 from sfe_core.sampling.blanks import is_blank
-from sfe_core.sampling.drawing import Order, draw_all, recipe_of
+from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.pipelines import load_pipeline
 from sfe_core.sampling.pngs import save_png
 from sfe_core.sampling.settings import DrawSettings
@@ -60,10 +60,9 @@ def draw_share(
         getattr(torch, settings.precision),
         settings.safety_checker,
     )
-    recipe = recipe_of(settings)
     by_key = {record["key"]: record for record in records}
     orders = _orders(corpus, settings, records)
-    for order, pixels in draw_all(pipeline, orders, recipe, share.batch_size, reporter):
+    for order, pixels in draw_all(pipeline, orders, settings, share.batch_size, reporter):
         remarks = {"blank": True} if is_blank(pixels) else None
         target = share.folder / f"{order.key}.png"
         save_png(Image.fromarray(pixels), target, by_key[order.key], remarks)

@@ -55,6 +55,11 @@ class Texts:
     states: Tensor
     pooled: Tensor | None = None
 
+    def repeated(self, count: int) -> Texts:
+        """One text as `count` of them."""
+        pooled = None if self.pooled is None else self.pooled.expand(count, -1).contiguous()
+        return Texts(self.states.expand(count, -1, -1).contiguous(), pooled)
+
 
 @dataclass(frozen=True)
 class Publishing:
@@ -134,16 +139,22 @@ class Family(Protocol):
         """
         ...
 
-    def encode_tokens(self, encoders: Sequence[PreTrainedModel], tokens: Tensor) -> Texts:
-        """The same of token ids [B, N * L] (see `clip_text.tokenize`), with their gradient."""
+    def encode_tokens(
+        self, encoders: Sequence[PreTrainedModel], tokens: Tensor, mask: Tensor | None = None
+    ) -> Texts:
+        """The same of token ids [B, N * L] (see `clip_text.tokenize`), with their gradient.
+
+        Args:
+            mask: [B, N * L], 0 where there is padding, for encoders that are to pass it over.
+        """
         ...
 
-    def unconditional(self, empty: Texts, base: BaseConfigs) -> Texts:
+    def unconditional(self, empty: Texts, index: Mapping[str, Any]) -> Texts:
         """What its pipeline takes for no text at all.
 
         Args:
             empty: the empty caption, encoded.
-            base: whose pipeline.
+            index: model_index.json of the pipeline.
         """
         ...
 

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from functools import lru_cache
 
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from sfe_core.diffusion import families
@@ -19,6 +20,19 @@ def known_families() -> tuple[Family, ...]:
     names = sorted(module.name for module in pkgutil.iter_modules(families.__path__))
     modules = [importlib.import_module(f"{families.__name__}.{name}") for name in names]
     return tuple(module.FAMILY for module in modules if hasattr(module, "FAMILY"))
+
+
+def family_drawn_by(pipeline: DiffusionPipeline) -> Family:
+    """The family that a loaded pipeline draws.
+
+    Raises:
+        UserError: none does.
+    """
+    for family in known_families():
+        if isinstance(pipeline, family.pipeline):
+            return family
+    kind = type(pipeline).__name__
+    raise UserError(kind, "is a pipeline that no family draws with", "give one of a known family")
 
 
 def networks_of(base: BaseConfigs, where: str = "model.base") -> dict[str, type[nn.Module]]:

@@ -77,19 +77,21 @@ class StableDiffusion15:
         captions: Sequence[str],
     ) -> Texts:
         """Last hidden states [B, L, D], as StableDiffusionPipeline feeds them."""
-        (network,) = encoders
         tokens = padded(tokenizers[0], captions)
-        mask = None
-        if getattr(network.config, "use_attention_mask", False):
-            mask = tokens.attention_mask.to(network.device)
-        return Texts(network(tokens.input_ids.to(network.device), attention_mask=mask)[0])
+        device = encoders[0].device
+        return self.encode_tokens(
+            encoders, tokens.input_ids.to(device), tokens.attention_mask.to(device)
+        )
 
-    def encode_tokens(self, encoders: Sequence[PreTrainedModel], tokens: Tensor) -> Texts:
+    def encode_tokens(
+        self, encoders: Sequence[PreTrainedModel], tokens: Tensor, mask: Tensor | None = None
+    ) -> Texts:
         """Last hidden states [B, L, D] of ids [B, L]."""
         (network,) = encoders
-        return Texts(network(tokens)[0])
+        masked = getattr(network.config, "use_attention_mask", False)
+        return Texts(network(tokens, attention_mask=mask if masked else None)[0])
 
-    def unconditional(self, empty: Texts, base: BaseConfigs) -> Texts:
+    def unconditional(self, empty: Texts, index: Mapping[str, Any]) -> Texts:
         """The empty caption."""
         return empty
 

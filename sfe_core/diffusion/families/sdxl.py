@@ -116,7 +116,9 @@ class StableDiffusionXL:
         """States [B, L, D1 + D2] and pooled text [B, P], as the pipeline feeds them."""
         return self.encode_tokens(encoders, tokenize(tokenizers, captions))
 
-    def encode_tokens(self, encoders: Sequence[PreTrainedModel], tokens: Tensor) -> Texts:
+    def encode_tokens(
+        self, encoders: Sequence[PreTrainedModel], tokens: Tensor, mask: Tensor | None = None
+    ) -> Texts:
         """Last states but one of both encoders, and the second one's projected end of text."""
         said = [
             network(ids.to(network.device), output_hidden_states=True)
@@ -124,9 +126,9 @@ class StableDiffusionXL:
         ]
         return Texts(torch.cat([one.hidden_states[-2] for one in said], dim=-1), said[-1][0])
 
-    def unconditional(self, empty: Texts, base: BaseConfigs) -> Texts:
+    def unconditional(self, empty: Texts, index: Mapping[str, Any]) -> Texts:
         """Zeros where the pipeline says so, as SDXL was trained; else the empty caption."""
-        if not base.index.get("force_zeros_for_empty_prompt", True):
+        if not index.get("force_zeros_for_empty_prompt", True):
             return empty
         pooled = None if empty.pooled is None else torch.zeros_like(empty.pooled)
         return Texts(torch.zeros_like(empty.states), pooled)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
+from sfe_core.diffusion.families.sd15 import FAMILY
+from sfe_core.diffusion.families.sdxl import FAMILY as SDXL
 from sfe_core.diffusion.prompt_chunks import deal_out, encode_chunks, encode_pairs
 from sfe_core.diffusion.prompt_marks import PromptRules
 
@@ -24,7 +26,7 @@ def pipeline(tiny_base) -> StableDiffusionPipeline:
 
 def states(pipeline, text: str, rules: PromptRules) -> torch.Tensor:
     chunks = deal_out(pipeline.tokenizer, text, rules)
-    return encode_chunks(pipeline.tokenizer, pipeline.text_encoder, chunks)
+    return encode_chunks(FAMILY, [pipeline.tokenizer], [pipeline.text_encoder], chunks).states
 
 
 def by_diffusers(pipeline, text: str) -> torch.Tensor:
@@ -84,8 +86,30 @@ def test_weights_reach_over_chunks(pipeline):
 def test_the_shorter_of_prompt_and_negative_prompt_gets_chunks_of_nothing(pipeline):
     tokenizer, network = pipeline.tokenizer, pipeline.text_encoder
     long, short = (deal_out(tokenizer, text, LONG) for text in ("x " * 40, "happy"))
-    prompts, negative = encode_pairs(tokenizer, network, [long, long], short)
+    pair = encode_pairs(FAMILY, [tokenizer], [network], [long, long], short)
+    prompts, negative = (texts.states for texts in pair)
     assert prompts.shape == negative.shape == (2, 64, 32)
     nothing = by_diffusers(pipeline, "")
     filled = torch.cat([by_diffusers(pipeline, "happy"), nothing], dim=1)
     assert torch.allclose(negative[1:], filled, atol=1e-5)
+
+
+def test_sdxl_reads_a_long_prompt_through_both_encoders_and_sums_up_its_beginning(tiny_sdxl):
+    pipeline = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl, add_watermarker=False)
+    tokenizers = [pipeline.tokenizer, pipeline.tokenizer_2]
+    encoders = [pipeline.text_encoder, pipeline.text_encoder_2]
+    chunks = deal_out(tokenizers[0], "happy, a face BREAK (old:1.5) man", BOTH)
+    found = encode_chunks(SDXL, tokenizers, encoders, chunks)
+    first, _, pooled, _ = pipeline.encode_prompt("happy, a face")
+    second = pipeline.encode_prompt("old man")[0]
+    length = first.shape[1]
+    assert found.states.shape == (1, 2 * length, first.shape[2])
+    assert torch.allclose(found.states[:, :length], first, atol=1e-5)
+    assert torch.allclose(found.pooled, pooled, atol=1e-5)
+    weighed, width = found.states[:, length:], encoders[0].config.hidden_size
+    assert not torch.allclose(weighed, second, atol=1e-3)
+    # Each encoder's states are weighed by themselves, "man" (the second word) not at all.
+    for part in (slice(None, width), slice(width, None)):
+        ratio = (weighed / second)[0, :, part]
+        words = ratio[3 : len(chunks[1]) + 1]
+        assert torch.allclose(words, words[:1, :1].expand_as(words), atol=1e-2)

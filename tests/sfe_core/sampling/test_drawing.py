@@ -7,13 +7,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
-from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
-from sfe_core.sampling.drawing import Order, Recipe, draw_all, draw_batch, prepare_pipeline
+from sfe_core.sampling.drawing import Order, draw_all, draw_orders, prepare_pipeline
+from sfe_core.sampling.settings import DrawSettings
 
-RECIPE = Recipe(steps=2, guidance_scale=3.0, negative_prompt="", resolution=8, strengths={})
+SETTINGS = DrawSettings(
+    variant="text",
+    weights_sha256="",
+    scheduler="ddim",
+    steps=2,
+    guidance_scale=3.0,
+    negative_prompt="",
+    seed=0,
+    resolution=8,
+    precision="float32",
+    strengths={},
+)
 ORDERS = [Order(f"key {n}", f"face {n}", n, {}) for n in range(5)]
 
 
@@ -37,7 +48,7 @@ class FakePipeline:
 
 
 def draw(pipeline: FakePipeline, batch_size: int, listener=None) -> dict[str, np.ndarray]:
-    drawn = draw_all(pipeline, iter(ORDERS), RECIPE, batch_size, listener)
+    drawn = draw_all(pipeline, iter(ORDERS), SETTINGS, batch_size, listener)
     return {order.key: pixels for order, pixels in drawn}
 
 
@@ -87,7 +98,7 @@ def test_a_decoder_that_overflows_in_half_precision_draws_again_in_float32(
     tiny_base: Path, listener
 ):
     """As the VAE of SDXL does: its activations leave half precision's range, not float32's."""
-    recipe = replace(RECIPE, resolution=32)
+    settings = replace(SETTINGS, resolution=32)
     pipelines = []
     for precision in (torch.float32, torch.float16):
         pipeline = StableDiffusionPipeline.from_pretrained(tiny_base)
@@ -96,35 +107,43 @@ def test_a_decoder_that_overflows_in_half_precision_draws_again_in_float32(
         pipelines.append(prepare_pipeline(pipeline, torch.device("cpu"), precision))
     wide, narrow = pipelines
     assert not torch.isfinite(narrow.vae.decoder.conv_in(torch.ones(1, 4, 4, 4).half())).all()
-    wanted = [pixels for _, pixels in draw_all(wide, iter(ORDERS[:3]), recipe, 2, listener)]
+    wanted = [pixels for _, pixels in draw_all(wide, iter(ORDERS[:3]), settings, 2, listener)]
     assert listener.warnings == []
-    drawn = [pixels for _, pixels in draw_all(narrow, iter(ORDERS[:3]), recipe, 2, listener)]
+    drawn = [pixels for _, pixels in draw_all(narrow, iter(ORDERS[:3]), settings, 2, listener)]
     assert np.abs(np.array(drawn).astype(int) - wanted).mean() < 3
     [warning] = listener.warnings
     assert "3 pictures, key 0 first" in warning and "float32" in warning
     assert narrow.vae.dtype == torch.float16  # later pictures do not hang on earlier ones
 
 
-def test_prompts_of_other_lengths_beside_it_do_not_change_a_picture(tiny_base: Path):
-    rules = PromptRules(chunks=True, weights=True)
-    recipe = replace(RECIPE, resolution=32, guidance_scale=9.0, rules=rules)
-    pipeline = StableDiffusionPipeline.from_pretrained(tiny_base)
+@pytest.mark.parametrize("base", ["tiny_base", "tiny_sdxl"])
+def test_prompts_of_other_lengths_beside_it_do_not_change_a_picture(request, base: str):
+    settings = replace(
+        SETTINGS,
+        resolution=32,
+        guidance_scale=9.0,
+        long_prompts="chunks",
+        prompt_weights="a1111",
+    )
+    pipeline = DiffusionPipeline.from_pretrained(request.getfixturevalue(base))
     prepare_pipeline(pipeline, torch.device("cpu"), torch.float32)
     texts = ["happy", "x " * 40, "(sad:2), face", "y " * 70]
     orders = [Order(str(n), text, 5, {}) for n, text in enumerate(texts)]
-    together = draw_batch(pipeline, orders, recipe).astype(int)
-    alone = [draw_batch(pipeline, [order], recipe)[0] for order in orders]
+    together = draw_orders(pipeline, orders, settings).astype(int)
+    alone = [draw_orders(pipeline, [order], settings)[0] for order in orders]
     assert np.abs(together - alone).max() <= 1
-    plain = draw_batch(pipeline, orders, replace(recipe, rules=PromptRules())).astype(int)
+    plain = draw_orders(
+        pipeline, orders, replace(settings, long_prompts="cut", prompt_weights="text")
+    ).astype(int)
     changed = [
         bool(np.abs(one - other).max() > 1) for one, other in zip(together, plain, strict=True)
     ]
     assert changed == [False, True, True, True]
-    longer = replace(recipe, negative_prompt="z " * 40)
-    assert np.abs(draw_batch(pipeline, orders[:1], longer)[0].astype(int) - together[0]).max() > 1
+    longer = replace(settings, negative_prompt="z " * 40)
+    assert np.abs(draw_orders(pipeline, orders[:1], longer)[0].astype(int) - together[0]).max() > 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_value_that_is_not_finite_names_the_picture(value: float):
     with pytest.raises(RunError, match="key 2.*not finite"):
-        draw_batch(FakePipeline(fill=value), ORDERS[:3], RECIPE)
+        draw_orders(FakePipeline(fill=value), ORDERS[:3], SETTINGS)

@@ -36,8 +36,8 @@ def fake_pipeline(folder: Path) -> Path:
     return folder
 
 
-def test_only_what_draws_is_hashed(tmp_path: Path):
-    folder = fake_pipeline(tmp_path / "pipeline")
+def test_only_what_draws_is_hashed(tiny_base: Path, tmp_path: Path):
+    folder = guided_pipeline(tiny_base, tmp_path)
 
     def hashes() -> list[str]:
         made = (
@@ -56,8 +56,33 @@ def test_only_what_draws_is_hashed(tmp_path: Path):
     assert hashes()[1] != guided
 
 
-def test_strengths_are_those_of_the_packages_maps_and_only_if_guided(tmp_path: Path):
-    folder = fake_pipeline(tmp_path / "pipeline")
+def test_both_text_encoders_of_sdxl_are_hashed(tiny_sdxl: Path, tmp_path: Path):
+    folder = guided_pipeline(tiny_sdxl, tmp_path)
+
+    def digest() -> str:
+        made = draw_settings("text", folder, SamplingConfig(), 64, "float32", (), tmp_path / "c")
+        return made.weights_sha256
+
+    first = digest()
+    for part in ("text_encoder_2", "tokenizer_2"):
+        (folder / part / "more").write_text("changed")
+        assert digest() != first
+        (folder / part / "more").unlink()
+    assert digest() == first
+
+
+def guided_pipeline(base: Path, root: Path) -> Path:
+    """A copy of a base with something where a package has its guidance encoders."""
+    folder = Path(shutil.copytree(base, root / "pipeline"))
+    (folder / "guidance_encoder").mkdir()
+    (folder / "guidance_encoder" / "weights").write_text("weights")
+    return folder
+
+
+def test_strengths_are_those_of_the_packages_maps_and_only_if_guided(
+    tiny_base: Path, tmp_path: Path
+):
+    folder = guided_pipeline(tiny_base, tmp_path)
     sampling = SamplingConfig(strengths={"mesh": 0.5, "depth": 0.2})
     for variant, expected in (("text", {}), ("guided", {"mesh": 0.5, "landmarks": 1.0})):
         made = draw_settings(
