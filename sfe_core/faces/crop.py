@@ -60,7 +60,11 @@ class CropTransform:
 
 
 def turn_points(points: Floats, angle: float) -> Floats:
-    """Points [..., 2] (y down) turned clockwise about the origin by an angle in degrees."""
+    """Points [..., 2] (y down) turned clockwise about the origin by an angle in degrees.
+
+    >>> turn_points(np.array([1.0, 0.0]), 90.0).tolist()  # from the right to below
+    [0.0, 1.0]
+    """
     if not angle:
         return points
     cosine, sine = turn_of(angle)
@@ -97,6 +101,9 @@ def crop_emoca_bbox(box: Box, scale: float) -> CropTransform:
 
     The mean of its width and height times `scale` (1.25 there), the centre shifted down by 0.12
     of that mean, because such boxes reach further up than the landmarks.
+
+    >>> crop_emoca_bbox((0.0, 0.0, 100.0, 100.0), 1.25)
+    CropTransform(center_x=50.0, center_y=62.0, side=125.0, angle=0.0)
     """
     left, top, right, bottom = box
     mean = (right - left + bottom - top) / 2

@@ -32,7 +32,11 @@ class DepthCode:
     high: float
 
     def encode(self, quantity: Floats) -> Depth16:
-        """Stored values of a quantity in `unit`, clipped to the range, same shape."""
+        """Stored values of a quantity in `unit`, clipped to the range, same shape.
+
+        >>> DepthCode("m", -0.12, 0.12).encode(np.array([-1.0, 0.0, 0.12])).tolist()
+        [0, 32768, 65535]
+        """
         share = (np.asarray(quantity, np.float64) - self.low) / (self.high - self.low)
         return (share.clip(0.0, 1.0) * DEPTH_MAXIMUM).round().astype(np.uint16)
 

@@ -35,7 +35,12 @@ class Camera:
 
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> Floats:
-    """Head rotation [3, 3] from degrees: yaw to image right, pitch up, roll clockwise positive."""
+    """Head rotation [3, 3] from degrees: yaw to image right, pitch up, roll clockwise positive.
+
+    >>> nose = np.array([0, 0, 1])  # x right, y up, z to the viewer
+    >>> (rotation_matrix(30, 0, 0) @ nose).round(3).tolist()
+    [0.5, 0.0, 0.866]
+    """
     turn = Rotation.from_euler("yxz", [yaw, -pitch, -roll], degrees=True)
     return turn.as_matrix().astype(np.float32)
 

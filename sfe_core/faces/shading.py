@@ -75,5 +75,9 @@ def shade_geometry(normals: Floats, hit: Mask) -> Floats:
 
 
 def to_pixels(picture: Floats) -> Pixels:
-    """A picture in [0, 1], clipped, as uint8 of the same shape."""
+    """A picture in [0, 1], clipped, as uint8 of the same shape.
+
+    >>> to_pixels(np.array([-0.2, 0.5, 1.0])).tolist()
+    [0, 128, 255]
+    """
     return (np.clip(picture, 0.0, 1.0) * 255).round().astype(np.uint8)

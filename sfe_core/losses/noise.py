@@ -14,7 +14,11 @@ NoiseLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def noise_l1(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error per image: two [B, C, h, w] to [B] float32, at least 0."""
+    """Mean absolute error per image: two [B, C, h, w] to [B] float32, at least 0.
+
+    >>> noise_l1(torch.zeros(2, 4, 8, 8), torch.full((2, 4, 8, 8), 0.5))
+    tensor([0.5000, 0.5000])
+    """
     return (prediction.float() - target.float()).abs().mean(dim=(1, 2, 3))
 
 
@@ -65,6 +69,9 @@ def min_snr_weight(signal_to_noise: Tensor, gamma: float | None, prediction_type
 
     Raises:
         UserError: another prediction type.
+
+    >>> min_snr_weight(torch.tensor([0.4, 0.8, 8.0]), 0.8, "epsilon")
+    tensor([1.0000, 1.0000, 0.1000])
     """
     if gamma is None:
         return torch.ones_like(signal_to_noise)

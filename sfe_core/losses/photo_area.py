@@ -16,6 +16,10 @@ def photo_mask(areas: Tensor, height: int, width: int) -> Tensor:
         areas: [B, 2, 3], from places (x, y, 1) in the picture to places (x, y) in the photo, all as
             shares of width and height, see `corpus.photo_area`.
         height, width: of the picture, or of its latent.
+
+    >>> right_half_beyond = torch.tensor([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> photo_mask(right_half_beyond, 1, 4).tolist()
+    [[[[True, True, False, False]]]]
     """
     x = (torch.arange(width, device=areas.device) + 0.5) / width
     y = (torch.arange(height, device=areas.device) + 0.5) / height

@@ -31,7 +31,12 @@ class TimestepWindow:
     total: int
 
     def weight(self, timestep: int) -> float:
-        """In [0, 1]: half a cosine wave at the limits, 1 between, 0 outside."""
+        """In [0, 1]: half a cosine wave at the limits, 1 between, 0 outside.
+
+        >>> window = TimestepWindow(first=0, end=500, ramp=100, total=1000)
+        >>> [round(window.weight(step), 3) for step in (0, 450, 499, 500)]
+        [1.0, 0.492, 0.0, 0.0]
+        """
         if not self.first <= timestep < self.end:
             return 0.0
         inside = []

@@ -59,6 +59,11 @@ def expression_at(
 
     Raises:
         UserError: a value out of range, neither given, or an unknown emotion.
+
+    >>> expression_at(0.0, 0.0)
+    AskedExpression(emotion='neutral', intensity=0.0)
+    >>> expression_at(0.8, 0.2).emotion
+    'happy'
     """
     for name, value in (("--valence", valence), ("--arousal", arousal)):
         if value is not None and not -1.0 <= value <= 1.0:

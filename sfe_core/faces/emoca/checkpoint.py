@@ -16,7 +16,7 @@ from sfe_core.errors import UserError
 from sfe_core.faces.emoca.detail import DetailDecoder
 from sfe_core.faces.emoca.encoders import FaceEncoder
 from sfe_core.faces.emoca.settings import EmocaSettings, read_settings
-from sfe_core.faces.emoca.tensor_reading import read_checkpoint
+from sfe_core.faces.tensor_reading import read_checkpoint
 
 DECA_FILE = "deca_model.tar"
 _PAGE = "https://emoca.is.tue.mpg.de or https://deca.is.tue.mpg.de"

@@ -1,14 +1,10 @@
 """HSEmotion's EfficientNets (Savchenko 2022) through timm, read from their published files.
 
-The files are whole pickled modules. They are read here without running anything they name: every
-class becomes an empty shell, and only the tensors inside are kept.
+The files are whole pickled modules, of which only the tensors are kept, see `tensor_reading`.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +15,7 @@ from torchvision.transforms.v2.functional import normalize
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import EmotionReading, fit_to_input
+from sfe_core.faces.tensor_reading import read_stored
 from sfe_core.strict_loading import load_strictly
 
 if TYPE_CHECKING:
@@ -38,51 +35,6 @@ _PUBLISHED_ORDER = (
 _ARCHITECTURES = {1280: ("tf_efficientnet_b0", 224), 1408: ("tf_efficientnet_b2", 260)}
 _OUTPUTS = (len(EMOTIONS), len(EMOTIONS) + 2)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_STORAGE_DTYPES = {
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "LongStorage": torch.int64,
-    "BoolStorage": torch.bool,
-}
-
-
-class _Shell:
-    """Stands for any object of a pickle: keeps its attributes, has no behaviour."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        del args, kwargs
-
-    def __setstate__(self, state: Any) -> None:
-        self.__dict__.update(state if isinstance(state, dict) else {})
-
-
-def _as_tensor(storage: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    return torch.as_strided(storage, size, stride, offset)
-
-
-class _TensorReader(pickle.Unpickler):
-    """Unpickles tensors and containers; whatever else is named becomes a `_Shell`."""
-
-    def __init__(self, archive: zipfile.ZipFile, pickle_name: str) -> None:
-        super().__init__(archive.open(pickle_name))
-        self._archive, self._folder = archive, pickle_name.rsplit("/", 1)[0]
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _as_tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return lambda data, *_: data
-        if module == "torch" and name in _STORAGE_DTYPES:
-            return _STORAGE_DTYPES[name]
-        return type(name, (_Shell,), {})
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        _, dtype, key, _, _ = pid
-        return torch.frombuffer(
-            bytearray(self._archive.read(f"{self._folder}/data/{key}")), dtype=dtype
-        )
 
 
 def _collect(module: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -100,14 +52,9 @@ def read_pickled_module(path: Path) -> dict[str, Tensor]:
     """The tensors of a `torch.save(module)` file, by name, without running what it names.
 
     Raises:
-        UserError: the file is not a zip-format torch file holding a module.
+        UserError: the file cannot be read, or does not hold a module with weights.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
-            state = _collect(_TensorReader(archive, name).load())
-    except (OSError, zipfile.BadZipFile, StopIteration, pickle.UnpicklingError, KeyError) as error:
-        raise UserError(path, f"is not a saved module ({error})", "fetch it again") from error
+    state = _collect(read_stored(path))
     if not state:
         raise UserError(path, "holds no weights", "fetch it again")
     return state

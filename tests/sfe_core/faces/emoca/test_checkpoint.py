@@ -19,7 +19,7 @@ from sfe_core.faces.emoca.checkpoint import (
     find_model,
     load_networks,
 )
-from sfe_core.faces.emoca.tensor_reading import read_checkpoint
+from sfe_core.faces.tensor_reading import read_checkpoint
 from tests.emoca_files import write_deca_model, write_emoca_model
 
 

@@ -1,7 +1,8 @@
 """Reading torch checkpoints of other projects without running anything they name.
 
-Lightning's files hold its own and OmegaConf's objects beside the weights. Here every class that
-is not a tensor's becomes an `Inert` record that does nothing, so neither package is needed.
+Lightning's files hold its own and OmegaConf's objects beside the weights, others a whole module.
+Here every class that is not a tensor's becomes an `Inert` record that does nothing, so none of
+those packages is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class Inert:
-    """Stands for an object of a class that is not loaded: takes everything, does nothing."""
+    """Stands for an object of a class that is not loaded: keeps its attributes, does nothing."""
 
     def __new__(cls, *_arguments: object, **_named: object) -> Inert:  # noqa: D102
         return super().__new__(cls)
@@ -34,8 +35,9 @@ class Inert:
     def __init__(self, *_arguments: object, **_named: object) -> None:
         pass
 
-    def __setstate__(self, _state: object) -> None:
-        pass
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            vars(self).update(state)
 
     def __setitem__(self, _key: object, _value: object) -> None:
         pass
@@ -68,15 +70,15 @@ def _pickle_module() -> types.ModuleType:
     return module
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of `torch.save`, tensors on the CPU, mapped where the format lets.
+def read_stored(path: Path) -> Any:
+    """What a file of `torch.save` holds, tensors on the CPU, mapped where the format lets.
 
     Raises:
-        UserError: it cannot be read, or holds no dictionary.
+        UserError: it cannot be read.
     """
     try:
         # `weights_only` would refuse Lightning's files; the unpickler above is what guards.
-        stored = torch.load(
+        return torch.load(
             path,
             map_location="cpu",
             pickle_module=_pickle_module(),
@@ -86,6 +88,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # a torn file raises a dozen unrelated types
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UserError(path, f"cannot be read ({problem[:200]})", "fetch it again") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The dictionary in a file of `torch.save`, see `read_stored`.
+
+    Raises:
+        UserError: it cannot be read, or does not hold a dictionary.
+    """
+    stored = read_stored(path)
     if not isinstance(stored, dict):
         raise UserError(
             path, f"holds a {type(stored).__name__}, not a checkpoint", "fetch it again"
