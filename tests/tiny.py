@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.faces.recognition.recognisers import TinyEmotionNet
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionNet
 from sfe_core.synthesis.tiny.networks import make_scheduler
 from tests.corpora import write_corpus
 

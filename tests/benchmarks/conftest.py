@@ -32,7 +32,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     import torch
 
     from sfe_core.assets import locate
-    from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet
+    from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
     from tests.tiny import make_tiny_base
 
     folder = tmp_path_factory.mktemp("models")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from sfe_cli.main import app
 from sfe_core import demo
-from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,7 @@ from sfe_core.assets import locate
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.emonet import load_emonet
 from sfe_core.faces.recognition.hsemotion import load_hsemotion
-from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
-
-__all__ = ["EmotionReading", "TinyEmotionJudge", "TinyEmotionNet", "load_recogniser"]
 
 _FOLDER_KINDS = {kind.__name__: kind for kind in (TinyEmotionNet, TinyEmotionJudge)}
 

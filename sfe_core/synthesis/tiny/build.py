@@ -15,7 +15,8 @@ from diffusers import AutoencoderKL
 from joblib import cpu_count
 
 from sfe_core.assets.store import EMBEDDED
-from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet, load_recogniser
+from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json
 from sfe_core.synthesis.tiny.autoencoder import train_vae
 from sfe_core.synthesis.tiny.cards import write_cards

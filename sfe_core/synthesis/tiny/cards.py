@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet, load_recogniser
+from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json, write_text
 from sfe_core.synthesis.tiny.recipe import Recipe
 

@@ -18,7 +18,7 @@ from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import CropTransform, crop
-from sfe_core.faces.recognition.recognisers import TinyEmotionJudge
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge
 from sfe_core.files import derive_seed
 from tests.corpora import write_corpus
 from tests.tiny_workspace import changed_networks

@@ -10,7 +10,7 @@ from torch import nn
 
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
-from sfe_core.faces.recognition.recognisers import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.losses.composite import TERMS, CompositeLoss
 from sfe_core.losses.emotion_target import EmotionLabels
 from sfe_core.losses.pixels import PixelBatch

@@ -13,7 +13,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.instruments.probes import weights_sha256
-from sfe_core.faces.recognition.recognisers import TinyEmotionJudge
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge
 from tests.sfe_core.conftest import with_settings
 from tests.tiny import make_tiny_recogniser
 

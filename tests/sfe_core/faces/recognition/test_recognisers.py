@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sfe_core.errors import UserError
-from sfe_core.faces.recognition.recognisers import TinyEmotionJudge, TinyEmotionNet, load_recogniser
+from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 
 
 @pytest.mark.parametrize("kind", [TinyEmotionNet, TinyEmotionJudge])
