@@ -46,7 +46,7 @@ def ablate(
     found = load_workspace(workspace, changes or ())
 
     from sfe_core.evaluation.ablation import ablate as measure
-    from sfe_core.training.engine.options import TrainOptions
+    from sfe_core.training.options import TrainOptions
 
     chosen = TrainOptions(gpus=gpus, cpu_processes=cpu_processes, steps=steps)
     result = measure(found, chosen, split, only or (), RichReporter())

@@ -14,7 +14,7 @@ from sfe_cli import render
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
-    from sfe_core.training.engine.options import TrainOptions
+    from sfe_core.training.options import TrainOptions
 
 # Parameters of `sfe train` that a job does not repeat as they were typed, and why. It repeats every
 # other one.

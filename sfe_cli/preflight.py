@@ -11,7 +11,7 @@ from sfe_core.wording import bytes_told
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
-    from sfe_core.training.engine.options import TrainOptions
+    from sfe_core.training.options import TrainOptions
 
 AUTO = "auto"
 

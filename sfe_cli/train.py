@@ -15,7 +15,7 @@ from sfe_core.wording import bytes_told
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
-    from sfe_core.training.engine.options import TrainOptions, TrainPlan, TrainSummary
+    from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 
 _PRECISIONS = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
@@ -66,7 +66,7 @@ def train(
     found = load_workspace(workspace, changes or ())
 
     from sfe_core.runs.launch import refuse_launcher
-    from sfe_core.training.engine.options import TrainOptions
+    from sfe_core.training.options import TrainOptions
 
     chosen = TrainOptions(
         gpus=gpus,
@@ -104,7 +104,7 @@ def _plan_or_train(found: Workspace, chosen: TrainOptions) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.processes.surroundings import is_first
     from sfe_core.runs.launch import join_launcher, launch
-    from sfe_core.training.engine.plan import plan_training
+    from sfe_core.runs.start import plan_training
 
     first = is_first(os.environ) and not chosen.node_rank
     if chosen.dry_run:
@@ -128,10 +128,7 @@ def show_plan(plan: TrainPlan) -> None:
             ("updates", f"{plan.steps}, from {plan.start_step}"),
             ("images per update", f"{plan.effective_batch} = {per_update}"),
             ("images", f"{plan.split_images}, seen {plan.epochs:.1f} times each"),
-            ("base", plan.base),
-            ("guidance maps", plan.maps),
-            ("loss terms", plan.losses),
-            ("switched off", plan.losses_off or None),
+            *plan.told.items(),
             ("parameters", f"{plan.parameters:,}"),
             ("memory per device", f"{bytes_told(plan.state_bytes)} and the activations"),
             ("goes on from", plan.resume_from),

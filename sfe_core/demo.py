@@ -24,7 +24,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.sampling.triptych import make_triptychs
 from sfe_core.synthesis.photos import synthesize
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.options import TrainOptions
 
 # All that sets the demo apart from the tiny preset, in one place. Sized for two CPU cores: the
 # whole road in under six minutes and under 4 GB.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from sfe_core.config.cluster_sections import ClusterConfig
@@ -23,6 +25,16 @@ class Config(Section):
     """The whole of sfe.yaml."""
 
     preset: str = Field("tiny", description="what fills the keys left out")
+    recipe: str = Field(
+        "stableface",
+        description="what is trained and how: a name, or the path of your own .py",
+        exclude_if=lambda name: name == "stableface",  # as every run was before there were others
+    )
+    recipe_options: dict[str, Any] = Field(
+        {},
+        description="settings of a recipe of your own, see its file",
+        exclude_if=lambda options: not options,
+    )
     photos: PhotosConfig = PhotosConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     quality: QualityConfig = QualityConfig()

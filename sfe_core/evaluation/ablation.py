@@ -27,7 +27,7 @@ from sfe_core.losses.composite import TERMS
 from sfe_core.packaging.package import PackageExists, package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.options import TrainOptions
 from sfe_core.wording import markdown_table
 
 FULL = "full"

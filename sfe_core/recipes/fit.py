@@ -25,8 +25,7 @@ from sfe_core.errors import UserError
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
 from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
-from sfe_core.training.engine.lora import add_lora
-from sfe_core.training.engine.optimiser import freeze
+from sfe_core.recipes.shared.unet import make_trainable
 
 
 def check_fit(config: Config, base: Path) -> GuidedUNet:
@@ -59,9 +58,7 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
         bank = GuidanceBank(
             config.guidance.maps, config.guidance.block_channels, unet.conv_in.out_channels
         )
-    freeze(unet, config.train.frozen)
-    if config.train.lora_rank:
-        add_lora(unet, config.train.lora_rank, config.train.frozen)
+    make_trainable(unet, config.train)
     text_encoder = None
     if config.train.text_encoder:
         with torch.device("meta"):

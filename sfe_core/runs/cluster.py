@@ -21,10 +21,10 @@ from sfe_core.config.cluster_sections import ClusterConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import REQUEUE_EXIT_CODE, RunError, UserError
 from sfe_core.files import write_text
+from sfe_core.runs.start import plan_training
 from sfe_core.training.engine.checkpoints import list_checkpoints, verify_checkpoint
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import new_run_name
+from sfe_core.training.options import TrainOptions
 
 SCHEDULERS = ("condor", "slurm")
 JOB_FOLDER = "job"

@@ -17,12 +17,11 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, UserError
 from sfe_core.processes.surroundings import find_world, is_first
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import plan_training, train
 from sfe_core.runs.worker_request import start_workers
 from sfe_core.training.engine.checkpoints import going_on, list_checkpoints
-from sfe_core.training.engine.loop import train
-from sfe_core.training.engine.options import TrainOptions, TrainPlan, TrainSummary
-from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import new_run_name, reserve_run
+from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
 
 
 def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> TrainSummary:

@@ -25,15 +25,15 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.files import TEMPORARY_MARK, clear_leftovers
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import build, plan_training
 from sfe_core.runs.worker_request import start_workers
 from sfe_core.training.engine.interruption import Interruption
 from sfe_core.training.engine.loop import sample
-from sfe_core.training.engine.options import TrainOptions, TrainPlan
-from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.runlog import peak_memory_bytes
-from sfe_core.training.engine.session import Session, build
+from sfe_core.training.engine.session import Session
 from sfe_core.training.engine.state import leave_weights_out, save_checkpoint
 from sfe_core.training.engine.update import update, wanted_batches
+from sfe_core.training.options import TrainOptions, TrainPlan
 
 UPDATE, SAMPLE, SAVE = "update", "sample", "save"
 _FOLDER = f"{TEMPORARY_MARK}preflight"
@@ -144,7 +144,7 @@ def _timed_update(session: Session, batch_size: int, passes: int) -> float:
         effective_batch=batch_size * passes * whole.processes,
     )
     try:
-        batches: Iterator = session.source.batches(islice(wanted_batches(session), passes))
+        batches: Iterator = session.recipe.batches(islice(wanted_batches(session), passes))
         started = time.perf_counter()
         update(session, batches)
         _synchronise(session)

@@ -39,11 +39,11 @@ def work(request: Request, rank: Rank) -> Any:
     if request.task == "train":
         # Signals come to the launcher, which passes them on: the run saves and ends.
         tell("pid", os.getpid())
-        from sfe_core.training.engine.loop import train
+        from sfe_core.runs.start import train
 
         return train(workspace, options, reporter)
     from sfe_core.runs.preflight import rehearse, try_sizes
-    from sfe_core.training.engine.plan import plan_training
+    from sfe_core.runs.start import plan_training
 
     rehearsed = rehearse if request.task == "rehearse" else try_sizes
     plan = plan_training(workspace, dataclasses.replace(options, resume=None))

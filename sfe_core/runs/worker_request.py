@@ -11,7 +11,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.processes.launching import run_workers
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.options import TrainOptions, TrainPlan
+from sfe_core.training.options import TrainOptions, TrainPlan
 
 TaskName = Literal["train", "rehearse", "try_sizes"]
 MODULE = "sfe_core.runs.worker"

@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.prediction import add_noise, clean_estimate
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
-from sfe_core.training.engine.session import Session, build
+from sfe_core.runs.start import build, plan_training
+from sfe_core.training.engine.session import Session
 from sfe_core.training.engine.update import update, wanted_batches
+from sfe_core.training.options import TrainOptions
 
 WARM_UP, UPDATES = 3, 10
 

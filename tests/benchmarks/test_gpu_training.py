@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.training.engine import session as building
+from sfe_core.recipes import stableface as building
 from tests.benchmarks.diffusers_script import require_script, update_seconds
 from tests.benchmarks.gpu_steps import Measured, matmul_rate, measure_original, measure_ours
 from tests.benchmarks.results import record

@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.recipes.draws import share_of
-from sfe_core.recipes.step import UpdateCounts, batch_loss
+from sfe_core.recipes.stableface import UpdateCounts, batch_loss
 from sfe_core.training.engine.session import Session
-from sfe_core.training.engine.update import draw_slots, update, wanted_batches
+from sfe_core.training.engine.update import draw_slots, share_of, update, wanted_batches
 from tests.benchmarks.measure import compare
 from tests.benchmarks.results import record
 from tests.benchmarks.test_train import open_session

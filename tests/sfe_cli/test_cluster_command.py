@@ -19,7 +19,7 @@ from sfe_core.config.loading import load_workspace
 from sfe_core.reporting import Reporter
 from sfe_core.runs.cluster import SCHEDULERS, Job, describe
 from sfe_core.runs.launch import launch
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.options import TrainOptions
 from tests.tiny import make_tiny_workspace
 
 TRAIN = typer.main.get_command(app).commands["train"]

@@ -14,8 +14,8 @@ from sfe_core.files import TEMPORARY_MARK, remove
 from sfe_core.training.engine.checksums import compare_checksums
 
 META = "meta.json"
-# Numbers by which a checkpoint can be the best, and whether more is better.
-HIGHER_IS_BETTER = {"top1": True, "guidance_error": False, "loss": False}
+# Whether more is better of the numbers in checkpoints that do not say so themselves.
+_BEFORE = {"top1": True, "guidance_error": False, "loss": False}
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -33,7 +33,9 @@ class CheckpointMeta:
         has_ema: whether the averaged weights are there.
         window: state of the running means of metrics.jsonl.
         skipped: updates left out so far because they left the numbers.
-        metrics: what was measured at this step, by the names of `HIGHER_IS_BETTER`.
+        metrics: what was measured at this step.
+        higher_is_better: of each number by which a checkpoint can be the best.
+        must_match: field of sfe.yaml to the hash of the model that it named.
     """
 
     step: int
@@ -46,6 +48,8 @@ class CheckpointMeta:
     window: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    must_match: dict[str, str] = field(default_factory=dict)
+    higher_is_better: dict[str, bool] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As a plain dict."""
@@ -127,14 +131,15 @@ def best_checkpoint(run: Path, metric: str) -> Path | None:
 
     Args:
         run: the run's folder.
-        metric: one of `HIGHER_IS_BETTER`.
+        metric: name of a number that checkpoints were measured by.
     """
-    sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     measured = []
     for folder in list_checkpoints(run):
         meta = _meta_if_whole(folder)
         if meta is not None and metric in meta.metrics:
-            measured.append((sign * meta.metrics[metric], meta.step, folder))
+            higher = (meta.higher_is_better or _BEFORE)[metric]
+            value = meta.metrics[metric]
+            measured.append((value if higher else -value, meta.step, folder))
     return max(measured)[2] if measured else None
 
 

@@ -1,9 +1,9 @@
-"""The recipe: fine-tune the UNet and its guidance encoders on a workspace's corpus.
+"""The loop of a run, whatever its recipe: build, update, save, finish.
 
-Reads from top to bottom: build, loop, update, save, finish. One step is one optimiser update of
-exactly `train.effective_batch` images, dealt out to processes and forward passes; everything chance
-decides for an image follows from (seed, step, place in the update, key), so neither the layout nor
-an interruption changes what is learnt. Runs under accelerate or torchrun, and without a launcher.
+One step is one optimiser update of exactly `train.effective_batch` images, shared out to processes
+and forward passes; everything chance decides for an image follows from (seed, step, place in the
+update, key), so neither the layout nor an interruption changes what is learnt. Runs under
+accelerate or torchrun, and without a launcher.
 """
 
 from __future__ import annotations
@@ -12,33 +12,32 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torch import nn
+
 from sfe_core.config.workspace import Workspace
-from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import Stopped
-from sfe_core.files import sha256_file
-from sfe_core.recipes.samples import (
-    SamplingStopped,
-    draw_samples,
-    make_grid,
-    pick_faces,
-    save_grid,
-)
+from sfe_core.files import atomic_path, sha256_file
 from sfe_core.reporting import Reporter
+from sfe_core.training.contract import RecipeSpec, SamplingStopped
 from sfe_core.training.engine.checkpoints import (
-    HIGHER_IS_BETTER,
     best_checkpoint,
     going_on,
     list_checkpoints,
 )
 from sfe_core.training.engine.checksums import CHECKSUMS
-from sfe_core.training.engine.figures import live_figures
 from sfe_core.training.engine.interruption import Interruption
 from sfe_core.training.engine.nonfinite import NOTHING
 from sfe_core.training.engine.optimiser import set_learning_rate
-from sfe_core.training.engine.options import TrainOptions, TrainPlan, TrainSummary
 from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import put_aside_newer, write_config
-from sfe_core.training.engine.runlog import Pace, Window, peak_memory_bytes, read_metrics
+from sfe_core.training.engine.runlog import (
+    Pace,
+    Window,
+    live_figures,
+    peak_memory_bytes,
+    read_metrics,
+)
 from sfe_core.training.engine.scaling import probe_one_device, scaling_line, scaling_warning
 from sfe_core.training.engine.session import Session, build
 from sfe_core.training.engine.state import (
@@ -48,7 +47,8 @@ from sfe_core.training.engine.state import (
     save_checkpoint,
 )
 from sfe_core.training.engine.update import update, wanted_batches
-from sfe_core.training.parallel.sharding import drawable, is_sharded
+from sfe_core.training.options import TrainOptions, TrainPlan, TrainSummary
+from sfe_core.training.parallel.sharding import gathered, is_sharded
 
 SAMPLES = "samples"
 
@@ -56,6 +56,7 @@ SAMPLES = "samples"
 def train(
     workspace: Workspace,
     options: TrainOptions,
+    spec: RecipeSpec,
     reporter: Reporter,
     plan: TrainPlan | None = None,
 ) -> TrainSummary:
@@ -64,8 +65,9 @@ def train(
     Writes runs/<run>/: config.yaml, metrics.jsonl, tensorboard/, checkpoint-<step>/, samples/.
 
     Args:
-        workspace: with photos turned into a corpus.
+        workspace: its configuration is the run's.
         options: of this call.
+        spec: of the recipe.
         reporter: is told of progress.
         plan: what `plan_training` made of these two, if it was asked already.
 
@@ -75,12 +77,12 @@ def train(
         RunError: the loss left the numbers for good, or a file could not be written.
     """
     with Interruption() as interruption:
-        plan = plan or plan_training(workspace, options)
+        plan = plan or plan_training(workspace, options, spec)
         for note in plan.notes:
             reporter.say(note)
         for warning in plan.warnings:
             reporter.warn(warning)
-        session = build(options.applied_to(workspace), plan, options, reporter)
+        session = build(options.applied_to(workspace), plan, options, spec, reporter)
         try:
             leave_weights_out(session)
             if plan.resume_from is not None:
@@ -134,7 +136,7 @@ def loop(session: Session, interruption: Interruption) -> float:
     steps = session.plan.steps
     pace = Pace(session.plan.effective_batch)
     interruption.wait_for_update()
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     with session.reporter.task("Training", steps, done=session.step) as task:
         while session.step < steps:
             with pace:
@@ -186,7 +188,8 @@ def write_out(session: Session, pace: Pace, interruption: Interruption, stopping
     if saves or (stopping and learnt):
         require_finite_weights(session)
         metrics = measured if loss is None else measured | {"loss": loss}
-        save_checkpoint(session, {k: v for k, v in metrics.items() if k in HIGHER_IS_BETTER})
+        best = session.spec.higher_is_better
+        save_checkpoint(session, {name: metrics[name] for name in metrics if name in best})
 
 
 def stopped(session: Session, signal: str) -> Stopped:
@@ -229,39 +232,36 @@ def write_line(session: Session, pace: Pace, measured: dict[str, float]) -> None
 
 
 def sample(session: Session, interruption: Interruption) -> dict[str, float]:
-    """Draw and measure validation faces with the averaged weights; the main process alone does.
+    """Look at the model with the averaged weights; the main process alone does.
 
     Returns:
-        The numbers of `SampleMeter.measure`; none in other processes, or if a signal came.
+        The numbers of the recipe's samples; none in other processes, or if a signal came.
     """
     numbers: dict[str, float] = {}
     weights = _weights_to_draw_with(session)
-    if session.log is not None and session.faces is not None:
-        config = session.config
-        places = pick_faces(session.faces.emotions, config.train.samples_per_emotion)
+    if session.log is not None:
         try:
             with weights as model, session.accelerator.autocast():
-                drawn = draw_samples(
-                    model, session.base, session.faces, places, config, lambda: bool(interruption)
-                )
+                samples = session.recipe.samples(model, lambda: bool(interruption))
         except SamplingStopped:
             session.reporter.say("a signal came: no samples drawn")
         else:
-            numbers = session.meter.measure(drawn, session.corpus)
-            grid = make_grid(drawn)
-            save_grid(grid, _grid_path(session))
-            session.log.picture("samples", grid, session.step)
+            numbers = {} if samples is None else samples.numbers
+            if samples is not None and samples.picture is not None:
+                with atomic_path(_samples_path(session)) as partial:
+                    Image.fromarray(samples.picture).save(partial)
+                session.log.picture("samples", samples.picture, session.step)
     session.accelerator.wait_for_everyone()
     return numbers
 
 
-def _weights_to_draw_with(session: Session) -> AbstractContextManager[GuidedUNet]:
+def _weights_to_draw_with(session: Session) -> AbstractContextManager[nn.Module]:
     """The averages, if there are any, as a model that the first process can draw with."""
-    averages = session.ema
+    averages, accelerator = session.ema, session.accelerator
     held = session.model if averages is None else averages.model
     if is_sharded(held):
-        accelerator = session.accelerator
-        return nullcontext(drawable(held, accelerator.device, accelerator.is_main_process))
+        found = gathered(session.recipe, held)
+        return nullcontext(found.to(accelerator.device) if accelerator.is_main_process else found)
     return nullcontext(held) if averages is None else averages.applied()
 
 
@@ -278,7 +278,7 @@ def finish(session: Session, images_per_s: float) -> TrainSummary:
     lines = [line for line in read_metrics(session.run) if "total" in line]
     losses = dict(lines[-1]["weighted"], total=lines[-1]["total"]) if lines else {}
     session.accelerator.free_memory()
-    grid = _grid_path(session)
+    samples = _samples_path(session)
     return TrainSummary(
         run=session.run,
         checkpoint=list_checkpoints(session.run)[-1],
@@ -287,12 +287,12 @@ def finish(session: Session, images_per_s: float) -> TrainSummary:
         images_per_s=images_per_s,
         one_device=session.one_device,
         losses=losses,
-        samples=grid if grid.exists() else None,
+        samples=samples if samples.exists() else None,
         skipped=session.skips.total,
         skipped_last=session.skips.since_learnt,
         best=best_checkpoint(session.run, session.config.train.best_metric),
     )
 
 
-def _grid_path(session: Session) -> Path:
+def _samples_path(session: Session) -> Path:
     return session.run / SAMPLES / f"step-{session.step:06d}.png"

@@ -1,4 +1,4 @@
-"""Low-rank adapters on the UNet's attention, in place of training the UNet whole.
+"""Low-rank adapters on a network's attentions, in place of training it whole.
 
 LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685): W + B A, of which only B and A train. The
 layers are peft's, so that the adapter is one that diffusers reads and writes. peft is imported only
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
+from torch import nn
 
 from sfe_core.errors import RunError, UserError
 
@@ -22,13 +23,13 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 _TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-def add_lora(unet: UNet2DConditionModel, rank: int, frozen: Sequence[str]) -> None:
-    """Freeze the UNet and put trainable adapters on its attentions' four projections.
+def add_lora(network: nn.Module, rank: int, frozen: Sequence[str]) -> None:
+    """Freeze a network and put trainable adapters on its attentions' four projections.
 
-    An adapter starts at zero (B = 0), so the UNet draws as before. Its scale is 1 (alpha = rank).
+    An adapter starts at zero (B = 0), so it computes what it did. Its scale is 1 (alpha = rank).
 
     Args:
-        unet: changed in place.
+        network: changed in place; one of diffusers.
         rank: of the adapters.
         frozen: modules that get none (`train.frozen`).
 
@@ -37,7 +38,7 @@ def add_lora(unet: UNet2DConditionModel, rank: int, frozen: Sequence[str]) -> No
     """
     targets = [
         name
-        for name, _ in unet.named_modules()
+        for name, _ in network.named_modules()
         if name.endswith(_TARGETS)
         and not any(name == kept or name.startswith(f"{kept}.") for kept in frozen)
     ]
@@ -47,16 +48,16 @@ def add_lora(unet: UNet2DConditionModel, rank: int, frozen: Sequence[str]) -> No
         )
     from peft import LoraConfig
 
-    unet.requires_grad_(False)
-    unet.add_adapter(
+    network.requires_grad_(False)
+    network.add_adapter(
         LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=targets),
         adapter_name=ADAPTER,
     )
 
 
-def has_lora(unet: torch.nn.Module) -> bool:
+def has_lora(network: nn.Module) -> bool:
     """Whether adapters were added."""
-    return any(map(_is_lora, unet.modules()))
+    return any(map(_is_lora, network.modules()))
 
 
 def _is_lora(module: torch.nn.Module) -> bool:
@@ -64,14 +65,14 @@ def _is_lora(module: torch.nn.Module) -> bool:
 
 
 @torch.no_grad()
-def merged(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """A plain UNet on the CPU that computes what base and adapter do together.
+def merged(network: nn.Module) -> nn.Module:
+    """A plain network on the CPU that computes what base and adapter do together.
 
     The given one is left as it is, to the bit.
     """
-    layers = {name: m for name, m in unet.named_modules() if _is_lora(m)}
+    layers = {name: m for name, m in network.named_modules() if _is_lora(m)}
     state = {}
-    for name, tensor in unet.state_dict().items():
+    for name, tensor in network.state_dict().items():
         module, _, leaf = name.rpartition(".")
         owner = module.removesuffix(".base_layer")
         if ".lora_" in name:
@@ -80,27 +81,28 @@ def merged(unet: UNet2DConditionModel) -> UNet2DConditionModel:
             tensor = tensor.float() + layers[owner].get_delta_weight(ADAPTER).float()
         state[f"{owner}.{leaf}"] = tensor.detach().cpu().clone()
     with torch.device("meta"):
-        plain = UNet2DConditionModel.from_config(_without_adapter(unet))
+        plain = type(network).from_config(_without_adapter(network))
     plain.load_state_dict(state, assign=True)
     return plain
 
 
-def _without_adapter(unet: UNet2DConditionModel) -> dict:
-    return {name: value for name, value in copy.copy(dict(unet.config)).items() if name[0] != "_"}
+def _without_adapter(network: nn.Module) -> dict:
+    config = copy.copy(dict(network.config))
+    return {name: value for name, value in config.items() if name[0] != "_"}
 
 
-def save_lora(unet: UNet2DConditionModel, folder: Path) -> None:
+def save_lora(network: nn.Module, folder: Path) -> None:
     """Write the adapter as diffusers' `load_lora_weights` reads it, in float32."""
     from peft.utils import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
+    state = get_peft_model_state_dict(network, adapter_name=ADAPTER)
     StableDiffusionPipeline.save_lora_weights(
         folder, unet_lora_layers=state, weight_name=LORA_FILE, safe_serialization=True
     )
 
 
-def load_lora(unet: UNet2DConditionModel, folder: Path) -> None:
-    """Read what `save_lora` wrote into the adapters of `unet`, bit for bit.
+def load_lora(network: nn.Module, folder: Path) -> None:
+    """Read what `save_lora` wrote into the adapters of `network`, bit for bit.
 
     Raises:
         RunError: the file is missing, torn, or of adapters with another rank or other places.
@@ -115,7 +117,7 @@ def load_lora(unet: UNet2DConditionModel, folder: Path) -> None:
             path, f"cannot be read ({error})", "choose another checkpoint of the run"
         ) from error
     state = {name.removeprefix("unet."): tensor for name, tensor in state.items()}
-    now = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
+    now = get_peft_model_state_dict(network, adapter_name=ADAPTER)
     unlike = [
         name
         for name in sorted(now.keys() | state.keys())
@@ -127,4 +129,4 @@ def load_lora(unet: UNet2DConditionModel, folder: Path) -> None:
             f"is not of these adapters ({unlike[0]} and {len(unlike) - 1} more differ)",
             "restore train.lora_rank and train.frozen, or start a new run without --resume",
         )
-    set_peft_model_state_dict(unet, state, adapter_name=ADAPTER)
+    set_peft_model_state_dict(network, state, adapter_name=ADAPTER)

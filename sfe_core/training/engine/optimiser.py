@@ -1,10 +1,9 @@
-"""What trains and at which rate: frozen modules, parameter groups, moving average."""
+"""What trains and at which rate: parameter groups, and the learning rate over the updates."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -12,38 +11,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from sfe_core.config.stableface_sections import TrainConfig
-from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.config.training_sections import EngineConfig
 from sfe_core.errors import UserError
-from sfe_core.training.engine.schedule import learning_rate
-from sfe_core.training.parallel.sharding import local
+from sfe_core.training.network import Network
+
+POLYNOMIAL_END = 1e-7  # where diffusers' "polynomial" (power 1) ends; "linear" ends at 0
 
 
-def freeze(unet: nn.Module, names: tuple[str, ...]) -> None:
-    """Leave the named modules of the UNet, and all in them, out of training.
-
-    Raises:
-        UserError: the UNet has no module of that name.
-    """
-    modules = dict(unet.named_modules())
-    for name in names:
-        if name not in modules or not name:
-            top = [
-                f"{block}.{index}"
-                for block in ("down_blocks", "up_blocks")
-                for index in range(len(getattr(unet, block)))
-            ]
-            raise UserError(
-                "train.frozen",
-                f"the UNet has no module {name!r}",
-                f"allowed: {', '.join(top)}, mid_block, conv_in, or any module inside them",
-            )
-        modules[name].requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in unet.parameters()):
-        raise UserError("train.frozen", f"{list(names)} leaves nothing to train", "name fewer")
-
-
-def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.Optimizer:
+def build_optimiser(
+    model: nn.Module, networks: Sequence[Network], train: EngineConfig
+) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), a group per network.
 
     Each group carries its `peak_lr`, from which `set_learning_rate` derives the rate of an update.
@@ -53,24 +30,20 @@ def build_optimiser(model: GuidedUNet, train: TrainConfig) -> torch.optim.Optimi
     Raises:
         UserError: `train.optimiser` needs a package that is not installed.
     """
-    parts: dict[str, tuple[nn.Module, float | None]] = {
-        "unet": (model.unet, None),
-        "guidance": (model.bank, train.guidance_learning_rate),
-    }
-    if model.text_encoder is not None:
-        parts["text"] = (model.text_encoder, train.text_encoder_learning_rate)
     groups = []
-    for name, (module, own_rate) in parts.items():
-        rate = own_rate or train.learning_rate
-        parameters = [p for p in module.parameters() if p.requires_grad]
+    for network in networks:
+        rate = network.learning_rate or train.learning_rate
+        parameters = [p for p in network.of(model).parameters() if p.requires_grad]
         if parameters:
-            groups.append({"params": parameters, "lr": rate, "peak_lr": rate, "name": name})
+            groups.append(
+                {"params": parameters, "lr": rate, "peak_lr": rate, "name": network.group}
+            )
     if train.optimiser == "adamw-8bit":
         return _bitsandbytes().optim.AdamW8bit(groups, weight_decay=train.weight_decay)
     return torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=True)
 
 
-def require_optimiser(train: TrainConfig) -> None:
+def require_optimiser(train: EngineConfig) -> None:
     """Raise a UserError if the optimiser's package is not installed; loads nothing."""
     if train.optimiser == "adamw-8bit" and find_spec("bitsandbytes") is None:
         raise UserError(
@@ -92,8 +65,29 @@ def _bitsandbytes() -> ModuleType:
     return bitsandbytes
 
 
+def learning_rate(update: int, peak: float, train: EngineConfig) -> float:
+    """The rate of an update.
+
+    Args:
+        update: 0 .. train.steps - 1.
+        peak: the rate after warm-up.
+        train: gives `steps`, `warmup_steps` and `schedule`.
+    """
+    if update < train.warmup_steps:
+        return peak * (update + 1) / train.warmup_steps
+    progress = (update - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
+    if train.schedule == "constant":
+        return peak
+    if train.schedule == "linear":
+        return peak * (1.0 - progress)
+    if train.schedule == "cosine":
+        return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+    end = min(POLYNOMIAL_END, peak)
+    return end + (peak - end) * (1.0 - progress)
+
+
 def set_learning_rate(
-    optimiser: torch.optim.Optimizer, update: int, train: TrainConfig
+    optimiser: torch.optim.Optimizer, update: int, train: EngineConfig
 ) -> dict[str, float]:
     """Set the rate of an update in every group, and return it by group name."""
     rates = {}
@@ -117,84 +111,3 @@ def give_settings(
     """Put back what `settings_of` gave: loading a state puts those of its time in their place."""
     for group in optimiser.param_groups:
         group |= settings[group["name"]]
-
-
-class MovingAverage:
-    """Exponential moving average of the trained weights (Polyak & Juditsky 1992).
-
-    The decay grows from 0.1 to its full value as (1 + n) / (10 + n), n being the update, so that
-    the random start of a short run is soon forgotten.
-
-    Args:
-        model: the live model.
-        decay: in [0, 1).
-        device: "model" keeps the averages beside the live weights, "cpu" in the CPU's memory.
-
-    Attributes:
-        model: a copy of the model holding the averages, to save and to load; frozen weights are
-            the live model's own. Draw within `applied`: with averages on the CPU, the copy lies on
-            two devices.
-    """
-
-    def __init__(self, model: GuidedUNet, decay: float, device: str = "model") -> None:
-        self.decay = decay
-        self._live, self._beside = model, device == "model"
-        shared = {id(p): p for p in model.parameters() if not p.requires_grad}
-        trained = [p for p in model.parameters() if p.requires_grad]
-        averages = [
-            nn.Parameter(_copy(p.detach(), p.device if self._beside else "cpu"), False)
-            for p in trained
-        ]
-        memo = shared | {id(p): a for p, a in zip(trained, averages, strict=True)}
-        self.model = copy.deepcopy(model, memo).eval()
-        self._pairs = list(zip(averages, trained, strict=True))
-
-    def pair_shards(self) -> None:
-        """Go on with this process's shards, once both models were sharded alike."""
-        self._pairs = [
-            (local(average), local(current))
-            for average, current in zip(
-                self.model.parameters(), self._live.parameters(), strict=True
-            )
-            if current.requires_grad
-        ]
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the model's weights after update `step` (from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        if self._beside:
-            averages, currents = (list(side) for side in zip(*self._pairs, strict=True))
-            torch._foreach_lerp_(averages, currents, 1.0 - decay)
-            return
-        for average, current in self._pairs:
-            average.lerp_(current.to(average.device), 1.0 - decay)
-
-    @contextmanager
-    @torch.no_grad()
-    def applied(self) -> Iterator[GuidedUNet]:
-        """Within the block, the live model draws with the averages; takes no memory of its GPU.
-
-        Its own weights come back afterwards, bit for bit.
-        """
-        kept = []
-        for average, current in self._pairs:
-            if self._beside:
-                average.data, current.data = current.data, average.data
-            else:
-                kept.append(_copy(current.detach(), average.device))
-                current.copy_(average)
-        training = self._live.training
-        try:
-            yield self._live.eval()
-        finally:
-            self._live.train(training)
-            for place, (average, current) in enumerate(self._pairs):
-                if kept:
-                    current.copy_(kept[place])
-                else:
-                    average.data, current.data = current.data, average.data
-
-
-def _copy(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
-    return tensor.to(device, copy=True)

@@ -4,49 +4,45 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from pathlib import Path
 
 import torch
 
-from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.choice import choose_faces
-from sfe_core.corpus.dataset import require_mirrorable
-from sfe_core.corpus.inspection.gate import require_sound
-from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from sfe_core.losses.composite import TERMS
 from sfe_core.processes.launching import STRATEGY_FILES, Topology
 from sfe_core.processes.placement import place
 from sfe_core.processes.surroundings import arithmetic, switched_off
-from sfe_core.recipes.fit import check_fit, check_loss_networks, label_notes, schedule_notes
-from sfe_core.text_window import TextWindow
+from sfe_core.training.contract import RecipeSpec
 from sfe_core.training.engine.checkpoints import read_meta
 from sfe_core.training.engine.optimiser import require_optimiser
-from sfe_core.training.engine.options import TrainOptions, TrainPlan
 from sfe_core.training.engine.starting import choose_start, look_into_folder
 from sfe_core.training.engine.trackers import require_trackers
+from sfe_core.training.options import TrainOptions, TrainPlan
 from sfe_core.wording import listed
 
-TRAIN_SPLIT = "train"
 _FLOAT_BYTES = 4
 _MOST_NAMED = 6
 
 
 def plan_training(
-    workspace: Workspace, options: TrainOptions, cuda_devices: int | None = None
+    workspace: Workspace,
+    options: TrainOptions,
+    spec: RecipeSpec,
+    cuda_devices: int | None = None,
 ) -> TrainPlan:
     """Work out a run; the same checks a real run starts with.
 
     Args:
         workspace, options: of the run.
+        spec: of its recipe.
         cuda_devices: GPUs of each machine it will run on; None: of this one.
 
     Raises:
         UserError: a device, a file or a number of sfe.yaml does not allow the run.
     """
-    config = options.applied_to(workspace).config
+    changed = options.applied_to(workspace)
+    config = changed.config
     placement = place(
         options.gpus,
         options.cpu_processes,
@@ -54,26 +50,23 @@ def plan_training(
         cuda_devices=cuda_devices,
     )
     device, processes = placement.device, placement.processes
-    notes = []
+    notes: list[str] = []
     if device == "cpu" and options.cpu_processes is None:
         notes.append("no CUDA device here: one process on the CPU")
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
     check_strategy(topology.strategy, precision, config.train.lora_rank)
-    batch, accumulation = _deal_out(config, processes, notes)
-    base = locate(config.model.base)
-    model = check_fit(config, base)
-    _require_parts(config)
-    notes += schedule_notes(config)
-    corpus = Corpus.open(workspace)
-    images = _count_faces(corpus, config, base, notes)
-    require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
-    resume_from, warnings = choose_start(workspace, corpus, options, topology.strategy, notes)
+    batch, accumulation = _divide(config, processes, notes)
+    _require_metric(config.train.best_metric, spec)
+    checked = spec.check(changed)
+    notes += checked.notes
+    require_trackers(config.train.trackers)
+    require_optimiser(config.train)
+    resume_from, warnings = choose_start(workspace, checked, options, topology.strategy, notes)
     done = read_meta(resume_from) if resume_from else None
     warnings += _not_taken(device)
     checkpoints = look_into_folder(workspace.runs, options, resume_from, notes)
-    total, trained, averaged = _count_weights(config, model)
-    losses, losses_off = _terms(config)
+    total, trained, averaged = _count_weights(config, checked.model)
     return TrainPlan(
         device=device,
         processes=processes,
@@ -84,11 +77,9 @@ def plan_training(
         steps=config.train.steps,
         start_step=done.step if done else 0,
         start_images=done.images_seen if done else 0,
-        split_images=images,
-        base=base,
-        maps=config.guidance.maps,
-        losses=losses,
-        losses_off=losses_off,
+        split_images=checked.images,
+        data_sha256=checked.data_sha256,
+        told=checked.told,
         parameters=total,
         trained_parameters=trained,
         state_bytes=state_bytes(
@@ -103,11 +94,13 @@ def plan_training(
     )
 
 
-def _require_parts(config: Config) -> None:
-    """Raise a UserError for a network of the loss, a tracker or an optimiser that is not there."""
-    check_loss_networks(config)
-    require_trackers(config.train.trackers)
-    require_optimiser(config.train)
+def _require_metric(metric: str, spec: RecipeSpec) -> None:
+    if metric not in spec.higher_is_better:
+        raise UserError(
+            "train.best_metric",
+            f"{metric} is not measured by recipe {spec.name}",
+            f"choose {' or '.join(spec.higher_is_better)}",
+        )
 
 
 def _count_weights(config: Config, model: torch.nn.Module) -> tuple[int, int, int]:
@@ -119,7 +112,7 @@ def _count_weights(config: Config, model: torch.nn.Module) -> tuple[int, int, in
     return total, trained, averaged
 
 
-def _deal_out(config: Config, processes: int, notes: list[str]) -> tuple[int, int]:
+def _divide(config: Config, processes: int, notes: list[str]) -> tuple[int, int]:
     """`lay_out` of sfe.yaml's batches; tells in `notes` if they had to be made smaller."""
     train = config.train
     batch, accumulation = lay_out(train.batch_size, train.effective_batch, processes)
@@ -142,18 +135,6 @@ def _not_taken(device: str) -> list[str]:
     told = listed(named, _MOST_NAMED)
     why = "sfe.yaml and the options of `sfe train` alone say how it learns"
     return [f"not taken from the environment: {told}; {why}"]
-
-
-def _terms(config: Config) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Weights of the terms of the loss, and the terms that were switched off."""
-    weights = {name: getattr(config.loss, name) for name in TERMS}
-    off = (
-        name
-        for name, weight in weights.items()
-        # A term that is off unless asked for was not switched off.
-        if weight == 0 and type(config.loss).model_fields[name].default > 0
-    )
-    return {name: weight for name, weight in weights.items() if weight > 0}, tuple(off)
 
 
 def resolve_topology(options: TrainOptions, device: str) -> Topology:
@@ -200,19 +181,6 @@ def check_strategy(strategy: str, precision: str, lora_rank: int | None) -> None
         )
     if strategy != "ddp" and precision == "fp16":
         raise UserError("train.mixed_precision", f"fp16 with --strategy {strategy}", "choose bf16")
-
-
-def _count_faces(corpus: Corpus, config: Config, base: Path, notes: list[str]) -> int:
-    """Faces that are learnt from; tells in `notes` how many are left out, and what of the rest."""
-    choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
-    notes += label_notes(config.loss, choice.rows)
-    notes += [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
-    window = TextWindow.of_pipeline(base)
-    cut = window and window.told(choice.rows["caption"].fillna("").astype(str), "caption")
-    notes += [cut] if cut else []
-    if config.data.flip > 0 and "landmarks" in config.guidance.maps:
-        require_mirrorable(corpus, choice.rows)
-    return len(choice.rows)
 
 
 def state_bytes(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from accelerate.utils.constants import OPTIMIZER_NAME
 
-from sfe_core.assets import locate
 from sfe_core.config.loading import from_workspace
 from sfe_core.config.model import Config
 from sfe_core.config.sections import LearningSection, Meaning, fields_that
-from sfe_core.diffusion.hashing import is_base
 from sfe_core.errors import RunError, UserError
+from sfe_core.training.contract import Fingerprint
 from sfe_core.training.engine.checkpoints import (
     find_newest,
     list_checkpoints,
@@ -29,6 +29,7 @@ CONFIG = "config.yaml"
 _RESTORE = "restore it, or start a new run without --resume"
 _MOST_NAMED = 6
 STATE = "state"  # in a checkpoint
+BASE = "model.base"  # what checkpoints name in fields of their own
 OPTIMISER = f"{OPTIMIZER_NAME}.bin"  # accelerate's name for it, in STATE
 
 
@@ -84,7 +85,7 @@ def choose_checkpoint(
 
 
 def changes_since(
-    checkpoint: Path, config: Config, corpus_sha256: str, told: Collection[str] = ()
+    checkpoint: Path, config: Config, data_sha256: str, told: Collection[str] = ()
 ) -> Changes:
     """Where sfe.yaml and the corpus now differ from what a checkpoint was trained with.
 
@@ -106,7 +107,7 @@ def changes_since(
             if was != value:
                 changed = f"{section}.{name}: {value}, was {was}"
                 (harmless if name in quiet else learning).append(changed)
-    if read_meta(checkpoint).corpus_sha256 != corpus_sha256:
+    if read_meta(checkpoint).corpus_sha256 != data_sha256:
         learning.append("the corpus: other images, maps, captions, labels or splits")
     return Changes(tuple(learning), tuple(harmless))
 
@@ -125,17 +126,23 @@ def require_unchanged(checkpoint: Path, changes: Changes) -> None:
         )
 
 
-def require_same_form(checkpoint: Path, config: Config, strategy: str) -> None:
+def require_same_form(
+    checkpoint: Path,
+    config: Config,
+    strategy: str,
+    must_match: Mapping[str, Fingerprint],
+) -> None:
     """Stop where what a checkpoint holds does not fit into the run, whatever was accepted.
 
     Args:
         checkpoint: to go on from.
         config: of now.
         strategy: a name of `STRATEGY_FILES`.
+        must_match: see `Checked`.
 
     Raises:
-        UserError: a `Structural` setting is another one, or the base model, or the strategy keeps
-            the optimiser in another form.
+        UserError: a `Structural` setting is another one, or a model, or the strategy keeps the
+            optimiser in another form.
     """
     before = _config_of(checkpoint)
     for section, settings in _learning_sections(config):
@@ -148,21 +155,33 @@ def require_same_form(checkpoint: Path, config: Config, strategy: str) -> None:
                     f"{now[name]}, but {checkpoint.parent.name} was trained with {was}",
                     _RESTORE,
                 )
-    # Hashing takes a while, and a base under the same name is mostly the same.
-    if before.get("model", {}).get("base") != config.model.base:
-        require_base(checkpoint, config.model.base, locate(config.model.base))
+    for field, fingerprint in must_match.items():
+        # Hashing takes a while, and a model under the same name is mostly the same.
+        if _value(before, field) != _value(config.model_dump(mode="json"), field):
+            require_match(checkpoint, config, field, fingerprint)
     require_form(checkpoint, strategy, strategy.startswith("zero2"))
 
 
-def require_base(checkpoint: Path, base: str, folder: Path) -> None:
-    """Raise a UserError if a checkpoint is of another base model than `base` in this folder."""
+def require_match(checkpoint: Path, config: Config, field: str, fingerprint: Fingerprint) -> None:
+    """Raise a UserError if a checkpoint was trained with another model than a field names now.
+
+    Checkpoints that kept no hash of it are taken at their word.
+    """
     meta = read_meta(checkpoint)
-    if not is_base(folder, meta.base_sha256):
+    before = meta.must_match.get(field) or (meta.base_sha256 if field == BASE else "")
+    if before and not fingerprint.matches(before):
+        was = meta.base if field == BASE else _value(_config_of(checkpoint), field)
         raise UserError(
-            "model.base",
-            f"{base} is not what {checkpoint.parent.name} started from ({meta.base})",
+            field,
+            f"{_value(config.model_dump(mode='json'), field)} is not what "
+            f"{checkpoint.parent.name} started from ({was})",
             _RESTORE,
         )
+
+
+def _value(settings: Mapping[str, Any], field: str) -> Any:
+    section, _, name = field.partition(".")
+    return settings.get(section, {}).get(name)
 
 
 def require_form(checkpoint: Path, strategy: str, by_deepspeed: bool) -> None:

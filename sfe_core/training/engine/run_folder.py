@@ -23,9 +23,9 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, SfeError, UserError, error_of
 from sfe_core.files import write_text
 from sfe_core.training.engine.checkpoints import clear_remains, list_checkpoints
-from sfe_core.training.engine.options import TrainOptions, TrainPlan
 from sfe_core.training.engine.resuming import CONFIG
 from sfe_core.training.engine.runlog import METRICS
+from sfe_core.training.options import TrainOptions, TrainPlan
 
 STARTS = "starts.jsonl"
 LOCK = ".lock"

@@ -7,10 +7,8 @@ from itertools import islice
 
 import torch
 
-from sfe_core.recipes.draws import share_of
-from sfe_core.recipes.step import UpdateCounts, batch_loss
 from sfe_core.training.engine.session import Session
-from sfe_core.training.engine.update import draw_slots, wanted_batches
+from sfe_core.training.engine.update import share_of, wanted_batches
 from sfe_core.training.parallel.devices import accumulate
 
 PASSES = 3
@@ -71,17 +69,16 @@ def scaling_warning(session: Session, images_per_s: float) -> str | None:
 
 def _rate_alone(session: Session) -> float:
     plan = session.plan
-    slots = draw_slots(session)
-    share = share_of(slots, 0, plan.processes, plan.batch_size)[0]
-    counts = UpdateCounts(len(slots), sum(slot.decode for slot in slots))
+    draws = session.draws(session.step)
+    share = share_of(draws, 0, plan.processes, plan.batch_size)[0]
     wanted = islice(wanted_batches(session), 1)
-    batch = next(session.source.batches(wanted)).to(session.accelerator.device)
+    batch = next(session.recipe.batches(wanted)).to(session.accelerator.device)
     seconds = []
     for _ in range(1 + PASSES):  # the first one warms up
         started = time.perf_counter()
         with accumulate(session.accelerator, session.wrapped, last=False):
             with session.accelerator.autocast():
-                terms = batch_loss(session.wrapped, session.objective, batch, share, counts)
+                terms = session.recipe.loss(session.wrapped, batch, share, draws)
             session.accelerator.backward(terms.total)
         if session.accelerator.device.type == "cuda":
             torch.cuda.synchronize()

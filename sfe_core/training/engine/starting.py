@@ -7,10 +7,9 @@ from pathlib import Path
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.reader import Corpus
 from sfe_core.processes.surroundings import is_first
+from sfe_core.training.contract import Checked
 from sfe_core.training.engine.checkpoints import list_checkpoints
-from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.resuming import (
     changes_since,
     choose_checkpoint,
@@ -18,10 +17,15 @@ from sfe_core.training.engine.resuming import (
     require_unchanged,
 )
 from sfe_core.training.engine.run_folder import require_free, require_name, require_new
+from sfe_core.training.options import TrainOptions
 
 
 def choose_start(
-    workspace: Workspace, corpus: Corpus, options: TrainOptions, strategy: str, notes: list[str]
+    workspace: Workspace,
+    checked: Checked,
+    options: TrainOptions,
+    strategy: str,
+    notes: list[str],
 ) -> tuple[Path | None, list[str]]:
     """The checkpoint to go on from, and warnings about it; what is harmless goes to `notes`.
 
@@ -36,8 +40,8 @@ def choose_start(
     )
     if checkpoint is not None:
         checkpoint = checkpoint.absolute()  # of a run whose name and neighbours are asked for
-        require_same_form(checkpoint, config, strategy)
-        harmless, accepted = _changes(checkpoint, config, corpus, options)
+        require_same_form(checkpoint, config, strategy, checked.must_match)
+        harmless, accepted = _changes(checkpoint, config, checked.data_sha256, options)
         notes += harmless
         warnings += [] if options.checked else accepted
     elif options.resume is not None:
@@ -71,11 +75,11 @@ def look_into_folder(
 
 
 def _changes(
-    checkpoint: Path, config: Config, corpus: Corpus, options: TrainOptions
+    checkpoint: Path, config: Config, data_sha256: str, options: TrainOptions
 ) -> tuple[list[str], list[str]]:
     """Notes and warnings about what has changed since a checkpoint."""
     told = ("steps",) if options.steps is not None else ()
-    changes = changes_since(checkpoint, config, corpus.sha256, told)
+    changes = changes_since(checkpoint, config, data_sha256, told)
     if not options.accept_changes:
         require_unchanged(checkpoint, changes)
     notes, warnings = (

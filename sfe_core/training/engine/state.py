@@ -13,33 +13,29 @@ import torch
 from accelerate.checkpointing import load_accelerator_state, save_accelerator_state
 from accelerate.utils import DistributedType
 from accelerate.utils.constants import SCALER_NAME
+from torch import nn
 
-from sfe_core.diffusion.guidance import GuidanceBank
-from sfe_core.diffusion.guided_unet import GuidedUNet
-from sfe_core.diffusion.noise_schedule import save_schedule
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import RunError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
 from sfe_core.training.engine.checkpoints import META, CheckpointMeta, prune, read_meta
 from sfe_core.training.engine.checksums import write_checksums
-from sfe_core.training.engine.networks import GUIDANCE, load_networks, save_networks
+from sfe_core.training.engine.networks import load_networks, save_networks
 from sfe_core.training.engine.nonfinite import out_of_numbers
 from sfe_core.training.engine.optimiser import give_settings, settings_of
-from sfe_core.training.engine.resuming import OPTIMISER, STATE, require_base, require_form
+from sfe_core.training.engine.resuming import BASE, OPTIMISER, STATE, require_form, require_match
 from sfe_core.training.engine.room import make_room, needed_bytes
 from sfe_core.training.engine.run_folder import write_config
 from sfe_core.training.engine.runlog import Window
 from sfe_core.training.engine.session import Session
 from sfe_core.training.parallel.sharding import (
-    deal_out,
-    deal_out_state,
+    gathered,
+    gathered_state,
     is_sharded,
-    local,
-    shell,
-    whole,
-    whole_state,
+    scatter,
+    scatter_state,
+    to_local,
+    without_weights,
 )
-
-SCHEDULER = "scheduler"
 
 
 def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -> Path:
@@ -65,11 +61,11 @@ def save_checkpoint(session: Session, metrics: dict[str, float] | None = None) -
     shared = session.run / f"{TEMPORARY_MARK}{target.name}"
     _save_state(session, shared / STATE)
     for suffix, held in _held(session):
-        model = whole(held)
+        model = gathered(session.recipe, held)
         if accelerator.is_main_process:
-            save_networks(shared, model, suffix)
+            save_networks(shared, model, session.recipe.networks, suffix)
     if accelerator.is_main_process:
-        save_schedule(shared / SCHEDULER, session.base.scheduler, session.config.model)
+        session.recipe.save_beside(shared)
         write_config(shared, session.config)
         write_json(shared / META, _meta(session, metrics or {}).to_json())
     accelerator.wait_for_everyone()
@@ -88,7 +84,7 @@ def require_finite_weights(session: Session) -> None:
     Raises:
         RunError: a weight is NaN or infinite, in this or another process.
     """
-    trained = [local(p) for p in session.model.parameters() if p.requires_grad]
+    trained = [to_local(p) for p in session.model.parameters() if p.requires_grad]
     broken = torch.stack([(~weight.isfinite()).any() for weight in trained]).any().float()
     if session.accelerator.reduce(broken, reduction="sum").item():
         raise out_of_numbers(session.run, session.step, "weights are NaN or infinite")
@@ -106,17 +102,19 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     """Put a checkpoint's weights, optimiser, averages, step and running means in the session.
 
     Raises:
-        UserError: the checkpoint is of another base model or other guidance encoders, or by a
-            strategy that keeps the optimiser in another form.
+        UserError: the checkpoint is of another base or other networks, or by a strategy that keeps
+            the optimiser in another form.
         RunError: it is torn.
     """
     meta = read_meta(checkpoint)
-    _check_same_model(session, checkpoint)
+    for name, fingerprint in session.must_match.items():
+        require_match(checkpoint, session.config, name, fingerprint)
+    recipe = session.recipe
     try:
         for suffix, held in _held(session):
-            model = shell(held)
-            load_networks(checkpoint, model, suffix if meta.has_ema else "")
-            deal_out(model, held)
+            model = without_weights(recipe, held)
+            load_networks(checkpoint, model, recipe.networks, suffix if meta.has_ema else "")
+            scatter(model, held)
         _load_state(session, checkpoint / STATE)
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
@@ -133,7 +131,7 @@ def _save_state(session: Session, folder: Path) -> None:
         accelerator.save_state(str(folder))
         return
     # As DDP leaves it, so that either can go on from what the other saved.
-    state = whole_state(session.optimiser, accelerator.is_main_process)
+    state = gathered_state(session.optimiser, accelerator.is_main_process)
     folder.mkdir(parents=True, exist_ok=True)
     save_accelerator_state(
         str(folder), [], [], [], [], accelerator.process_index, accelerator.step, accelerator.scaler
@@ -154,55 +152,43 @@ def _load_state(session: Session, folder: Path) -> None:
     if scaler is not None and not (folder / SCALER_NAME).is_file():
         accelerator.scaler = None  # float16 from now on: it begins to scale here
     try:
-        _load_whole_or_shards(session, folder)
+        _load_gathered(session, folder)
     finally:
         accelerator.scaler = scaler
     give_settings(session.optimiser, settings)
 
 
-def _load_whole_or_shards(session: Session, folder: Path) -> None:
+def _load_gathered(session: Session, folder: Path) -> None:
     accelerator = session.accelerator
     if not is_sharded(session.model):
         accelerator.load_state(str(folder))
         return
     state = torch.load(folder / OPTIMISER, map_location="cpu", weights_only=True, mmap=True)
-    deal_out_state(state, session.optimiser)
+    scatter_state(state, session.optimiser)
     load_accelerator_state(
         str(folder), [], [], [], [], accelerator.process_index, accelerator.scaler
     )
 
 
-def _held(session: Session) -> list[tuple[str, GuidedUNet]]:
+def _held(session: Session) -> list[tuple[str, nn.Module]]:
     """The suffixes of a checkpoint's networks, and the models they are of."""
     averages = [("_ema", session.ema.model)] if session.ema is not None else []
     return [("", session.model), *averages]
 
 
 def _meta(session: Session, metrics: dict[str, float]) -> CheckpointMeta:
+    digests = {name: each.digest for name, each in session.must_match.items()}
     return CheckpointMeta(
         step=session.step,
         images_seen=session.plan.images_before(session.step),
         saved_at=datetime.now(timezone.utc).isoformat(),
         base=session.config.model.base,
-        base_sha256=session.hashes["base"],
-        corpus_sha256=session.hashes["corpus"],
+        base_sha256=digests.get(BASE, ""),
+        corpus_sha256=session.plan.data_sha256,
         has_ema=session.ema is not None,
         window=session.window.state(),
         skipped=session.skips.total,
         metrics=metrics,
+        must_match=digests,
+        higher_is_better=session.spec.higher_is_better,
     )
-
-
-def _check_same_model(session: Session, checkpoint: Path) -> None:
-    config = GuidanceBank.load_config(checkpoint / GUIDANCE)
-    now = session.model.bank.config
-    for name in ("maps", "block_channels"):
-        if list(config[name]) != list(now[name]):
-            raise UserError(
-                f"guidance.{name}",
-                f"{list(now[name])}, but {checkpoint.parent.name} was trained with "
-                f"{list(config[name])}",
-                "restore it, or start a new run without --resume",
-            )
-    if session.hashes:
-        require_base(checkpoint, session.config.model.base, session.base.folder)

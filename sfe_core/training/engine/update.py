@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
-from sfe_core.corpus.views import View
-from sfe_core.losses.composite import TERMS
-from sfe_core.recipes.draws import plan_update, share_of
-from sfe_core.recipes.step import UpdateCounts, batch_loss
-from sfe_core.training.batches.data import Batch
+from sfe_core.training.contract import Batch, Draw
 from sfe_core.training.engine.optimiser import set_learning_rate
 from sfe_core.training.engine.session import Session
 from sfe_core.training.parallel.devices import accumulate, clip_gradient
+
+Item = TypeVar("Item")
+
+
+def share_of(images: Sequence[Item], process: int, processes: int, batch: int) -> list[list[Item]]:
+    """The batches of one process, in order: batch a of process p starts at (a P + p) batch."""
+    starts = range(process * batch, len(images), processes * batch)
+    return [list(images[start : start + batch]) for start in starts]
+
+
+def wanted_batches(session: Session) -> Iterator[list[Draw]]:
+    """This process's batches from the session's step on, as the recipe's draws."""
+    for step in range(session.step, session.plan.steps):
+        yield from _mine(session, session.draws(step))
 
 
 def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
@@ -28,11 +39,8 @@ def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
     """
     accelerator, config = session.accelerator, session.config
     rates = set_learning_rate(session.optimiser, session.step, config.train)
-    slots = draw_slots(session)
-    counts = UpdateCounts(len(slots), sum(slot.decode for slot in slots))
-    mine = share_of(
-        slots, accelerator.process_index, session.plan.processes, session.plan.batch_size
-    )
+    draws = session.draws(session.step)
+    mine = _mine(session, draws)
     sums: dict[str, torch.Tensor] = {}
     numbers: dict[str, float] = {}
     for number, share in enumerate(mine):
@@ -40,13 +48,13 @@ def update(session: Session, batches: Iterator[Batch]) -> dict[str, float]:
         last = number == len(mine) - 1
         with accumulate(accelerator, session.wrapped, last):
             with accelerator.autocast():
-                terms = batch_loss(session.wrapped, session.objective, batch, share, counts)
+                terms = session.recipe.loss(session.wrapped, batch, share, draws)
             for kind, values in (("raw", terms.raw), ("weighted", terms.weighted)):
                 for name, value in values.items():
                     sums[f"{kind}/{name}"] = sums.get(f"{kind}/{name}", 0.0) + value
             if last:
                 # Before the last backward, in which DeepSpeed already changes the weights.
-                numbers = _shared_numbers(session, sums, counts)
+                numbers = _shared_numbers(session, sums, session.recipe.terms(draws))
                 if not math.isfinite(numbers["total"]):
                     session.optimiser.zero_grad(set_to_none=True)
                     return {}
@@ -73,42 +81,16 @@ def take_step(session: Session, gradient_norm: float) -> bool:
     return finite
 
 
-def _views(session: Session, step: int) -> list[View]:
-    """The images of an update: faces of the data set, and how each is looked at."""
-    plan, data = session.plan, session.dataset
-    places = session.sampler.take(plan.images_before(step), plan.effective_batch)
-    return data.variation.draw(places, data.keys, session.config.train.seed, step)
-
-
-def draw_slots(session: Session) -> list:
-    """This update's images and what is drawn for each."""
-    places = [view.place for view in _views(session, session.step)]
-    return plan_update(
-        places,
-        [session.dataset.keys[place] for place in places],
-        session.step,
-        session.config.train,
-        session.config.loss,
-        session.objective.timesteps,
-        session.objective.window,
-    )
-
-
-def wanted_batches(session: Session) -> Iterator[list[View]]:
-    """This process's batches from the session's step on, as views of the data set's faces."""
+def _mine(session: Session, draws: Sequence[Draw]) -> list[list[Draw]]:
     plan = session.plan
-    index = session.accelerator.process_index
-    for step in range(session.step, plan.steps):
-        yield from share_of(_views(session, step), index, plan.processes, plan.batch_size)
+    return share_of(draws, session.accelerator.process_index, plan.processes, plan.batch_size)
 
 
 def _shared_numbers(
-    session: Session, sums: dict[str, torch.Tensor], counts: UpdateCounts
+    session: Session, sums: dict[str, torch.Tensor], terms: Sequence[str]
 ) -> dict[str, float]:
-    """Add every process's shares up; terms that no image of the update had are left out."""
-    active = session.objective.composite.active
-    present = [name for name in TERMS if name in active and (name == "noise" or counts.decoded)]
-    names = [f"{kind}/{name}" for kind in ("raw", "weighted") for name in present]
+    """Add every process's shares up."""
+    names = [f"{kind}/{name}" for kind in ("raw", "weighted") for name in terms]
     device = session.accelerator.device
     shares = torch.stack(
         [torch.as_tensor(sums.get(name, 0.0), dtype=torch.float64, device=device) for name in names]

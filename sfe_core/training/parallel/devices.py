@@ -1,15 +1,16 @@
 """The Accelerator of a run, whatever the strategy, and how a pass counts into an update under it.
 
 The strategy itself (DDP, FSDP, DeepSpeed ZeRO-2) comes through the environment that accelerate's
-launcher sets from a file of accelerate_configs/; here it meets the recipe's own settings.
+launcher sets from a file of accelerate_configs/; here it meets the run's own settings.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import (
@@ -25,19 +26,25 @@ from torch.distributed.tensor import DTensor
 
 from sfe_core.errors import RunError
 from sfe_core.processes.surroundings import switch_off
-from sfe_core.training.engine.options import TrainPlan
+from sfe_core.training.options import TrainPlan
+
+# What torch.compile hands its graphs to; tests take one that needs no compiler.
+BACKEND = "inductor"
 
 
-def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Accelerator:
+def open_accelerator(
+    plan: TrainPlan, max_gradient_norm: float = 1.0, blocks: Sequence[str] = ()
+) -> Accelerator:
     """An Accelerator for this run, also where an earlier run in this process left its state.
 
-    Accumulation is counted by the recipe itself, in images per update, so accelerate's stays 1.
+    Accumulation is counted by the engine itself, in images per update, so accelerate's stays 1.
     What else accelerate would read from the environment is taken out of it, but for what its own
     launcher has put there for GPUs under FSDP and DeepSpeed.
 
     Args:
         plan: gives device, precision and strategy.
         max_gradient_norm: DeepSpeed clips by itself, above this.
+        blocks: class names of the blocks that FSDP shards one by one.
 
     Raises:
         RunError: there are other processes than the plan's.
@@ -45,7 +52,7 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
     strategy = plan.topology.strategy
     if strategy == "ddp" or (plan.device == "cpu" and strategy == "fsdp"):
         switch_off(os.environ, alone=plan.processes == 1 and strategy == "ddp")
-    accelerator = _open(plan, max_gradient_norm)
+    accelerator = _open(plan, max_gradient_norm, blocks)
     if accelerator.num_processes != plan.processes:
         raise RunError(
             "training worker",
@@ -55,11 +62,14 @@ def open_accelerator(plan: TrainPlan, max_gradient_norm: float = 1.0) -> Acceler
     return accelerator
 
 
-def _open(plan: TrainPlan, max_gradient_norm: float) -> Accelerator:
+def _open(plan: TrainPlan, max_gradient_norm: float, blocks: Sequence[str]) -> Accelerator:
     if not PartialState._shared_state or PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
     strategy = plan.topology.strategy
+    if strategy == "fsdp":
+        # accelerate's launcher has read those of fsdp.yaml, and other recipes have other blocks.
+        os.environ["FSDP_TRANSFORMER_CLS_TO_WRAP"] = ",".join(blocks)
     if strategy.startswith("zero2"):
         plugin = _deepspeed_plugin(plan, max_gradient_norm)
         # accelerate knows how the processes of accelerators meet, for DeepSpeed not those of CPUs.
@@ -87,7 +97,7 @@ def _open(plan: TrainPlan, max_gradient_norm: float) -> Accelerator:
     if strategy == "fsdp" and accelerator.distributed_type == DistributedType.MULTI_CPU:
         # accelerate shards on accelerators only; torch does so on the CPU as well, over gloo.
         accelerator.state.distributed_type = DistributedType.FSDP
-        accelerator.state.fsdp_plugin = _fsdp_plugin()
+        accelerator.state.fsdp_plugin = _fsdp_plugin(blocks)
     return accelerator
 
 
@@ -109,12 +119,12 @@ def _deepspeed_plugin(plan: TrainPlan, max_gradient_norm: float) -> DeepSpeedPlu
     return plugin
 
 
-def _fsdp_plugin() -> FullyShardedDataParallelPlugin:
+def _fsdp_plugin(blocks: Sequence[str]) -> FullyShardedDataParallelPlugin:
     """As fsdp.yaml asks for, where no launcher has read it."""
     return FullyShardedDataParallelPlugin(
         fsdp_version=2,
         auto_wrap_policy="TRANSFORMER_BASED_WRAP",
-        transformer_cls_names_to_wrap=["BasicTransformerBlock", "ResnetBlock2D"],
+        transformer_cls_names_to_wrap=list(blocks),
         reshard_after_forward=True,
         cpu_ram_efficient_loading=False,
         state_dict_type="SHARDED_STATE_DICT",
@@ -138,3 +148,23 @@ def clip_gradient(accelerator: Accelerator, wrapped: nn.Module, limit: float) ->
     norm = accelerator.clip_grad_norm_(wrapped.parameters(), limit)
     # Of shards, each process holds a part of the norm.
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+
+def to_channels_last(*networks: nn.Module) -> None:
+    """Store convolution weights channels last, the order of GPUs' half-precision kernels.
+
+    The feature maps follow the weights; names, shapes and values stay as they are.
+    """
+    for network in networks:
+        network.to(memory_format=torch.channels_last)
+
+
+def compile_blocks(unet: nn.Module) -> None:
+    """Compile a UNet's blocks in place (torch.compile), one by one; of another network, itself.
+
+    Blocks instead of the whole: guidance enters by a hook on `conv_in`, which then stays outside,
+    a change of hook compiles nothing anew, and parameters keep their names.
+    """
+    blocks = [*getattr(unet, "down_blocks", ()), *getattr(unet, "up_blocks", ())]
+    for block in (*blocks, unet.mid_block) if blocks else (unet,):
+        block.compile(backend=BACKEND, dynamic=False)

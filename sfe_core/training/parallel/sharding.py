@@ -1,4 +1,4 @@
-"""Models whose weights lie in shards on several devices (FSDP 2), made whole and dealt out again.
+"""Models whose weights lie in shards on several devices (FSDP 2), gathered and scattered again.
 
 Every function with a sharded model must be called by every process.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from accelerate import Accelerator, init_empty_weights
 from accelerate.utils import send_to_device
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -21,10 +19,8 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
-from transformers import CLIPTextModel
 
-from sfe_core.diffusion.guidance import GuidanceBank
-from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.training.contract import Recipe
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -37,67 +33,60 @@ def shard_like_live(accelerator: Accelerator, model: nn.Module) -> None:
     fsdp2_prepare_model(accelerator, model)
 
 
-def local(tensor: Tensor) -> Tensor:
+def to_local(tensor: Tensor) -> Tensor:
     """This process's shard of a tensor, or the tensor itself; shares its memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(model: GuidedUNet) -> GuidedUNet:
+def gathered(recipe: Recipe, model: nn.Module) -> nn.Module:
     """The model itself, or, of a sharded one, a whole copy on the CPU.
 
     Only the first process's copy has the weights; the others' has none (on the meta device).
+
+    Args:
+        recipe: says what the model is made of.
+        model: the recipe's, or the averages.
     """
     if not is_sharded(model):
         return model
     state = get_model_state_dict(
         model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
     )
-    copy = shell(model)
+    copy = without_weights(recipe, model)
     if state:
         copy.load_state_dict(state, assign=True)
     return copy
 
 
-def drawable(model: GuidedUNet, device: torch.device, first: bool) -> GuidedUNet:
-    """As `whole`, ready to draw on `device` where this is the `first` process."""
-    found = whole(model)
-    return found.to(device) if first else found
-
-
-def shell(model: GuidedUNet) -> GuidedUNet:
+def without_weights(recipe: Recipe, model: nn.Module) -> nn.Module:
     """The model itself, or, of a sharded one, a whole model of its layout without weights."""
     if not is_sharded(model):
         return model
-    bank = model.bank.config
-    text = model.text_encoder
     # Not the buffers: no file holds a text encoder's position numbers.
     with init_empty_weights(include_buffers=False):
-        return GuidedUNet(
-            UNet2DConditionModel.from_config(model.unet.config),
-            GuidanceBank(bank.maps, bank.block_channels, bank.out_channels),
-            None if text is None else CLIPTextModel(text.config),
-        ).eval()
+        networks = {each.attribute: each.empty(each.of(model)) for each in recipe.networks}
+        return recipe.assemble(networks).eval()
 
 
-def whole_state(optimiser: Optimizer, first: bool) -> dict[str, Any]:
+def gathered_state(optimiser: Optimizer, first: bool) -> dict[str, Any]:
     """The optimiser's `state_dict` with sharded moments made whole, as one device would have it.
 
     Only the `first` process gets the moments, on the CPU: those of all would fill the memory.
     """
     state = optimiser.state_dict()
-    whole_moments: dict[int, dict[str, Any]] = {}
+    gathered_moments: dict[int, dict[str, Any]] = {}
     for place, moments in state["state"].items():
-        gathered = {
+        moved = {
             name: value.full_tensor() if isinstance(value, DTensor) else value
             for name, value in moments.items()
         }
         if first:
-            whole_moments[place] = send_to_device(gathered, "cpu")
-    return state | {"state": whole_moments}
+            gathered_moments[place] = send_to_device(moved, "cpu")
+    return state | {"state": gathered_moments}
 
 
-def deal_out_state(state: dict[str, Any], optimiser: Optimizer) -> None:
-    """Load what `whole_state` gave, dealing the moments out as the weights are."""
+def scatter_state(state: dict[str, Any], optimiser: Optimizer) -> None:
+    """Load what `gathered_state` gave, sharding the moments as the weights are."""
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     for place, moments in state["state"].items():
         weight = weights[place]
@@ -109,7 +98,7 @@ def deal_out_state(state: dict[str, Any], optimiser: Optimizer) -> None:
     optimiser.load_state_dict(state)
 
 
-def deal_out(source: GuidedUNet, model: GuidedUNet) -> None:
+def scatter(source: nn.Module, model: nn.Module) -> None:
     """Put a whole model's weights, the same in every process, into `model`, sharded or not."""
     if source is not model:
         options = StateDictOptions(full_state_dict=True)

@@ -18,8 +18,8 @@ from sfe_core.diffusion.handed_over import require_pipeline
 from sfe_core.errors import UserError
 from sfe_core.packaging.plan import plan_foreign
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
+from sfe_core.runs.start import plan_training
+from sfe_core.training.options import TrainOptions
 from tests.tiny_workspace import make_run, make_workspace
 
 KEYS = {

@@ -14,7 +14,7 @@ from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation import ablation
 from sfe_core.evaluation.ablation import FULL, ablate, chosen_variants, collect, variants_of
 from sfe_core.packaging.package import PackageExists
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.evaluation.summaries import make_summary, score
 
 

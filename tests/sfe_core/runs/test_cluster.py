@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sfe_core.config.cluster_sections import ClusterConfig
 from sfe_core.errors import RunError, UserError
 from sfe_core.runs.cluster import Job, describe, plan_job, submit
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 WORDS = ("/opt/py/bin/python", "-m", "sfe_cli.main", "train", "-w", "/data/my work")

@@ -14,9 +14,9 @@ from sfe_core.errors import Interrupted, RunError, UserError
 from sfe_core.processes import launching
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import join_launcher, launch, refuse_launcher
-from sfe_core.training.engine.options import TrainOptions, TrainSummary
 from sfe_core.training.engine.run_folder import STARTS
 from sfe_core.training.engine.runlog import read_metrics
+from sfe_core.training.options import TrainOptions, TrainSummary
 from tests.listening import Listener
 from tests.processes import in_processes
 from tests.sfe_core.conftest import with_settings

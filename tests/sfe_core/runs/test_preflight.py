@@ -24,9 +24,9 @@ from sfe_core.runs.preflight import (
     try_sizes,
 )
 from sfe_core.runs.preflight_advice import cheaper, faster
+from sfe_core.runs.start import plan_training
 from sfe_core.runs.worker_request import MODULE
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 ON_CPU = TrainOptions(cpu_processes=1)

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from sfe_core.processes.worker import EVENT_MARK, answer
 from sfe_core.runs.worker import work
 from sfe_core.runs.worker_request import Request
-from sfe_core.training.engine.options import TrainSummary
 from sfe_core.training.engine.runlog import read_metrics
+from sfe_core.training.options import TrainSummary
 
 
 def events(text: str) -> list[list]:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from sfe_core.errors import RunError
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
+from sfe_core.runs.start import plan_training
 from sfe_core.training.engine.run_folder import STARTS
 from sfe_core.training.engine.runlog import read_metrics
+from sfe_core.training.options import TrainOptions
 from sfe_core.training.parallel.devices import open_accelerator
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed

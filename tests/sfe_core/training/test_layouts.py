@@ -11,14 +11,14 @@ from diffusers import UNet2DConditionModel
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import build, plan_training
 from sfe_core.training.engine.loop import _weights_to_draw_with
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.scaling import probe_one_device, scaling_line
-from sfe_core.training.engine.session import Session, build
+from sfe_core.training.engine.session import Session
 from sfe_core.training.engine.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.engine.update import update, wanted_batches
-from sfe_core.training.parallel.sharding import is_sharded, local
+from sfe_core.training.options import TrainOptions
+from sfe_core.training.parallel.sharding import is_sharded, to_local
 from tests.processes import in_processes
 from tests.sfe_core.conftest import with_settings
 
@@ -56,7 +56,7 @@ def updates_of(
     rank: int, workspace: Workspace, chosen: TrainOptions, updates: int
 ) -> list[dict[str, float]]:
     session = open_session(workspace, chosen)
-    return go_on(session, session.source.batches(wanted_batches(session)), updates)
+    return go_on(session, session.recipe.batches(wanted_batches(session)), updates)
 
 
 def go_on(session: Session, batches: Iterator, updates: int) -> list[dict[str, float]]:
@@ -86,7 +86,7 @@ def test_1x8_2x4_and_accumulated_learn_the_same(eights):
 
 def probe_and_update(rank: int, workspace: Workspace, chosen: TrainOptions) -> tuple:
     session = open_session(workspace, chosen)
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     session.one_device = probe_one_device(session)
     numbers = update(session, batches)
     return numbers, session.one_device, scaling_line(session, 2 * (session.one_device or 0))
@@ -109,9 +109,9 @@ def learn_save_and_go_on_twice(rank: int, workspace: Workspace, chosen: TrainOpt
     session = open_session(workspace, chosen)
     leave_weights_out(session)
     assert is_sharded(session.model) and is_sharded(session.ema.model)
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     found = go_on(session, batches, 2)
-    held = sum(local(p).numel() for p in session.model.parameters())
+    held = sum(to_local(p).numel() for p in session.model.parameters())
     checkpoint = save_checkpoint(session)
     with _weights_to_draw_with(session) as averages:
         if rank == 0:
@@ -120,7 +120,7 @@ def learn_save_and_go_on_twice(rank: int, workspace: Workspace, chosen: TrainOpt
     # Of two, the second one shows in its loss what the first did with the moments.
     more = go_on(session, batches, 2)
     load_checkpoint(session, checkpoint)
-    again = go_on(session, session.source.batches(wanted_batches(session)), 2)
+    again = go_on(session, session.recipe.batches(wanted_batches(session)), 2)
     return found, held / session.plan.parameters, more, again
 
 
@@ -142,7 +142,7 @@ def test_sharded_weights_learn_what_whole_ones_do_and_are_saved_whole(eights, te
 def learn_and_save(rank: int, workspace: Workspace, chosen: TrainOptions) -> None:
     session = open_session(workspace, chosen)
     leave_weights_out(session)
-    go_on(session, session.source.batches(wanted_batches(session)), 2)
+    go_on(session, session.recipe.batches(wanted_batches(session)), 2)
     save_checkpoint(session)
 
 
@@ -150,7 +150,7 @@ def resume(rank: int, workspace: Workspace, chosen: TrainOptions) -> list[dict[s
     session = open_session(workspace, chosen)
     leave_weights_out(session)
     load_checkpoint(session, workspace.runs / chosen.run / "checkpoint-2")
-    return go_on(session, session.source.batches(wanted_batches(session)), 2)
+    return go_on(session, session.recipe.batches(wanted_batches(session)), 2)
 
 
 @pytest.mark.parametrize(("before", "after"), [("fsdp", "ddp"), ("ddp", "fsdp")])

@@ -15,15 +15,14 @@ from sfe_core.config.sections import LearningSection, Meaning, fields_that
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import build, plan_training, train
 from sfe_core.training.batches.data import StreamedSource
 from sfe_core.training.engine.checkpoints import list_checkpoints, read_meta
-from sfe_core.training.engine.loop import train
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.runlog import read_metrics
-from sfe_core.training.engine.session import Session, build
+from sfe_core.training.engine.session import Session
 from sfe_core.training.engine.state import leave_weights_out, load_checkpoint
 from sfe_core.training.engine.update import update, wanted_batches
+from sfe_core.training.options import TrainOptions
 from tests.listening import Listener
 from tests.sfe_core.conftest import with_settings
 from tests.tiny import make_tiny_base, make_tiny_recogniser, make_tiny_workspace

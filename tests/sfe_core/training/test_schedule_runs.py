@@ -9,9 +9,9 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import plan_training
 from sfe_core.training.engine import loop as recipe
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 ZERO = {"prediction": "v_prediction", "zero_terminal_snr": True}

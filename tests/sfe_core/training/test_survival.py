@@ -14,13 +14,13 @@ import torch
 from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.errors import RunError, Stopped, UserError
 from sfe_core.losses import noise
-from sfe_core.recipes import samples
+from sfe_core.recipes.shared import samples
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import train
 from sfe_core.training.engine import room
 from sfe_core.training.engine.checkpoints import list_checkpoints, read_meta, verify_checkpoint
-from sfe_core.training.engine.loop import train
-from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.runlog import read_metrics
+from sfe_core.training.options import TrainOptions
 from tests.processes import start_clean
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed

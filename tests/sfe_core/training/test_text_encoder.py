@@ -9,8 +9,8 @@ from transformers import CLIPTextModel
 from sfe_core.errors import UserError
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.loop import train
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.runs.start import train
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 TEXT = {"text_encoder": True, "text_encoder_learning_rate": 1e-3}

@@ -18,11 +18,11 @@ from diffusers import UNet2DConditionModel
 from sfe_core.config.workspace import Workspace
 from sfe_core.processes.launching import Topology
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
-from sfe_core.training.engine.session import Session, build
+from sfe_core.runs.start import build, plan_training
+from sfe_core.training.engine.session import Session
 from sfe_core.training.engine.state import leave_weights_out, load_checkpoint, save_checkpoint
 from sfe_core.training.engine.update import update, wanted_batches
+from sfe_core.training.options import TrainOptions
 from tests import processes
 from tests.processes import in_processes
 from tests.sfe_core.conftest import with_settings

@@ -18,11 +18,11 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.errors import RunError, UserError
 from sfe_core.reporting import Reporter
+from sfe_core.runs.start import train
 from sfe_core.training.batches import data
 from sfe_core.training.engine.checkpoints import list_checkpoints, newest_checkpoint, read_meta
-from sfe_core.training.engine.loop import train
-from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.runlog import read_metrics
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 NETWORKS = ("unet", "unet_ema", "guidance_encoder", "guidance_encoder_ema")

@@ -8,14 +8,16 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
+from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import RunError, UserError
+from sfe_core.recipes.stableface import name_networks
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.loop import train
+from sfe_core.runs.start import train
 from sfe_core.training.engine.lora import LORA_FILE, add_lora, load_lora, merged, save_lora
 from sfe_core.training.engine.networks import load_networks, save_networks
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 NOISE_ALONE = {"perceptual": 0, "valence": 0, "arousal": 0, "expression": 0}
@@ -91,11 +93,13 @@ def test_other_adapters_are_refused(tiny_base, tmp_path):
 
 def test_a_checkpoint_knows_whether_it_is_of_a_lora_run(tiny_base, tmp_path):
     bank = GuidanceBank(("depth",), (16, 32, 64), 16)
-    save_networks(tmp_path, GuidedUNet(adapted(tiny_base), bank))
+    model = GuidedUNet(adapted(tiny_base), bank)
+    networks = name_networks(model, TrainConfig())
+    save_networks(tmp_path, model, networks)
     whole = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
     torch.testing.assert_close(predict(whole), predict(adapted(tiny_base)), atol=1e-5, rtol=1e-5)
     with pytest.raises(UserError, match="train.lora_rank.*is a LoRA run"):
-        load_networks(tmp_path, GuidedUNet(whole, bank))
+        load_networks(tmp_path, GuidedUNet(whole, bank), networks)
 
 
 def test_a_lora_run_trains_adapters_and_encoders_and_resumes_exactly(workspace):

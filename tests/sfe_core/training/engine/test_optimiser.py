@@ -10,12 +10,10 @@ from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.errors import UserError
-from sfe_core.training.engine.optimiser import (
-    MovingAverage,
-    build_optimiser,
-    freeze,
-    set_learning_rate,
-)
+from sfe_core.recipes.shared.unet import freeze
+from sfe_core.recipes.stableface import name_networks
+from sfe_core.training.engine.moving_average import MovingAverage
+from sfe_core.training.engine.optimiser import build_optimiser, set_learning_rate
 
 
 @pytest.fixture
@@ -24,11 +22,15 @@ def model(tiny_base) -> GuidedUNet:
     return GuidedUNet(unet, GuidanceBank(("depth",), (16, 32, 64), 16))
 
 
+def optimiser_of(model: GuidedUNet, train: TrainConfig) -> torch.optim.Optimizer:
+    return build_optimiser(model, name_networks(model, train), train)
+
+
 def test_groups_have_their_own_peak_and_one_curve(model):
     train = TrainConfig(
         steps=10, learning_rate=1e-4, guidance_learning_rate=1e-3, schedule="linear"
     )
-    optimiser = build_optimiser(model, train)
+    optimiser = optimiser_of(model, train)
     assert set_learning_rate(optimiser, 0, train) == {"unet": 1e-4, "guidance": 1e-3}
     half = set_learning_rate(optimiser, 5, train)
     assert half == pytest.approx({"unet": 5e-5, "guidance": 5e-4})
@@ -36,7 +38,7 @@ def test_groups_have_their_own_peak_and_one_curve(model):
 
 
 def test_guidance_rate_defaults_to_the_other(model):
-    optimiser = build_optimiser(model, TrainConfig(learning_rate=1e-4))
+    optimiser = optimiser_of(model, TrainConfig(learning_rate=1e-4))
     assert {group["peak_lr"] for group in optimiser.param_groups} == {1e-4}
 
 
@@ -44,7 +46,7 @@ def test_frozen_modules_are_in_no_group(model):
     freeze(model.unet, ("up_blocks.1", "mid_block.attentions.0"))
     trained = {
         id(parameter)
-        for group in build_optimiser(model, TrainConfig()).param_groups
+        for group in optimiser_of(model, TrainConfig()).param_groups
         for parameter in group["params"]
     }
     frozen = model.unet.up_blocks[1], model.unet.mid_block.attentions[0]

@@ -13,14 +13,14 @@ from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
-from sfe_core.training.engine.options import TrainOptions
+from sfe_core.runs.start import plan_training
 from sfe_core.training.engine.plan import (
     check_strategy,
     lay_out,
-    plan_training,
     resolve_precision,
     state_bytes,
 )
+from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
 ON_CPU = TrainOptions(cpu_processes=1)
@@ -53,8 +53,14 @@ def test_a_plan_counts_what_a_run_would_do(workspace):
     assert (plan.batch_size, plan.accumulation, plan.effective_batch) == (4, 2, 8)
     assert (plan.steps, plan.images_seen, plan.split_images) == (4, 32, 18)
     assert plan.epochs == pytest.approx(32 / 18)
-    assert set(plan.losses) == {"noise", "perceptual", "valence", "arousal", "expression"}
-    assert plan.maps == ("landmarks", "depth", "mesh")
+    assert set(plan.told["loss terms"]) == {
+        "noise",
+        "perceptual",
+        "valence",
+        "arousal",
+        "expression",
+    }
+    assert plan.told["guidance maps"] == ("landmarks", "depth", "mesh")
     assert plan.state_bytes > 4 * 4 * plan.parameters * 0.8
     assert not workspace.runs.exists()
 
@@ -67,7 +73,7 @@ def test_options_win_over_the_file(workspace):
 
 def test_losses_that_are_off_are_listed(workspace):
     plan = plan_training(with_settings(workspace, loss={"valence": 0, "perceptual": 0}), ON_CPU)
-    assert plan.losses_off == ("perceptual", "valence")
+    assert plan.told["switched off"] == ("perceptual", "valence")
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "no")])

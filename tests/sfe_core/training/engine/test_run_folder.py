@@ -15,10 +15,9 @@ from accelerate import Accelerator
 from sfe_core.errors import RunError, UserError
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch
+from sfe_core.runs.start import plan_training
 from sfe_core.training.engine import run_folder
 from sfe_core.training.engine.checkpoints import list_checkpoints
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
 from sfe_core.training.engine.run_folder import (
     lock_run,
     open_run,
@@ -27,6 +26,7 @@ from sfe_core.training.engine.run_folder import (
     require_name,
     reserve_run,
 )
+from sfe_core.training.options import TrainOptions
 from tests.processes import start_clean
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_checkpoints import make

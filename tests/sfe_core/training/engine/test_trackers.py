@@ -7,10 +7,10 @@ import pytest
 from accelerate import PartialState
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.runs.start import train
 from sfe_core.training.engine import trackers
-from sfe_core.training.engine.loop import train
-from sfe_core.training.engine.options import TrainOptions
 from sfe_core.training.engine.trackers import Trackers, require_trackers
+from sfe_core.training.options import TrainOptions
 from tests.listening import Listener
 
 PICTURE = np.full((4, 8, 3), 200, np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sfe_core.training.engine.figures import live_figures
+from sfe_core.training.engine.runlog import live_figures
 
 
 def test_terms_add_up_to_the_loss_and_absent_ones_are_left_out():

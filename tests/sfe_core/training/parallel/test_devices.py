@@ -8,8 +8,8 @@ from diffusers import UNet2DConditionModel
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
-from sfe_core.training.parallel import compute
-from sfe_core.training.parallel.compute import compile_blocks, to_channels_last
+from sfe_core.training.parallel import devices
+from sfe_core.training.parallel.devices import compile_blocks, to_channels_last
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_channels_last_lies_otherwise_and_computes_the_same(model):
 
 
 def test_compiled_blocks_compute_the_same_and_keep_their_names(model, monkeypatch):
-    monkeypatch.setattr(compute, "BACKEND", "eager")  # traced all the same, without a C++ compiler
+    monkeypatch.setattr(devices, "BACKEND", "eager")  # traced all the same, without a C++ compiler
     torch._dynamo.reset()
     model.unet.enable_gradient_checkpointing()
     model.train()

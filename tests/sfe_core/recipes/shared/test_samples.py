@@ -1,4 +1,4 @@
-"""Samples: which faces, the same each time, and the numbers read off them."""
+"""Drawn: which faces, the same each time, and the numbers read off them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.loading import load_base
 from sfe_core.faces.backends import load_detector
-from sfe_core.recipes.sample_numbers import SampleMeter, top1
-from sfe_core.recipes.samples import (
-    Samples,
-    SamplingStopped,
+from sfe_core.recipes.shared.samples import (
+    Drawn,
+    SampleMeter,
     draw_samples,
     make_grid,
     pick_faces,
+    top1,
 )
+from sfe_core.recipes.stableface import build_model
 from sfe_core.reporting import Reporter
-from sfe_core.training.engine.session import build_model
+from sfe_core.training.contract import SamplingStopped
 
 
 @pytest.fixture
@@ -96,12 +97,12 @@ def test_a_face_where_it_was_asked_for_has_no_error():
     corpus = SimpleNamespace(points=lambda key: asked)
     faces = {"key": ["a"], "emotion": torch.tensor([1])}
     meter = SampleMeter(EvaluateConfig(), 128, Reporter())
-    numbers = meter.measure(Samples(faces, text=image, guided=image), corpus)
+    numbers = meter.measure(Drawn(faces, text=image, guided=image), corpus)
     assert numbers["face_found"] == 1.0 and numbers["guidance_error"] < 8
-    shifted = meter.measure(Samples(faces, text=image, guided=image.roll(16, dims=3)), corpus)
+    shifted = meter.measure(Drawn(faces, text=image, guided=image.roll(16, dims=3)), corpus)
     assert shifted["guidance_error"] > 20
     blank = torch.zeros_like(image)
-    nothing = meter.measure(Samples(faces, text=blank, guided=blank), corpus)
+    nothing = meter.measure(Drawn(faces, text=blank, guided=blank), corpus)
     assert nothing["face_found"] == 0.0 and "guidance_error" not in nothing
     assert nothing["top1"] in (0.0, 1.0) and nothing["top1"] == nothing["top1_text"]
 
@@ -112,7 +113,7 @@ def test_missing_instruments_are_told_of_once(parts, tmp_path):
     reporter = Reporter()
     reporter.warn = warned.append
     photos = collate([faces[0]])
-    samples = Samples(photos, text=photos["image"], guided=photos["image"])
+    samples = Drawn(photos, text=photos["image"], guided=photos["image"])
     settings = EvaluateConfig(judge=str(tmp_path / "none"))
     meter = SampleMeter(settings, 32, reporter)
     for _ in range(2):

@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from sfe_core.config.stableface_sections import LossConfig, TrainConfig
+from sfe_core.corpus.views import View
 from sfe_core.files import derive_seed
 from sfe_core.losses.timestep_window import TimestepWindow
-
-Item = TypeVar("Item")
 
 _UNIT = 2.0**-63  # derive_seed gives 63 bits
 
@@ -28,7 +26,7 @@ class Slot:
     """One image of an update and everything drawn for it.
 
     Attributes:
-        index: its place in the data set.
+        view: which face of the data set it is, and how that is looked at.
         timestep: in 0 .. number of training timesteps - 1.
         drop_caption: train it with the empty caption.
         drop_guidance: train it without maps.
@@ -37,7 +35,7 @@ class Slot:
         pixel_weight: how much these terms count at its timestep, in [0, 1].
     """
 
-    index: int
+    view: View
     timestep: int
     drop_caption: bool
     drop_guidance: bool
@@ -45,9 +43,14 @@ class Slot:
     noise_seed: int
     pixel_weight: float = 1.0
 
+    @property
+    def index(self) -> int:
+        """Its face's place in the data set."""
+        return self.view.place
+
 
 def plan_update(
-    indices: Sequence[int],
+    views: Sequence[View],
     keys: Sequence[str],
     step: int,
     train: TrainConfig,
@@ -61,7 +64,7 @@ def plan_update(
     if there are fewer).
 
     Args:
-        indices: the update's images, places in the data set; may repeat.
+        views: the update's images; faces may repeat.
         keys: their keys.
         step: the update, from 0.
         train, loss: sections of sfe.yaml.
@@ -72,18 +75,18 @@ def plan_update(
     def uniform(place: int, purpose: str) -> float:
         return derive_seed(train.seed, step, place, keys[place], purpose) * _UNIT
 
-    places = range(len(indices))
+    places = range(len(views))
     timesteps = [int(uniform(place, "timestep") * train_timesteps) for place in places]
     decoded: set[int] = set()
     pixel_weights = [window.weight(timestep) if window else 0.0 for timestep in timesteps]
     if window:
         eligible = [place for place in places if pixel_weights[place] > 0]
-        wanted = math.ceil(loss.pixel_fraction * len(indices))
+        wanted = math.ceil(loss.pixel_fraction * len(views))
         ranked = sorted(eligible, key=lambda place: uniform(place, "decode"))
         decoded = set(ranked[:wanted])
     return [
         Slot(
-            index=indices[place],
+            view=views[place],
             timestep=timesteps[place],
             drop_caption=uniform(place, "caption") < train.caption_dropout,
             drop_guidance=uniform(place, "guidance") < train.guidance_dropout,
@@ -124,9 +127,3 @@ def draw_noise(
             added.append(noise + perturbation * torch.randn(*shape, generator=generator))
     target = torch.stack(predicted)
     return torch.stack(posterior), target, torch.stack(added) if perturbation else target
-
-
-def share_of(images: Sequence[Item], process: int, processes: int, batch: int) -> list[list[Item]]:
-    """The batches of one process, in order: batch a of process p starts at (a P + p) batch."""
-    starts = range(process * batch, len(images), processes * batch)
-    return [list(images[start : start + batch]) for start in starts]

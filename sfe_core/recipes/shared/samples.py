@@ -7,32 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfe_core.config.model import Config
+from sfe_core.config.picture_sections import EvaluateConfig
 from sfe_core.corpus.dataset import FaceBatch, FaceDataset, collate
+from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.emotions import EMOTIONS
-from sfe_core.files import atomic_path, derive_seed
+from sfe_core.errors import UserError
+from sfe_core.faces.drawn_faces import DrawnFaceFinder, landmark_error
+from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.files import derive_seed
+from sfe_core.reporting import Reporter
+from sfe_core.training.contract import SamplingStopped
 
 SAMPLE_STEPS = 20
 
 
-class SamplingStopped(Exception):
-    """A signal came meanwhile; the samples are not worth the time they take."""
-
-
 @dataclass(frozen=True)
-class Samples:
+class Drawn:
     """Pictures of n faces, each [n, 3, R, R] in [-1, 1].
 
     Attributes:
@@ -74,7 +75,7 @@ def draw_samples(
     places: Sequence[int],
     config: Config,
     stopped: Callable[[], bool] = lambda: False,
-) -> Samples:
+) -> Drawn:
     """Draw faces of a data set with and without their maps.
 
     Always by DPM-Solver++ in 20 steps: samples are for a glance, and comparable between runs.
@@ -125,7 +126,7 @@ def draw_samples(
         return torch.cat([draw(maps, part) for part in rows])
 
     guided = draw_all(faces["maps"]) if faces["maps"] else None
-    return Samples(faces, draw_all({}), guided)
+    return Drawn(faces, draw_all({}), guided)
 
 
 def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedStableDiffusionPipeline:
@@ -141,16 +142,92 @@ def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedStableDiffusion
     return pipeline
 
 
-def make_grid(samples: Samples) -> np.ndarray:
+def make_grid(drawn: Drawn) -> np.ndarray:
     """Rows photo, text alone and (if there are maps) guided, a column per face; uint8 [H, W, 3]."""
-    rows = [samples.faces["image"], samples.text]
-    if samples.guided is not None:
-        rows.append(samples.guided)
+    rows = [drawn.faces["image"], drawn.text]
+    if drawn.guided is not None:
+        rows.append(drawn.guided)
     grid = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).permute(1, 2, 0)
     return ((grid + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def save_grid(grid: np.ndarray, path: Path) -> None:
-    """Write a grid as PNG, atomically."""
-    with atomic_path(path) as partial:
-        Image.fromarray(grid).save(partial)
+class SampleMeter:
+    """Judge and face detector, loaded at their first use; one that is missing is told of once.
+
+    Few faces give rough numbers: they are curves to watch, `sfe evaluate` gives the ones to report.
+
+    Args:
+        settings: section `evaluate`; names judge and detector.
+        resolution: side of the samples, pixels.
+        reporter: is told what is missing.
+    """
+
+    def __init__(self, settings: EvaluateConfig, resolution: int, reporter: Reporter) -> None:
+        self._settings, self._resolution, self._reporter = settings, resolution, reporter
+        self._judge: nn.Module | None = None
+        self._finder: DrawnFaceFinder | None = None
+        self._loaded = False
+
+    def measure(self, drawn: Drawn, corpus: Corpus) -> dict[str, float]:
+        """The numbers of these samples; those that cannot be told are left out.
+
+        Returns:
+            "top1", share of guided pictures (text ones where there are no maps) in which the judge
+            sees the label; "top1_text", the same of pictures from text alone; "guidance_error",
+            mean distance of the landmarks from those asked for, % of the inter-ocular distance;
+            "face_found", share of guided pictures in which the detector finds a face.
+        """
+        self._load()
+        numbers: dict[str, float] = {}
+        best = drawn.text if drawn.guided is None else drawn.guided
+        if self._judge is not None:
+            labels = drawn.faces["emotion"]
+            for name, pictures in (("top1", best), ("top1_text", drawn.text)):
+                numbers |= _named(name, top1(self._judge, pictures, labels))
+        if self._finder is not None and drawn.guided is not None:
+            asked = [corpus.points(key).numpy().astype(float) for key in drawn.faces["key"]]
+            errors = [self._error(*pair) for pair in zip(drawn.guided, asked, strict=True)]
+            found = [error for error in errors if np.isfinite(error)]
+            numbers["face_found"] = len(found) / len(errors)
+            numbers |= _named("guidance_error", float(np.mean(found)) if found else None)
+        return numbers
+
+    def _error(self, image: Tensor, asked: np.ndarray) -> float:
+        assert self._finder is not None
+        face = self._finder.find(self._finder.levels(image))
+        if face is None:
+            return float("nan")
+        return landmark_error(np.asarray(face.landmarks, float) / self._finder.side, asked)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        try:
+            self._judge = load_recogniser(self._settings.judge)
+        except UserError as error:
+            self._reporter.warn(f"samples are not judged: {error}")
+        try:
+            self._finder = DrawnFaceFinder(self._settings.detector, self._resolution)
+        except UserError as error:
+            self._reporter.warn(f"samples are not held against their maps: {error}")
+
+
+@torch.no_grad()
+def top1(judge: nn.Module, pictures: Tensor, labels: Tensor) -> float | None:
+    """Share of pictures in which the judge sees the label; None if no label is one it knows.
+
+    Args:
+        judge: a recogniser.
+        pictures: [n, 3, R, R] in [-1, 1].
+        labels: [n], places in EMOTIONS, -1 where unknown.
+    """
+    seen = judge(pictures).logits
+    known = (labels >= 0) & (labels < seen.shape[1])
+    if not known.any():
+        return None
+    return (seen.argmax(dim=1) == labels)[known].float().mean().item()
+
+
+def _named(name: str, value: float | None) -> dict[str, float]:
+    return {} if value is None else {name: value}

@@ -11,15 +11,20 @@ from torch import nn
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.corpus.dataset import FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
+from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.loading import load_base
 from sfe_core.diffusion.noise_schedule import set_schedule
 from sfe_core.losses.composite import TERMS, CompositeLoss
-from sfe_core.recipes.draws import Slot, draw_noise
-from sfe_core.recipes.objective import build_objective
-from sfe_core.recipes.step import UpdateCounts, batch_loss
+from sfe_core.recipes.shared.draws import Slot, draw_noise
+from sfe_core.recipes.stableface import (
+    UpdateCounts,
+    batch_loss,
+    build_composite,
+    build_model,
+    build_objective,
+)
 from sfe_core.training.batches.data import encode
-from sfe_core.training.engine.session import build_composite, build_model
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.diffusion.test_pixel_decoder import save_tiny
 from tests.tiny import make_tiny_workspace
@@ -52,7 +57,7 @@ def only(term: str) -> dict[str, float]:
 
 def slots(**changes) -> list[Slot]:
     plain = {"drop_caption": False, "drop_guidance": False, "decode": True, "noise_seed": 11}
-    return [Slot(index, time, **(plain | changes)) for index, time in enumerate(TIMES)]
+    return [Slot(View(index), time, **(plain | changes)) for index, time in enumerate(TIMES)]
 
 
 class Bench:
@@ -226,7 +231,7 @@ def test_a_perfect_prediction_costs_nothing_but_the_autoencoder(workspace):
         """Knows the noise, from the same seed as the step."""
 
         def forward(self, noisy, timesteps, text, maps, keep):
-            from sfe_core.recipes.draws import draw_noise
+            from sfe_core.recipes.shared.draws import draw_noise
 
             return draw_noise(slots(), noisy.shape[1:])[1]
 

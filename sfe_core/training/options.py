@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.processes.launching import ONE_MACHINE, Topology
@@ -74,12 +76,10 @@ class TrainPlan:
         effective_batch: their product with `processes`, images per update.
         steps: optimiser updates of the whole run; start_step of them are done already.
         split_images: images that training draws from.
+        data_sha256: hash of the data.
         start_images: images drawn by then.
-        base: folder of the base model.
-        maps: guidance maps.
-        losses: weight of every active term.
-        losses_off: terms switched off by a weight of 0.
-        parameters: trained + frozen parameters of UNet and guidance encoders.
+        told: label to value, what the recipe tells of itself.
+        parameters: trained + frozen parameters of the networks.
         trained_parameters: those of them that are trained.
         state_bytes: weights, gradients, AdamW moments and moving average on each device, as the
             strategy deals them out. What the activations take comes on top, and depends on the
@@ -100,10 +100,7 @@ class TrainPlan:
     steps: int
     start_step: int
     split_images: int
-    base: Path
-    maps: tuple[str, ...]
-    losses: dict[str, float]
-    losses_off: tuple[str, ...]
+    data_sha256: str
     parameters: int
     trained_parameters: int
     state_bytes: int
@@ -112,6 +109,7 @@ class TrainPlan:
     checkpoints: tuple[str, ...] = ()
     topology: Topology = ONE_MACHINE
     environment: dict[str, str] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
     warnings: tuple[str, ...] = field(default=())
 

@@ -7,7 +7,7 @@ import torch
 from diffusers.optimization import get_scheduler
 
 from sfe_core.config.stableface_sections import TrainConfig
-from sfe_core.training.engine.schedule import learning_rate
+from sfe_core.training.engine.optimiser import learning_rate
 
 KINDS = ["constant", "linear", "cosine", "polynomial"]
 

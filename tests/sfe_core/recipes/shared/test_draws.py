@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from sfe_core.config.stableface_sections import LossConfig, TrainConfig
+from sfe_core.corpus.views import View
 from sfe_core.losses.timestep_window import pixel_window
-from sfe_core.recipes.draws import draw_noise, plan_update, share_of
+from sfe_core.recipes.shared.draws import draw_noise, plan_update
+from sfe_core.training.engine.update import share_of
 
 COUNT = 2000
 
@@ -17,7 +19,9 @@ def plan(step: int = 0, count: int = COUNT, pixels: bool = True, train=None, los
     keys = [f"k{index}" for index in indices]
     loss = loss or LossConfig()
     window = pixel_window(loss, torch.linspace(0.999, 0.001, 1000)) if pixels else None
-    return plan_update(indices, keys, step, train or TrainConfig(), loss, 1000, window)
+    return plan_update(
+        [View(index) for index in indices], keys, step, train or TrainConfig(), loss, 1000, window
+    )
 
 
 def test_same_step_same_draws_other_step_or_seed_others():
@@ -27,7 +31,9 @@ def test_same_step_same_draws_other_step_or_seed_others():
 
 
 def test_a_key_that_comes_twice_is_drawn_twice():
-    first, second = plan_update([5, 5], ["k", "k"], 0, TrainConfig(), LossConfig(), 1000, None)
+    first, second = plan_update(
+        [View(5)] * 2, ["k", "k"], 0, TrainConfig(), LossConfig(), 1000, None
+    )
     assert first.noise_seed != second.noise_seed
 
 

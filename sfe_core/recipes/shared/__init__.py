@@ -1,0 +1,1 @@
+"""What several recipes share: nothing here knows which of them asks."""

@@ -1,0 +1,490 @@
+"""The StableFaceEmotion recipe: a UNet and guidance encoders over face maps, trained together.
+
+The loss is on the predicted noise and, of some images, on what one step would draw: perceptual
+distance, valence, arousal, expression.
+
+In the order of a run: what is checked before it, the networks, the data, what chance decides, the
+loss, the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from sfe_core.assets import locate
+from sfe_core.config.model import Config
+from sfe_core.config.stableface_sections import TrainConfig
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.choice import choose_faces
+from sfe_core.corpus.dataset import FaceDataset, require_mirrorable
+from sfe_core.corpus.inspection.gate import require_sound
+from sfe_core.corpus.reader import Corpus
+from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
+from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.guidance import GuidanceBank
+from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.hashing import hash_base, is_base
+from sfe_core.diffusion.loading import BaseModels, load_base, load_part
+from sfe_core.diffusion.noise_schedule import save_schedule, set_schedule
+from sfe_core.diffusion.pixel_decoder import PixelDecoder, load_pixel_decoder
+from sfe_core.diffusion.prediction import (
+    add_noise,
+    clean_estimate,
+    signal_to_noise,
+    training_target,
+)
+from sfe_core.errors import UserError
+from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.files import derive_seed
+from sfe_core.losses.composite import (
+    EMOTION_TERMS,
+    NOISE,
+    PERCEPTUAL,
+    TERMS,
+    CompositeLoss,
+    LossTerms,
+)
+from sfe_core.losses.emotion_target import EmotionLabels
+from sfe_core.losses.noise import min_snr_weight
+from sfe_core.losses.perceptual import load_perceptual
+from sfe_core.losses.photo_area import photo_mask
+from sfe_core.losses.pixels import PixelBatch
+from sfe_core.losses.timestep_window import TimestepWindow, pixel_window
+from sfe_core.recipes.fit import check_fit, check_loss_networks, label_notes, schedule_notes
+from sfe_core.recipes.shared.draws import Slot, draw_noise, plan_update
+from sfe_core.recipes.shared.samples import SampleMeter, draw_samples, make_grid, pick_faces
+from sfe_core.recipes.shared.unet import make_trainable
+from sfe_core.reporting import Reporter
+from sfe_core.text_window import TextWindow
+from sfe_core.training.batches.batch import Batch
+from sfe_core.training.batches.data import BatchSource
+from sfe_core.training.batches.sources import SourceOptions, open_source
+from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
+from sfe_core.training.network import Network
+from sfe_core.training.parallel.devices import to_channels_last
+
+TRAIN_SPLIT = "train"
+BASE = "model.base"
+
+# ---- Checked before anything is loaded -----------------------------------------------------------
+
+
+def check(workspace: Workspace) -> Checked:
+    """See that base, loss, corpus and settings go together.
+
+    Raises:
+        UserError: naming the field of sfe.yaml, or the corpus, that does not fit.
+    """
+    config = workspace.config
+    base = locate(config.model.base)
+    model = check_fit(config, base)
+    check_loss_networks(config)
+    corpus = Corpus.open(workspace)
+    choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
+    notes = schedule_notes(config) + label_notes(config.loss, choice.rows)
+    notes += [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
+    window = TextWindow.of_pipeline(base)
+    cut = window and window.told(choice.rows["caption"].fillna("").astype(str), "caption")
+    notes += [cut] if cut else []
+    if config.data.flip > 0 and "landmarks" in config.guidance.maps:
+        require_mirrorable(corpus, choice.rows)
+    require_sound(corpus, TRAIN_SPLIT, config.guidance.maps, config.quality)
+    return Checked(
+        model=model,
+        images=len(choice.rows),
+        data_sha256=corpus.sha256,
+        must_match=fingerprints(base),
+        told={"base": base, "guidance maps": config.guidance.maps} | _terms_told(config),
+        notes=tuple(notes),
+    )
+
+
+def fingerprints(base: Path) -> dict[str, Fingerprint]:
+    """What a run must not go on without."""
+    return {BASE: Fingerprint(lambda: hash_base(base), lambda recorded: is_base(base, recorded))}
+
+
+def _terms_told(config: Config) -> dict[str, object]:
+    """Weights of the terms of the loss, and the terms that were switched off."""
+    weights = {name: getattr(config.loss, name) for name in TERMS}
+    off = tuple(
+        name
+        for name, weight in weights.items()
+        # A term that is off unless asked for was not switched off.
+        if weight == 0 and type(config.loss).model_fields[name].default > 0
+    )
+    active = {name: weight for name, weight in weights.items() if weight > 0}
+    return {"loss terms": active, "switched off": off or None}
+
+
+# ---- Networks ------------------------------------------------------------------------------------
+
+
+def build_model(config: Config, base: BaseModels) -> GuidedUNet:
+    """The base's UNet and a fresh guidance bank, with what is frozen frozen.
+
+    The base's text encoder joins them where it is trained.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.train.seed, "guidance bank") % 2**32)
+        bank = GuidanceBank(
+            config.guidance.maps, config.guidance.block_channels, base.unet.conv_in.out_channels
+        )
+        make_trainable(base.unet, config.train)
+    base.unet.train()
+    if config.train.gradient_checkpointing:
+        base.unet.enable_gradient_checkpointing()
+        base.vae.enable_gradient_checkpointing()
+    text_encoder = load_part(base.folder, "text_encoder") if config.train.text_encoder else None
+    return GuidedUNet(base.unet, bank, text_encoder)
+
+
+def name_networks(model: GuidedUNet, train: TrainConfig) -> tuple[Network, ...]:
+    """What trains of a model, and the folders of a checkpoint."""
+    unet = Network("unet", "unet", "unet", compile=True)
+    bank = Network("guidance_encoder", "bank", "guidance", train.guidance_learning_rate)
+    text = Network("text_encoder", "text_encoder", "text", train.text_encoder_learning_rate)
+    return (unet, bank) if model.text_encoder is None else (unet, bank, text)
+
+
+def build_composite(config: Config) -> CompositeLoss:
+    """The loss, with only those networks that a term needs."""
+    weights = config.loss
+    perceptual = recogniser = None
+    if getattr(weights, PERCEPTUAL) > 0:
+        perceptual = load_perceptual(weights.perceptual_network)
+    if any(getattr(weights, name) > 0 for name in EMOTION_TERMS):
+        recogniser = load_recogniser(weights.emotion_network)
+    return CompositeLoss(weights, recogniser, perceptual)
+
+
+# ---- Data ----------------------------------------------------------------------------------------
+
+
+def open_data(
+    workspace: Workspace,
+    corpus: Corpus,
+    base: BaseModels,
+    accelerator: Accelerator,
+    pixels: bool,
+    faces: int,
+    reporter: Reporter,
+) -> tuple[FaceDataset, BatchSource]:
+    """The first `faces` of the training split, and where its batches come from.
+
+    `pixels` says whether these hold the photos.
+    """
+    config = workspace.config
+    maps, side = config.guidance.maps, config.model.resolution
+    dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data, faces)
+    options = SourceOptions(
+        config.data.cache,
+        workspace.cache,
+        config.train.loader_workers,
+        pixels,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    encoders = Encoders(base.folder, accelerator.device, config.train.text_encoder)
+    teller = reporter if accelerator.is_main_process else Reporter()
+    return dataset, open_source(dataset, base, encoders, options, teller)
+
+
+def _validation_faces(corpus: Corpus, config: Config, reporter: Reporter) -> FaceDataset | None:
+    name, resolution = config.split.validation_name, config.model.resolution
+    try:
+        return FaceDataset(corpus, name, config.guidance.maps, resolution)
+    except UserError:
+        reporter.warn("no validation split in the corpus: no samples will be drawn")
+        return None
+
+
+# ---- The run -------------------------------------------------------------------------------------
+
+
+@dataclass
+class StableFace:
+    """A run's networks, data and loss; fulfils `training.contract.Recipe`.
+
+    Attributes:
+        faces: to draw samples of; None without a validation split, and in all processes but one.
+    """
+
+    config: Config
+    base: BaseModels
+    model: GuidedUNet
+    networks: tuple[Network, ...]
+    must_match: Mapping[str, Fingerprint]
+    corpus: Corpus
+    dataset: FaceDataset
+    source: BatchSource
+    sampler: DeterministicSampler
+    objective: Objective
+    meter: SampleMeter
+    faces: FaceDataset | None
+
+    def assemble(self, networks: Mapping[str, nn.Module]) -> GuidedUNet:
+        """A `GuidedUNet` out of its parts."""
+        return GuidedUNet(**networks)
+
+    def draw(self, step: int, first: int, count: int) -> list[Slot]:
+        """Faces in a balanced order, a view of each, and what `plan_update` draws for it."""
+        places = self.sampler.take(first, count)
+        train = self.config.train
+        views = self.dataset.variation.draw(places, self.dataset.keys, train.seed, step)
+        keys = [self.dataset.keys[view.place] for view in views]
+        objective = self.objective
+        return plan_update(
+            views, keys, step, train, self.config.loss, objective.timesteps, objective.window
+        )
+
+    def batches(self, wanted: Iterable[Sequence[Slot]]) -> Iterator[Batch]:
+        """Latents, texts, maps and photos of the faces drawn."""
+        return self.source.batches([slot.view for slot in slots] for slots in wanted)
+
+    def terms(self, update: Sequence[Slot]) -> tuple[str, ...]:
+        """The active terms; those on pixels only where an image of the update is decoded."""
+        decoded = any(slot.decode for slot in update)
+        active = self.objective.composite.active
+        return tuple(name for name in TERMS if name in active and (name == NOISE or decoded))
+
+    def loss(
+        self, model: nn.Module, batch: Batch, draws: Sequence[Slot], update: Sequence[Slot]
+    ) -> LossTerms:
+        """See `batch_loss`."""
+        counts = UpdateCounts(len(update), sum(slot.decode for slot in update))
+        return batch_loss(model, self.objective, batch, draws, counts)
+
+    def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
+        """Validation faces of each emotion, drawn with and without their maps, and measured."""
+        if self.faces is None:
+            return None
+        places = pick_faces(self.faces.emotions, self.config.train.samples_per_emotion)
+        drawn = draw_samples(model, self.base, self.faces, places, self.config, stopped)
+        return Samples(self.meter.measure(drawn, self.corpus), make_grid(drawn))
+
+    def save_beside(self, folder: Path) -> None:
+        """The noise schedule, where it may differ from the base's."""
+        save_schedule(folder / "scheduler", self.base.scheduler, self.config.model)
+
+
+def build(
+    workspace: Workspace, accelerator: Accelerator, images: int, reporter: Reporter
+) -> StableFace:
+    """Load and connect everything, on the accelerator's device.
+
+    Args:
+        workspace: of the run.
+        accelerator: of the run.
+        images: how many faces of the training split are used.
+        reporter: is told of progress.
+
+    Raises:
+        UserError: a model is missing or does not fit.
+    """
+    config, device = workspace.config, accelerator.device
+    main = accelerator.is_main_process
+    base = load_base(locate(config.model.base), encoders=False)
+    base.scheduler = set_schedule(base.scheduler, config.model)
+    base.vae.requires_grad_(False).to(device)
+    corpus = Corpus.open(workspace)
+    composite = build_composite(config).to(device)
+    dataset, source = open_data(
+        workspace, corpus, base, accelerator, composite.needs_pixels, images, reporter
+    )
+    model = build_model(config, base).to(device)
+    if config.train.channels_last:
+        to_channels_last(model, base.vae)
+    weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
+    return StableFace(
+        config=config,
+        base=base,
+        model=model,
+        networks=name_networks(model, config.train),
+        must_match=fingerprints(base.folder),
+        corpus=corpus,
+        dataset=dataset,
+        source=source,
+        sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
+        objective=build_objective(config, base, composite, dataset, source.empty_text, device),
+        meter=SampleMeter(config.evaluate, config.model.resolution, reporter),
+        faces=_validation_faces(corpus, config, reporter) if main else None,
+    )
+
+
+# ---- The loss ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The frozen side of a step.
+
+    Attributes:
+        composite: the loss.
+        decoder: latents to images, or None where no term looks at any.
+        labels: of the whole training split, in the order of its places, on the CPU.
+        empty_text: [1, L, D] (or ids [1, L]), takes a caption's place where it is dropped.
+        alphas: [T] float32 on the device, the schedule's alphas_cumprod.
+        prediction: "epsilon" or "v_prediction".
+        latent_scale: the VAE's scaling factor.
+        window: timesteps in which images are decoded, or None where no term looks at any.
+        snr_gamma: see `min_snr_weight`.
+        noise_offset, input_perturbation: see `draw_noise`.
+    """
+
+    composite: CompositeLoss
+    decoder: PixelDecoder | None
+    labels: EmotionLabels
+    empty_text: Tensor
+    alphas: Tensor
+    prediction: str
+    latent_scale: float
+    window: TimestepWindow | None
+    snr_gamma: float | None
+    noise_offset: float = 0.0
+    input_perturbation: float = 0.0
+
+    @property
+    def timesteps(self) -> int:
+        """Timesteps of the noise schedule."""
+        return len(self.alphas)
+
+
+def build_objective(
+    config: Config,
+    base: BaseModels,
+    composite: CompositeLoss,
+    dataset: FaceDataset,
+    empty_text: Tensor,
+    device: torch.device,
+) -> Objective:
+    """Put together what the steps of a run share; networks on `device`.
+
+    Raises:
+        UserError: the decoder is missing or of another latent space, or no timestep is left.
+    """
+    alphas = base.scheduler.alphas_cumprod
+    decoder = window = None
+    if composite.needs_pixels:
+        decoder = load_pixel_decoder(config.loss.pixel_decoder, base.vae).to(device)
+        window = pixel_window(config.loss, alphas)
+    return Objective(
+        composite=composite,
+        decoder=decoder,
+        labels=EmotionLabels(dataset.emotions, dataset.valence, dataset.arousal),
+        empty_text=empty_text.to(device),
+        alphas=alphas.to(device, torch.float32),
+        prediction=base.scheduler.config.prediction_type,
+        latent_scale=base.vae.config.scaling_factor,
+        window=window,
+        snr_gamma=config.train.snr_gamma,
+        noise_offset=config.train.noise_offset,
+        input_perturbation=config.train.input_perturbation,
+    )
+
+
+@dataclass(frozen=True)
+class UpdateCounts:
+    """Images of the whole update, over all batches and processes; decoded ones among them."""
+
+    images: int
+    decoded: int
+
+
+def batch_loss(
+    model: nn.Module,
+    objective: Objective,
+    batch: Batch,
+    slots: Sequence[Slot],
+    counts: UpdateCounts,
+) -> LossTerms:
+    """The loss of one batch, ready for `backward`.
+
+    Args:
+        model: a `GuidedUNet`, or a wrapper of one.
+        objective: the loss and what it needs.
+        batch: B images, on the model's device.
+        slots: what was drawn for each of them.
+        counts: of the whole update.
+    """
+    device, kind = batch.latent_mean.device, objective.prediction
+    timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
+    posterior_noise, noise, seen_noise = (
+        drawn.to(device, non_blocking=True)
+        for drawn in draw_noise(
+            slots,
+            batch.latent_mean.shape[1:],
+            objective.noise_offset,
+            objective.input_perturbation,
+        )
+    )
+    clean = batch.latent_mean + batch.latent_std * posterior_noise
+    clean = clean * objective.latent_scale
+    noisy = add_noise(clean, seen_noise, objective.alphas, timesteps)
+
+    without_caption = torch.tensor([slot.drop_caption for slot in slots], device=device)
+    along = (-1, *[1] * (batch.text.dim() - 1))
+    text = torch.where(without_caption.view(along), objective.empty_text, batch.text)
+    # A list stays on the CPU under any wrapper: choosing by it waits for no GPU.
+    keep = [not slot.drop_guidance for slot in slots]
+    prediction = model(noisy, timesteps, text, maps=batch.maps, keep=keep).float()
+
+    target = training_target(kind, clean, noise, objective.alphas, timesteps)
+    snr = signal_to_noise(objective.alphas, timesteps)
+    return objective.composite(
+        objective.composite.noise_loss(_of_photo(prediction, target, batch.areas), target),
+        min_snr_weight(snr, objective.snr_gamma, kind),
+        counts.images,
+        _pixels(objective, batch, slots, timesteps, noisy, prediction),
+        counts.decoded,
+    )
+
+
+def _of_photo(prediction: Tensor, target: Tensor, areas: Tensor | None) -> Tensor:
+    """The prediction [B, C, h, w], put right where a latent shows no photo: no error there."""
+    if areas is None:
+        return prediction
+    return torch.where(photo_mask(areas, *prediction.shape[2:]), prediction, target)
+
+
+def _pixels(
+    objective: Objective,
+    batch: Batch,
+    slots: Sequence[Slot],
+    timesteps: Tensor,
+    noisy: Tensor,
+    prediction: Tensor,
+) -> PixelBatch | None:
+    """The images of a batch that are decoded, or None."""
+    chosen = [place for place, slot in enumerate(slots) if slot.decode]
+    if not chosen or objective.decoder is None:
+        return None
+    rows = torch.tensor(chosen, device=noisy.device)
+    estimates = clean_estimate(
+        objective.prediction, noisy[rows], prediction[rows], objective.alphas, timesteps[rows]
+    )
+    weights = [slots[place].pixel_weight for place in chosen]
+    return PixelBatch(
+        estimates=estimates,
+        decode=objective.decoder,
+        photos=batch.images[rows],
+        weights=torch.tensor(weights, device=noisy.device),
+        labels=objective.labels.of([slots[place].index for place in chosen]),
+        areas=None if batch.areas is None else batch.areas[rows],
+    )
+
+
+# ---- How it is found -----------------------------------------------------------------------------
+
+SPEC = RecipeSpec(
+    name="stableface",
+    check=check,
+    build=build,
+    best={"top1": True, "guidance_error": False},
+)
