@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import requests
 
@@ -97,7 +98,7 @@ def _download(asset: Asset, file: AssetFile, partial: Path, reporter: Reporter) 
     return announced
 
 
-def _copy(answer: requests.Response, stream, task: Task) -> None:  # type: ignore[no-untyped-def]
+def _copy(answer: requests.Response, stream: BinaryIO, task: Task) -> None:
     for block in answer.iter_content(CHUNK_BYTES):
         stream.write(block)
         task.advance(len(block), "bytes")

@@ -117,4 +117,5 @@ def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as .npz, atomically."""
     with atomic_path(path) as partial, open(partial, "wb") as stream:
-        np.savez(stream, **arrays)
+        # numpy's hints take any keyword for `allow_pickle`.
+        np.savez(stream, **arrays)  # type: ignore[arg-type]

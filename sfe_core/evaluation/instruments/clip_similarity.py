@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,17 +17,31 @@ from torchvision.transforms.v2.functional import normalize
 from sfe_core.assets import locate
 from sfe_core.errors import RunError
 
+if TYPE_CHECKING:  # takes a second to import
+    from transformers import CLIPModel, PreTrainedTokenizerBase
+
 
 class ClipSimilarity(nn.Module):
     """[B, 3, H, W] in [-1, 1] and B captions to cosines [B]; nan where a caption is None."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, mean: Sequence[float], std: Any) -> None:
-        """`model`: transformers' CLIPModel; mean, std: of its pictures in [0, 1], three each."""
+    def __init__(
+        self,
+        model: CLIPModel,
+        tokenizer: PreTrainedTokenizerBase,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        """`mean`, `std`: of the model's pictures in [0, 1], three each."""
+        from transformers import CLIPTextConfig, CLIPVisionConfig
+
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
         self.mean, self.std = list(mean), list(std)
-        self.side = model.config.vision_config.image_size
-        self.window = model.config.text_config.max_position_embeddings
+        vision, text = model.config.vision_config, model.config.text_config
+        # A model that is built has both, whatever its configuration was built from.
+        assert isinstance(vision, CLIPVisionConfig) and isinstance(text, CLIPTextConfig)
+        assert isinstance(vision.image_size, int)  # CLIP looks at squares
+        self.side, self.window = vision.image_size, text.max_position_embeddings
         self.resize = f"brought to {self.side} px, bicubic, antialiased"
         self.eval().requires_grad_(False)
 
@@ -58,15 +72,15 @@ def load_clip(name_or_path: str | Path) -> ClipSimilarity:
 
     Raises:
         UserError: the asset is missing.
-        RunError: the folder holds no CLIP.
+        RunError: the folder does not hold a CLIP.
     """
-    from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
+    from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
     folder = locate(name_or_path)
     try:
         model = CLIPModel.from_pretrained(folder, local_files_only=True)
-        tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(folder, f"is no CLIP ({error})", "`sfe assets verify clip`") from error
+        raise RunError(folder, f"is not a CLIP ({error})", "`sfe assets verify clip`") from error
     return ClipSimilarity(model, tokenizer, processor.image_mean, processor.image_std)

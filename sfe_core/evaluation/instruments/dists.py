@@ -29,6 +29,8 @@ _STABLE = 1e-6  # c1 and c2 of the paper's equations 3 and 4
 class L2Pool(nn.Module):
     """Blurred root mean square at half the size (Hénaff & Simoncelli 2016), 3 × 3 Hann window."""
 
+    window: Tensor  # [C, 1, 3, 3]
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         window = torch.from_numpy(np.outer(*[np.hanning(5)[1:-1]] * 2)).float()
@@ -46,6 +48,9 @@ class Dists(nn.Module):
     Pictures are taken at their own size: the published scores are of a short side of 256 px, those
     of an evaluation are of its resolution, which stands beside them.
     """
+
+    alpha: Tensor  # [1475], of texture
+    beta: Tensor  # [1475], of structure; both together sum to 1
 
     def __init__(self, backbone: nn.Sequential, alpha: Tensor, beta: Tensor) -> None:
         """`backbone`: VGG16's `features`; alpha (texture), beta (structure): [1, 1475, 1, 1]."""

@@ -97,6 +97,7 @@ def load_inception(rule: InceptionRule, weights: Path | None = None) -> Inceptio
 def _fold_norms(stage: nn.Module) -> None:
     """Put each batch norm into the convolution before it: the same numbers, fewer passes."""
     for module in list(stage.modules()):
-        if isinstance(getattr(module, "conv", None), nn.Conv2d):
-            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+        conv, norm = getattr(module, "conv", None), getattr(module, "bn", None)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(conv, norm)
             module.bn = nn.Identity()

@@ -237,8 +237,9 @@ def read_cached(
     probes = [probe for probe in wanted if probe.of_photos or not photos]
     content = [[key, pictures.fingerprint(key), originals.fingerprint(key)] for key in keys]
     paths = {probe.name: _cache_path(cache, title, probe, content, originals) for probe in probes}
-    found = {name: load_measured(path, keys) for name, path in paths.items()}
-    missing = [probe for probe in probes if found[probe.name] is None]
+    known = {name: load_measured(path, keys) for name, path in paths.items()}
+    found = {name: measured for name, measured in known.items() if measured is not None}
+    missing = [probe for probe in probes if probe.name not in found]
     if missing:
         for name, measured in meter.read(
             pictures, keys, originals, missing, title, reporter

@@ -89,5 +89,5 @@ def test_no_caption_is_no_number_and_a_long_one_is_cut(clip: ClipSimilarity):
 
 
 def test_a_folder_without_clip_is_told(tmp_path: Path):
-    with pytest.raises(RunError, match="is no CLIP"):
+    with pytest.raises(RunError, match="is not a CLIP"):
         load_clip(tmp_path)
