@@ -88,9 +88,6 @@ _TABLE: tuple[tuple[int, str, str], ...] = (
     (46, "wink", "one eye winking"),
 )
 ACTION_UNITS: dict[str, ActionUnit] = {f"AU{row[0]}": ActionUnit(*row) for row in _TABLE}
-DISFA_UNITS: tuple[str, ...] = tuple(
-    f"AU{number}" for number in (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
-)
 # Units that hold for a moment or not at all: a strength says nothing of them.
 _UNGRADED = frozenset({"AU45", "AU46"})
 

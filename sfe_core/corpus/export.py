@@ -193,6 +193,12 @@ def _scan(path: Path) -> Iterator[tuple[str, int, int, tarfile.TarFile, tarfile.
             yield member.name, member.offset_data, member.size, tar, member
 
 
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The bytes of a member; none of one that is not a file."""
+    stream = tar.extractfile(member)
+    return stream.read() if stream else b""
+
+
 def _stands(path: Path, shard: Shard, kinds: list[tuple[str, str]]) -> bool:
     """Whether a whole tar of exactly this content is there.
 
@@ -206,7 +212,7 @@ def _stands(path: Path, shard: Shard, kinds: list[tuple[str, str]]) -> bool:
         wanted |= {f"{base}.{extension}": text for extension, text in _texts(row).items()}
     try:
         found = {
-            name: None if wanted.get(name, b"") is None else tar.extractfile(member).read()
+            name: None if wanted.get(name, b"") is None else _content(tar, member)
             for name, _, _, tar, member in _scan(path)
         }
     except (OSError, tarfile.TarError):

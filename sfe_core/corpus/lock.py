@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -89,7 +89,7 @@ def worker_lock(journal: Path) -> FileLock:
     return lock
 
 
-def sweep_partials(corpus: Path, folders: Iterator[Path]) -> int:
+def sweep_partials(corpus: Path, folders: Iterable[Path]) -> int:
     """Remove the half-written files of a killed run; call it under the lock.
 
     Only where `preprocess` alone writes: `folders` and their sub-folders, and beside the corpus's

@@ -10,9 +10,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from sfe_core.arrays import Doubles
 from sfe_core.corpus.artefacts.kinds import KINDS
+from sfe_core.corpus.layout import MANIFEST
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.crop import CropTransform
 from sfe_core.files import atomic_path
@@ -181,7 +184,22 @@ def parse_manifest(content: bytes, path: Path | str) -> pd.DataFrame:
     return frame
 
 
-def crop_of(row: Mapping[str, Any]) -> CropTransform:
+def landmarks_of(row: Mapping[str, Any] | pd.Series) -> Doubles:
+    """The landmarks of a row's face, [68, 2] photo pixels.
+
+    Raises:
+        UserError: it has none.
+    """
+    if row.get("landmarks") is None:
+        raise UserError(
+            f"{MANIFEST}: {row['key']}",
+            "has no landmarks",
+            "delete the manifest and run `sfe preprocess` to find them",
+        )
+    return np.asarray(row["landmarks"], np.float64).reshape(68, 2)
+
+
+def crop_of(row: Mapping[str, Any] | pd.Series) -> CropTransform:
     """The square of a row's crop in its photo; rows of older manifests have no angle."""
     x, y, side = (float(row[f"crop_{name}"]) for name in ("x", "y", "side"))
     angle = row.get("angle")

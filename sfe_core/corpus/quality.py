@@ -12,13 +12,22 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
-from sfe_core.corpus.manifest import DOUBTFUL, OK, OUT_OF_RANGE, WITH_PICTURES, Row, crop_of
+from sfe_core.corpus.manifest import (
+    DOUBTFUL,
+    OK,
+    OUT_OF_RANGE,
+    WITH_PICTURES,
+    Row,
+    crop_of,
+    landmarks_of,
+)
 from sfe_core.corpus.picture_store import MEND, PictureStore
 from sfe_core.errors import RunError
 from sfe_core.faces.crop import AS_IS
@@ -102,7 +111,9 @@ def _lit(picture: Pixels) -> NDArray[np.bool_]:
 
 
 def measure_stored(
-    store: PictureStore, row: Mapping[str, Any], maps: Collection[str] = tuple(MAP_FOLDERS)
+    store: PictureStore,
+    row: Mapping[str, Any] | pd.Series,
+    maps: Collection[str] = tuple(MAP_FOLDERS),
 ) -> dict[str, float]:
     """The same from the stored crop and maps of a row of status ok.
 
@@ -116,8 +127,7 @@ def measure_stored(
         _stored(store, MAP_FOLDERS[name], key, crop.shape[:2]) if name in maps else None
         for name in ("landmarks", "depth", "mesh")
     )
-    points = np.asarray(row["landmarks"], float).reshape(68, 2)
-    points = crop_of(row).to_crop(points, crop.shape[0])
+    points = crop_of(row).to_crop(landmarks_of(row), crop.shape[0])
     return measure_pictures(crop, landmarks, depth, mesh, points)
 
 

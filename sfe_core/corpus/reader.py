@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS
-from sfe_core.corpus.manifest import OK, crop_of, read_manifest
+from sfe_core.corpus.manifest import OK, crop_of, landmarks_of, read_manifest
 from sfe_core.corpus.picture_store import MEND, FolderStore, PictureStore
 from sfe_core.corpus.views import WHOLE, Frame
 from sfe_core.corpus.webdataset import ShardStore, shard_address
@@ -149,7 +149,7 @@ class Corpus:
     def points(self, key: str) -> Tensor:
         """The 68 landmarks [68, 2] float32 as (x, y) fractions of the crop, 0 left/top."""
         row = self.row(key)
-        points = np.asarray(row["landmarks"], np.float64).reshape(68, 2)
+        points = landmarks_of(row)
         return torch.from_numpy(crop_of(row).to_crop(points, 1)).float()
 
     def landmarks_map(self, key: str, size: int, mirrored: bool = False) -> Image.Image:
@@ -158,8 +158,7 @@ class Corpus:
         `mirrored` gives that of the mirrored photo: every mark where its mirror image was.
         """
         row = self.row(key)
-        points = np.asarray(row["landmarks"], np.float64).reshape(68, 2)
-        points = crop_of(row).to_crop(points, size)
+        points = crop_of(row).to_crop(landmarks_of(row), size)
         if mirrored:
             points = points[MIRROR] * (-1, 1) + (size, 0)
         return Image.fromarray(draw_landmarks(points, size))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
+from sfe_core.arrays import Doubles
 from sfe_core.files import derive_seed
 
 
-def balance_weights(emotions: Sequence[int], balance: float) -> NDArray[np.float64]:
+def balance_weights(emotions: Sequence[int], balance: float) -> Doubles:
     """How many times each item is drawn per epoch, [N] ≥ 1, so that emotions even out.
 
     An emotion that is present n times is drawn n + balance · (m - n) times, m being the count of
@@ -34,12 +34,12 @@ def balance_weights(emotions: Sequence[int], balance: float) -> NDArray[np.float
     return weights
 
 
-class DeterministicSampler(Sampler[int]):
+class DeterministicSampler:
     """An endless, reproducible stream of item numbers, cut into epochs.
 
     Within an epoch item i appears w_i times, rounded down or up (systematic resampling over a
-    shuffled order), so weights of 1 give each item exactly once. Iterating yields the epoch set by
-    `set_epoch`, from its position `start` on; `take` reads the stream at any place, for resuming.
+    shuffled order), so weights of 1 give each item exactly once; `take` reads the stream at any
+    place, for resuming.
 
     Args:
         length: number of items N > 0.
@@ -47,14 +47,14 @@ class DeterministicSampler(Sampler[int]):
         weights: [N] draws per epoch and item, see `balance_weights`; None means 1 each.
     """
 
-    def __init__(self, length: int, seed: int, weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, length: int, seed: int, weights: Sequence[float] | Doubles | None = None
+    ) -> None:
         if length < 1:
             raise ValueError("a sampler needs at least one item")
         if weights is not None and len(weights) != length:
             raise ValueError(f"{len(weights)} weights for {length} items")
         self.seed = seed
-        self.epoch = 0
-        self.start = 0
         self._weights = np.ones(length) if weights is None else np.asarray(weights, dtype=float)
         # Rounded up, so that the points below lie at most 1 apart and no weight ≥ 1 is missed.
         self._size = max(1, math.ceil(float(self._weights.sum()) - 1e-6))
@@ -63,13 +63,6 @@ class DeterministicSampler(Sampler[int]):
     def __len__(self) -> int:
         """Draws per epoch."""
         return self._size
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch that iterating yields, and the position it starts from."""
-        self.epoch, self.start = epoch, start
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order(self.epoch)[self.start :].tolist())
 
     def order(self, epoch: int) -> NDArray[Any]:
         """Item numbers of one epoch, [len(self)] int64."""

@@ -116,7 +116,9 @@ class _Describer:
             raise UserError(
                 folder, f"holds no BLIP ({error})", "see `sfe assets list`, captions.blip_model"
             ) from error
-        self._model = model.to(self._device).eval()
+        # Not by the model's own `to`, whose decorator loses its signature.
+        self._model = model.eval()
+        torch.nn.Module.to(model, self._device)
 
     def describe(self, paths: list[Path]) -> list[str]:
         """One text per picture, by beam search, which draws no random numbers."""

@@ -112,8 +112,9 @@ def first_text(value: object) -> str | None:
     if isinstance(value, dict):
         named = [value[name] for name in ("caption", "tags") if value.get(name)]
         return first_text(named[0]) if named else None
-    texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in texts):
+    given = value if isinstance(value, list) else [value]
+    texts = [text for text in given if isinstance(text, str)]
+    if len(texts) < len(given):
         return None
     return next((" ".join(text.split()) for text in texts if text.strip()), "")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfe_core.arrays import Floats, Pixels
+from sfe_core.arrays import Floats, Mask, Pixels
 from sfe_core.corpus.artefacts.full_canvas import landmarks_in_photo, render_in_photo
 from sfe_core.corpus.artefacts.overlay import overlay
 from sfe_core.errors import UserError
@@ -91,7 +91,7 @@ class FaceScene:
         if self.given_mesh is None:
             return self._shade(self.raster)
         # Resampling rings: beyond the head's outline it leaves specks that are not black.
-        cover = self.given_mesh.any(axis=2).astype(np.float32)
+        cover: Floats = np.any(self.given_mesh, axis=2).astype(np.float32)
         inside = crop(cover, self.transform, self.size) >= 0.5
         return crop(self.given_mesh, self.transform, self.size) * inside[..., None]
 
@@ -103,7 +103,7 @@ class FaceScene:
     @property
     def canvas(self) -> Pixels:
         """The mesh's picture pasted on the photo [H, W, 3]."""
-        hit = self.raster.hit if self.given_mesh is None else self.mesh.any(axis=2)
+        hit: Mask = self.raster.hit if self.given_mesh is None else np.any(self.mesh, axis=2)
         return paste(self.photo, self.mesh, self.transform, hit)
 
     @cached_property
@@ -217,7 +217,7 @@ class FaceScene:
 
     def _lit(self, raster: Raster) -> Floats:
         albedo = self._albedo(raster)
-        light = self.head.surface.light
+        light = self.head.surface.light if self.head.surface else None
         if light is None:
             raise UserError(
                 "preprocess.save_buffers",

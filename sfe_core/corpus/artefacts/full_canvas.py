@@ -74,7 +74,7 @@ def render_in_photo(
     Returns:
         [height, width, *channels].
     """
-    picture = np.zeros((height, width, *channels), kind)
+    picture: NDArray[Any] = np.zeros((height, width, *channels), kind)
     for box, raster, scale in photo_tiles(head, height, width):
         if angle:
             normals = raster.normals @ rotation_matrix(0, 0, -angle).T

@@ -21,7 +21,8 @@ def _write_picture(path: Path, pixels: NDArray[Any]) -> None:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    np.savez(path, **{name: np.asarray(values) for name, values in arrays.items()})
+    stored: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+    np.savez(path, **stored)
 
 
 def _write_mesh(path: Path, mesh: tuple[Floats, NDArray[np.integer[Any]]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -65,6 +64,3 @@ class Problems:
     def counts(self) -> dict[str, int]:
         """How many of each kind, most frequent first."""
         return dict(Counter(problem.kind for problem in self.listed).most_common())
-
-
-Reader = Callable[[Problems], Iterator[Entry]]

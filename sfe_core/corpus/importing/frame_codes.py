@@ -63,8 +63,8 @@ def read_frame_codes(
         )
     images: dict[str, dict[int, str]] = defaultdict(dict)
     for key in image_keys:
-        if matched := _FRAME.fullmatch(key):
-            images[matched[1]][int(matched[2])] = key
+        if frame := _FRAME.fullmatch(key):
+            images[frame[1]][int(frame[2])] = key
     for video, paths in sorted(videos.items()):
         yield from _read_video(video, paths, images.get(video, {}), problems)
 

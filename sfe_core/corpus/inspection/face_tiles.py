@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
-from sfe_core.corpus.manifest import crop_of
+from sfe_core.corpus.manifest import crop_of, landmarks_of
 from sfe_core.corpus.picture_store import PictureStore
 from sfe_core.faces.depth import DEPTH_MAXIMUM
 from sfe_core.faces.landmark_drawing import draw_landmarks
@@ -31,7 +31,7 @@ def face_tiles(store: PictureStore, row: Mapping[str, Any], side: int) -> list[I
         OSError: a picture is torn.
     """
     cut = _square(_open(store, INPUTS, row["key"]), side)
-    points = np.array(row["landmarks"]).reshape(68, 2)
+    points = landmarks_of(row)
     drawn = draw_landmarks(crop_of(row).to_crop(points, side), side, np.asarray(cut))
     stored = np.asarray(_open(store, MAP_FOLDERS["depth"], row["key"]), np.float32)
     grey = Image.fromarray((stored * (255.0 / DEPTH_MAXIMUM)).round().astype(np.uint8))

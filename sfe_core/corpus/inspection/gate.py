@@ -64,6 +64,8 @@ def find_faults(
         present = [key for key in keys if key not in missing]
         for key in present if thorough else corpus.store.touched(folder, present):
             suspects.setdefault(key, []).append(name)
+    for key in _without_landmarks(rows) if maps else ():
+        problems[key].append("has no landmarks in the manifest")
     # Without the landmarks, which would fill memory as plain values.
     columns = [*MEASURES, "crop_rule", "yaw", "confidence", "key"]
     columns += [f"{name}_sha256" for name in kinds]
@@ -85,6 +87,14 @@ def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: Qual
         UserError: naming the first rows and what is wrong with them; or there is no such split.
     """
     rows = corpus.split(split)
+    others = _without_landmarks(corpus.rows) if maps else []
+    if others:  # of any split: samples are held against them
+        raise UserError(
+            corpus.place,
+            f"{len(others)} of {len(corpus.rows)} faces have no landmarks "
+            f"({listed(others, _NAMED)})",
+            "delete the manifest and run `sfe preprocess` to find them",
+        )
     faults = find_faults(corpus, rows, maps, quality)
     if not faults:
         return
@@ -96,6 +106,11 @@ def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: Qual
         "`sfe corpus check` lists all; `sfe preprocess` makes missing pictures again (delete "
         "changed ones first) and leaves out what is beyond the limits of the quality section",
     )
+
+
+def _without_landmarks(rows: pd.DataFrame) -> list[str]:
+    """Keys of the rows whose face has no landmarks in the manifest."""
+    return rows.loc[rows["landmarks"].isna(), "key"].tolist()
 
 
 def _changed(corpus: Corpus, folder: str, row: dict[str, Any], column: str, name: str) -> list[str]:

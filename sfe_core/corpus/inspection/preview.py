@@ -87,9 +87,9 @@ def _framed_photo(path: Path, transform: CropTransform, max_megapixels: float) -
     except (OSError, UndecodableError):
         return tile
     zoom = _TILE / max(photo.size)
-    size = tuple(max(1, round(side * zoom)) for side in photo.size)
-    offset = ((_TILE - size[0]) // 2, (_TILE - size[1]) // 2)
-    tile.paste(photo.resize(size, Image.Resampling.LANCZOS), offset)
+    width, height = (max(1, round(side * zoom)) for side in photo.size)
+    offset = ((_TILE - width) // 2, (_TILE - height) // 2)
+    tile.paste(photo.resize((width, height), Image.Resampling.LANCZOS), offset)
     corners = transform.to_photo(np.array([(0, 0), (1, 0), (1, 1), (0, 1)]), 1) * zoom + offset
     ImageDraw.Draw(tile).polygon([tuple(corner) for corner in corners], outline=_FRAME)
     return tile

@@ -166,8 +166,8 @@ def _emotion_bars(table: pd.DataFrame) -> list[Bar]:
         count = int((emotions == name).sum())
         if name == UNLABELLED and not count:
             continue
-        parts = splits.loc[name] if name in splits.index else {}
-        detail = ", ".join(f"{split or 'none'} {n}" for split, n in parts.items() if n)
+        parts = splits.loc[name].items() if name in splits.index else ()
+        detail = ", ".join(f"{split or 'none'} {n}" for split, n in parts if n)
         bars.append(Bar(name, count, count / most, count / max(1, len(usable)), detail))
     return bars
 
@@ -177,7 +177,7 @@ def _reasons(table: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
     lost = table[table["status"] != OK]
     plain = lost["reason"].fillna("").str.replace(r"\d+(\.\d+)?", "…", regex=True)
     return {
-        str(status): list(group.value_counts().head(_REASONS).items())
+        str(status): [(str(why), n) for why, n in group.value_counts().head(_REASONS).items()]
         for status, group in plain.groupby(lost["status"])
     }
 

@@ -154,7 +154,7 @@ def _emotions(rows: pd.DataFrame, chosen: pd.Series, drawn: pd.Series) -> tuple[
 
 def _spreads(rows: pd.DataFrame) -> tuple[NumberSpread, ...]:
     labels = sorted(
-        name
+        str(name)
         for name in rows
         if str(name).startswith(_LABEL) and pd.api.types.is_numeric_dtype(rows[name])
     )

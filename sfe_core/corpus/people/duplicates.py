@@ -143,8 +143,8 @@ def near_pairs(hashes: Sequence[str], likeness: float = LIKENESS) -> NDArray[np.
     names, place = np.unique(np.array(hashes), return_inverse=True)
     bits = unpacked(names.tolist())
     every = np.concatenate([bits, mirrored(bits)])
-    words = np.packbits(every, axis=1)
-    words = np.pad(words, ((0, 0), (0, -words.shape[1] % 8))).view(np.uint64)
+    octets = np.packbits(every, axis=1)
+    words = np.pad(octets, ((0, 0), (0, -octets.shape[1] % 8))).view(np.uint64)
     most = int(likeness * BITS)
     rng = np.random.default_rng(0)
     found = [_table_pairs(every, words, most, rng) for _ in range(_TABLES)]

@@ -19,7 +19,7 @@ from scipy.fft import dctn
 
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.corpus.layout import INPUTS
-from sfe_core.corpus.manifest import crop_of
+from sfe_core.corpus.manifest import crop_of, landmarks_of
 from sfe_core.corpus.picture_store import PictureStore
 from sfe_core.errors import SfeError
 from sfe_core.faces.head import HeadModel
@@ -83,9 +83,9 @@ def stored_face_hash(store: PictureStore, row: dict[str, Any]) -> str:
     try:
         with Image.open(BytesIO(store.read(INPUTS, row["key"]))) as picture:
             crop = np.asarray(picture.convert("RGB"))
+        points = landmarks_of(row)
     except (SfeError, OSError, SyntaxError):  # PIL raises the last for torn files
         return ""
-    points = np.asarray(row["landmarks"], float).reshape(68, 2)
     return face_hash(crop, crop_of(row).to_crop(points, crop.shape[0]))
 
 

@@ -25,7 +25,7 @@ from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.crop_notes import append_notes, read_notes
 from sfe_core.corpus.layout import INPUTS
-from sfe_core.corpus.manifest import crop_of
+from sfe_core.corpus.manifest import crop_of, landmarks_of
 from sfe_core.corpus.people.duplicates import HashedFace
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.errors import SfeError, UserError
@@ -130,9 +130,9 @@ class _Embedders:
         try:
             with Image.open(BytesIO(self._store.read(INPUTS, row["key"]))) as picture:
                 crop = np.asarray(picture.convert("RGB"))
+            points = crop_of(row).to_crop(landmarks_of(row), len(crop))
         except (SfeError, OSError, SyntaxError):  # PIL raises the last for torn files
             return None
-        points = crop_of(row).to_crop(np.asarray(row["landmarks"], float).reshape(68, 2), len(crop))
         box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
         vector = self._embedder().embed([crop], [Face(box, points.astype(np.float32), 1.0)])[0]
         text = base64.b64encode(vector.astype(np.float16).tobytes()).decode("ascii")

@@ -83,11 +83,12 @@ def faces_of_rows(rows: Sequence[Row]) -> tuple[Face, ...] | None:
         return None
     return tuple(
         Face(
-            tuple(float(edge) for edge in row["box"]),
+            (float(left), float(top), float(right), float(bottom)),
             np.asarray(row["landmarks"], np.float32).reshape(68, 2),
             float(row["detection_score"]),
             row.get("confidence"),
             float(row.get("angle") or 0.0),
         )
         for row in ordered
+        for left, top, right, bottom in (row["box"],)
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from sfe_core.config.corpus_sections import PreprocessConfig
@@ -78,19 +78,19 @@ def take_in(photos: Sequence[DecodedPhoto], order: WorkOrder) -> list[Row]:
     rows: dict[str, list[Row]] = {photo.job.photo: [] for photo in photos}
     found: list[_Found] = []
     for photo, faces in zip(photos, _detect(photos, detector), strict=True):
-        result = _guarded(lambda photo=photo, faces=faces: _choose(photo, faces, order, detector))
+        result = _guarded(partial(_choose, photo, faces, order, detector))
         if isinstance(result, list):
             found += result
         else:
             rows[photo.job.photo].append(photo_columns(photo, order) | result)
     heads = _together(lambda items: _reconstruct(items, reconstructor), found)
     scenes = [
-        _guarded(lambda item=item, head=head: _scene(item, head, order))
+        _guarded(partial(_scene, item, head, order))
         for item, head in zip(found, heads, strict=True)
     ]
     _fill_depth(found, scenes, depth, order.config)
     for place, item in enumerate(found):
-        result = _guarded(lambda item=item, place=place: _finish(item, scenes[place], depth, order))
+        result = _guarded(partial(_finish, item, scenes[place], depth, order))
         rows[item.photo.job.photo].append(item.row | result)
         scenes[place] = None  # pictures as large as the photo are let go of once written
     return [row for photo in photos for row in rows[photo.job.photo]]
@@ -109,7 +109,7 @@ def _guarded(step: Callable[[], Any]) -> Any:
 
 
 def _together(
-    step: Callable[[list[Item]], list[Answer]], items: list[Item]
+    step: Callable[[list[Item]], Sequence[Answer]], items: list[Item]
 ) -> list[Answer | Exception]:
     """A model's answers for all items at once; if that fails, one by one, errors as answers."""
     if not items:
@@ -132,17 +132,22 @@ def _value(answer: Answer | Exception) -> Answer:
 
 def _detect(
     photos: Sequence[DecodedPhoto], detector: Detector
-) -> Iterator[list[Face] | Exception | None]:
+) -> Iterator[Sequence[Face] | Exception | None]:
     """Faces of the photos; None where a photo has no pixels, or its faces are known."""
     searched = [photo for photo in photos if photo.pixels is not None and photo.job.known is None]
-    answers = iter(_together(lambda some: detector.detect_many([p.pixels for p in some]), searched))
+    answers = iter(
+        _together(lambda some: detector.detect_many([pixels_of(p) for p in some]), searched)
+    )
     for photo in photos:
         seen = photo.pixels is not None and photo.job.known is None
         yield next(answers) if seen else None
 
 
 def _choose(
-    photo: DecodedPhoto, answer: list[Face] | Exception | None, order: WorkOrder, detector: Detector
+    photo: DecodedPhoto,
+    answer: Sequence[Face] | Exception | None,
+    order: WorkOrder,
+    detector: Detector,
 ) -> list[_Found]:
     """The faces of a photo that enter the corpus, with what is known of them so far."""
     pixels = pixels_of(photo)
@@ -169,7 +174,7 @@ def _choose(
 
 def _reconstruct(items: list[_Found], reconstructor: Reconstructor) -> list[Reconstruction]:
     return reconstruct_faces(
-        reconstructor, [item.photo.pixels for item in items], [item.face for item in items]
+        reconstructor, [pixels_of(item.photo) for item in items], [item.face for item in items]
     )
 
 
@@ -203,7 +208,7 @@ def _fill_depth(
     answers = _together(depth.depth_many, [scenes[place].depth_view for place in asked])
     for place, answer in zip(asked, answers, strict=True):
         if isinstance(answer, Exception):
-            scenes[place] = _guarded(lambda answer=answer: _value(answer))
+            scenes[place] = _guarded(partial(_value, answer))
         else:
             scenes[place].depth = answer
             scenes[place].depth_of_mesh = depth.of_mesh

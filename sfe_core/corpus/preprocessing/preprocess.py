@@ -230,7 +230,7 @@ def _captions_cut(workspace: Workspace) -> str | None:
         return None
     rows = stream_manifest(workspace.corpus / MANIFEST, ("key", "status", "caption"))
     texts = (row["caption"] for row in rows if row["status"] == OK and row.get("caption"))
-    return window and window.told(texts, "caption")
+    return window.told(texts, "caption") if window else None
 
 
 def _list_passed_over(workspace: Workspace, plan: PreprocessPlan) -> Path | None:

@@ -98,9 +98,8 @@ class Survey:
         """The mean valence of the rows that have each whole number in a column, where enough do."""
         means = {}
         for (column, cell), (total, count) in self.sums.items():
-            number = read_number(cell)
-            whole = number is not None and number.is_integer()
-            if column == place and whole and count >= _LEAST_FACES:
+            number = read_number(cell) if column == place and count >= _LEAST_FACES else None
+            if number is not None and number.is_integer():
                 means[int(number)] = total / count
         return means
 

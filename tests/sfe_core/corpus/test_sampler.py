@@ -12,7 +12,7 @@ from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
 
 def test_without_weights_an_epoch_is_a_permutation() -> None:
     sampler = DeterministicSampler(101, seed=3)
-    assert sorted(sampler) == list(range(101))
+    assert sorted(sampler.order(0)) == list(range(101))
     assert sampler.order(0).tolist() != sampler.order(1).tolist()
 
 
@@ -28,8 +28,6 @@ def test_take_reads_the_stream_anywhere() -> None:
     stream = [index for epoch in range(4) for index in sampler.order(epoch).tolist()]
     assert sampler.take(0, 40) == stream
     assert sampler.take(17, 12) == stream[17:29]
-    sampler.set_epoch(1, start=6)
-    assert list(sampler) == stream[16:20]
 
 
 @pytest.mark.parametrize(

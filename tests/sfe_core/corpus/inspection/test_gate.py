@@ -140,3 +140,16 @@ def test_shards_pass_the_same_gate(corpus: Corpus, tmp_path: Path) -> None:
     assert faults(shards, maps=("mesh", "landmarks"), thorough=True) == []
     assert faults(shards)[0] == Fault("a", "depth is missing")
     assert len(faults(shards)) == len(shards.rows)
+
+
+def test_faces_without_landmarks_are_refused_where_maps_are_asked_for(corpus: Corpus) -> None:
+    frame = read_manifest(corpus.folder / MANIFEST)
+    frame["landmarks"] = None
+    write_manifest(corpus.folder / MANIFEST, frame)
+    without = Corpus(corpus.folder)
+    with pytest.raises(UserError, match=r"4 of 4 faces have no landmarks \(a, b/flipped, .*delete"):
+        require_sound(without, "train", MAPS, QualityConfig())
+    assert Fault("a", "has no landmarks in the manifest") in faults(without)
+    require_sound(without, "train", (), QualityConfig())
+    with pytest.raises(UserError, match=r"manifest\.parquet: a: has no landmarks"):
+        without.points("a")
