@@ -47,6 +47,13 @@ def write_held_out(
     write_corpus(workspace, [*rows, {"key": "train/one", "split": "train"}], SIDE_PX)
 
 
+def write_settings(workspace: Workspace, **changes: object) -> Path:
+    """Write its configuration as its sfe.yaml, for commands; returns its folder."""
+    settings = workspace.config.model_dump(mode="json", exclude={"preset"}) | changes
+    (workspace.root / "sfe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return workspace.root
+
+
 def make_run(
     workspace: Workspace,
     run: str = "first",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from sfe_cli.errors import SfeGroup
-from sfe_cli.main import app
 from sfe_core.errors import RunError, UserError
+from tests.sfe_cli.typed import sfe
 
 COMMANDS = {
     "demo", "init", "doctor", "preprocess", "train", "package-checkpoint", "triptych",
@@ -28,15 +27,7 @@ WITH_EXAMPLES = [
 HEAVY = ("torch", "pandas", "numpy", "pydantic", "PIL", "matplotlib", "diffusers", "requests")
 
 
-@pytest.fixture
-def sfe():
-    def call(*args: str | Path):
-        return CliRunner().invoke(app, [str(arg) for arg in args])
-
-    return call
-
-
-def test_help_names_every_command_in_groups(sfe):
+def test_help_names_every_command_in_groups():
     result = sfe("--help")
     assert result.exit_code == 0
     for name in COMMANDS:
@@ -46,7 +37,7 @@ def test_help_names_every_command_in_groups(sfe):
 
 
 @pytest.mark.parametrize("command", WITH_EXAMPLES, ids=" ".join)
-def test_every_command_explains_itself_with_examples(sfe, command):
+def test_every_command_explains_itself_with_examples(command):
     result = sfe(*command, "--help")
     assert result.exit_code == 0
     examples = result.stdout.partition("Examples")[2]
@@ -57,7 +48,7 @@ def test_every_command_explains_itself_with_examples(sfe, command):
 @pytest.mark.parametrize(
     "command", [["generate", "a face"], ["synthesize"], ["demo"]], ids=" ".join
 )
-def test_seeds_out_of_range_are_one_line(sfe, command, seed):
+def test_seeds_out_of_range_are_one_line(command, seed):
     result = sfe(*command, "--seed", seed)
     assert result.exit_code == 2 and "'--seed'" in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -136,7 +127,7 @@ def test_debug_prints_a_traceback_of_the_installed_command(tmp_path):
         (("assets", "fetch"), ("NAME", "assets fetch --help")),
     ],
 )
-def test_a_wrong_option_is_one_line_that_names_the_help(sfe, args, parts):
+def test_a_wrong_option_is_one_line_that_names_the_help(args, parts):
     result = sfe(*args)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
@@ -145,12 +136,12 @@ def test_a_wrong_option_is_one_line_that_names_the_help(sfe, args, parts):
 
 
 @pytest.mark.parametrize("args", [(), ("assets",), ("config",)])
-def test_a_group_alone_shows_its_help(sfe, args):
+def test_a_group_alone_shows_its_help(args):
     result = sfe(*args)
     assert "Usage" in result.output and "error:" not in result.output
 
 
-def test_version_is_that_of_the_package(sfe):
+def test_version_is_that_of_the_package():
     from importlib.metadata import version
 
     assert sfe("--version").stdout.strip() == version("sfe")

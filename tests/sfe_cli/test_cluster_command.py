@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
-from typer.testing import CliRunner
 
 from sfe_cli.cluster import NOT_REPEATED, REFUSED, repeated_words
 from sfe_cli.main import app
@@ -20,7 +18,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.runs.cluster import SCHEDULERS, Job, describe
 from sfe_core.runs.launch import launch
 from sfe_core.training.options import TrainOptions
-from tests.tiny import make_tiny_workspace
+from tests.sfe_cli.typed import sfe
 
 TRAIN = typer.main.get_command(app).commands["train"]
 REPEATED = [option for option in TRAIN.params if option.name not in NOT_REPEATED]
@@ -99,18 +97,9 @@ def test_what_is_not_repeated_is_an_option_and_says_why() -> None:
     assert all(NOT_REPEATED.values())
 
 
-@pytest.fixture
-def folder(tmp_path: Path, tiny_base: Path) -> Path:
-    """A workspace ready to train."""
-    workspace = make_tiny_workspace(tmp_path / "work", tiny_base)
-    settings = workspace.config.model_dump(mode="json")
-    (workspace.root / "sfe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return workspace.root
-
-
 def said_by(folder: Path, *words: str) -> Any:
-    start = ["train", "-w", str(folder), "--cpu-processes", "1", "--dry-run", "--cluster", "slurm"]
-    return CliRunner().invoke(app, [*start, *words])
+    start = ("train", "-w", folder, "--cpu-processes", "1", "--dry-run", "--cluster", "slurm")
+    return sfe(*start, *words)
 
 
 def words_printed(text: str) -> list[str]:
@@ -119,34 +108,34 @@ def words_printed(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("option", [o for o in TRAIN.params if o.name in REFUSED], ids=str)
-def test_what_makes_no_sense_for_a_job_is_refused_in_a_line(folder: Path, option: Any) -> None:
-    said = said_by(folder, *typed(option))
+def test_what_makes_no_sense_for_a_job_is_refused_in_a_line(trainable: Path, option: Any) -> None:
+    said = said_by(trainable, *typed(option))
     assert said.exit_code == 2 and said.stderr.count("\n") == 1, said.output
     assert said.stderr.startswith(f"error: {option.opts[0]} with --cluster: refused; ")
 
 
-def test_a_job_goes_on_with_the_run_that_is_resumed(folder: Path) -> None:
+def test_a_job_goes_on_with_the_run_that_is_resumed(trainable: Path) -> None:
     quick = ["train.steps=2", "train.checkpoint_every=1", "train.trackers=[]"]
     quick += [f"loss.{name}=0" for name in ("perceptual", "valence", "arousal", "expression")]
     options = TrainOptions(cpu_processes=1, run="mine")
-    launch(load_workspace(folder, quick), options, Reporter())
+    launch(load_workspace(trainable, quick), options, Reporter())
     sets = [word for change in quick for word in ("--set", change)]
     changed = [*sets, "--set", "train.learning_rate=1e-3", "--steps", "9"]
-    refused = said_by(folder, *changed, "--resume", "mine")
+    refused = said_by(trainable, *changed, "--resume", "mine")
     assert refused.exit_code == 2 and "add --accept-changes" in refused.stderr
-    said = said_by(folder, *changed, "--resume", "mine", "--accept-changes")
+    said = said_by(trainable, *changed, "--resume", "mine", "--accept-changes")
     assert said.exit_code == 0, said.output
     values = values_of(words_printed(said.stdout))
     assert (values["name"], values["resume"], values["accept_changes"]) == ("mine", "auto", True)
     assert (values["steps"], values["cpu_processes"]) == (9, 1)
     assert values["changes"] == [*quick, "train.learning_rate=1e-3"]
     # Of all runs the newest, and from then on that one.
-    said = said_by(folder, *sets, "--resume", "auto")
+    said = said_by(trainable, *sets, "--resume", "auto")
     assert values_of(words_printed(said.stdout))["name"] == "mine"
     # At its second start, a job that names an older checkpoint would undo what it did.
-    older = said_by(folder, *sets, "--resume", "mine/checkpoint-1")
+    older = said_by(trainable, *sets, "--resume", "mine/checkpoint-1")
     assert older.exit_code == 2 and older.stderr.count("\n") == 1
     assert "goes on from the newest checkpoint at each start, checkpoint-2" in older.stderr
-    copied = shutil.copytree(folder / "runs" / "mine", folder / "copy")
-    elsewhere = said_by(folder, *sets, "--resume", str(copied))
+    copied = shutil.copytree(trainable / "runs" / "mine", trainable / "copy")
+    elsewhere = said_by(trainable, *sets, "--resume", str(copied))
     assert elsewhere.exit_code == 2 and "a job goes on with a run below" in elsewhere.stderr

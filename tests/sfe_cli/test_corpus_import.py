@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from sfe_cli.main import app
+from tests.sfe_cli.typed import sfe
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def data_set(tmp_path: Path) -> Path:
 
 
 def call(*args: str | Path):
-    return CliRunner().invoke(app, ["corpus", "import", *(str(arg) for arg in args)])
+    return sfe("corpus", "import", *args)
 
 
 def test_an_import_tells_what_it_took_and_what_it_passed_over(

@@ -6,19 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from sfe_cli.evaluate import given_images
-from sfe_cli.main import app
 from sfe_core.errors import UserError
 from sfe_core.evaluation import evaluate as evaluation
 from sfe_core.evaluation.summary import EvaluationSummary
+from tests.sfe_cli.typed import sfe
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     folder = tmp_path / "work"
-    assert CliRunner().invoke(app, ["init", "-w", str(folder)]).exit_code == 0
+    assert sfe("init", "-w", folder).exit_code == 0
     return folder
 
 
@@ -72,7 +71,7 @@ def test_folders_after_images_reach_the_core(workspace: Path, monkeypatch: pytes
 
     monkeypatch.setattr(evaluation, "evaluate", measure)
     words = ["evaluate", "-w", str(workspace), "--images", "base=one", "fine=two words", "--name"]
-    result = CliRunner().invoke(app, [*words, "x"])
+    result = sfe(*words, "x")
     assert result.exit_code == 0, result.output
     _, split, package, _, images, name, _ = calls[0]
     assert (split, package, name) == (None, None, "x")
@@ -94,18 +93,18 @@ def test_two_evaluations_stand_side_by_side(workspace: Path):
     for name, top1 in {"first": 0.25, "second": 0.5}.items():
         summary_in(workspace / "evaluation" / name, top1)
     words = ["evaluate", "-w", str(workspace), "--compare", "first", "second"]
-    result = CliRunner().invoke(app, words)
+    result = sfe(*words)
     assert result.exit_code == 0, result.output
     line = next(line for line in result.stdout.splitlines() if "Top-1" in line)
     assert "25.0 %" in line and "50.0 %" in line and "+25.0 %" in line
     assert "sampling.steps 25 in first, 50 in second" in result.stdout
-    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    found = json.loads(sfe(*words, "--json").stdout)
     assert found["scores"][0]["change"]["value"] == 0.25
 
 
 def test_an_unknown_evaluation_is_one_line(workspace: Path):
     summary_in(workspace / "evaluation" / "first", 0.5)
     words = ["evaluate", "-w", str(workspace), "--compare", "first", "none"]
-    result = CliRunner().invoke(app, words)
+    result = sfe(*words)
     assert result.exit_code == 2
     assert "there are: first" in result.output and "Traceback" not in result.output

@@ -6,15 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
-from sfe_cli.main import app
 from sfe_core.packaging import hub
+from tests.sfe_cli.typed import sfe
 from tests.tiny_workspace import make_run, make_workspace
-
-
-def sfe(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from sfe_cli.main import app
+from tests.sfe_cli.typed import sfe
 
 SMALL = ("--set", "preprocess.crop_size=64", "--cpu-processes", "1")
-
-
-def sfe(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

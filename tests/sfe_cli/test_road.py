@@ -6,17 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from sfe_cli.main import app
 from sfe_core import demo
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
+from tests.sfe_cli.typed import sfe
 
 pytestmark = pytest.mark.slow
-
-
-def sfe(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 def ok(*args: str | Path) -> str:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
-from typer.testing import CliRunner
-
-from sfe_cli.main import app
 from sfe_core.assets.registry import registry
+from tests.sfe_cli.typed import sfe
 
 
-@pytest.fixture
-def sfe():
-    def call(*args: str | Path):
-        return CliRunner().invoke(app, [str(arg) for arg in args])
-
-    return call
-
-
-def test_init_writes_a_workspace_and_says_what_is_next(sfe, tmp_path):
+def test_init_writes_a_workspace_and_says_what_is_next(tmp_path):
     result = sfe("init", "-w", tmp_path, "--preset", "stableface")
     assert result.exit_code == 0
     assert (tmp_path / "photos").is_dir()
@@ -32,7 +20,7 @@ def test_init_writes_a_workspace_and_says_what_is_next(sfe, tmp_path):
     assert "preset: tiny" in (tmp_path / "sfe.yaml").read_text()
 
 
-def test_config_show_names_value_and_origin(sfe, workspace_folder):
+def test_config_show_names_value_and_origin(workspace_folder):
     (workspace_folder / "sfe.yaml").write_text("preset: tiny\ntrain: {batch_size: 3}\n")
     args = ("config", "show", "-w", workspace_folder, "--set", "train.seed=9", "--json")
     shown = json.loads(sfe(*args).stdout)
@@ -44,12 +32,12 @@ def test_config_show_names_value_and_origin(sfe, workspace_folder):
     assert "train.batch_size" in table and "sampling.steps" not in table
 
 
-def test_config_show_refuses_an_unknown_section(sfe, workspace_folder):
+def test_config_show_refuses_an_unknown_section(workspace_folder):
     result = sfe("config", "show", "trian", "-w", workspace_folder)
     assert result.exit_code == 2 and "did you mean train?" in result.stderr
 
 
-def test_a_mistyped_key_is_one_line_and_exit_2(sfe, workspace_folder):
+def test_a_mistyped_key_is_one_line_and_exit_2(workspace_folder):
     for args in (("train",), ("preprocess",), ("evaluate",), ("triptych",)):
         result = sfe(*args, "-w", workspace_folder, "--set", "train.stpes=3")
         assert result.exit_code == 2
@@ -57,14 +45,14 @@ def test_a_mistyped_key_is_one_line_and_exit_2(sfe, workspace_folder):
         assert "did you mean train.steps?" in result.stderr
 
 
-def test_doctor_says_what_to_type_in_each_state(sfe, tmp_path):
+def test_doctor_says_what_to_type_in_each_state(tmp_path):
     fresh = json.loads(sfe("doctor", "--json", "-w", tmp_path).stdout)
     names = {check["name"] for check in fresh["checks"]}
     assert {"Python", "torch", "memory", "disk", "workspace", "dlib"} <= names
     assert all(check["remedy"] for check in fresh["checks"] if check["status"] != "ok")
 
 
-def test_doctor_reports_the_assets_of_the_preset(sfe, workspace_folder):
+def test_doctor_reports_the_assets_of_the_preset(workspace_folder):
     (workspace_folder / "sfe.yaml").write_text("preset: stableface\n")
     result = sfe("doctor", "--json", "-w", workspace_folder)
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
@@ -74,7 +62,7 @@ def test_doctor_reports_the_assets_of_the_preset(sfe, workspace_folder):
     assert "asset tiny-sd" not in checks
 
 
-def test_doctor_shows_a_broken_config_instead_of_ending(sfe, workspace_folder):
+def test_doctor_shows_a_broken_config_instead_of_ending(workspace_folder):
     (workspace_folder / "sfe.yaml").write_text("train: {stpes: 3}\n")
     result = sfe("doctor", "--json", "-w", workspace_folder)
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
@@ -82,7 +70,7 @@ def test_doctor_shows_a_broken_config_instead_of_ending(sfe, workspace_folder):
     assert "did you mean train.steps?" in checks["workspace"]["remedy"]
 
 
-def test_assets_list_names_every_asset_with_licence_and_state(sfe, own_assets_root):
+def test_assets_list_names_every_asset_with_licence_and_state(own_assets_root):
     text = sfe("assets", "list").stdout
     listed = json.loads(sfe("assets", "list", "--json").stdout)
     assert listed["folder"] == str(own_assets_root)
@@ -95,7 +83,7 @@ def test_assets_list_names_every_asset_with_licence_and_state(sfe, own_assets_ro
     assert states["dlib-landmarks"] and not states["vgg16"]
 
 
-def test_assets_verify_fails_on_a_damaged_file(sfe, own_assets_root):
+def test_assets_verify_fails_on_a_damaged_file(own_assets_root):
     damaged = own_assets_root / "torchvision" / "vgg16-397923af.pth"
     damaged.parent.mkdir()
     damaged.write_bytes(b"not weights")
@@ -106,7 +94,7 @@ def test_assets_verify_fails_on_a_damaged_file(sfe, own_assets_root):
     assert sfe("assets", "verify", "emonet-8").exit_code == 1
 
 
-def test_assets_fetch_of_gated_and_unknown_names(sfe, own_assets_root):
+def test_assets_fetch_of_gated_and_unknown_names(own_assets_root):
     gated = sfe("assets", "fetch", "flame-2020")
     assert gated.exit_code == 2
     assert str(own_assets_root / "flame-2020") in gated.stderr

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from typer.testing import CliRunner
 
-from sfe_cli.main import app
 from sfe_core.losses import noise
 from sfe_core.training.engine.checkpoints import list_checkpoints
 from sfe_core.training.engine.run_folder import lock_run
+from tests.sfe_cli.typed import sfe
 from tests.sfe_core.training.engine.test_checkpoints import make
 from tests.tiny import make_tiny_workspace
+from tests.tiny_workspace import write_settings
 
 
 @pytest.fixture
@@ -22,14 +21,11 @@ def folder(tmp_path: Path, tiny_base: Path) -> Path:
     """A workspace ready to train, two updates."""
     off = dict.fromkeys(("perceptual", "valence", "arousal", "expression"), 0.0)
     train = {"steps": 2, "trackers": ()}
-    workspace = make_tiny_workspace(tmp_path / "work", tiny_base, train=train, loss=off)
-    settings = workspace.config.model_dump(mode="json")
-    (workspace.root / "sfe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return workspace.root
+    return write_settings(make_tiny_workspace(tmp_path / "work", tiny_base, train=train, loss=off))
 
 
 def said_by(folder: Path, *words: str):
-    return CliRunner().invoke(app, ["train", "-w", str(folder), *words])
+    return sfe("train", "-w", folder, *words)
 
 
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from typer.testing import CliRunner, Result
 
-from sfe_cli.main import app
 from sfe_core.packaging.package import package_checkpoint
-from tests.tiny_workspace import SPLIT, make_run, make_workspace
+from tests.sfe_cli.typed import sfe
+from tests.tiny_workspace import SPLIT, make_run, make_workspace, write_settings
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +17,12 @@ def folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = make_workspace(tmp_path_factory.mktemp("triptych") / "my work", tiny_base, count=3)
     make_run(workspace)
     package_checkpoint(workspace)
-    settings = workspace.config.model_dump(mode="json", exclude={"preset"})
-    (workspace.root / "sfe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return workspace.root
-
-
-def sfe(folder: Path, *args: str) -> Result:
-    return CliRunner().invoke(app, ["triptych", "-w", str(folder), *args])
+    return write_settings(workspace)
 
 
 def test_a_preset_is_drawn_with_and_named_for_the_next_command(folder: Path):
-    result = sfe(folder, "--preset", "fast", "--set", "sampling.steps=2", "--cpu-processes", "1")
+    words = ("triptych", "-w", folder, "--preset", "fast", "--set", "sampling.steps=2")
+    result = sfe(*words, "--cpu-processes", "1")
     assert result.exit_code == 0, result.stderr or result.exception
     assert "3, 3 of them new" in result.stdout
     assert "sampling.preset=fast" in result.stdout
@@ -37,7 +30,7 @@ def test_a_preset_is_drawn_with_and_named_for_the_next_command(folder: Path):
     assert page.count("<figure") == 3
     sheets = sorted(path.name for path in (folder / "triptychs" / SPLIT).glob("contact*/*.jpg"))
     assert sheets == ["happy.jpg", "neutral.jpg", "sad.jpg"]
-    again = sfe(folder, "--preset", "fast", "--set", "sampling.steps=2")
+    again = sfe(*words)
     assert "3, 0 of them new" in again.stdout
     assert "0 base, 0 fine-tuned" in again.stdout
 
@@ -50,6 +43,6 @@ def test_mistakes_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch):
         (("--gpus", "1", "--cpu-processes", "1"), "both are given"),
         (("--split", "nothing"), SPLIT),
     ):
-        result = sfe(folder, *args)
+        result = sfe("triptych", "-w", folder, *args)
         assert result.exit_code == 2, args
         assert result.stderr.count("\n") == 1 and part in result.stderr

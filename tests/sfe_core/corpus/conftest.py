@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,10 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory, portrait: Image.Image
     (folder / "captions.json").write_text('{"a": "Happy, a woman in orange"}', encoding="utf-8")
     preprocess(workspace)
     return workspace
+
+
+@pytest.fixture
+def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
+    """The small corpus, free to be changed."""
+    shutil.copytree(small_corpus.root, tmp_path / "w")
+    return make_workspace(tmp_path / "w")

@@ -20,7 +20,6 @@ from sfe_core.corpus.preprocessing.journal import Journal, shard_name
 from sfe_core.corpus.preprocessing.plan import plan_preprocess
 from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.errors import RunError
-from tests.sfe_core.corpus.conftest import make_workspace
 from tests.sfe_core.corpus.preprocessing.test_preprocess import files_of
 
 # A run with small batches, in two processes where asked: killed when so many pictures are there.
@@ -37,12 +36,6 @@ if __name__ == "__main__":
     settings = ["preprocess.crop_size=64", *sys.argv[2:]]
     preprocess(load_workspace(Path(sys.argv[1]), settings))
 """
-
-
-@pytest.fixture
-def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(small_corpus.root, tmp_path / "w")
-    return make_workspace(tmp_path / "w")
 
 
 def start(workspace: Workspace, script: Path, *settings: str) -> subprocess.Popen[bytes]:

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
 from skimage import data
 
 import sfe_core
 from sfe_core.config.workspace import Workspace
+from tests.tiny_workspace import write_settings
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
@@ -22,8 +22,7 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 @pytest.fixture
 def my_work(evaluable: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as the examples expect one: my-work/, theirs/, mine/ and portrait.jpg."""
-    settings = yaml.safe_dump(evaluable.config.model_dump(mode="json"))
-    (evaluable.root / "sfe.yaml").write_text(settings, encoding="utf-8")
+    write_settings(evaluable)
     evaluable.root.rename(tmp_path / "my-work")
     drawn = tmp_path / "my-work" / "generated" / "val300"
     for variant, name in {"base": "theirs", "text": "mine"}.items():

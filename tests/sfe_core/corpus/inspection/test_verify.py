@@ -17,12 +17,6 @@ from tests.sfe_core.corpus.conftest import make_workspace
 from tests.sfe_core.corpus.preprocessing.test_preprocess import files_of
 
 
-@pytest.fixture
-def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(small_corpus.root, tmp_path / "w")
-    return make_workspace(tmp_path / "w")
-
-
 def test_fresh_corpus_is_whole(copied: Workspace) -> None:
     before = files_of(copied.corpus)
     found = verify_corpus(copied)

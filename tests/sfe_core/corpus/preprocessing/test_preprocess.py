@@ -27,13 +27,6 @@ from tests.listening import Listener
 from tests.sfe_core.corpus.conftest import make_workspace
 
 
-@pytest.fixture
-def copied(small_corpus: Workspace, tmp_path: Path) -> Workspace:
-    """The small corpus, free to be changed."""
-    shutil.copytree(small_corpus.root, tmp_path / "w")
-    return make_workspace(tmp_path / "w")
-
-
 def files_of(corpus: Path) -> dict[str, bytes]:
     """Every file of a corpus but the empty lock and the report, which bears the folder's name."""
     found = {path.relative_to(corpus).as_posix(): path for path in corpus.rglob("*")}

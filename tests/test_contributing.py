@@ -1,0 +1,48 @@
+"""The examples of CONTRIBUTING.md hold: each is run beside what the project has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfe_core.corpus.importing import entries, formats
+from sfe_core.emotions import EMOTIONS
+from sfe_core.faces import backends
+
+PAGE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
+
+
+def example(heading: str, **given: Any) -> dict[str, Any]:
+    """What the first example below a heading defines, with the names `given` there already."""
+    text = PAGE.read_text(encoding="utf-8").split(f"## Add {heading}\n")[1].split("\n## ")[0]
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    exec("from __future__ import annotations\n" + code, given)
+    return given
+
+
+def test_an_importer_is_one_reader_and_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    known = example("an importer", Entry=entries.Entry, Form=formats.Form, EMOTIONS=EMOTIONS)
+    monkeypatch.setattr(formats, "FORMS", known["FORMS"] | formats.FORMS)
+    path = tmp_path / "mine.txt"
+    path.write_text("1/a.jpg happy\n1/b.jpg glad\n", encoding="utf-8")
+    source, problems = formats.find_source(path, None, None), entries.Problems()
+    assert source.form == "mine" and source.images is None
+    (found,) = source.read((), problems)
+    assert (found.image, found.labels) == ("1/a.jpg", {"emotion": "happy"})
+    assert [problem.where for problem in problems.listed] == ["mine.txt:2"]
+
+
+def test_a_detector_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def get(place: str) -> Any:
+        asked.append(place)
+        return lambda *given: given
+
+    known = example("a detector", _get=get)
+    monkeypatch.setattr(backends, "DETECTORS", known["DETECTORS"])
+    assert backends.load_detector("mine", min_face_px=24, device="cpu") == (24, "cpu")
+    assert asked == ["detectors.my_detector:MyDetector"]
