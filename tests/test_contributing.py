@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sfe_core.corpus.importing import entries, formats
 from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.metric_record import MetricRecord, OfPictures
+from sfe_core.evaluation.metrics import METRICS
+from sfe_core.evaluation.statistics.intervals import draw_resamples
 from sfe_core.faces import backends
 
 PAGE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
@@ -46,3 +51,18 @@ def test_a_detector_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(backends, "DETECTORS", known["DETECTORS"])
     assert backends.load_detector("mine", min_face_px=24, device="cpu") == (24, "cpu")
     assert asked == ["detectors.my_detector:MyDetector"]
+
+
+def test_a_metric_is_one_record():
+    known = example("a metric", MetricRecord=MetricRecord, OfPictures=OfPictures)
+    (record,) = known["METRICS"]
+    assert record.name not in {metric.name for metric in METRICS}
+    labels = SimpleNamespace(valence=np.array([0.5, np.nan, -0.25]))
+    seen = SimpleNamespace(
+        column={"valence": np.array([0.25, 0.0, 0.25])}.__getitem__,
+        yardstick=SimpleNamespace(labels=labels),
+        photos=False,
+    )
+    read = record.measure(seen)
+    found, _ = read.estimate(read.usable, draw_resamples(3, 10, seed=0))
+    assert (found.value, found.n) == (0.125, 2)
