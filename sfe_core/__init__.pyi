@@ -21,6 +21,6 @@ from .sampling.generate import generate as generate
 from .sampling.sweep import Request as Request
 from .sampling.triptych import make_triptychs as make_triptychs
 from .synthesis.photos import synthesize as synthesize
-from .training.engine.options import TrainOptions as TrainOptions
+from .training.options import TrainOptions as TrainOptions
 
 __version__: str
