@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import Delaunay
 
+from sfe_core.arrays import Floats
 from sfe_core.faces.head import HeadModel
-
-Floats = NDArray[np.floating[Any]]
 
 VERTICES, FACES, BLEND_SHAPES = 5023, 9976, 400
 UV_VERTICES = 5118

@@ -13,15 +13,12 @@ from typing import Any
 
 import numpy as np
 import skimage.data
-from numpy.typing import NDArray
 from PIL import Image
 
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.detectors.turning import Turn
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
-
-Floats = NDArray[np.floating[Any]]
-Pixels = NDArray[np.uint8]
 
 # scikit-image's pictures without a human face; coffee, cat and rocket are things that look at one.
 THINGS = (

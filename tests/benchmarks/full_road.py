@@ -30,7 +30,7 @@ from sfe_core.faces.detection import Face
 from sfe_core.faces.detectors.fan_landmarks import FanLandmarks
 from sfe_core.faces.detectors.s3fd_boxes import S3fdBoxes
 from sfe_core.faces.emoca.reconstruction import EmocaReconstructor, load_emoca
-from sfe_core.faces.flame.loading import load_flame
+from sfe_core.faces.flame.parameters import load_flame
 from sfe_core.faces.zoedepth import ZoeDepth
 from tests.emoca_files import write_emoca_model
 from tests.flame_files import write_flame_model

@@ -15,8 +15,8 @@ from sfe_core.faces.flame import files
 from sfe_core.faces.flame.dense_mesh import DenseTemplate, load_dense_template
 from sfe_core.faces.flame.detail import DetailGeometry, load_face_mask, load_fixed_displacement
 from sfe_core.faces.flame.landmarks import load_landmark_embedding
-from sfe_core.faces.flame.loading import load_flame
 from sfe_core.faces.flame.model import Flame
+from sfe_core.faces.flame.parameters import load_flame
 from sfe_core.faces.flame.texture import AlbedoModel
 from sfe_core.faces.flame.uv import HeadTemplate, load_head_template
 

@@ -14,7 +14,7 @@ from sfe_core.faces.flame.landmarks import (
     surface_points,
     yaw_rows,
 )
-from sfe_core.faces.flame.loading import SHAPE_COUNT, FlameParameters, load_flame
+from sfe_core.faces.flame.parameters import SHAPE_COUNT, FlameParameters, load_flame
 from sfe_core.faces.flame.skinning import linear_blend_skinning, rotation_matrices
 
 

@@ -14,7 +14,7 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import plain_rows, read_manifest
 from sfe_core.corpus.preprocessing.preprocess import plan_preprocess, preprocess
 from sfe_core.errors import UserError
-from sfe_core.faces.flame.loading import load_flame
+from sfe_core.faces.flame.parameters import load_flame
 from tests.emoca_files import write_deca_model, write_emoca_model
 from tests.flame_files import write_flame_model
 from tests.sfe_core.corpus.conftest import make_workspace

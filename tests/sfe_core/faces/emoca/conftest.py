@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfe_core.faces.emoca.checkpoint import EmocaNetworks, load_networks
-from sfe_core.faces.flame.loading import load_flame
+from sfe_core.faces.flame.parameters import load_flame
 from tests.emoca_files import write_deca_model, write_emoca_model
 from tests.flame_files import write_flame_model
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from skimage.transform import SimilarityTransform, estimate_transform, warp
 
+from sfe_core.arrays import Floats
 from sfe_core.faces.emoca.crops import cut_input, input_square
 from sfe_core.faces.emoca.encoders import weak_perspective
-
-Floats = NDArray[np.floating[Any]]
 
 
 def published_transform(landmarks: Floats) -> SimilarityTransform:

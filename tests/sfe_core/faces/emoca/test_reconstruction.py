@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 import trimesh
 from numpy.typing import NDArray
 
+from sfe_core.arrays import Floats
 from sfe_core.errors import UserError
 from sfe_core.faces.backends import load_reconstructor
 from sfe_core.faces.emoca.checkpoint import EmocaNetworks
@@ -20,7 +20,6 @@ from sfe_core.faces.emoca.settings import EmocaSettings
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import raycast, rotation_matrix
 
-Floats = NDArray[np.floating[Any]]
 BOXES = np.zeros((1, 4))
 
 

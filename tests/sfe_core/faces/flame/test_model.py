@@ -8,8 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from sfe_core.faces.flame.landmarks import yaw_rows
-from sfe_core.faces.flame.loading import load_flame
 from sfe_core.faces.flame.model import Flame
+from sfe_core.faces.flame.parameters import load_flame
 from sfe_core.faces.flame.skinning import linear_blend_skinning, rotation_matrices
 
 

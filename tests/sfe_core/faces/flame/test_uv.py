@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sfe_core.errors import UserError
-from sfe_core.faces.flame.loading import load_flame
+from sfe_core.faces.flame.parameters import load_flame
 from sfe_core.faces.flame.uv import HeadTemplate, UvAtlas, load_head_template, rasterize_uv
 from sfe_core.faces.rendering import raycast
 from tests.flame_files import FACES, UV_VERTICES, VERTICES

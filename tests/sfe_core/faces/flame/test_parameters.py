@@ -14,7 +14,7 @@ import scipy.sparse
 from sfe_core.errors import UserError
 from sfe_core.faces.flame.files import TEMPLATE, find
 from sfe_core.faces.flame.landmarks import load_landmark_embedding
-from sfe_core.faces.flame.loading import load_flame
+from sfe_core.faces.flame.parameters import load_flame
 from sfe_core.faces.flame.unpickling import as_array, load_arrays
 from tests.flame_files import (
     BLEND_SHAPES,
