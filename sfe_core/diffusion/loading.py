@@ -15,7 +15,12 @@ from transformers import CLIPTokenizer, PreTrainedModel
 from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
-from sfe_core.errors import UserError
+from sfe_core.diffusion.unpacking import base_folder, read_single_file
+from sfe_core.diffusion.weight_files import find_weights, is_read, misfit
+from sfe_core.errors import RunError, UserError
+from sfe_core.wording import listed
+
+_NAMED = 3
 
 
 @dataclass
@@ -52,11 +57,13 @@ class BaseModels:
 
 
 def read_configs(base: Path, where: str = "model.base") -> BaseConfigs:
-    """What the configurations in a base model's folder say.
+    """What the configurations in a base model's folder, or the header of its one file, say.
 
     Raises:
         UserError: it is not a pipeline, or a part of it is missing or its configuration unreadable.
     """
+    if base.is_file():
+        return read_single_file(base, where)
     require_pipeline(base, where, BASE_REMEDY)
     index = _read_json(base / INDEX, where)
     parts = {}
@@ -80,19 +87,19 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
 
 
 def load_base(folder: Path, encoders: bool = True) -> BaseModels:
-    """Load every part of the diffusers pipeline in `folder`; nothing is downloaded.
+    """Load every part of a base model; nothing is downloaded.
 
     All networks come in float32, in evaluation mode.
 
     Args:
-        folder: of the pipeline.
+        folder: of a diffusers pipeline, or one file in the original layout.
         encoders: False leaves out the text encoders and the VAE's encoder, which training does not
             need once photos and captions are encoded.
 
     Raises:
         UserError: the folder is not a pipeline, or a part of it is missing or unreadable.
     """
-    folder = Path(folder)
+    folder = base_folder(folder)
     family = family_of(read_configs(folder))
     loaded = load_parts(folder, ("vae", "unet", "scheduler"))
     if not encoders:
@@ -121,14 +128,62 @@ def load_part(folder: Path, name: str) -> Any:
     """
     configs = read_configs(folder)
     kind = family_of(configs).parts(configs)[name]
-    network = issubclass(kind, torch.nn.Module)
-    dtype = {"torch_dtype": torch.float32} if network else {}
     try:
-        part = kind.from_pretrained(folder / name, local_files_only=True, **dtype)
-    except (OSError, ValueError, KeyError) as error:
+        if not issubclass(kind, torch.nn.Module):
+            return kind.from_pretrained(folder / name, local_files_only=True)
+        files = find_weights(folder / name)
+        part, told = kind.from_pretrained(
+            folder / name,
+            local_files_only=True,
+            torch_dtype=torch.float32,
+            variant=files.variant if files else None,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             f"model.base: {folder / name}",
             f"cannot be loaded as {kind.__name__} ({error})",
             "restore this part from the original model; `sfe assets verify` checks files",
         ) from error
-    return part.eval() if network else part
+    # Both libraries fill up what a file lacks with random numbers and only warn.
+    wrong = [f"no {key}" for key in told["missing_keys"]]
+    wrong += [f"unknown {key}" for key in told["unexpected_keys"] if is_read(key)]
+    if wrong:
+        raise _weights_misfit(folder / name, listed(sorted(wrong), _NAMED), "model.base")
+    return part.eval()
+
+
+def check_base(base: Path, where: str = "model.base") -> tuple[Family, BaseConfigs]:
+    """Refuse, before anything is loaded, a base model that cannot be trained.
+
+    Returns:
+        Its family, and what its configurations say.
+
+    Raises:
+        UserError: no family knows it, its parts do not go together, or a part's weights are
+            missing, unexpected or of another shape; says what was found and what to do.
+    """
+    configs = read_configs(base, where)
+    family = family_of(configs, where)
+    kinds = family.parts(configs)
+    for name in kinds:
+        if not base.is_file() and not (base / name).is_dir():
+            raise UserError(f"{where}: {base / name}", "is missing", "restore the model's folder")
+    family.check(configs, where)
+    for name, kind in kinds.items() if base.is_dir() else ():
+        if issubclass(kind, torch.nn.Module):
+            try:
+                problem = misfit(base / name, kind, configs.of(name))
+            except (RunError, ValueError, TypeError, RuntimeError) as error:
+                problem = str(error)
+            if problem:
+                raise _weights_misfit(base / name, problem, where)
+    return family, configs
+
+
+def _weights_misfit(folder: Path, problem: str, where: str) -> UserError:
+    return UserError(
+        f"{where}: {folder}",
+        f"its weights do not fit its configuration: {problem}",
+        "restore this part from the original model; `sfe assets verify` checks files",
+    )

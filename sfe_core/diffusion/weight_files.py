@@ -15,13 +15,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from sfe_core.errors import RunError
+from sfe_core.wording import listed
 
 # Names that diffusers and transformers give their weights.
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 VARIANT = "fp16"
+_NAMED = 3
+# Layers of a VAE's attention, as diffusers called them before 0.17.
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _REMEDY = "restore it from where it came"
 _FORMS = [(ending, variant) for ending in (".safetensors", ".bin") for variant in ("", VARIANT)]
 
@@ -46,8 +51,8 @@ class WeightFiles:
         """
         return {name: shape for path in self.paths for name, shape in _shapes(path).items()}
 
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor with its name, one after the other, on the CPU.
+    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Every tensor whose name begins so, with its name, one after the other, on the CPU.
 
         Raises:
             RunError: as `shapes`.
@@ -56,9 +61,18 @@ class WeightFiles:
             if path.suffix == ".safetensors":
                 with _open(path) as file:
                     for name in file.keys():  # noqa: SIM118
-                        yield name, file.get_tensor(name)
+                        if name.startswith(prefix):
+                            yield name, file.get_tensor(name)
             else:
-                yield from _unpickled(path).items()
+                stored = _unpickled(path).items()
+                yield from ((name, value) for name, value in stored if name.startswith(prefix))
+
+    def notes(self) -> dict[str, str]:
+        """What the header of the (first) file says beside its tensors."""
+        if self.paths[0].suffix != ".safetensors":
+            return {}
+        with _open(self.paths[0]) as file:
+            return file.metadata() or {}
 
 
 def find_weights(folder: Path) -> WeightFiles | None:
@@ -79,6 +93,59 @@ def find_weights(folder: Path) -> WeightFiles | None:
                 if (folder / index).is_file():
                     return WeightFiles(_shards(folder / index), variant or None)
     return None
+
+
+def empty_network(kind: type, config: Mapping[str, Any]) -> nn.Module:
+    """A network of diffusers or transformers without memory for its weights."""
+    with torch.device("meta"):
+        if issubclass(kind, PreTrainedModel):
+            return kind(kind.config_class.from_dict(dict(config)))
+        return kind.from_config(dict(config))
+
+
+def compare_shapes(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> str | None:
+    """How tensors differ from those wanted, in words; None where they do not."""
+    wrong = [f"no {name}" for name in wanted if name not in found]
+    wrong += [f"unknown {name}" for name in found if name not in wanted]
+    wrong += [
+        f"{name} is {list(found[name])}, not {list(shape)}"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    return listed(wrong, _NAMED) if wrong else None
+
+
+def misfit(folder: Path, kind: type, config: Mapping[str, Any]) -> str | None:
+    """How the weights in a part's folder differ from what its class needs, in words; or None.
+
+    Only headers are read, and no network is built.
+
+    Raises:
+        RunError: a file is missing or torn.
+    """
+    files = find_weights(folder)
+    if files is None:
+        return "no weights (.safetensors or .bin)"
+    state = empty_network(kind, config).state_dict()
+    wanted = {plain_name(name): tuple(tensor.shape) for name, tensor in state.items()}
+    found = {plain_name(name): shape for name, shape in files.shapes().items()}
+    return compare_shapes(wanted, {name: found[name] for name in found if is_read(name)})
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name whichever version of diffusers or transformers wrote it."""
+    layer, dot, end = name.removeprefix("text_model.").rpartition(".")
+    before, _, last = layer.rpartition(".")
+    if ".attentions." in before and last in _OLD_ATTENTION:
+        layer = f"{before}.{_OLD_ATTENTION[last]}"
+    return f"{layer}{dot}{end}"
+
+
+def is_read(name: str) -> bool:
+    """Whether a tensor is one that networks learn, not a list of positions as once was saved."""
+    return not name.endswith("position_ids")
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

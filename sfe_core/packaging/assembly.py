@@ -12,6 +12,7 @@ from sfe_core.assets import locate
 from sfe_core.config.portable import is_place
 from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
 from sfe_core.diffusion.hashing import is_base
+from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_file, write_json
 from sfe_core.packaging.options import PackageOptions
@@ -54,7 +55,7 @@ def find_base(configured: str, meta: CheckpointMeta) -> tuple[str, Path]:
     problem: UserError | None = None
     for name in dict.fromkeys((meta.base, configured)):
         try:
-            base = locate(name)
+            base = base_folder(locate(name))
             pipeline_parts(base)
         except UserError as error:
             problem = problem or error

@@ -11,6 +11,7 @@ from sfe_core.diffusion.families.contract import Family
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.errors import UserError
 from sfe_core.files import TEMPORARY_MARK, check_key
 from sfe_core.packaging.assembly import find_base, pipeline_parts
@@ -93,7 +94,7 @@ def plan_foreign(
     """
     source = Path(source).resolve()
     find_unet(source)
-    base = locate(workspace.config.model.base)
+    base = base_folder(locate(workspace.config.model.base))
     pipeline_parts(base)
     reporter.say(f"VAE, text encoder and tokenizer are those of {workspace.config.model.base}")
     meta = CheckpointMeta(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -15,9 +13,10 @@ from sfe_core.assets import locate
 from sfe_core.assets.needs import require_independent_judge
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
+from sfe_core.diffusion.families.contract import BaseConfigs
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
-from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
+from sfe_core.diffusion.loading import check_base
 from sfe_core.diffusion.noise_schedule import schedule_changes
 from sfe_core.diffusion.pixel_decoder import FULL
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
@@ -34,9 +33,9 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
     Raises:
         UserError: naming the field of sfe.yaml that does not fit.
     """
-    require_pipeline(base, "model.base", BASE_REMEDY)
-    vae, unet_config = (_read_config(base, part) for part in ("vae", "unet"))
-    scheduler = run_scheduler(config, base)
+    _, base_configs = check_base(base)
+    vae, unet_config = (base_configs.of(part) for part in ("vae", "unet"))
+    scheduler = run_scheduler(config, base_configs)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
     halvings = len(config.guidance.block_channels) - 1
     if config.guidance.maps and 2**halvings != factor:
@@ -63,20 +62,20 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
     if config.train.text_encoder:
         with torch.device("meta"):
             text_encoder = CLIPTextModel(
-                CLIPTextConfig.from_dict(_read_config(base, "text_encoder"))
+                CLIPTextConfig.from_dict(dict(base_configs.of("text_encoder")))
             )
     if needs_pixels(config.loss):
         pixel_window(config.loss, scheduler.alphas_cumprod)
     return GuidedUNet(unet, bank, text_encoder)
 
 
-def run_scheduler(config: Config, base: Path) -> DDPMScheduler:
+def run_scheduler(config: Config, base: BaseConfigs) -> DDPMScheduler:
     """The noise schedule that a run over `base` trains on.
 
     Raises:
         UserError: the base predicts what cannot be trained, or the schedule asked for does not fit.
     """
-    settings = _read_config(base, "scheduler")
+    settings = dict(base.of("scheduler"))
     kind = settings.get("prediction_type", "epsilon")
     if kind not in PREDICTION_TYPES and config.model.prediction == "base":
         raise UserError(
@@ -100,18 +99,6 @@ def schedule_notes(config: Config) -> list[str]:
             "they are not learnt; set train.snr_gamma: null"
         ]
     return []
-
-
-def _read_config(base: Path, part: str) -> dict[str, Any]:
-    path = base / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"model.base: {path}",
-            f"cannot be read ({error})",
-            BASE_REMEDY,
-        ) from error
 
 
 def label_notes(loss: LossConfig, rows: pd.DataFrame) -> list[str]:

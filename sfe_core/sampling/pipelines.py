@@ -13,6 +13,7 @@ from sfe_core.config.model import Config
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.errors import RunError, UserError
 from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
@@ -42,7 +43,7 @@ def pipeline_folder(variant: Variant, config: Config, package: Path) -> Path:
         UserError: the base model is not on this machine, or the package cannot draw the variant.
     """
     if variant == "base":
-        base = locate(config.model.base)
+        base = base_folder(locate(config.model.base))
         require_pipeline(base, "model.base", BASE_REMEDY)
         return base
     require_pipeline(package, "package", "run `sfe package-checkpoint`")

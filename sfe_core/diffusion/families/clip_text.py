@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import BatchEncoding, CLIPTokenizer
 
+PAD = "<|endoftext|>"
+
 
 def tokenize(tokenizers: Sequence[CLIPTokenizer], captions: Sequence[str]) -> Tensor:
     """Token ids [B, N * L] of captions: those of the N tokenizers one behind the other."""

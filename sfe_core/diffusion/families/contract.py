@@ -16,6 +16,7 @@ from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, PreTrainedModel
 
+from sfe_core.diffusion.families.original import OriginalPart
 from sfe_core.diffusion.pipeline import GuidedPipeline
 
 
@@ -94,8 +95,11 @@ class Family(Protocol):
         guided_pipeline: the same, with the guidance encoders.
         publishing: how other programs know it.
         text_encoders, tokenizers: their parts' names, in the order in which a text passes them.
+        paddings: what each tokenizer fills a text up with.
         schedule_fields: of the scheduler's configuration, those that bear on training.
         has_time_ids: whether the UNet is told the size and the crop of a picture.
+        original: name of a part to how it lies in a single file of the original layout; empty where
+            there is no such layout.
     """
 
     name: str
@@ -104,8 +108,10 @@ class Family(Protocol):
     publishing: Publishing
     text_encoders: tuple[str, ...]
     tokenizers: tuple[str, ...]
+    paddings: tuple[str, ...]
     schedule_fields: tuple[str, ...]
     has_time_ids: bool
+    original: Mapping[str, OriginalPart]
 
     def parts(self, base: BaseConfigs) -> dict[str, type]:
         """Folder of a part to the class that loads it; `unet` and `scheduler` are always there."""

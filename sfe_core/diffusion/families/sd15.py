@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from diffusers import (
@@ -18,9 +18,19 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
-from sfe_core.diffusion.families.clip_text import padded
+from sfe_core.diffusion.families.clip_text import PAD, padded
 from sfe_core.diffusion.families.contract import BaseConfigs, Publishing, Texts
-from sfe_core.diffusion.original_keys import original_latent_diffusion, original_text_encoder
+from sfe_core.diffusion.families.original import (
+    OriginalCLIP,
+    OriginalPart,
+    OriginalUNet,
+    OriginalVAE,
+)
+from sfe_core.diffusion.original_keys import (
+    TEXT_PREFIX,
+    original_latent_diffusion,
+    original_text_encoder,
+)
 from sfe_core.diffusion.pipeline import GuidedPipeline, GuidedStableDiffusionPipeline
 
 _PUBLISHING = Publishing(
@@ -45,8 +55,16 @@ class StableDiffusion15:
     publishing: Publishing = _PUBLISHING
     text_encoders: tuple[str, ...] = ("text_encoder",)
     tokenizers: tuple[str, ...] = ("tokenizer",)
+    paddings: tuple[str, ...] = (PAD,)
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
     has_time_ids: bool = False
+    original: Mapping[str, OriginalPart] = field(
+        default_factory=lambda: {
+            "unet": OriginalUNet(sample_size=64),
+            "vae": OriginalVAE(scaling_factor=0.18215, sample_size=512),
+            "text_encoder": OriginalCLIP(TEXT_PREFIX),
+        }
+    )
 
     def parts(self, base: BaseConfigs) -> dict[str, type]:
         """Folder of a part to the class that loads it."""

@@ -7,7 +7,7 @@ picture ("time ids", sec. 2.2).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,8 +28,16 @@ from transformers import (
 )
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
-from sfe_core.diffusion.families.clip_text import tokenize
+from sfe_core.diffusion.families.clip_text import PAD, tokenize
 from sfe_core.diffusion.families.contract import BaseConfigs, Publishing, Texts
+from sfe_core.diffusion.families.original import (
+    TIME_IDS,
+    OriginalCLIP,
+    OriginalOpenCLIP,
+    OriginalPart,
+    OriginalUNet,
+    OriginalVAE,
+)
 from sfe_core.diffusion.original_keys import (
     XL_TEXT_PREFIXES,
     original_latent_diffusion,
@@ -39,9 +47,6 @@ from sfe_core.diffusion.original_keys import (
 )
 from sfe_core.diffusion.pipeline import GuidedPipeline, GuidedStableDiffusionXLPipeline
 from sfe_core.errors import UserError
-
-TIME_IDS = 6  # numbers in a picture's time ids
-
 
 _PUBLISHING = Publishing(
     architecture="stable-diffusion-xl-v1-base",
@@ -65,8 +70,17 @@ class StableDiffusionXL:
     publishing: Publishing = _PUBLISHING
     text_encoders: tuple[str, ...] = ("text_encoder", "text_encoder_2")
     tokenizers: tuple[str, ...] = ("tokenizer", "tokenizer_2")
+    paddings: tuple[str, ...] = (PAD, "!")
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
     has_time_ids: bool = True
+    original: Mapping[str, OriginalPart] = field(
+        default_factory=lambda: {
+            "unet": OriginalUNet(128, pooled=f"{XL_TEXT_PREFIXES[1]}text_projection"),
+            "vae": OriginalVAE(scaling_factor=0.13025, sample_size=1024),
+            "text_encoder": OriginalCLIP(XL_TEXT_PREFIXES[0]),
+            "text_encoder_2": OriginalOpenCLIP(XL_TEXT_PREFIXES[1]),
+        }
+    )
 
     def parts(self, base: BaseConfigs) -> dict[str, type]:
         """Folder of a part to the class that loads it."""

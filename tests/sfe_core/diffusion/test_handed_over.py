@@ -32,6 +32,8 @@ KEYS = {
     ),
     "sd2.safetensors": ("cond_stage_model.model.x", "one file (Stable Diffusion 2)"),
     "sdxl.safetensors": ("conditioner.embedders.0.x", "one file (SDXL)"),
+    "sd3.safetensors": ("model.diffusion_model.joint_blocks.0.x", "is Stable Diffusion 3 in one"),
+    "flux.safetensors": ("double_blocks.0.x", "is FLUX in one file"),
     "pruned.safetensors": ("model.diffusion_model.x", "a UNet in one file"),
     "unet.safetensors": ("down_blocks.0.x", "is a UNet alone"),
     "vae.safetensors": ("decoder.conv_in.weight", "is a VAE alone"),
@@ -57,7 +59,7 @@ def test_a_safetensors_file_is_told_by_its_tensors(tmp_path: Path, name: str):
     save_file({key: torch.zeros(1)}, tmp_path / name)
     text = told(tmp_path / name)
     assert said in text and "not a pipeline folder" in text
-    assert ("from_single_file" in text) == ("one file" in said)
+    assert ("from_single_file" in text) == ("(SDXL)" in said or "(Stable Diffusion 1)" in said)
     assert ("load_lora_weights" in text) == ("LoRA" in said)
     # The name's ending does not matter, nor where the header is cut.
     bare = tmp_path / "model"
@@ -139,13 +141,15 @@ def test_every_command_says_what_the_package_is(tiny_base: Path, tmp_path: Path,
         assert said in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_a_base_in_one_file_is_named_before_anything_is_read(tiny_base: Path, tmp_path: Path):
+def test_a_part_of_a_base_in_one_file_is_named(tiny_base: Path, tmp_path: Path):
     path = tmp_path / "m.safetensors"
-    save_file({"cond_stage_model.transformer.x": torch.zeros(1)}, path)
+    save_file({"cond_stage_model.transformer.text_model.x": torch.zeros(1)}, path)
     workspace = make_workspace(tmp_path / "work", path, count=1)
     for plan in (
         lambda: plan_training(workspace, TrainOptions()),
         lambda: plan_foreign(workspace, tiny_base, None, Reporter()),
     ):
-        with pytest.raises(UserError, match=r"model\.base.*is a whole model in one file"):
+        with pytest.raises(
+            UserError, match=r"model\.base.*Diffusion 1.5 in one file without model\.diff"
+        ):
             plan()
