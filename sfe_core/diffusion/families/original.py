@@ -78,7 +78,7 @@ class OriginalUNet:
         own = _below(shapes, self.prefix)
         levels = _unet_levels(own)
         widths = [own[f"{level[-1]}.0.out_layers.3.weight"][0] for level in levels]
-        depths = [[_depth(own, block) for block in level][0] for level in levels]
+        depths = [_depth(own, level[0]) for level in levels]
         first = own["input_blocks.0.0.weight"]
         attention = next(name for name in own if name.endswith("attn2.to_k.weight"))
         linear = len(next(own[name] for name in own if name.endswith(".proj_in.weight"))) == 2
