@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import nn
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
@@ -59,22 +58,6 @@ _OPEN_CLIP_LAYER = {
     "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
 }
-
-
-def original_latent_diffusion(networks: Mapping[str, nn.Module]) -> dict[str, torch.Tensor]:
-    """`unet` and `vae` of a Stable Diffusion under their original names.
-
-    Raises:
-        KeyError: a tensor that Stable Diffusion does not have.
-    """
-    unet, vae = networks["unet"], networks["vae"]
-    layers = unet.config["layers_per_block"]
-    if not isinstance(layers, int):
-        raise KeyError("blocks with different numbers of layers")
-    return {
-        **original_unet(unet.state_dict(), layers),
-        **original_vae(vae.state_dict(), len(vae.config["block_out_channels"])),
-    }
 
 
 def original_unet(tensors: Tensors, layers_per_block: int) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ from sfe_core.assets import locate
 from sfe_core.assets.store import assets_root
 from sfe_core.diffusion.families.contract import BaseConfigs, Family
 from sfe_core.diffusion.families.known import known_families
-from sfe_core.diffusion.families.original import Shapes
+from sfe_core.diffusion.families.original import Shapes, original_tensors
 from sfe_core.diffusion.handed_over import INDEX, what_it_is
 from sfe_core.diffusion.weight_files import WeightFiles, compare_shapes, empty_network
 from sfe_core.errors import RunError, UserError
@@ -181,15 +181,13 @@ def _networks(family: Family, configs: BaseConfigs) -> dict[str, nn.Module]:
 
 def _misfit(family: Family, configs: BaseConfigs, shapes: Shapes) -> str | None:
     """How the file's tensors differ from what its networks need, in words; None: not at all."""
-    wanted: dict[str, tuple[int, ...]] = {}
     try:
-        for name, network in _networks(family, configs).items():
-            written = family.original[name].write(network.state_dict(), configs.of(name))
-            wanted |= {key: tuple(tensor.shape) for key, tensor in written.items()}
+        written = original_tensors(family.original, _networks(family, configs))
     except (KeyError, ValueError, RuntimeError) as error:
         return f"its layout is unknown ({error})"
     prefixes = tuple(part.prefix for part in family.original.values())
     found = {name: shape for name, shape in shapes.items() if name.startswith(prefixes)}
+    wanted = {name: tuple(tensor.shape) for name, tensor in written.items()}
     return compare_shapes(wanted, {name: shape for name, shape in found.items() if _is_read(name)})
 
 

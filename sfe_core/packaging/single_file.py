@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sfe_core.diffusion.families.contract import Family
+from sfe_core.diffusion.families.original import original_tensors
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.packaging.weights import Precision, cast
@@ -37,7 +38,7 @@ def write_single_file(
         UserError: a pipeline whose parts the original layout has no names for.
     """
     try:
-        tensors = family.single_file(_networks(pipeline))
+        tensors = original_tensors(family.original, _networks(pipeline))
     except KeyError as error:
         raise UserError(
             "--also single-file",

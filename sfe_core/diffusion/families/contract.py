@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from diffusers import DiffusionPipeline, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.original import OriginalPart
@@ -166,17 +166,6 @@ class Family(Protocol):
 
     def pooled_width(self, base: BaseConfigs) -> int:
         """Numbers of a text as one vector; 0 in a family without."""
-        ...
-
-    def single_file(self, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """The tensors of a whole model under the names of the original layout.
-
-        Args:
-            networks: `unet`, `vae` and the text encoders.
-
-        Raises:
-            KeyError: that layout has no name for a tensor.
-        """
         ...
 
     def kohya_lora(

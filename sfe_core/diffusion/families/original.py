@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PretrainedConfig
 
 from sfe_core.diffusion import original_keys as keys
 
@@ -46,7 +47,11 @@ class OriginalPart(Protocol):
         ...
 
     def write(self, tensors: Tensors, config: Config) -> dict[str, Tensor]:
-        """The network's tensors under their original names and in their original shapes."""
+        """The network's tensors under their original names and in their original shapes.
+
+        Raises:
+            KeyError: a tensor that the original does not have.
+        """
         ...
 
     def read(self, wanted: Tensors, config: Config, tensors: Tensors) -> dict[str, Tensor]:
@@ -111,6 +116,8 @@ class OriginalUNet:
 
     def write(self, tensors: Tensors, config: Config) -> dict[str, Tensor]:
         """See `original_keys.original_unet`."""
+        if not isinstance(config["layers_per_block"], int):
+            raise KeyError("blocks with different numbers of layers")
         return keys.original_unet(tensors, config["layers_per_block"])
 
     def read(self, wanted: Tensors, config: Config, tensors: Tensors) -> dict[str, Tensor]:
@@ -226,6 +233,22 @@ class OriginalOpenCLIP:
             (place,) = self.write(three, config)
             found[name] = tensors[place].chunk(3)["qkv".index(apart[2])]
         return found
+
+
+def original_tensors(
+    layout: Mapping[str, OriginalPart], networks: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
+    """All tensors of a base model under their original names.
+
+    Raises:
+        KeyError: that layout has no name for one.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, part in layout.items():
+        config = networks[name].config
+        plain = config.to_dict() if isinstance(config, PretrainedConfig) else config
+        tensors |= part.write(networks[name].state_dict(), plain)
+    return tensors
 
 
 def _renamed_back(

@@ -14,7 +14,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.utils import convert_state_dict_to_kohya
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
@@ -28,8 +28,6 @@ from sfe_core.diffusion.families.original import (
 )
 from sfe_core.diffusion.original_keys import (
     TEXT_PREFIX,
-    original_latent_diffusion,
-    original_text_encoder,
 )
 from sfe_core.diffusion.pipeline import GuidedPipeline, GuidedStableDiffusionPipeline
 
@@ -116,13 +114,6 @@ class StableDiffusion15:
     def pooled_width(self, base: BaseConfigs) -> int:
         """0."""
         return 0
-
-    def single_file(self, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """UNet, VAE and text encoder as CompVis wrote them."""
-        return {
-            **original_latent_diffusion(networks),
-            **original_text_encoder(networks["text_encoder"].state_dict()),
-        }
 
     def kohya_lora(
         self, tensors: Mapping[str, Tensor], unet: UNet2DConditionModel

@@ -19,7 +19,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.utils import convert_state_dict_to_kohya
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -40,9 +40,6 @@ from sfe_core.diffusion.families.original import (
 )
 from sfe_core.diffusion.original_keys import (
     XL_TEXT_PREFIXES,
-    original_latent_diffusion,
-    original_open_clip,
-    original_text_encoder,
     unet_renaming,
 )
 from sfe_core.diffusion.pipeline import GuidedPipeline, GuidedStableDiffusionXLPipeline
@@ -150,15 +147,6 @@ class StableDiffusionXL:
     def pooled_width(self, base: BaseConfigs) -> int:
         """Of the second text encoder's projection."""
         return int(base.of("text_encoder_2")["projection_dim"])
-
-    def single_file(self, networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """UNet, VAE, CLIP and OpenCLIP as Stability AI wrote them."""
-        first, second = (networks[name].state_dict() for name in self.text_encoders)
-        return {
-            **original_latent_diffusion(networks),
-            **original_text_encoder(first, XL_TEXT_PREFIXES[0]),
-            **original_open_clip(second, XL_TEXT_PREFIXES[1]),
-        }
 
     def kohya_lora(
         self, tensors: Mapping[str, Tensor], unet: UNet2DConditionModel

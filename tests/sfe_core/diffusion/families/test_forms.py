@@ -16,6 +16,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from sfe_core.assets.store import assets_root
 from sfe_core.diffusion import unpacking
 from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.families.original import original_tensors
+from sfe_core.diffusion.families.sd15 import FAMILY
 from sfe_core.diffusion.hashing import _hash_of_files, hash_base, is_base
 from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_part, read_configs
 from sfe_core.diffusion.unpacking import base_folder
@@ -38,12 +40,10 @@ def same_tensors(first: BaseModels, second: BaseModels) -> bool:
     )
 
 
-def original_tensors(base: Path) -> dict[str, torch.Tensor]:
+def one_file(base: Path) -> dict[str, torch.Tensor]:
     """All tensors of a base under their original names."""
-    configs = read_configs(base)
-    tensors: dict[str, torch.Tensor] = {}
-    for name, part in family_of(configs).original.items():
-        tensors |= part.write(load_part(base, name).state_dict(), configs.of(name))
+    layout = family_of(read_configs(base)).original
+    tensors = original_tensors(layout, {name: load_part(base, name) for name in layout})
     return {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
 
 
@@ -141,7 +141,7 @@ def test_one_file_in_its_pipelines_folder_is_the_same_base(
 ):
     base = shutil.copytree(request.getfixturevalue(kind), tmp_path / "base")
     path = base / f"one.{ending}"
-    tensors = original_tensors(base)
+    tensors = one_file(base)
     if ending == "ckpt":
         torch.save({"state_dict": tensors, "global_step": 3}, path)
     else:
@@ -159,7 +159,9 @@ def test_a_packages_single_file_is_a_base(tiny_base: Path, tmp_path: Path):
     pipeline = StableDiffusionPipeline.from_pretrained(package)
     path = package / "single" / "m.safetensors"
     path.parent.mkdir()
-    write_single_file(pipeline, path, None, {"modelspec.title": "x"}, {"v_pred": torch.empty(0)})
+    write_single_file(
+        pipeline, FAMILY, path, None, {"modelspec.title": "x"}, {"v_pred": torch.empty(0)}
+    )
     workspace = make_tiny_workspace(tmp_path / "work", path, images=8)
     plan = plan_training(workspace, TrainOptions())
     assert plan.base == path and plan.parameters > 100_000
@@ -236,7 +238,7 @@ def test_one_file_alone_is_told_by_its_shapes(
     tmp_path: Path, clip_merges: Path, sdxl: bool, marked: bool
 ):
     folder = standard_tiny(tmp_path / "folder", sdxl)
-    tensors = original_tensors(folder)
+    tensors = one_file(folder)
     notes = {}
     if marked and sdxl:
         tensors |= {"v_pred": torch.empty(0), "ztsnr": torch.empty(0)}
@@ -261,7 +263,7 @@ def test_one_file_alone_is_told_by_its_shapes(
 
 def test_a_file_of_missing_or_odd_tensors_is_refused(tiny_base: Path, tmp_path: Path):
     base = shutil.copytree(tiny_base, tmp_path / "base")
-    tensors = original_tensors(base)
+    tensors = one_file(base)
     path = base / "one.safetensors"
     name = "cond_stage_model.transformer.text_model.final_layer_norm.bias"
     for changed, said in (
