@@ -23,8 +23,8 @@ from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_p
 from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.errors import UserError
 from sfe_core.packaging.single_file import write_single_file
-from sfe_core.training.engine.options import TrainOptions
-from sfe_core.training.engine.plan import plan_training
+from sfe_core.runs.start import plan_training
+from sfe_core.training.options import TrainOptions
 from tests.tiny import make_tiny_workspace
 
 PARTS = ("unet", "vae", "text_encoder")
@@ -164,7 +164,7 @@ def test_a_packages_single_file_is_a_base(tiny_base: Path, tmp_path: Path):
     )
     workspace = make_tiny_workspace(tmp_path / "work", path, images=8)
     plan = plan_training(workspace, TrainOptions())
-    assert plan.base == path and plan.parameters > 100_000
+    assert plan.told["base"] == path and plan.parameters > 100_000
     assert same_tensors(load_base(path), load_base(package))
 
 
