@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
@@ -12,13 +13,13 @@ from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.limits import notes_on
 from sfe_core.evaluation.origin import provenance, seen_by_loss
 from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
-from sfe_core.evaluation.pictures import RealPictures
+from sfe_core.evaluation.pictures import PictureSet, RealPictures
 from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.model_card import write_to_card
 from sfe_core.evaluation.reporting.outputs import write_outputs
 from sfe_core.evaluation.scoring import score_all
-from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
+from sfe_core.evaluation.statistics.intervals import draw_resamples
 from sfe_core.evaluation.statistics.references import References, reference_statistics
 from sfe_core.evaluation.summary import (
     REAL,
@@ -69,15 +70,18 @@ def evaluate(
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
-    folder = workspace.evaluation / check_key(name or _folder_name(split, images), "--name")
+    usual = f"{split}-{'+'.join(images)}" if images else split
+    folder = workspace.evaluation / check_key(name or usual, "--name")
     package = None if images else package or newest_package(workspace)
     meter = Meter(workspace.config)  # a missing asset is told before hours of drawing
     if package is None:
         sets = given_sets(images or {}, keys, corpus)
     else:
         sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
-    readings, yardstick, reference = _measure(workspace, corpus, split, sets, meter, reporter)
-    resamples = _resamples(workspace, split, len(keys))
+    bench = _Bench(workspace, corpus, RealPictures(corpus), meter, reporter)
+    readings, yardstick, reference = bench.held(split, sets.pictures)
+    seed = derive_seed(workspace.config.sampling.seed, split, "bootstrap")
+    resamples = draw_resamples(len(keys), workspace.config.evaluate.bootstrap, seed)
     board = score_all(readings, yardstick, meter.instruments, resamples)
     summary = EvaluationSummary(
         split=split,
@@ -111,43 +115,64 @@ def _tell_card(
         reporter.warn(f"the package's card does not show these numbers: {error}")
 
 
-def _measure(
-    workspace: Workspace,
-    corpus: Corpus,
-    split: str,
-    sets: PictureSets,
-    meter: Meter,
-    reporter: Reporter,
-) -> tuple[dict[str, Readings], Yardstick, Reference]:
-    """Every set read, and what the readings are held against."""
-    rows = corpus.split(split)
-    keys = rows["key"].tolist()
-    cache, photos = workspace.evaluation / ".readings", RealPictures(corpus)
-    readings = {
-        title: read_cached(meter, pictures, keys, photos, cache, title, reporter)
-        for title, pictures in sets.pictures.items()
-    }
-    references, reference = _references(workspace, corpus, meter, split, cache, reporter)
-    yardstick = Yardstick(
-        labels=Labels.of(rows),
-        references=references,
-        photos=readings[REAL],
-        statistics=meter.statistics,
-        perceptual=meter.perceptual,
-        further=frozenset(meter.instruments),
-        people=rows["identity"].to_numpy(dtype=object),
-    )
-    return readings, yardstick, reference
+@dataclass(frozen=True)
+class _Bench:
+    """What every reading of one evaluation shares."""
 
+    workspace: Workspace
+    corpus: Corpus
+    photos: RealPictures
+    meter: Meter
+    reporter: Reporter
 
-def _folder_name(split: str, images: Mapping[str, Path] | None) -> str:
-    return f"{split}-{'+'.join(images)}" if images else split
+    @property
+    def cache(self) -> Path:
+        return self.workspace.evaluation / ".readings"
 
+    def read(
+        self, title: str, pictures: PictureSet, keys: Sequence[str], only: str | None = None
+    ) -> Readings:
+        """What the instruments read off `pictures`; `only`: one of them."""
+        where = self.photos, self.cache, title, self.reporter
+        return read_cached(self.meter, pictures, keys, *where, only)
 
-def _resamples(workspace: Workspace, split: str, count: int) -> Indices:
-    config = workspace.config
-    seed = derive_seed(config.sampling.seed, split, "bootstrap")
-    return draw_resamples(count, config.evaluate.bootstrap, seed)
+    def held(
+        self, split: str, pictures: Mapping[str, PictureSet]
+    ) -> tuple[dict[str, Readings], Yardstick, Reference]:
+        """Every set read, and what the readings are held against."""
+        rows, meter = self.corpus.split(split), self.meter
+        keys = rows["key"].tolist()
+        readings = {title: self.read(title, one, keys) for title, one in pictures.items()}
+        references, reference = self._references(split)
+        yardstick = Yardstick(
+            labels=Labels.of(rows),
+            references=references,
+            photos=readings[REAL],
+            statistics=meter.statistics,
+            perceptual=meter.perceptual,
+            further=frozenset(meter.instruments),
+            people=rows["identity"].to_numpy(dtype=object),
+        )
+        return readings, yardstick, reference
+
+    def _references(self, split: str) -> tuple[References, Reference]:
+        """Statistics of the training photos: never the evaluated ones, as real has a score too."""
+        rows, name, reason = self.corpus.rows, REFERENCE_SPLIT, ""
+        keys = rows.loc[rows["split"] == name, "key"].tolist()
+        if split == name:
+            reason = "the evaluated split is itself the reference"
+        elif len(keys) < 2:
+            reason = f"the {name} split has fewer than two photos"
+        if reason:
+            return References.missing(reason), Reference(split=name, n=0, reason=reason)
+        most = self.workspace.config.evaluate.reference_count
+        if len(keys) > most:
+            keys = sorted(sorted(keys, key=lambda key: derive_seed("reference", key))[:most])
+        read = self.read(f"{name} photos", self.photos, keys, self.meter.statistics)
+        features = read.columns[self.meter.statistics]["features"]
+        digest = sha256_json([[key, self.photos.fingerprint(key)] for key in keys])
+        found = Reference(split=name, n=len(keys), sha256=digest)
+        return reference_statistics(features, self.cache), found
 
 
 def _description(
@@ -169,37 +194,3 @@ def _description(
         },
         "provenance": provenance(workspace, corpus, sets.package, sets.series, images),
     }
-
-
-def _references(
-    workspace: Workspace,
-    corpus: Corpus,
-    meter: Meter,
-    split: str,
-    cache: Path,
-    reporter: Reporter,
-) -> tuple[References, Reference]:
-    """Statistics of the training photos: never the evaluated ones, so that real has a score too."""
-    name = REFERENCE_SPLIT
-    reason = ""
-    if split == name:
-        reason = "the evaluated split is itself the reference"
-    else:
-        keys = corpus.rows.loc[corpus.rows["split"] == name, "key"].tolist()
-        if len(keys) < 2:
-            reason = f"the {name} split has fewer than two photos"
-    if reason:
-        return References.missing(reason), Reference(split=name, n=0, reason=reason)
-    most = workspace.config.evaluate.reference_count
-    if len(keys) > most:
-        keys = sorted(sorted(keys, key=lambda key: derive_seed("reference", key))[:most])
-    photos = RealPictures(corpus)
-    read: Readings = read_cached(
-        meter, photos, keys, photos, cache, f"{name} photos", reporter, meter.statistics
-    )
-    features = read.columns[meter.statistics]["features"]
-    digest = sha256_json([[key, photos.fingerprint(key)] for key in keys])
-    return (
-        reference_statistics(features, cache),
-        Reference(split=name, n=len(keys), sha256=digest),
-    )

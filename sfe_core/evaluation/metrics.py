@@ -46,7 +46,7 @@ PERCEPTUAL = partial(
 def ranks_of(readings: Readings, recogniser: str, labels: Labels) -> Doubles:
     """Rank [N] of the asked emotion in each reading, nan where there is no picture or label."""
     ranks, valid = np.full(len(readings.keys), np.nan), readings.valid
-    logits = readings.recognition(recogniser).logits
+    logits = readings.column(recogniser, "logits")
     ranks[valid] = recognition.asked_rank(logits[valid], labels.emotion[valid])
     return ranks
 

@@ -97,7 +97,7 @@ class GivenPictures(DrawnPictures):
         """Raises: UserError: no such folder, or none of its pictures goes by a key."""
         super().__init__(folder)
         if not self.folder.is_dir():
-            raise UserError(f"--images {folder}", "is no folder", "give a folder of pictures")
+            raise UserError(f"--images {folder}", "is not a folder", "give a folder of pictures")
         files = find_photos(self.folder)
         twins: dict[str, list[Path]] = {}
         for path in files:

@@ -16,22 +16,6 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Recognition:
-    """What one emotion recogniser reads off N pictures; nan rows where one was not measured.
-
-    Attributes:
-        logits: [N, 8], in the order of `EMOTIONS`.
-        valence, arousal: [N], in [-1, 1].
-        features: [N, D], the vector its head reads from.
-    """
-
-    logits: Array
-    valence: Array
-    arousal: Array
-    features: Array
-
-
-@dataclass(frozen=True)
 class Readings:
     """One row per key, in the order of `keys`; a picture that could not be measured is all nan.
 
@@ -57,10 +41,6 @@ class Readings:
         names, counts = np.unique(self.faults[~self.valid], return_counts=True)
         return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
-    def recognition(self, recogniser: str) -> Recognition:
-        """What one of `recognisers` read."""
-        return Recognition(**self.columns[recogniser])
-
     def column(self, instrument: str, name: str) -> Array:
         """A column of an instrument; all nan where this set was not measured by it."""
         found = self.columns.get(instrument, {}).get(name)
@@ -70,16 +50,6 @@ class Readings:
     def logits(self) -> Array:
         """[N, 8] of the judge."""
         return self.columns[self.recognisers[0]]["logits"]
-
-    @property
-    def valence(self) -> Array:
-        """[N] as the judge reads it."""
-        return self.columns[self.recognisers[0]]["valence"]
-
-    @property
-    def arousal(self) -> Array:
-        """[N] as the judge reads it."""
-        return self.columns[self.recognisers[0]]["arousal"]
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def score_all(
     tests = {name: _top1_test(sets[baseline]["top1"], sets[name]["top1"]) for name in compared}
     recognitions = {
         recogniser: recognition_result(
-            {name: read.recognition(recogniser) for name, read in readings.items()},
+            {name: read.column(recogniser, "logits") for name, read in readings.items()},
             yardstick.labels.emotion,
         )
         for recogniser in yardstick.photos.recognisers
@@ -72,11 +72,16 @@ def score_all(
     return Scoreboard(
         metrics={name: definition.metric for name, definition in defined.items()},
         scores={
-            name: _scores(defined, measured, resamples, instruments)
+            name: {
+                m: _score(measured[m], one, resamples, instruments) for m, one in defined.items()
+            }
             for name, measured in sets.items()
         },
         baseline=baseline,
-        deltas={name: _deltas(sets[baseline], sets[name], resamples) for name in compared},
+        deltas={
+            name: {m: delta_of(sets[baseline][m], sets[name][m], resamples) for m in defined}
+            for name in compared
+        },
         tests={name: test for name, test in tests.items() if test is not None},
         baselines={name: levels for name, one in defined.items() if (levels := one.levels)},
         confusion=recognitions[yardstick.photos.recognisers[0]].confusion,
@@ -92,29 +97,16 @@ def _baseline(names: list[str]) -> str:
     return drawn[0] if len(drawn) > 1 else ""
 
 
-def _scores(
-    defined: Mapping[str, Definition],
-    measured: Mapping[str, Measurable],
+def _score(
+    measured: Measurable,
+    definition: Definition,
     resamples: Indices,
     instruments: Mapping[str, Instrument],
-) -> dict[str, Score]:
-    scores = {}
-    for name, definition in defined.items():
-        measurable, tool = measured[name], instruments[definition.metric.instrument]
-        found, _ = measurable.estimate(np.ones(len(measurable.usable), dtype=bool), resamples)
-        scores[name] = Score(
-            **vars(found),
-            backend=tool.backend,
-            weights_sha256=tool.weights_sha256,
-            resize=tool.resize,
-        )
-    return scores
-
-
-def _deltas(
-    base: Mapping[str, Measurable], other: Mapping[str, Measurable], resamples: Indices
-) -> dict[str, Delta]:
-    return {name: delta_of(base[name], other[name], resamples) for name in base}
+) -> Score:
+    tool = instruments[definition.metric.instrument]
+    found, _ = measured.estimate(np.ones(len(measured.usable), dtype=bool), resamples)
+    of = {"backend": tool.backend, "weights_sha256": tool.weights_sha256, "resize": tool.resize}
+    return Score(**vars(found), **of)
 
 
 def delta_of(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
@@ -132,8 +124,8 @@ def delta_of(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
 
 def _top1_test(base: Measurable, other: Measurable) -> PairedTest | None:
     """None where no picture has an emotion label."""
-    if not (isinstance(base, PerPicture) and isinstance(other, PerPicture)):
-        return None
+    assert isinstance(base, PerPicture)
+    assert isinstance(other, PerPicture)
     if not (base.usable & other.usable).any():
         return None
-    return PairedTest(**vars(mcnemar_exact(base.columns[0], other.columns[0])))
+    return mcnemar_exact(base.columns[0], other.columns[0])

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 
-# Backslash first, so that those of the other replacements stay.
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
+_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{sign: rf"\{sign}" for sign in "{}&%$#_"},
+    }
+)
 _MARKS = {"better": r"\ast", "worse": r"\circ"}
 
 
@@ -53,7 +48,7 @@ def latex_table(summary: EvaluationSummary) -> str:
 
 def escape(text: str) -> str:
     """Text with LaTeX's special characters made harmless, on one line."""
-    return "".join(_ESCAPES.get(sign, sign) for sign in " ".join(text.split()))
+    return " ".join(text.split()).translate(_ESCAPES)
 
 
 def _comments(summary: EvaluationSummary) -> list[str]:

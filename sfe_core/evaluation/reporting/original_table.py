@@ -46,12 +46,11 @@ def original_table(
     }
     firsts = {}
     for prefix, read in chosen.items():
-        seen = read.recognition(reader)
-        firsts[prefix] = recognition.order(seen.logits)[:, :FIRST]
+        firsts[prefix] = recognition.order(read.column(reader, "logits"))[:, :FIRST]
         for k in range(FIRST):
             columns[f"{prefix}_top{k + 1}"] = names[firsts[prefix][:, k]]
-        columns[f"{prefix}_val"] = seen.valence.clip(-1.0, 1.0)
-        columns[f"{prefix}_aro"] = seen.arousal.clip(-1.0, 1.0)
+        columns[f"{prefix}_val"] = read.column(reader, "valence").clip(-1.0, 1.0)
+        columns[f"{prefix}_aro"] = read.column(reader, "arousal").clip(-1.0, 1.0)
         if prefix != "orig":
             rank = np.nan_to_num(ranks_of(read, reader, labels))
             columns[f"{prefix}_rank"] = np.where(rank <= FIRST, rank, 0).astype(int)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 from scipy.special import softmax
@@ -17,29 +16,20 @@ BINS = 10
 COVERAGE = 0.95
 
 
-class Seen(Protocol):
-    """What a recogniser read off one set of pictures."""
-
-    @property
-    def logits(self) -> Doubles:
-        """[N, 8] in the order of `EMOTIONS`; a row of nan where there was no picture."""
-        ...
-
-
 def recognition_result(
-    seen: Mapping[str, Seen], emotion: Indices, real: str = REAL
+    seen: Mapping[str, Doubles], emotion: Indices, real: str = REAL
 ) -> RecogniserResult:
     """Confusions and reliability of one recogniser over all sets.
 
     Args:
-        seen: set → what it read; every set has the same keys in the same order.
+        seen: set → logits [N, 8] in the order of `EMOTIONS`, a row of nan where there was no
+            picture; every set has the same keys in the same order.
         emotion: [N], what was asked for by those keys, -1 where that is not known.
         real: name of the set of photos; where it is missing, `as_photo` is empty.
     """
     confusion, as_photo, reliabilities = {}, {}, {}
-    of_photo = _first(seen[real].logits) if real in seen else None
-    for name, read in seen.items():
-        logits = np.asarray(read.logits, dtype=np.float64)
+    of_photo = _first(seen[real]) if real in seen else None
+    for name, logits in seen.items():
         known = np.isfinite(logits).all(axis=1)
         asked = np.where(known, emotion, recognition.UNASKED)
         confusion[name] = recognition.confusion(np.nan_to_num(logits), asked).tolist()

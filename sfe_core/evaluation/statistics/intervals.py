@@ -11,6 +11,7 @@ from scipy.special import betaincinv
 from scipy.stats import binomtest, wilcoxon
 
 from sfe_core.arrays import Doubles, Indices
+from sfe_core.evaluation.summary import PairedTest
 
 COVERAGE = 0.95
 # Resamples of fewer pictures are too few different ones to be an interval.
@@ -93,22 +94,7 @@ def unanimous_interval(share: float, n: int) -> tuple[float, float]:
     return (far_end, 1.0) if share == 1.0 else (0.0, 1.0 - far_end)
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """McNemar's exact test of two paired yes/no series.
-
-    Attributes:
-        gained: pictures that only the second got right.
-        lost: pictures that only the first got right.
-        p_value: two-sided, of a split this uneven under a fair coin.
-    """
-
-    gained: int
-    lost: int
-    p_value: float
-
-
-def mcnemar_exact(first: Doubles, second: Doubles) -> McNemar:
+def mcnemar_exact(first: Doubles, second: Doubles) -> PairedTest:
     """Compare 0/1 series of the same pictures (McNemar 1947, exact binomial form).
 
     Args:
@@ -118,7 +104,8 @@ def mcnemar_exact(first: Doubles, second: Doubles) -> McNemar:
     gained = int(((first == 0) & (second == 1) & known).sum())
     lost = int(((first == 1) & (second == 0) & known).sum())
     changed = gained + lost
-    return McNemar(gained, lost, float(binomtest(gained, changed).pvalue) if changed else 1.0)
+    p_value = float(binomtest(gained, changed).pvalue) if changed else 1.0
+    return PairedTest(gained=gained, lost=lost, p_value=p_value)
 
 
 def wilcoxon_signed_rank(first: Doubles, second: Doubles) -> float | None:

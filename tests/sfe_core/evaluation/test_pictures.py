@@ -63,7 +63,7 @@ def test_faults_are_named(tmp_path: Path):
 
 
 def test_a_folder_without_any_picture_of_the_split_is_the_users_error(tmp_path: Path):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         GivenPictures(tmp_path / "nowhere", KEYS)
     save(tmp_path / "other.png")
     with pytest.raises(UserError, match=r"none of its 1 pictures .* a/one\.png"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -11,11 +9,6 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.statistics.calibration import BINS, recognition_result, reliability
 
 HAPPY, SAD = EMOTIONS.index("happy"), EMOTIONS.index("sad")
-
-
-@dataclass
-class Seen:
-    logits: np.ndarray
 
 
 def sees(emotion: int, probability: float) -> np.ndarray:
@@ -59,9 +52,7 @@ def test_nothing_to_judge_by_has_no_error_to_tell():
 def test_confusions_leave_out_what_is_not_there():
     photo = np.stack([sees(HAPPY, 0.9), sees(SAD, 0.9), sees(SAD, 0.9)])
     drawn = np.stack([sees(SAD, 0.9), sees(SAD, 0.9), np.full(8, np.nan)])
-    found = recognition_result(
-        {"guided": Seen(drawn), "real": Seen(photo)}, np.array([HAPPY, HAPPY, -1])
-    )
+    found = recognition_result({"guided": drawn, "real": photo}, np.array([HAPPY, HAPPY, -1]))
     asked, real = np.array(found.confusion["guided"]), np.array(found.confusion["real"])
     assert asked.sum() == 2 and asked[HAPPY, SAD] == 2
     assert real.sum() == 2 and real[HAPPY, HAPPY] == 1 and real[HAPPY, SAD] == 1
@@ -74,5 +65,5 @@ def test_confusions_leave_out_what_is_not_there():
 
 
 def test_without_photos_nothing_is_held_against_them():
-    found = recognition_result({"base": Seen(sees(HAPPY, 0.9)[None])}, np.array([HAPPY]))
+    found = recognition_result({"base": sees(HAPPY, 0.9)[None]}, np.array([HAPPY]))
     assert found.as_photo == {} and set(found.confusion) == {"base"}
