@@ -36,7 +36,7 @@ quick: install
 	$(PYTEST) -m "not slow"
 
 test: install
-	$(PYTEST)
+	$(PYTEST) --durations=15
 
 lint: install
 	$(BIN)/ruff check .

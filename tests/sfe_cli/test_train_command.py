@@ -28,6 +28,7 @@ def said_by(folder: Path, *words: str):
     return sfe("train", "-w", folder, *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_a_dry_run_refuses_what_the_run_would(folder: Path, dry) -> None:
     make(folder / "runs" / "mine", 2)

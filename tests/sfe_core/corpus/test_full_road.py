@@ -33,6 +33,7 @@ def emoca(tmp_path_factory: pytest.TempPathFactory, flame: Path) -> Path:
     return write_emoca_model(folder, template, exp_deca_jaw_pose=True)
 
 
+@pytest.mark.slow
 def test_emoca_and_zoedepth_in_crop_and_photo(
     tmp_path: Path, own_assets_root: Path, portrait: Image.Image, flame: Path, emoca: Path
 ) -> None:

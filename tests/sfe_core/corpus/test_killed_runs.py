@@ -54,6 +54,7 @@ def kill_when(process: subprocess.Popen[bytes], folder: Path, count: int) -> Non
     process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "count"), [(1, 1), (1, 3), (2, 2)])
 def test_killed_run_goes_on_to_the_same_bytes(
     copied: Workspace, tmp_path: Path, workers: int, count: int
@@ -70,6 +71,7 @@ def test_killed_run_goes_on_to_the_same_bytes(
     assert files_of(copied.corpus) == whole
 
 
+@pytest.mark.slow
 def test_killed_run_over_other_settings_is_not_taken_for_the_old_ones(
     copied: Workspace, tmp_path: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_begun_photos_are_made_again(copied: Workspace) -> None:
     assert files_of(copied.corpus) == whole
 
 
+@pytest.mark.slow
 def test_second_run_at_once_says_so(copied: Workspace, tmp_path: Path) -> None:
     shutil.rmtree(copied.corpus)
     process = start(copied, tmp_path / "run.py", "preprocess.workers=1")

@@ -41,6 +41,7 @@ def picture(workspace: Workspace, folder: str, key: str) -> np.ndarray:
     return np.asarray(Image.open(workspace.corpus / folder / f"{key}.png")).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [90, 180, 235])
 def test_crop_and_maps_of_a_turned_photo_are_the_upright_ones(
     workspace: Workspace, angle: int

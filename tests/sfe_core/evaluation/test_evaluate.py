@@ -120,6 +120,7 @@ def test_a_second_run_draws_and_measures_nothing_and_writes_the_same(
     summary.report.write_bytes(page)  # this one has no plots
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_plots")
 def test_a_new_package_reuses_base_and_photos(
     evaluable: Workspace,
@@ -178,6 +179,7 @@ def test_a_package_without_guidance_is_measured_from_text(evaluable: Workspace):
     assert "fine_top1" not in pd.read_csv(found.folder / "per_image.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_plots")
 def test_the_training_split_has_no_reference_of_its_own(evaluable: Workspace):
     found = evaluate(evaluable, split="train")

@@ -44,6 +44,7 @@ def header(path: Path) -> dict[str, str]:
         return file.metadata()
 
 
+@pytest.mark.slow
 def test_the_single_file_draws_the_same_picture(package: PackageSummary):
     path = package.folder / "first-10.safetensors"
     single = StableDiffusionPipeline.from_single_file(
@@ -67,6 +68,7 @@ def test_a_lora_of_full_rank_turns_the_base_into_the_package(
     assert "rank 64" in package.extras[f"lora/{name}"]
 
 
+@pytest.mark.slow
 def test_a_trained_text_encoder_is_packaged_and_part_of_the_lora(tiny_base: Path, tmp_path: Path):
     workspace = make_workspace(tmp_path / "work", tiny_base, count=1)
     checkpoint = make_run(workspace)
@@ -217,6 +219,7 @@ def test_the_same_checkpoint_gives_the_same_weight_files(
     assert {key for key in first if first[key] != second[key]} == {"modelspec.title"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)]
 )

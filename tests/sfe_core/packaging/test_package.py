@@ -155,6 +155,7 @@ def test_a_package_is_replaced_only_when_forced(workspace: Workspace):
     assert package_checkpoint(workspace, name="other").folder.name == "other"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a/b", "..", "../x", ".hidden", "", "/abs", "a\\b"])
 def test_a_name_stays_below_packaged(workspace: Workspace, name: str):
     make_run(workspace)

@@ -92,6 +92,7 @@ def comfyui_reads(path: Path) -> str:
     return "v" if sdxl and "v_pred" in keys else "eps"
 
 
+@pytest.mark.slow
 def test_the_single_file_is_read_as_it_predicts(case):
     package, _ = case
     path = package.folder / "first-10.safetensors"
@@ -111,6 +112,7 @@ def test_the_single_file_is_read_as_it_predicts(case):
     assert told in card and "| UNet predicts | v (v_prediction)" in card
 
 
+@pytest.mark.slow
 def test_a_plain_model_has_no_marks(plain: PackageSummary):
     path = plain.folder / "first-10.safetensors"
     assert a1111_reads(path) == ("eps", False)

@@ -26,6 +26,7 @@ def tensor_bytes(path: Path) -> int:
     return sum(tensor.nbytes for tensor in load_file(path).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [None, "fp16"])
 def test_a_preview_tells_the_sizes_and_writes_nothing(workspace: Workspace, precision):
     options = PackageOptions(precision=precision, extras=("single-file",))

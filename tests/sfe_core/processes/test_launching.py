@@ -179,6 +179,7 @@ def test_a_worker_that_dies_leaves_its_last_words():
         follow([sys.executable, "-c", script], environment, Reporter(), "worker")
 
 
+@pytest.mark.slow
 def test_of_two_workers_that_raise_the_exception_is_told_and_not_the_launchers():
     argv = launcher_argv("timeit", "cpu", 2, ["1/0"])  # timeit prints what its statement raises
     environment = launcher_env("cpu", 2, os.environ)
@@ -186,6 +187,7 @@ def test_of_two_workers_that_raise_the_exception_is_told_and_not_the_launchers()
         follow(argv, environment, Reporter(), "worker")
 
 
+@pytest.mark.slow
 def test_of_two_workers_the_signal_that_killed_one_is_told():
     # The other one dies of its absence, which explains nothing.
     die = (

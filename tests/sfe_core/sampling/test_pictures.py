@@ -59,6 +59,7 @@ def test_batches_do_not_change_pictures(workspace: Workspace):
     assert np.mean(drawn[0] != drawn[2]) < 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["ddpm", "ddim", "unipc"])
 def test_every_sampler_draws_its_own_pictures_again_and_again(workspace: Workspace, scheduler: str):
     # With two steps, UniPC and DPM-Solver++ are the same sum.
@@ -132,6 +133,7 @@ def test_changed_maps_redraw_guided_pictures_alone(workspace: Workspace):
     assert draw_series(workspace, SPLIT, "guided").drawn == 1
 
 
+@pytest.mark.slow
 def test_base_pictures_serve_every_checkpoint(workspace: Workspace):
     first = {variant: draw_series(workspace, SPLIT, variant) for variant in VARIANTS}
     make_run(workspace, step=20, seed=2, saved_minute=5)
@@ -141,6 +143,7 @@ def test_base_pictures_serve_every_checkpoint(workspace: Workspace):
     assert second["text"].folder != first["text"].folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -304,6 +307,7 @@ def make_safety_checker(folder: Path, objects: bool) -> None:
     (folder / "model_index.json").write_text(json.dumps(index))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["text", "guided"])
 def test_the_safety_checker_blacks_out_only_if_asked_and_that_is_remarked(
     workspace: Workspace, variant: str

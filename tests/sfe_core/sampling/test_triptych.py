@@ -61,6 +61,7 @@ def test_the_same_work_is_the_same_bytes(workspace: Workspace):
     assert files(make_triptychs(workspace).folder) == first
 
 
+@pytest.mark.slow
 def test_batch_sizes_change_no_triptych_by_more_than_rounding(workspace: Workspace):
     made = []
     for batch_size in (1, 3, 8):

@@ -90,6 +90,7 @@ def test_mouth_is_dark_and_toothed_where_the_jaw_is_open() -> None:
     assert mouth.min() < 0.5 * face.image.astype(int).sum(-1)[face.raster().hit].mean()
 
 
+@pytest.mark.slow
 def test_detector_finds_the_faces_and_agrees_on_the_landmarks(faces) -> None:
     dlib = pytest.importorskip("dlib")
     from sfe_core.faces.detectors.dlib_detector import predictor_path

@@ -132,6 +132,7 @@ def test_copies_with_two_labels_are_told() -> None:
     assert found.contradictions({"a": "happy", "b": "happy"}) == []
 
 
+@pytest.mark.slow
 def test_a_long_video_is_one_group() -> None:
     bits = np.repeat(random_hashes(1), 3000, axis=0)
     bits ^= np.random.default_rng(2).random(bits.shape) < 0.01

@@ -42,6 +42,7 @@ def rows_of(workspace: Workspace) -> pd.DataFrame:
     return read_manifest(workspace.corpus / MANIFEST).set_index("key")
 
 
+@pytest.mark.slow
 def test_copies_stand_with_their_original(copied: tuple[Workspace, PreprocessSummary]) -> None:
     rows = rows_of(copied[0])
     assert set(rows["status"]) == {"ok"} and set(rows["split"]) == {"train", "val300"}
@@ -85,6 +86,7 @@ def test_an_older_corpus_is_hashed_from_its_crops(
     assert not list(workspace.corpus.rglob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_folders_of_people_are_kept_whole(tmp_path: Path) -> None:
     workspace = make_workspace(
         tmp_path, "preprocess.crop_size=128", "split.validation_fraction=0.4"

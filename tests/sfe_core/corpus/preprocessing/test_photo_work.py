@@ -129,6 +129,7 @@ def test_codes_and_meshes_can_be_read_back(complete: tuple[WorkOrder, list[dict]
     assert mesh.triangles.std() > 0.04
 
 
+@pytest.mark.slow
 def test_company_changes_no_byte(complete: tuple[WorkOrder, list[dict]], tmp_path: Path) -> None:
     order, rows = complete
     single = replace(order, jobs=order.jobs[1:], corpus=tmp_path)

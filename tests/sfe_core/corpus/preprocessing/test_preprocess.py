@@ -144,6 +144,7 @@ def test_torn_manifest_is_made_again(copied: Workspace) -> None:
     assert preprocess(copied).done == 5
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_as_one(
     copied: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +200,7 @@ def test_no_photos_is_an_error_that_says_what_to_do(tmp_path: Path, remove: bool
         preprocess(workspace)
 
 
+@pytest.mark.slow
 def test_extras_asked_for_once_are_kept_while_they_fit(copied: Workspace) -> None:
     whole = files_of(copied.corpus)
     once = make_workspace(copied.root, "preprocess.save_meshes=true")

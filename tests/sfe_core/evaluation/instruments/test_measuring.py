@@ -55,6 +55,7 @@ def bench(evaluable: Workspace) -> Bench:
     return Bench(evaluable)
 
 
+@pytest.mark.slow
 def test_the_photo_drawn_again_is_perfect(bench: Bench):
     read = bench.read()
     assert read.valid.all()

@@ -110,6 +110,7 @@ def test_the_astronaut_smiles() -> None:
     assert np.abs(fits.angles[0]).max() < 15
 
 
+@pytest.mark.slow
 def test_synthetic_photos_through_the_detector() -> None:
     specs = [sample_face(900 + n, EMOTIONS[n % 8], identity=50 + n // 8) for n in range(48)]
     detector = load_detector("dlib")

@@ -35,6 +35,7 @@ def error(face: Face, truth: np.ndarray) -> float:
     return float(distance / inter_ocular(truth[None])[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [20, 50, 60, 90, 120, 180, 205, 270, 320])
 def test_a_turned_face_is_read_as_the_upright_one(detector: Detector, angle: int) -> None:
     photo = np.ascontiguousarray(skimage.data.astronaut()[:256, 96:352])
@@ -74,6 +75,7 @@ def test_a_box_beside_a_small_face_is_looked_at_closer(number: int, cut: int) ->
     assert error(face, drawn.landmarks - (0, cut // 2)) < RIGHT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["brick", "grass", "coins", "text", "coffee", "chelsea"])
 def test_things_have_no_face_at_any_angle(detector: Detector, name: str) -> None:
     picture = Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
@@ -109,6 +111,7 @@ def test_a_small_face_in_24_megapixels() -> None:
     assert 80 < detector.smallest_px(6000, 4000) < 110 and detector.smallest_px(400, 300) == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quarters", [1, 2])
 def test_a_small_face_in_a_large_photo_taken_sideways(quarters: int) -> None:
     photo = Image.new("RGB", (1600, 1200), (118, 126, 120))

@@ -67,6 +67,7 @@ def test_a_missing_landmark_file_is_named(random_weights: Path) -> None:
         load_detector("face-alignment")
 
 
+@pytest.mark.slow
 def test_landmarks_are_the_librarys_and_finer(
     random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +83,7 @@ def test_landmarks_are_the_librarys_and_finer(
     assert np.ptp(face.landmarks) > 20 and (face.landmarks % 1 != 0).any()
 
 
+@pytest.mark.slow
 def test_many_photos_are_searched_small_and_scaled_back(
     random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +137,7 @@ def test_weights_of_another_network_are_refused(random_weights: Path) -> None:
         load_detector("face-alignment", device="cpu")
 
 
+@pytest.mark.slow
 def test_turned_photos_and_confidence_are_for_its_networks_too(
     random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

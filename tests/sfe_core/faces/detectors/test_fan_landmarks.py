@@ -39,6 +39,7 @@ def test_the_view_is_the_librarys(box: tuple[float, float, float, float]) -> Non
     )
 
 
+@pytest.mark.slow
 def test_the_peaks_are_the_librarys() -> None:
     maps = np.random.default_rng(0).random((2, 68, 64, 64)).astype(np.float32)
     maps[0, 3, 0, 20] = maps[0, 4, 63, 63] = 2.0  # at the rim nothing is moved
@@ -56,6 +57,7 @@ class DotNetwork(torch.nn.Module):
         return blurred.expand(-1, 68, -1, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [60.0, 150.0, 900.0])
 def test_a_dot_is_found_where_it_is(side: float) -> None:
     size = int(side * 3)

@@ -62,6 +62,7 @@ def test_the_loaded_weights_outlive_their_file(tmp_path: Path) -> None:
 Change = Callable[[dict[str, Any]], Any]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -180,6 +180,7 @@ def test_the_bare_mesh_is_shaded_from_its_vertex_normals(found: Reconstruction) 
     assert (coarse[..., 2] < 0).any(), "at the outline some look away, and stay so"
 
 
+@pytest.mark.slow
 def test_backends_load_by_name_from_the_assets_folder(
     own_assets_root: Path, flame_folder: Path, emoca_folder: Path, deca_file: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_backends_load_by_name_from_the_assets_folder(
     assert isinstance(load_reconstructor("deca", "cpu"), EmocaReconstructor)
 
 
+@pytest.mark.slow
 def test_models_load_by_path_too(flame_folder: Path, emoca_folder: Path, deca_file: Path) -> None:
     load_emoca("emoca", "cpu", emoca_folder, flame_folder)
     load_emoca("deca", "cpu", str(deca_file), str(flame_folder / "generic_model.pkl"))
