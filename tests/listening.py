@@ -23,8 +23,12 @@ class Listener(Reporter):
         class Bar:
             def advance(bar, count=1, note=""):
                 self.done[title] += count
+                self.advanced(title)
 
         yield Bar()
+
+    def advanced(self, title: str) -> None:
+        """Called after each step of a task, for those who act on it."""
 
     def say(self, message):
         self.lines.append(message)

@@ -16,8 +16,9 @@ from sfe_core.training.engine.run_folder import STARTS
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.options import TrainOptions
 from sfe_core.training.parallel.devices import open_accelerator
+from tests.listening import Listener
 from tests.sfe_core.conftest import with_settings
-from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed
+from tests.sfe_core.training.engine.test_loop import PLAIN, run, weights_of, without_speed
 
 _READ = re.compile(r"""(?:environ\.get\(|environ\[|from_env\(\[?)\s*["']([A-Z0-9_]+)["']""")
 _PREFIXED = re.compile(r"""(?:environ\.get\(|from_env\()\s*(?:env_)?prefix \+ ["']([A-Z0-9_]+)""")

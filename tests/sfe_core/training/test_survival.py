@@ -21,9 +21,10 @@ from sfe_core.training.engine import room
 from sfe_core.training.engine.checkpoints import list_checkpoints, read_meta, verify_checkpoint
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.options import TrainOptions
+from tests.listening import Listener
 from tests.processes import start_clean
 from tests.sfe_core.conftest import with_settings
-from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run, weights_of, without_speed
+from tests.sfe_core.training.engine.test_loop import PLAIN, run, weights_of, without_speed
 
 # Twenty on the day it was written; fewer by default, for time.
 KILLS = int(os.environ.get("SFE_TEST_KILLS", "3"))

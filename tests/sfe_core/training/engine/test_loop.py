@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,12 +16,12 @@ from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.errors import RunError, UserError
-from sfe_core.reporting import Reporter
 from sfe_core.runs.start import train
 from sfe_core.training.batches import data
 from sfe_core.training.engine.checkpoints import list_checkpoints, newest_checkpoint, read_meta
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.options import TrainOptions
+from tests.listening import Listener
 from tests.sfe_core.conftest import with_settings
 
 NETWORKS = ("unet", "unet_ema", "guidance_encoder", "guidance_encoder_ema")
@@ -33,29 +32,16 @@ class Interrupted(Exception):
     """Stands for a power cut."""
 
 
-class Listener(Reporter):
-    """Keeps what was said; cuts the power during training after `stop_after` updates."""
+class PowerCut(Listener):
+    """Cuts the power during training after so many updates."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.lines: list[str] = []
-        self.stop_after = stop_after
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
 
-    @contextmanager
-    def task(self, title, total=None, done=0):
-        class Bar:
-            def advance(bar, count=1, note=""):
-                nonlocal done
-                done += count
-                if title == "Training" and done == self.stop_after:
-                    raise Interrupted
-
-        yield Bar()
-
-    def say(self, message):
-        self.lines.append(message)
-
-    def warn(self, message):
-        self.lines.append(message)
+    def advanced(self, title: str) -> None:
+        if title == "Training" and self.done[title] == self._after:
+            raise Interrupted
 
 
 def run(workspace, reporter=None, **options):
@@ -136,7 +122,7 @@ def test_interrupted_and_resumed_is_uninterrupted(workspace):
     )
     whole = run(workspace, run="whole")
     with pytest.raises(Interrupted):
-        run(workspace, Listener(stop_after=5), run="broken")
+        run(workspace, PowerCut(after=5), run="broken")
     assert [line["step"] for line in read_metrics(workspace.runs / "broken")] == [2, 4]
     listener = Listener()
     resumed = run(workspace, listener, resume=str(workspace.runs / "broken"))

@@ -27,10 +27,11 @@ from sfe_core.training.engine.run_folder import (
     reserve_run,
 )
 from sfe_core.training.options import TrainOptions
+from tests.listening import Listener
 from tests.processes import start_clean
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_checkpoints import make
-from tests.sfe_core.training.engine.test_loop import PLAIN, Listener, run
+from tests.sfe_core.training.engine.test_loop import PLAIN, run
 
 HELD = "run mine: another `sfe train` is at work in it"
 
