@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sfe_core.assets.reference import ModelReference
 from sfe_core.assets.registry import Asset, registry
 from sfe_core.config.corpus_sections import PreprocessConfig
@@ -64,20 +66,14 @@ def loss_models(loss: LossConfig) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def hash_loss_models(loss: LossConfig) -> dict[str, str]:
-    """Field of sfe.yaml to the SHA-256 of the weights behind it; see `loss_models`.
+def hash_models(models: Sequence[str]) -> str:
+    """SHA-256 of the weights of some models together; of one, of its own.
 
     Raises:
         UserError: one is missing.
     """
-    hashes = {
-        field: [ModelReference(name).sha256 for name in models]
-        for field, models in loss_models(loss).items()
-    }
-    return {
-        field: found[0] if len(found) == 1 else sha256_json(found)
-        for field, found in hashes.items()
-    }
+    found = [ModelReference(name).sha256 for name in models]
+    return found[0] if len(found) == 1 else sha256_json(found)
 
 
 def require_independent_judge(config: Config) -> None:

@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.assets import locate
-from sfe_core.assets.needs import require_independent_judge
+from sfe_core.assets.needs import loss_models, require_independent_judge
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.diffusion.families.contract import BaseConfigs
@@ -18,7 +18,6 @@ from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import check_base
 from sfe_core.diffusion.noise_schedule import schedule_changes
-from sfe_core.diffusion.pixel_decoder import FULL
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
 from sfe_core.errors import UserError
 from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
@@ -132,8 +131,7 @@ def check_loss_networks(config: Config) -> None:
         raise UserError("loss", "every weight is 0", "give at least one term a weight")
     if getattr(config.loss, PERCEPTUAL) > 0:
         require_perceptual(config.loss.perceptual_network)
-    if any(getattr(config.loss, name) > 0 for name in EMOTION_TERMS):
-        locate(config.loss.emotion_network)
-        require_independent_judge(config)
-    if needs_pixels(config.loss) and config.loss.pixel_decoder != FULL:
-        locate(config.loss.pixel_decoder)
+    for models in loss_models(config.loss).values():
+        for name in models:
+            locate(name)
+    require_independent_judge(config)

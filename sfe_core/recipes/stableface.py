@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from sfe_core.assets import locate
+from sfe_core.assets.needs import hash_models, loss_models
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.config.workspace import Workspace
@@ -99,15 +101,20 @@ def check(workspace: Workspace) -> Checked:
         model=model,
         images=len(choice.rows),
         data_sha256=corpus.sha256,
-        must_match=fingerprints(base),
+        must_match=fingerprints(config, base),
         told={"base": base, "guidance maps": config.guidance.maps} | _terms_told(config),
         notes=tuple(notes),
     )
 
 
-def fingerprints(base: Path) -> dict[str, Fingerprint]:
-    """What a run must not go on without."""
-    return {BASE: Fingerprint(lambda: hash_base(base), lambda recorded: is_base(base, recorded))}
+def fingerprints(config: Config, base: Path) -> dict[str, Fingerprint]:
+    """What a run starts from, and the networks that its loss looks through."""
+    started = Fingerprint(lambda: hash_base(base), lambda recorded: is_base(base, recorded))
+    looked_through = {
+        field: Fingerprint(partial(hash_models, models), binding=False)
+        for field, models in loss_models(config.loss).items()
+    }
+    return {BASE: started, **looked_through}
 
 
 def _terms_told(config: Config) -> dict[str, object]:
@@ -307,7 +314,7 @@ def build(
         base=base,
         model=model,
         networks=name_networks(model, config.train),
-        must_match=fingerprints(base.folder),
+        must_match=fingerprints(config, base.folder),
         corpus=corpus,
         dataset=dataset,
         source=source,

@@ -73,13 +73,17 @@ class Fingerprint:
 
     Args:
         digest: works it out.
+        binding: a run never goes on with another model; else it does where the change is accepted.
         same: whether a recorded hash is of this model too, as one of an older kind may be.
     """
 
     def __init__(
-        self, digest: Callable[[], str], same: Callable[[str], bool] | None = None
+        self,
+        digest: Callable[[], str],
+        same: Callable[[str], bool] | None = None,
+        binding: bool = True,
     ) -> None:
-        self._digest, self._same = digest, same
+        self._digest, self._same, self.binding = digest, same, binding
 
     @cached_property
     def digest(self) -> str:
@@ -99,7 +103,7 @@ class Recipe(Protocol):
         model: one module that holds them all at their `Network.attribute`; what DDP, FSDP or
             DeepSpeed wrap.
         must_match: field of sfe.yaml to the model that it names; resuming is refused when one
-            differs from the checkpoint's.
+            differs from the checkpoint's, see `Fingerprint.binding`.
     """
 
     networks: Sequence[Network]
@@ -165,8 +169,8 @@ class Checked:
         model: the networks without weights (on the meta device), frozen as they will be.
         images: images that training draws from.
         data_sha256: hash of the data.
-        must_match: as the recipe's; before the run it is asked only where a name has changed, as
-            hashing takes a while.
+        must_match: as the recipe's; what is binding is asked before the run only where a name has
+            changed, as hashing a base takes a while.
         told: label to value, lines of the plan that a person sees.
         notes: lines worth telling.
     """

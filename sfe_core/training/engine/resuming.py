@@ -85,29 +85,45 @@ def choose_checkpoint(
 
 
 def changes_since(
-    checkpoint: Path, config: Config, data_sha256: str, told: Collection[str] = ()
+    checkpoint: Path,
+    config: Config,
+    data_sha256: str,
+    must_match: Mapping[str, Fingerprint],
+    told: Collection[str] = (),
 ) -> Changes:
-    """Where sfe.yaml and the corpus now differ from what a checkpoint was trained with.
+    """Where sfe.yaml, the corpus and the models now differ from what a checkpoint was trained with.
 
-    `told` names fields of `train` that were asked for together with resuming, such as more steps.
+    A model is told by its hash, whatever its path, where the checkpoint holds one.
+
+    Args:
+        checkpoint: to go on from.
+        config: of now.
+        data_sha256: of the data.
+        must_match: see `Checked`; of what is binding, `require_match` tells.
+        told: fields of `train` that were asked for together with resuming, such as more steps.
     """
-    before = _config_of(checkpoint)
+    before, meta = _config_of(checkpoint), read_meta(checkpoint)
+    others = {
+        field: not fingerprint.binding and not fingerprint.matches(meta.must_match[field])
+        for field, fingerprint in must_match.items()
+        if fingerprint.binding or field in meta.must_match
+    }
     learning, harmless = [], []
     for section, settings in _learning_sections(config):
         quiet = {*fields_that(type(settings), Meaning.OPERATIONAL)}
-        if section == "model":
-            quiet.add("base")  # whether it is the same is told by its hash, not by its path
         if section == "train":
             quiet.update(told)
         models = fields_that(type(settings), Meaning.MODEL)
         for name, value in settings.model_dump(mode="json").items():
-            was = before.get(section, {}).get(name, value)
-            if name in models and _is_same_place(was, value, checkpoint):
-                continue
-            if was != value:
-                changed = f"{section}.{name}: {value}, was {was}"
-                (harmless if name in quiet else learning).append(changed)
-    if read_meta(checkpoint).corpus_sha256 != data_sha256:
+            field, was = f"{section}.{name}", before.get(section, {}).get(name, value)
+            same = was == value or (name in models and _is_same_place(was, value, checkpoint))
+            if others.get(field):
+                what = "other weights than before" if same else f"was {was}"
+                learning.append(f"{field}: {value}, {what}")
+            elif not same:
+                kind = harmless if name in quiet or field in others else learning
+                kind.append(f"{field}: {value}, was {was}")
+    if meta.corpus_sha256 != data_sha256:
         learning.append("the corpus: other images, maps, captions, labels or splits")
     return Changes(tuple(learning), tuple(harmless))
 
@@ -157,7 +173,8 @@ def require_same_form(
                 )
     for field, fingerprint in must_match.items():
         # Hashing takes a while, and a model under the same name is mostly the same.
-        if _value(before, field) != _value(config.model_dump(mode="json"), field):
+        renamed = _value(before, field) != _value(config.model_dump(mode="json"), field)
+        if fingerprint.binding and renamed:
             require_match(checkpoint, config, field, fingerprint)
     require_form(checkpoint, strategy, strategy.startswith("zero2"))
 

@@ -41,7 +41,7 @@ def choose_start(
     if checkpoint is not None:
         checkpoint = checkpoint.absolute()  # of a run whose name and neighbours are asked for
         require_same_form(checkpoint, config, strategy, checked.must_match)
-        harmless, accepted = _changes(checkpoint, config, checked.data_sha256, options)
+        harmless, accepted = _changes(checkpoint, config, checked, options)
         notes += harmless
         warnings += [] if options.checked else accepted
     elif options.resume is not None:
@@ -75,11 +75,11 @@ def look_into_folder(
 
 
 def _changes(
-    checkpoint: Path, config: Config, data_sha256: str, options: TrainOptions
+    checkpoint: Path, config: Config, checked: Checked, options: TrainOptions
 ) -> tuple[list[str], list[str]]:
     """Notes and warnings about what has changed since a checkpoint."""
     told = ("steps",) if options.steps is not None else ()
-    changes = changes_since(checkpoint, config, data_sha256, told)
+    changes = changes_since(checkpoint, config, checked.data_sha256, checked.must_match, told)
     if not options.accept_changes:
         require_unchanged(checkpoint, changes)
     notes, warnings = (

@@ -108,7 +108,8 @@ def load_checkpoint(session: Session, checkpoint: Path) -> None:
     """
     meta = read_meta(checkpoint)
     for name, fingerprint in session.must_match.items():
-        require_match(checkpoint, session.config, name, fingerprint)
+        if fingerprint.binding:
+            require_match(checkpoint, session.config, name, fingerprint)
     recipe = session.recipe
     try:
         for suffix, held in _held(session):

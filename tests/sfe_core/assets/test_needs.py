@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from sfe_core.assets.needs import hash_loss_models, loss_models, require_independent_judge
+from sfe_core.assets.needs import hash_models, loss_models, require_independent_judge
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
@@ -35,11 +35,9 @@ def test_hashes_follow_the_weights_not_the_path(tmp_path):
     one = make_tiny_recogniser(tmp_path / "one", seed=1)
     other = make_tiny_recogniser(tmp_path / "other", seed=2)
     copy = shutil.copytree(one, tmp_path / "copy")
-    found = [hash_loss_models(LossConfig(emotion_network=str(f))) for f in (one, other, copy)]
-    assert found[0] == found[2]
-    assert set(found[0]) == {"loss.emotion_network", "loss.perceptual_network"}
-    assert found[0]["loss.emotion_network"] != found[1]["loss.emotion_network"]
-    assert found[0]["loss.perceptual_network"] == found[1]["loss.perceptual_network"]
+    assert hash_models([str(one)]) == hash_models([str(copy)]) != hash_models([str(other)])
+    pairs = [hash_models([str(one), str(last)]) for last in (other, copy)]
+    assert pairs[0] != pairs[1] and hash_models([str(copy), str(other)]) == pairs[0]
 
 
 def test_a_judge_of_the_losss_weights_is_refused_and_one_that_is_gone_is_not(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,7 +144,7 @@ def one_more_update(workspace: Workspace) -> dict[str, torch.Tensor]:
 
 
 def numbers_of(session: Session) -> dict[str, float]:
-    return update(session, session.source.batches(wanted_batches(session)))
+    return update(session, session.recipe.batches(wanted_batches(session)))
 
 
 def updated(session: Session) -> dict[str, torch.Tensor]:
@@ -226,7 +227,7 @@ def test_what_bears_on_memory_and_speed_acts_and_changes_nothing_else(begun):
         assert (session.plan.batch_size, session.plan.accumulation) == (2, 2)
         assert session.model.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
         assert session.model.unet.is_gradient_checkpointing
-        assert isinstance(session.source, StreamedSource)
+        assert isinstance(session.recipe.source, StreamedSource)
         assert session.skips.most_in_a_row == 3
         found = numbers_of(session)
     with resumed(begun) as session:
@@ -269,13 +270,31 @@ def test_another_base_is_refused_in_the_plan(begun, tmp_path):
         plan_training(with_settings(begun, model={"base": str(other)}), RESUME)
 
 
+def test_a_network_of_the_loss_that_was_swapped_in_its_place_is_refused(begun, tmp_path):
+    work = Workspace(shutil.copytree(begun.root, tmp_path / "work"), begun.config)
+    network = Path(begun.config.loss.emotion_network)
+    unasked = replace(RESUME, accept_changes=False, steps=4)
+
+    def plan_with(folder: Path) -> None:
+        plan_training(with_settings(work, loss={"emotion_network": str(folder)}), unasked)
+
+    plan_with(shutil.copytree(network, tmp_path / "copy"))
+    checkpoint = list_checkpoints(work.runs / "first")[-1]
+    hashes = read_meta(checkpoint).must_match
+    assert set(hashes) >= {"model.base", "loss.emotion_network"}
+    other = make_tiny_recogniser(tmp_path / "other", seed=9)
+    with pytest.raises(UserError, match="loss.emotion_network: .*/other, was"):
+        plan_with(other)
+    plan_training(with_settings(work, loss={"emotion_network": str(other)}), RESUME)
+
+
 def test_updates_of_another_size_go_on_behind_the_images_seen(begun):
     larger = with_settings(begun, train={"effective_batch": 6})
     with resumed(larger) as session:
         plan = session.plan
         assert (plan.images_before(2), plan.images_before(3), plan.images_seen) == (8, 14, 20)
         views = [view.place for batch in wanted_batches(session) for view in batch]
-        assert views == session.sampler.take(8, 12)
+        assert views == session.recipe.sampler.take(8, 12)
 
 
 def test_a_changed_rate_is_what_the_run_goes_on_with_and_writes_down(begun, tmp_path):

@@ -8,22 +8,28 @@ import yaml
 
 from sfe_core.config.model import Config
 from sfe_core.files import write_json
+from sfe_core.training.contract import Fingerprint
 from sfe_core.training.engine.checkpoints import META, CheckpointMeta
 from sfe_core.training.engine.resuming import Changes, changes_since
 
+NETWORK = "loss.emotion_network"
 
-def saved(workspace: Path, **loss: str) -> Path:
-    """A checkpoint of a run with these settings of section loss."""
+
+def saved(workspace: Path, hashes: dict[str, str] | None = None, **loss: str) -> Path:
+    """A checkpoint of a run with these settings of section loss, and hashes of its models."""
     checkpoint = workspace / "runs" / "first" / "checkpoint-1"
     checkpoint.mkdir(parents=True)
-    write_json(checkpoint / META, CheckpointMeta(1, 4, "", "tiny-sd", "", "", False).to_json())
+    meta = CheckpointMeta(1, 4, "", "tiny-sd", "", "", False, must_match=hashes or {})
+    write_json(checkpoint / META, meta.to_json())
     text = yaml.safe_dump(Config.model_validate({"loss": loss}).model_dump(mode="json"))
     (checkpoint.parent / "config.yaml").write_text(text, encoding="utf-8")
     return checkpoint
 
 
-def since(checkpoint: Path, **loss: str) -> Changes:
-    return changes_since(checkpoint, Config.model_validate({"loss": loss}), "")
+def since(checkpoint: Path, digest: str = "", **loss: str) -> Changes:
+    """What has changed, where the loss's network has this hash now."""
+    models = {NETWORK: Fingerprint(lambda: digest, binding=False)}
+    return changes_since(checkpoint, Config.model_validate({"loss": loss}), "", models)
 
 
 def test_a_path_that_an_older_run_kept_as_written_is_the_same_place(tmp_path):
@@ -45,3 +51,19 @@ def test_an_asset_and_a_folder_of_its_name_are_two_places(tmp_path, monkeypatch)
     (tmp_path / "taesd").mkdir()
     checkpoint = saved(tmp_path, pixel_decoder="taesd")
     assert since(checkpoint, pixel_decoder=str(tmp_path / "taesd")).learning
+
+
+def test_a_network_is_told_by_its_hash_whatever_its_path(tmp_path):
+    checkpoint = saved(tmp_path, {NETWORK: "abc"}, emotion_network="/a/net")
+    assert since(checkpoint, "abc", emotion_network="/a/net") == Changes()
+    moved = since(checkpoint, "abc", emotion_network="/b/net")
+    assert moved == Changes(harmless=(f"{NETWORK}: /b/net, was /a/net",))
+    swapped = since(checkpoint, "other", emotion_network="/a/net")
+    assert swapped == Changes((f"{NETWORK}: /a/net, other weights than before",))
+    assert since(checkpoint, "other", emotion_network="/b/net").learning
+
+
+def test_a_checkpoint_without_hashes_is_taken_at_its_word(tmp_path):
+    checkpoint = saved(tmp_path, emotion_network="/a/net")
+    assert since(checkpoint, "abc", emotion_network="/a/net") == Changes()
+    assert since(checkpoint, "abc", emotion_network="/b/net").learning
