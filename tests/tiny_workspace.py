@@ -79,6 +79,7 @@ def make_run(
         base_sha256=hash_base(Path(base)),
         corpus_sha256="ab" * 32,
         has_ema=ema,
+        must_match={"loss.emotion_network": "cd" * 32},
     )
     (folder / "meta.json").write_text(json.dumps(meta.to_json()), encoding="utf-8")
     settings = workspace.config.model_dump(mode="json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ import torch
 import yaml
 
 import sfe_core
+from sfe_core.assets.needs import EMOTION_NETWORK
 from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
 from sfe_core.config.portable import without_places
@@ -19,6 +21,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.summary import DRAWING_SECTIONS, Provenance
+from sfe_core.packaging.listing import PROVENANCE
 from sfe_core.sampling.pictures import Series
 
 RUN_CONFIG = "train_config.yaml"  # of a package: the run's configuration
@@ -77,19 +80,34 @@ def seen_by_loss(
 
     Args:
         tool: the instrument.
-        model: of a recogniser: told by its weights where the loss's network is still here, else by
-            its name; None of networks that there is only one of by their name.
+        model: of a recogniser: told by its weights where the package recorded the hash of the
+            loss's network or where that is still here, else by its name; None of networks that
+            there is only one of by their name.
         config: of the workspace.
         package: what drew the pictures; None of pictures made elsewhere.
     """
     names = loss_networks(config, package)
     if model is None:
         return tool.backend in names
+    recorded = _recorded_hash(package)
     used = ModelReference(config.loss.emotion_network)
-    if used.name in names:
-        with suppress(UserError):  # it is gone
+    with suppress(UserError):  # one of both is gone
+        if recorded:
+            return model.sha256 == recorded
+        if used.name in names:
             return model.is_same_as(used)
     return model.name in names
+
+
+def _recorded_hash(package: Path | None) -> str:
+    """Of the loss's recogniser, as a package has it from its checkpoint; empty without."""
+    if package is None:
+        return ""
+    try:
+        record = json.loads((package / PROVENANCE).read_text(encoding="utf-8"))
+        return str(record["models"][EMOTION_NETWORK])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _recorded_loss(package: Path) -> dict[str, object]:

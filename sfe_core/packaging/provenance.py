@@ -99,6 +99,7 @@ def write_papers(
         "resolution": facts.resolution,
         "form": options.to_json(),
         "base": {"name": facts.base_name, "sha256": facts.base_sha256},
+        "models": plan.history.meta.must_match,
         "corpus_sha256": facts.corpus_sha256,
         "config_sha256": sha256_json(plan.history.config) if plan.history.config else "",
         "checkpoint_saved_at": plan.history.meta.saved_at,

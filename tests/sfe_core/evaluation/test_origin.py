@@ -11,6 +11,7 @@ from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
 from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.origin import RUN_CONFIG, loss_networks, seen_by_loss
+from sfe_core.files import write_json
 from tests.tiny import make_tiny_recogniser
 
 
@@ -50,6 +51,11 @@ def test_a_recogniser_is_known_by_its_weights_not_by_its_folder(tmp_path: Path):
         return seen_by_loss(tool, ModelReference(str(folder)), config, tmp_path / "package")
 
     assert [seen(folder) for folder in (net, other, copy)] == [True, False, True]
+    # The package knows best, whatever the workspace names now.
+    models = {"loss.emotion_network": ModelReference(str(other)).sha256}
+    write_json(tmp_path / "package" / "provenance.json", {"models": models})
+    assert [seen(folder) for folder in (net, other, copy)] == [False, True, False]
+    (tmp_path / "package" / "provenance.json").unlink()
     shutil.rmtree(net)  # then only the name is known
     assert [seen(folder) for folder in (other, copy)] == [True, False]
 

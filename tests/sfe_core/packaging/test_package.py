@@ -104,6 +104,7 @@ def test_provenance_and_card_tell_where_it_came_from(workspace: Workspace):
     meta = json.loads((checkpoint / "meta.json").read_text())
     assert said["base"]["sha256"] == meta["base_sha256"]
     assert said["corpus_sha256"] == meta["corpus_sha256"]
+    assert said["models"] == meta["must_match"] != {}
     assert (said["run"], said["step"], said["weights"]) == ("first", 10, "ema")
     assert said["metrics"] == {"step": 10, "raw/noise": 0.1}  # not the line of step 15
     for name, digest in said["files"].items():

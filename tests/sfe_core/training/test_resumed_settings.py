@@ -293,7 +293,7 @@ def test_updates_of_another_size_go_on_behind_the_images_seen(begun):
     with resumed(larger) as session:
         plan = session.plan
         assert (plan.images_before(2), plan.images_before(3), plan.images_seen) == (8, 14, 20)
-        views = [view.place for batch in wanted_batches(session) for view in batch]
+        views = [slot.view.place for batch in wanted_batches(session) for slot in batch]
         assert views == session.recipe.sampler.take(8, 12)
 
 
