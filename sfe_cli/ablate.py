@@ -30,9 +30,7 @@ def ablate(
             show_default="all",
         ),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser updates of each run.", show_default=False)
-    ] = None,
+    steps: options.Steps = None,
     gpus: options.Gpus = None,
     cpu_processes: options.CpuProcesses = None,
     split: options.Split = None,

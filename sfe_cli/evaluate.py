@@ -103,17 +103,17 @@ def given_images(images: list[str], more: list[str]) -> dict[str, Path]:
     """NAME=DIR of --images, and of the words after it, as name → folder.
 
     Raises:
-        UserError: a word is no NAME=DIR, a name comes twice, or there is no --images before it.
+        UserError: a word is not NAME=DIR, a name comes twice, or there is no --images before it.
     """
     from sfe_core.errors import UserError
 
     if more and not images:
-        raise UserError(more[0], "is no option", "give folders as --images NAME=DIR")
+        raise UserError(more[0], "is not an option", "give folders as --images NAME=DIR")
     found: dict[str, Path] = {}
     for word in [*images, *more]:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
-            raise UserError(f"--images {word}", "is no NAME=DIR", "such as base=some/folder")
+            raise UserError(f"--images {word}", "is not NAME=DIR", "such as base=some/folder")
         if name in found:
             raise UserError(f"--images {word}", f"{name} comes twice", "give each name once")
         found[name] = Path(folder).expanduser()

@@ -64,4 +64,8 @@ CpuProcesses = Annotated[
         "--cpu-processes", min=1, help="Processes on the CPU instead.", show_default=False
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, help="Optimiser updates of a run.", show_default="train.steps"),
+]
 HERE = Path(".")

@@ -46,7 +46,7 @@ def train(
     main_address: train_options.MainAddress = "",
     effective_batch: train_options.EffectiveBatch = None,
     batch_size: train_options.BatchSize = None,
-    steps: train_options.Steps = None,
+    steps: options.Steps = None,
     resume: train_options.Resume = None,
     accept_changes: train_options.AcceptChanges = False,
     name: train_options.Run = None,

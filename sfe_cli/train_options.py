@@ -10,8 +10,8 @@ Strategy = Annotated[
     str,
     typer.Option(
         metavar="ddp|fsdp|zero2|zero2-offload",
-        help="How several devices share the model: whole copies, shards (FSDP), or sharded "
-        "optimiser state (DeepSpeed), also in main memory.",
+        help="How several devices share the work: replicas (DDP), sharded weights (FSDP), or "
+        "sharded optimiser state (DeepSpeed ZeRO-2), also in main memory.",
     ),
 ]
 Nodes = Annotated[int, typer.Option(min=1, help="Machines, each called with this.")]
@@ -28,7 +28,6 @@ BatchSize = Annotated[
         metavar="N|auto", help="Images per device and forward pass; auto: as many as fit."
     ),
 ]
-Steps = Annotated[int | None, typer.Option(min=1, help="Optimiser updates.")]
 Resume = Annotated[
     str | None,
     typer.Option(metavar="auto|PATH", help="Go on from a checkpoint.", show_default="a new run"),

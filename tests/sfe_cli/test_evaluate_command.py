@@ -81,11 +81,11 @@ def test_folders_after_images_reach_the_core(workspace: Path, monkeypatch: pytes
 
 def test_words_that_are_no_folders_are_the_users_mistakes():
     assert given_images(["a=x"], ["b=y=z"]) == {"a": Path("x"), "b": Path("y=z")}
-    with pytest.raises(UserError, match="no NAME=DIR"):
+    with pytest.raises(UserError, match="is not NAME=DIR"):
         given_images(["folder"], [])
     with pytest.raises(UserError, match="comes twice"):
         given_images(["a=x"], ["a=y"])
-    with pytest.raises(UserError, match="is no option"):
+    with pytest.raises(UserError, match="is not an option"):
         given_images([], ["a=x"])
 
 

@@ -164,7 +164,7 @@ def resolve_topology(options: TrainOptions, device: str) -> Topology:
     if nodes > 1 and not host:
         raise UserError("--nodes", "no --main-address", "give host[:port] of machine 0 on each")
     if port and not (port.isdigit() and 0 < int(port) < 65536):
-        raise UserError("--main-address", f"{port!r} is no port", "give host:1 to host:65535")
+        raise UserError("--main-address", f"{port!r} is not a port", "give host:1 to host:65535")
     return Topology(strategy, nodes, rank, options.main_address)
 
 

@@ -206,7 +206,7 @@ def test_memory_follows_what_trains(workspace):
         ({"strategy": "zero2"}, "zero2: needs GPUs"),
         ({"nodes": 2}, "no --main-address"),
         ({"nodes": 2, "node_rank": 2, "main_address": "a"}, "node-rank"),
-        ({"nodes": 2, "main_address": "a:b"}, "'b' is no port"),
+        ({"nodes": 2, "main_address": "a:b"}, "'b' is not a port"),
     ],
 )
 def test_machines_and_strategies_that_cannot_be_are_refused(workspace, options, message):
