@@ -31,27 +31,6 @@ def test_more_gpus_than_there_are_is_an_error_not_a_fallback(workspace, monkeypa
     assert not workspace.runs.exists()
 
 
-@pytest.mark.slow
-def test_two_cpu_processes_learn_what_one_does(workspace):
-    workspace = with_settings(workspace, train={"steps": 3, "checkpoint_every": 2})
-    one = launch(workspace, TrainOptions(cpu_processes=1, run="one"), Reporter())
-    listener = Listener()
-    two = launch(workspace, TrainOptions(cpu_processes=2, run="two"), listener)
-    assert two.run.name == "two" and two.step == 3
-    assert listener.done["Training"] == 3
-    assert two.samples is not None and two.samples.is_file()
-    states = {path.name for path in (two.checkpoint / "state").iterdir()}
-    assert {"random_states_0.pkl", "random_states_1.pkl"} <= states
-    pairs = list(zip(read_metrics(one.run), read_metrics(two.run), strict=True))
-    assert len(pairs) == 3
-    for ours, theirs in pairs:
-        assert ours["lr"] == theirs["lr"]
-        assert ours["images_seen"] == theirs["images_seen"]
-        assert theirs["raw"] == pytest.approx(ours["raw"], rel=1e-3)
-        assert theirs["weighted"] == pytest.approx(ours["weighted"], rel=1e-3)
-        assert theirs["gradient_norm"] == pytest.approx(ours["gradient_norm"], rel=1e-3)
-
-
 def launch_a_machine(rank: int, workspace: Workspace, address: str) -> TrainSummary:
     options = TrainOptions(
         cpu_processes=1, nodes=2, node_rank=rank, main_address=address, run="machines"
@@ -61,12 +40,22 @@ def launch_a_machine(rank: int, workspace: Workspace, address: str) -> TrainSumm
 
 @pytest.mark.slow
 def test_two_machines_learn_what_one_does_and_both_end_well(workspace):
-    workspace = with_settings(workspace, train={"steps": 2})
-    one = launch(workspace, TrainOptions(cpu_processes=1, run="one"), Reporter())
+    # How updates are shared is the engine's to show, with every loss; here it is plain and short.
+    quick = with_settings(
+        workspace, loss=PLAIN, train={"steps": 2, "checkpoint_every": 2, "trackers": ()}
+    )
+    one = launch(quick, TrainOptions(cpu_processes=1, run="one"), Reporter())
     address = f"127.0.0.1:{get_free_port()}"
-    first, second = in_processes(2, launch_a_machine, workspace, address)
+    first, second = in_processes(2, launch_a_machine, quick, address)
     assert (first.run.name, first.step, first.checkpoint) == ("machines", 2, second.checkpoint)
-    for ours, theirs in zip(read_metrics(one.run), read_metrics(first.run), strict=True):
+    assert first.samples is not None and first.samples.is_file()
+    states = {path.name for path in (first.checkpoint / "state").iterdir()}
+    assert {"random_states_0.pkl", "random_states_1.pkl"} <= states
+    pairs = list(zip(read_metrics(one.run), read_metrics(first.run), strict=True))
+    assert len(pairs) == 2
+    for ours, theirs in pairs:
+        assert theirs["lr"] == ours["lr"]
+        assert theirs["images_seen"] == ours["images_seen"]
         assert theirs["raw"] == pytest.approx(ours["raw"], rel=1e-3)
         assert theirs["gradient_norm"] == pytest.approx(ours["gradient_norm"], rel=1e-3)
 

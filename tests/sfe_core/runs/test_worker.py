@@ -12,6 +12,8 @@ from sfe_core.runs.worker import work
 from sfe_core.runs.worker_request import Request
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.options import TrainSummary
+from tests.sfe_core.conftest import with_settings
+from tests.sfe_core.training.engine.test_loop import PLAIN
 
 
 def events(text: str) -> list[list]:
@@ -26,7 +28,8 @@ def request(workspace, **options) -> list[str]:
 
 
 def test_it_trains_and_tells(workspace, capsys):
-    assert answer(work, Request, request(workspace, steps=1, run="mine")) == 0
+    quick = with_settings(workspace, loss=PLAIN)
+    assert answer(work, Request, request(quick, steps=1, run="mine")) == 0
     told = events(capsys.readouterr().out)
     assert ["open", "Training", 1, 0] in told
     name, plain = told[-1]

@@ -30,11 +30,13 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def alone(workspace: Workspace) -> dict[str, bytes]:
-    """What one process draws, taken away again."""
-    drawn = pictures(draw_series(workspace, SPLIT, "guided").folder)
-    shutil.rmtree(workspace.generated)
-    return drawn
+@pytest.fixture(scope="module")
+def expected(packaged_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """What one process draws, one by one."""
+    root = tmp_path_factory.mktemp("alone") / "work"
+    shutil.copytree(packaged_once.root, root)
+    workspace = with_sampling(Workspace(root, packaged_once.config), batch_size=1)
+    return pictures(draw_series(workspace, SPLIT, "guided").folder)
 
 
 @pytest.fixture
@@ -63,8 +65,9 @@ def ranks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> lis
     return events
 
 
-def test_each_process_draws_its_part_and_the_pictures_are_the_same(singly: Workspace, ranks: list):
-    expected = alone(singly)
+def test_each_process_draws_its_part_and_the_pictures_are_the_same(
+    singly: Workspace, ranks: list, expected: dict
+):
     series = draw_series(singly, SPLIT, "guided", placement=TWO)
     assert series.drawn == 5
     assert pictures(series.folder) == expected
@@ -106,8 +109,9 @@ def killed_at_the_second_picture(workspace: Workspace) -> None:
     draw_series(workspace, SPLIT, "guided")
 
 
-def test_a_killed_run_is_gone_on_with_to_the_same_bytes(singly: Workspace, ranks: list):
-    expected = alone(singly)
+def test_a_killed_run_is_gone_on_with_to_the_same_bytes(
+    singly: Workspace, ranks: list, expected: dict
+):
     killed = start_clean(killed_at_the_second_picture, singly)
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
