@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 ROOT = Path(__file__).parents[2]
 OWN = ("sfe_core", "sfe_cli")
@@ -48,8 +49,6 @@ HELD = {
     "diffusers.utils.convert_state_dict_to_kohya": "the names in packaging/lora",
     "diffusers.utils.logging": "logging.getLogger('diffusers')",
     "self._execution_device": "the device of the guidance encoder",
-    "np._core": "the names of numpy.core in old pickles, which unpickling may map itself",
-    "torch._foreach_lerp_": "torch.optim.swa_utils.get_ema_multi_avg_fn",
     "torch._utils._rebuild_parameter": "torch.load(weights_only=True), of files that it takes",
     "torch._utils._rebuild_tensor_v2": "torch.load(weights_only=True), of files that it takes",
     "torch_fidelity.interpolate_compat_tensorflow.interpolate_bilinear_2d_like_tensorflow1x": (
@@ -62,7 +61,6 @@ OBJECTS = {
     "AcceleratorState": "accelerate.state.AcceleratorState",
     "GradientState": "accelerate.state.GradientState",
     "PartialState": "accelerate.state.PartialState",
-    "np": "numpy",
     "self": "diffusers.DiffusionPipeline",  # diffusion/pipeline.py
 }
 
@@ -128,3 +126,7 @@ def test_what_took_a_private_names_place_is_public_and_does_the_same() -> None:
     for last in (False, True):
         accelerator.sync_gradients = last
         assert accelerator.gradient_state.sync_gradients is last
+    average, now = torch.rand(2, 7), torch.rand(2, 7)
+    expected = average.clone().lerp_(now, 1.0 - 0.9)
+    get_ema_multi_avg_fn(0.9)([average], [now], 3)
+    assert torch.equal(average, expected)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sfe_core.training.parallel.sharding import to_local
 
@@ -58,7 +59,7 @@ class MovingAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         if self._beside:
             averages, currents = (list(side) for side in zip(*self._pairs, strict=True))
-            torch._foreach_lerp_(averages, currents, 1.0 - decay)
+            get_ema_multi_avg_fn(decay)(averages, currents, step)
             return
         for average, current in self._pairs:
             average.lerp_(current.to(average.device), 1.0 - decay)

@@ -14,6 +14,7 @@ import torch
 
 from sfe_core.files import write_text
 from sfe_core.training.engine.trackers import Trackers
+from sfe_core.wording import bytes_told
 
 METRICS = "metrics.jsonl"
 
@@ -183,7 +184,7 @@ def live_figures(
             f"{rate:.3g}" for rate in dict.fromkeys(rates.values())
         )
     figures["images/s"] = f"{images_per_s:.1f}" if images_per_s < 100 else f"{images_per_s:.0f}"
-    figures["memory"] = f"{memory_bytes / 1e9:.2f} GB"
+    figures["memory"] = bytes_told(memory_bytes)
     if skipped:
         figures["skipped"] = str(skipped)
     return figures
