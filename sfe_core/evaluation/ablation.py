@@ -201,15 +201,11 @@ def collect(summaries: Mapping[str, EvaluationSummary], folder: Path) -> Ablatio
     }
     rows = [
         AblationRow(
-            name,
+            variant,
             pictures,
-            {
-                metric: summary.scores[pictures][metric]
-                for metric in metrics
-                if metric in summary.scores[pictures]
-            },
+            {name: score for name, score in summary.scores[pictures].items() if name in metrics},
         )
-        for name, summary in summaries.items()
+        for variant, summary in summaries.items()
         for pictures in SETS
         if pictures in summary.scores
     ]
@@ -248,22 +244,14 @@ def write_table(found: Ablation) -> None:
     }
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["variant", "pictures", *_number_headers(found)])
-    writer.writerows([row.variant, row.pictures, *_numbers(row, found)] for row in found.rows)
+    parts = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
+    writer.writerow(["variant", "pictures", *(f"{m}{end}" for m in found.metrics for end in parts)])
+    for row in found.rows:
+        scores = [row.scores.get(name) for name in found.metrics]
+        numbers = (getattr(score, part, None) for score in scores for part in parts.values())
+        writer.writerow([row.variant, row.pictures, *numbers])
     write_text(found.folder / "ablation.json", json.dumps(plain, indent=2) + "\n")
     write_text(found.folder / "ablation.csv", stream.getvalue())
     text = markdown_table(headers, [list(row.values()) for row in table])
     text += "".join(f"\n{note}\n" for note in found.notes)
     write_text(found.folder / "ablation.md", text)
-
-
-def _number_headers(found: Ablation) -> list[str]:
-    return [f"{name}{end}" for name in found.metrics for end in ("", "_low", "_high", "_n")]
-
-
-def _numbers(row: AblationRow, found: Ablation) -> list[Any]:
-    numbers: list[Any] = []
-    for name in found.metrics:
-        score = row.scores.get(name)
-        numbers += [score.value, score.low, score.high, score.n] if score else [None] * 4
-    return numbers

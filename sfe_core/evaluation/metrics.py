@@ -155,14 +155,10 @@ def _features(seen: SetReading) -> Doubles:
     return np.asarray(seen.column("features"), dtype=np.float64)
 
 
-def _frechet(seen: SetReading) -> Measurable:
-    references = seen.yardstick.references
-    return OfTheSet(_features(seen), references.reason, references.frechet, never_negative=True)
-
-
-def _kernel(seen: SetReading) -> Measurable:
-    references = seen.yardstick.references
-    return OfTheSet(_features(seen), references.reason, references.kernel)
+def _distance(seen: SetReading, kernel: bool) -> Measurable:
+    held = seen.yardstick.references
+    distance = held.kernel if kernel else held.frechet
+    return OfTheSet(_features(seen), held.reason, distance, never_negative=not kernel)
 
 
 def _few(seen: SetReading) -> str:
@@ -193,14 +189,14 @@ def _distribution(reader: str, frechet: str, kernel: str) -> Iterator[MetricReco
         "grows with fewer pictures.",
         better="lower",
         digits=2,
-        measure=_frechet,
+        measure=partial(_distance, kernel=False),
     )
     yield record(
         name="kid" if reader == "inception" else "kernel",
         title=kernel,
         meaning="Squared MMD to the reference photos: unbiased, whatever the number of pictures.",
         better="lower",
-        measure=_kernel,
+        measure=partial(_distance, kernel=True),
     )
     yield balls(
         name="precision",

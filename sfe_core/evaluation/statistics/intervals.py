@@ -58,8 +58,10 @@ def percentile_interval(values: Doubles) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def estimate(value: float, resampled: Doubles, n: int) -> Estimate:
+def estimate(value: float, resampled: Doubles, n: int, share: bool = False) -> Estimate:
     """Put a value and its resamples together; too few pictures give a value without interval.
+
+    A `share` of 0 or 1, of which no resample varies, has its exact interval.
 
     Percentiles of a skewed statistic can leave its value out: the interval then reaches to it.
     """
@@ -67,6 +69,8 @@ def estimate(value: float, resampled: Doubles, n: int) -> Estimate:
         return Estimate(None, n=n, reason="undefined on these pictures: nothing varies")
     if n < FEWEST:
         return Estimate(value, n=n, reason=f"no interval from fewer than {FEWEST} pictures")
+    if share and value in (0.0, 1.0):
+        return Estimate(value, *unanimous_interval(value, n), n=n)
     interval = percentile_interval(resampled)
     if interval is None:
         return Estimate(value, n=n, reason="no interval: most resamples are undefined")

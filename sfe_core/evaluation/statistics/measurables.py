@@ -18,7 +18,6 @@ from sfe_core.evaluation.statistics.intervals import (
     estimate,
     mcnemar_exact,
     resample,
-    unanimous_interval,
     wilcoxon_signed_rank,
     without_resampling_bias,
 )
@@ -75,11 +74,7 @@ class PerPicture:
             return Estimate(None, reason=self.absent), np.full(len(resamples), np.nan)
         columns = tuple(np.where(keep, column, np.nan) for column in self.columns)
         values = resample(self.statistic, columns, resamples)
-        found = estimate(float(self.statistic(*columns)), values, count)
-        if self.share and found.value in (0.0, 1.0) and count >= FEWEST:
-            low, high = unanimous_interval(found.value, count)
-            found = replace(found, low=low, high=high)
-        return found, values
+        return estimate(float(self.statistic(*columns)), values, count, self.share), values
 
     def paired(self, other: Measurable) -> tuple[float | None, str]:
         """See `Measurable`."""
@@ -168,10 +163,7 @@ class OfTheReference(_OfFeatures):
         seed = derive_seed("reference", len(held)) % 2**32
         drawn = draw_resamples(len(held), len(resamples), seed)
         values = resample(agreement.mean, (held,), drawn)
-        found = estimate(float(held.mean()), values, len(held))
-        if found.value in (0.0, 1.0):
-            low, high = unanimous_interval(found.value, len(held))
-            found = replace(found, low=low, high=high)
+        found = estimate(float(held.mean()), values, len(held), share=True)
         return replace(found, n=len(rows)), values
 
 
