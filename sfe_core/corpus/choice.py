@@ -58,5 +58,5 @@ def _numbers(rows: pd.DataFrame, name: str) -> pd.Series:
     if name in rows and pd.api.types.is_numeric_dtype(rows[name]):
         return rows[name].astype("float64")
     known = [column for column in rows if pd.api.types.is_numeric_dtype(rows[column])]
-    problem = "holds no numbers" if name in rows else "is no column of the manifest"
+    problem = "holds no numbers" if name in rows else "is not a column of the manifest"
     raise UserError(f"data.ranges.{name}", problem, f"known: {', '.join(map(str, known))}")

@@ -127,7 +127,7 @@ class FaceDataset(Dataset[FaceItem]):
         return self.corpus.maps(key, self.resolution, self.maps, frame)
 
     def area(self, view: int | View) -> Tensor:
-        """Which part of the photo's picture is no repeated border, [2, 3], see `photo_area`."""
+        """Which part of the photo's picture is not a repeated border, [2, 3], see `photo_area`."""
         _, frame = self._look(view)
         whole = self._areas[view.place if isinstance(view, View) else view]
         return torch.from_numpy(area_in_frame(whole, frame)).float()

@@ -85,7 +85,7 @@ def export_corpus(
         reporter: told of the progress.
 
     Raises:
-        UserError: unknown split or map, no sample per shard, or `target` is no folder.
+        UserError: unknown split or map, no sample per shard, or `target` is not a folder.
         RunError: a picture is missing or not what the manifest says, or the disk is full.
     """
     _check(corpus, target, maps, samples_per_shard)
@@ -142,13 +142,15 @@ def plan_shards(corpus: Corpus, splits: tuple[str, ...], samples_per_shard: int)
 def _check(corpus: Corpus, target: Path, maps: tuple[str, ...], samples_per_shard: int) -> None:
     unknown = [name for name in maps if name not in MAP_FOLDERS]
     if unknown:
-        raise UserError("--maps", f"{unknown[0]!r} is no map", f"known: {', '.join(MAP_FOLDERS)}")
+        raise UserError(
+            "--maps", f"{unknown[0]!r} is not a map", f"known: {', '.join(MAP_FOLDERS)}"
+        )
     if samples_per_shard < 1:
         raise UserError("--samples-per-shard", f"{samples_per_shard} is too few", "give 1 or more")
     if "://" in str(target) or re.match(r"^\w+:/\w", str(target)):
         raise UserError("--to", f"{target} is a URL", "export to a folder, then upload it as it is")
     if target.exists() and not target.is_dir():
-        raise UserError("--to", f"{target} is no folder", "give a folder")
+        raise UserError("--to", f"{target} is not a folder", "give a folder")
     if target.resolve() == corpus.folder.resolve():
         raise UserError("--to", f"{target} is the corpus itself", "give another folder")
 

@@ -8,7 +8,7 @@ INPUTS = "inputs"
 CANVAS = "canvas"
 MANIFEST = "manifest.parquet"
 PREVIEW = "preview.png"
-PASSED_OVER = "passed_over.csv"  # files in the photos folder that are no photos
+PASSED_OVER = "passed_over.csv"  # files in the photos folder that are not photos
 
 # The guidance map of sfe.yaml → its folder; the folders keep the field's names.
 MAP_FOLDERS: dict[str, str] = {

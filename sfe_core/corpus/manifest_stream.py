@@ -129,7 +129,7 @@ class ManifestWriter:
         self._held: list[Row] = []
 
     def add(self, row: Row) -> None:
-        """Append a row; keys that are no column are left out."""
+        """Append a row; keys without a column are left out."""
         self._held.append(row)
         if len(self._held) == _ROWS_AT_ONCE:
             self._flush()

@@ -69,7 +69,7 @@ def scan_photos(folder: Path, companions: Collection[str] = ()) -> PhotoScan:
     """Everything below a folder; nothing where it is missing.
 
     Links are followed, to folders too, but never in a circle. Hidden files, and what lies in hidden
-    folders, are no photos.
+    folders, are not photos.
 
     Args:
         folder: where to look.
@@ -141,7 +141,7 @@ def _is_sidecar(name: str, stems: Collection[str]) -> bool:
 
 
 def _kind(path: Path, name: str) -> str | None:
-    """What a file is if it is no photo; None for photos, which their ending mostly tells."""
+    """What a file is if it is not a photo; None for photos, which their ending mostly tells."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):

@@ -138,7 +138,9 @@ class Corpus:
         """
         unknown = [name for name in names if name not in MAP_FOLDERS]
         if unknown:
-            raise UserError("maps", f"{unknown[0]!r} is no map", f"known: {', '.join(MAP_FOLDERS)}")
+            raise UserError(
+                "maps", f"{unknown[0]!r} is not a map", f"known: {', '.join(MAP_FOLDERS)}"
+            )
         return {
             name: self._depth(key, size, frame)
             if name == "depth"

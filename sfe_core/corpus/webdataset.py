@@ -146,7 +146,7 @@ class ShardStore:
         try:
             index = json.loads(self.read_file(INDEX))
         except json.JSONDecodeError as error:
-            raise RunError(place, f"is no JSON ({error})", _AGAIN) from error
+            raise RunError(place, f"is not JSON ({error})", _AGAIN) from error
         if isinstance(index, dict) and index.get("format") == UNFINISHED:
             raise RunError(place, "the export was cut short", "run `sfe corpus export` again")
         if not isinstance(index, dict) or index.get("format") != FORMAT:

@@ -21,8 +21,9 @@ from transformers import (
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.corpus.artefacts.hashes import ArtefactHashes
 from sfe_core.corpus.preprocessing import photo_work
-from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder
+from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkSettings
 from sfe_core.corpus.preprocessing.photo_work import take_in
 from sfe_core.faces.backends import load_detector
 from sfe_core.faces.crop import crop_square
@@ -98,10 +99,10 @@ class FullRoad:
             DecodedPhoto(PhotoJob(folder, f"{n}.png", str(n), ""), "", self.photo)
             for n in range(batch)
         ]
-        order = WorkOrder((), folder / "corpus", config, "")
+        settings = WorkSettings(folder / "corpus", config, ArtefactHashes({}), 1)
         photo_work._tools = lambda config: tools
         try:
-            return batch / self._seconds(lambda: take_in(photos, order))
+            return batch / self._seconds(lambda: take_in(photos, settings))
         finally:
             photo_work._tools = original
 

@@ -141,7 +141,7 @@ class _Describer:
 
 
 def _identify(folder: Path) -> str:
-    """Hash of the model's files; a folder without config.json is no model."""
+    """Hash of the model's files; a folder without config.json is not a model."""
     if not (folder / "config.json").is_file():
         raise UserError(folder, "holds no config.json", "name the folder of a BLIP model")
     stats = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]

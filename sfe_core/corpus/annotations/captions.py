@@ -107,7 +107,7 @@ def first_text(value: object) -> str | None:
         value: a text, a list of texts, or an object with `caption` or `tags` (kohya's).
 
     Returns:
-        An empty text where all are blank; None where one is no text.
+        An empty text where all are blank; None where one is not text.
     """
     if isinstance(value, dict):
         named = [value[name] for name in ("caption", "tags") if value.get(name)]

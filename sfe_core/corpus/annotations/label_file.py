@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sfe_core.corpus.tables.cells import read_cells
 from sfe_core.corpus.tables.classes import WrongLabelError, check_scheme
-from sfe_core.corpus.tables.columns import ATTRIBUTE_COLUMNS, Columns, find_columns, open_labels
+from sfe_core.corpus.tables.column_names import ATTRIBUTE_COLUMNS, open_labels
+from sfe_core.corpus.tables.columns import Columns, find_columns
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.corpus.tables.numbering import Evidence, ask, column_hints, name_hints, reading
 from sfe_core.corpus.tables.tables import Table, Torn
@@ -51,7 +52,7 @@ class LabelFile:
     def photo_of(self, row: LabelRow, matcher: KeyMatcher) -> str | None:
         """The key of the photo that a row is about; None where there is none.
 
-        A name that is listed without its folder counts if one photo bears it; a key is no name.
+        A name that is listed without its folder counts if one photo bears it; a key is not a name.
         """
         key = matcher.tail(row.listed)
         if key is None and not self.keyed and len(named := matcher.named(row.listed)) == 1:

@@ -61,7 +61,7 @@ def caption_column(table: Table) -> int | None:
 
 
 def _lines(path: Path, names: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Cells of each row; none for a line that is no JSON object."""
+    """Cells of each row; none for a line that is not a JSON object."""
     for number, row in _rows(path):
         yield number, [] if row is None else [cell_of(row.get(name)) for name in names]
 

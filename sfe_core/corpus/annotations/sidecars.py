@@ -19,7 +19,8 @@ from sfe_core.corpus.annotations.records import caption_column, is_records, open
 from sfe_core.corpus.photo_files import METADATA_TABLES, TEXT_SUFFIXES
 from sfe_core.corpus.tables.cells import read_cells
 from sfe_core.corpus.tables.classes import WrongLabelError, folder_class
-from sfe_core.corpus.tables.columns import find_columns, open_labels
+from sfe_core.corpus.tables.column_names import open_labels
+from sfe_core.corpus.tables.columns import find_columns
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.corpus.tables.numbering import Evidence, column_hints
 from sfe_core.errors import UserError

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfe_core.arrays import Floats, Mask, Pixels
-from sfe_core.corpus.artefacts.full_canvas import landmarks_in_photo, render_in_photo
-from sfe_core.corpus.artefacts.overlay import overlay
+from sfe_core.corpus.artefacts.full_canvas import landmarks_in_photo, overlay, render_in_photo
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import CropTransform, crop, paste, paste_values
 from sfe_core.faces.depth import DepthMaps, DepthView, mesh_depth

@@ -29,10 +29,10 @@ def read_caption_json(path: Path, problems: Problems) -> Iterator[Entry]:
 
     Args:
         path: the JSON.
-        problems: takes keys that leave the folder and values that are no text.
+        problems: takes keys that leave the folder and values that are not text.
 
     Raises:
-        UserError: it is no JSON object.
+        UserError: it is not a JSON object.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -48,7 +48,7 @@ def read_caption_json(path: Path, problems: Problems) -> Iterator[Entry]:
             continue
         caption = first_text(dict(value.pairs) if isinstance(value, _Pairs) else value)
         if caption is None:
-            problems.add(where, "wrong label", f"{str(value)[:60]!r} is no text")
+            problems.add(where, "wrong label", f"{str(value)[:60]!r} is not text")
         elif caption:
             yield Entry(where, image, caption=caption)
         else:

@@ -1,6 +1,6 @@
 """Sets with a folder per class: `train/happy/x.jpg`, `test/3/y.png` (RAF-DB, FER, …).
 
-Where a folder is named after an emotion, numbers are no classes: `happy/01/x.jpg` is frame or
+Where a folder is named after an emotion, numbers are not classes: `happy/01/x.jpg` is frame or
 person 01 of happy. Where all are numbers, those of one level are.
 """
 
@@ -93,7 +93,7 @@ def _classes(folder: Path) -> dict[Path, str | None]:
         raise UserError(
             folder,
             f"two levels of folders are numbers that could be classes ({first.as_posix()})",
-            "give those that are no classes a letter (p01), or the classes their names",
+            "give those that are not classes a letter (p01), or the classes their names",
         )
     return {image: _numbered_class(image, numbered) for image in images}
 

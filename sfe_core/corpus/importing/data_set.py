@@ -137,7 +137,7 @@ def plan_import(
         told = told_beside(source.path, source.scheme)
     if source.form == "emoca" and folder == source.path.resolve():
         told = [
-            f"{index.unnamed} other pictures beside the inputs (renders, landmarks) are no photos"
+            f"{index.unnamed} other pictures beside the inputs (renders, landmarks) are not photos"
         ]
     # Readers of folders look at every image themselves.
     unnamed = (
@@ -159,7 +159,7 @@ def _image_folder(
     photos = workspace.photos
     folder = (images or source.images or photos / into).expanduser().resolve()
     if not folder.is_dir():
-        raise UserError(folder, "is no folder", "name the folder of the images with --images")
+        raise UserError(folder, "is not a folder", "name the folder of the images with --images")
     if not folder.is_relative_to(photos.resolve()):
         return folder, into, True
     within = folder.relative_to(photos.resolve()).as_posix()

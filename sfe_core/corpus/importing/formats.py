@@ -225,7 +225,7 @@ def _check_kind(path: Path, form: str) -> None:
         raise UserError(path, f"is a {found}", f"--format {form} reads a {wanted}")
 
 
-# What to do with a file that is no list, by what its kind is called; else: save it as CSV.
+# What to do with a file that is not a list, by what its kind is called; else: save it as CSV.
 _REMEDIES = {
     "archive": "unpack it, then import its folder",
     "picture": "import the folder that it lies in, or a list of its pictures",
@@ -242,13 +242,13 @@ _REMEDIES = {
 
 
 def _check_text(path: Path) -> None:
-    """Refuse a file that is no text by what it is, whatever it is called.
+    """Refuse a file that is not text by what it is, whatever it is called.
 
     Raises:
         UserError: with the next step.
     """
     if not path.is_file():
-        raise UserError(path, "is no regular file", "name a list or a folder")
+        raise UserError(path, "is not a regular file", "name a list or a folder")
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)

@@ -87,7 +87,7 @@ def _video_files(folder: Path) -> Iterator[Path]:
 
 
 def _columns(path: Path) -> list[str]:
-    """Columns of labels.csv that a file has per frame; [] where it is no file of Aff-Wild2."""
+    """Columns of labels.csv that a file has per frame; [] where it is not a file of Aff-Wild2."""
     try:
         with open(path, encoding="utf-8-sig") as stream:
             cells = [cell.strip() for cell in stream.readline().split(",")]

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.corpus.annotations.records import cell_of, is_records, open_records
-from sfe_core.corpus.tables.columns import open_labels
+from sfe_core.corpus.tables.column_names import open_labels
 from sfe_core.corpus.tables.tables import Table
 from sfe_core.errors import UserError
 from sfe_core.file_kinds import HEAD_BYTES, kind_of
@@ -59,7 +59,7 @@ def open_list(path: Path) -> Table:
     """A list as a table with a column for the image, whatever its form.
 
     Raises:
-        UserError: it cannot be read, is empty, or is no list.
+        UserError: it cannot be read, is empty, or is not a list.
     """
     if is_parquet(path):
         return _open_parquet(path)
@@ -135,10 +135,10 @@ def _grey_png(text: str) -> tuple[bytes, str]:
     try:
         values = np.array(text.split(), dtype=np.int64)
     except ValueError as error:
-        raise NoPictureError(f"pixels are no numbers ({error})") from error
+        raise NoPictureError(f"pixels are not numbers ({error})") from error
     side = math.isqrt(values.size)
     if side == 0 or side * side != values.size:
-        raise NoPictureError(f"{values.size} pixels are no square")
+        raise NoPictureError(f"{values.size} pixels are not a square")
     if values.min() < 0 or values.max() > 255:
         raise NoPictureError(f"pixels run from {values.min()} to {values.max()}, not 0 to 255")
     stream = io.BytesIO()

@@ -2,7 +2,7 @@
 
 A source that says more surely comes first: what labels.csv says stands as it is, the others fill
 in. Where a name of a lower source is, on labelled photos, always one labelled person, it is taken
-for that person; where it is several, it is no person's.
+for that person; where it is several, it is not a person's.
 """
 
 from __future__ import annotations

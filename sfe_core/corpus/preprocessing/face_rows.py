@@ -5,20 +5,20 @@ from __future__ import annotations
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.manifest import OK, Row
 from sfe_core.corpus.people.face_hash import face_hash
-from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, WorkOrder
+from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, WorkSettings
 from sfe_core.corpus.quality import measure_pictures
 from sfe_core.faces.crop_choice import invented_share
 from sfe_core.faces.depth import DepthBackend
 from sfe_core.faces.detection import Face
 
 
-def photo_columns(photo: DecodedPhoto, order: WorkOrder) -> Row:
+def photo_columns(photo: DecodedPhoto, settings: WorkSettings) -> Row:
     """What is known of a photo before anybody looks for faces; its key is the first face's."""
     return {
         "key": photo.job.key,
         "photo": photo.job.photo,
         "photo_sha256": photo.sha256,
-        "config_hash": order.config_hash,
+        "config_hash": settings.hashes.whole,
         "photo_notes": photo.notes or None,
     }
 

@@ -135,7 +135,7 @@ def _plain(value: Any) -> Any:
     """numpy scalars and arrays as JSON has them."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no value of a row")
+    raise TypeError(f"{type(value).__name__} is not a value of a row")
 
 
 def _unwritable(path: Path, error: OSError) -> RunError:

@@ -11,6 +11,7 @@ import numpy as np
 
 from sfe_core.arrays import Pixels
 from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.corpus.artefacts.hashes import ArtefactHashes
 from sfe_core.corpus.manifest import OK, Row
 from sfe_core.faces.decoding import UndecodableError, read_photo
 from sfe_core.faces.detection import Face
@@ -37,13 +38,20 @@ class PhotoJob:
 
 
 @dataclass(frozen=True)
-class WorkOrder:
-    """Some photos, and all that a worker must know to take them in."""
+class WorkSettings:
+    """What a worker takes its photos in with.
 
-    jobs: tuple[PhotoJob, ...]
+    Attributes:
+        corpus: where to.
+        config: of preprocess.
+        hashes: of all that shapes the artefacts.
+        threads: that decode ahead of the models.
+    """
+
     corpus: Path
     config: PreprocessConfig
-    config_hash: str
+    hashes: ArtefactHashes
+    threads: int
 
 
 @dataclass(frozen=True)

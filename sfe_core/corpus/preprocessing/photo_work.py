@@ -17,7 +17,7 @@ from sfe_core.corpus.artefacts.kinds import ARTEFACTS, ArtefactKind, artefacts_o
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.manifest import Row
 from sfe_core.corpus.preprocessing.face_rows import face_columns, photo_columns, scene_columns
-from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkOrder
+from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkSettings
 from sfe_core.corpus.preprocessing.scenes import (
     SkippedPhotoError,
     large_faces,
@@ -57,14 +57,14 @@ def _tools(config: PreprocessConfig) -> tuple[Detector, Reconstructor, DepthBack
     )
 
 
-def take_in(photos: Sequence[DecodedPhoto], order: WorkOrder) -> list[Row]:
-    """Take decoded photos of an order into the corpus: detect, reconstruct, draw, write.
+def take_in(photos: Sequence[DecodedPhoto], settings: WorkSettings) -> list[Row]:
+    """Take decoded photos into the corpus: detect, reconstruct, draw, write.
 
     Every model sees all of them together; what becomes of one does not depend on the others.
 
     Args:
         photos: as many as may be held in memory.
-        order: theirs.
+        settings: of the worker.
 
     Returns:
         Manifest rows in the order of the photos, at least one each and, with face_choice all,
@@ -74,23 +74,23 @@ def take_in(photos: Sequence[DecodedPhoto], order: WorkOrder) -> list[Row]:
     Raises:
         SfeError: something that concerns all photos: a missing model, a full disk.
     """
-    detector, reconstructor, depth = _tools(order.config)
+    detector, reconstructor, depth = _tools(settings.config)
     rows: dict[str, list[Row]] = {photo.job.photo: [] for photo in photos}
     found: list[_Found] = []
     for photo, faces in zip(photos, _detect(photos, detector), strict=True):
-        result = _guarded(partial(_choose, photo, faces, order, detector))
+        result = _guarded(partial(_choose, photo, faces, settings, detector))
         if isinstance(result, list):
             found += result
         else:
-            rows[photo.job.photo].append(photo_columns(photo, order) | result)
+            rows[photo.job.photo].append(photo_columns(photo, settings) | result)
     heads = _together(lambda items: _reconstruct(items, reconstructor), found)
     scenes = [
-        _guarded(partial(_scene, item, head, order))
+        _guarded(partial(_scene, item, head, settings))
         for item, head in zip(found, heads, strict=True)
     ]
-    _fill_depth(found, scenes, depth, order.config)
+    _fill_depth(found, scenes, depth, settings.config)
     for place, item in enumerate(found):
-        result = _guarded(partial(_finish, item, scenes[place], depth, order))
+        result = _guarded(partial(_finish, item, scenes[place], depth, settings))
         rows[item.photo.job.photo].append(item.row | result)
         scenes[place] = None  # pictures as large as the photo are let go of once written
     return [row for photo in photos for row in rows[photo.job.photo]]
@@ -146,7 +146,7 @@ def _detect(
 def _choose(
     photo: DecodedPhoto,
     answer: Sequence[Face] | Exception | None,
-    order: WorkOrder,
+    settings: WorkSettings,
     detector: Detector,
 ) -> list[_Found]:
     """The faces of a photo that enter the corpus, with what is known of them so far."""
@@ -158,12 +158,12 @@ def _choose(
         faces = _value(answer) or []
         row |= {"face_count": len(faces), "face_scores": [face.score for face in faces]}
         try:
-            large = large_faces(faces, pixels, order.config, detector)
+            large = large_faces(faces, pixels, settings.config, detector)
         except SkippedPhotoError as skipped:
             skipped.row |= row
             raise
-        chosen = choose_faces(large, order.config.face_choice, width, height)
-    base = photo_columns(photo, order)
+        chosen = choose_faces(large, settings.config.face_choice, width, height)
+    base = photo_columns(photo, settings)
     found = []
     for number, face in enumerate(chosen, start=1):
         key = base["key"] if number == 1 else f"{base['key']}#{number}"
@@ -178,12 +178,12 @@ def _reconstruct(items: list[_Found], reconstructor: Reconstructor) -> list[Reco
     )
 
 
-def _scene(item: _Found, head: Reconstruction | Exception, order: WorkOrder) -> FaceScene:
+def _scene(item: _Found, head: Reconstruction | Exception, settings: WorkSettings) -> FaceScene:
     """The face in its photo, all its pictures still to be made but for crop and raster."""
     pixels = pixels_of(item.photo)
     height, width = pixels.shape[:2]
-    given = read_given_mesh(order.corpus, item.row["key"], width, height)
-    scene = scene_of(pixels, item.face, _value(head), order.config, given)
+    given = read_given_mesh(settings.corpus, item.row["key"], width, height)
+    scene = scene_of(pixels, item.face, _value(head), settings.config, given)
     _ = scene.depth_view  # crop and raster: what cannot be drawn fails here, not in a batch
     return scene
 
@@ -214,12 +214,14 @@ def _fill_depth(
             scenes[place].depth_of_mesh = depth.of_mesh
 
 
-def _finish(item: _Found, scene: FaceScene | Row, depth: DepthBackend, order: WorkOrder) -> Row:
+def _finish(
+    item: _Found, scene: FaceScene | Row, depth: DepthBackend, settings: WorkSettings
+) -> Row:
     """Write the wanted artefacts of a face; the rest of its row."""
     if not isinstance(scene, FaceScene):
         return scene
     key = item.row["key"]
     row: Row = {}
-    for kind in _wanted(item.photo.job, order.config):
-        row[kind.column] = write_artefact(kind.path(order.corpus, key), kind.content(scene))
+    for kind in _wanted(item.photo.job, settings.config):
+        row[kind.column] = write_artefact(kind.path(settings.corpus, key), kind.content(scene))
     return row | scene_columns(scene, depth)

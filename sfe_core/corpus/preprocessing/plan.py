@@ -27,7 +27,7 @@ from sfe_core.faces.crop_choice import fills_photo
 from sfe_core.files import sha256_file
 from sfe_core.processes.placement import Placement
 
-ORDER_SIZE = 16
+BATCH_SIZE = 16
 # Rows that are tried again whenever there is a run: what reads a photo may be there by now.
 _RETRIED = ("failed", "unreadable", "duplicate_key", MISSING)
 # Rows from before faces were looked for at every angle stand where the detector was as sure, and
@@ -102,7 +102,7 @@ def plan_preprocess(
             else:
                 jobs.append(PhotoJob(file.path, file.photo, file.key, sha256, wanted))
     absent, stale = _absent_and_stale(before, photos.presence(prune))
-    workers = min(placement.processes, max(1, -(-len(jobs) // ORDER_SIZE)))
+    workers = min(placement.processes, max(1, -(-len(jobs) // BATCH_SIZE)))
     return PreprocessPlan(
         jobs, kept, stale, absent, renders_away, photos, placement.device, workers, hashes
     )
@@ -144,9 +144,9 @@ def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[Photo
         yield replace(job, known=known) if known else replace(job, wanted=None)
 
 
-def order_size(jobs: Sequence[PhotoJob], workers: int) -> int:
-    """Photos per order: small ones at the end of a small set keep all workers busy."""
-    return max(1, min(ORDER_SIZE, len(jobs) // (2 * workers)))
+def batch_size(jobs: Sequence[PhotoJob], workers: int) -> int:
+    """Photos per batch: small ones at the end of a small set keep all workers busy."""
+    return max(1, min(BATCH_SIZE, len(jobs) // (2 * workers)))
 
 
 def _rows_before(manifest: Path) -> dict[str, list[_Before]]:

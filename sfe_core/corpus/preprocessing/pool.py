@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sfe_core.corpus.lock import worker_lock
 from sfe_core.corpus.manifest import Row
-from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob
-from sfe_core.corpus.preprocessing.shard import Shard, load_models, take_in_jobs
+from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, WorkSettings
+from sfe_core.corpus.preprocessing.shard import load_models, take_in_jobs
 from sfe_core.errors import RunError
 
 HIDDEN_GPUS = {"CUDA_VISIBLE_DEVICES": ""}
@@ -29,7 +29,7 @@ _held_lock: object = None  # a worker's lock, for as long as the process lives
 
 
 def rows_of_batches(
-    shard: Shard,
+    settings: WorkSettings,
     batches: Iterator[Jobs],
     workers: int,
     journal: Path,
@@ -38,7 +38,7 @@ def rows_of_batches(
     """Each batch of jobs with its rows, as they come; at most two per worker under way.
 
     Args:
-        shard: what they are taken in with.
+        settings: what they are taken in with.
         batches: drawn from as workers come free.
         workers: processes.
         journal: the corpus's journal folder.
@@ -53,10 +53,10 @@ def rows_of_batches(
         )
         pending: dict[Future[list[Row]], Jobs] = {}
         try:
-            pool.submit(load_models, shard).result()
+            pool.submit(load_models, settings).result()
             for jobs in batches:
                 begin(jobs)
-                pending[pool.submit(take_in_jobs, shard, jobs)] = jobs
+                pending[pool.submit(take_in_jobs, settings, jobs)] = jobs
                 if len(pending) >= 2 * workers:
                     yield from _finished(pending)
             while pending:

@@ -34,16 +34,17 @@ from sfe_core.corpus.preprocessing.manifest_update import (
     remove_pictures,
     update_manifest,
 )
+from sfe_core.corpus.preprocessing.photo_jobs import WorkSettings
 from sfe_core.corpus.preprocessing.photos import Photos
 from sfe_core.corpus.preprocessing.placement import place_preprocess
 from sfe_core.corpus.preprocessing.plan import (
     PreprocessPlan,
-    order_size,
+    batch_size,
     plan_preprocess,
     with_known_faces,
 )
 from sfe_core.corpus.preprocessing.pool import HIDDEN_GPUS, environment, rows_of_batches
-from sfe_core.corpus.preprocessing.shard import Shard, decode_threads, note_rows, work_shard
+from sfe_core.corpus.preprocessing.shard import decode_threads, note_rows, work_shard
 from sfe_core.corpus.preprocessing.shard_worker import launch_shards
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import atomic_path
@@ -78,7 +79,7 @@ class PreprocessSummary:
     photos_per_second: float
     sides: Sides  # who stands with whom
     pruned: list[str]  # keys whose rows and pictures this call removed
-    passed_over: list[str]  # files that are no photos, in words by kind
+    passed_over: list[str]  # files that are not photos, in words by kind
     passed_over_list: Path | None  # every one of them; None where there is none
     notes: dict[str, int]  # what was done to photos to read them
     problems: list[str] = field(default_factory=list)  # "photo: status, reason", the first few
@@ -185,28 +186,28 @@ def _take_in(
         return
     config, run = workspace.config.preprocess, next_run(journal)
     workers = plan.workers
-    shard = Shard(workspace.corpus, config, plan.hashes, decode_threads(workers))
+    settings = WorkSettings(workspace.corpus, config, plan.hashes, decode_threads(workers))
     with reporter.task("preprocess", len(plan.jobs)) as task:
         if placement.device == "cuda" and workers > 1:
-            launch_shards(shard, plan.jobs, placement, run, journal, reporter, task)
+            launch_shards(settings, plan.jobs, placement, run, journal, reporter, task)
             return
         jobs = with_known_faces(plan.jobs, workspace.corpus / MANIFEST)
         notes = Journal(journal, shard_name(run, 0))
         try:
             if workers == 1:
                 with environment(**HIDDEN_GPUS if placement.device == "cpu" else {}):
-                    work_shard(shard, jobs, notes, task)
+                    work_shard(settings, jobs, notes, task)
                 return
-            size, usable = order_size(plan.jobs, workers), 0
+            size, usable = batch_size(plan.jobs, workers), 0
             batches = iter(lambda: tuple(islice(jobs, size)), ())
             for batch, rows in rows_of_batches(
-                shard,
+                settings,
                 batches,
                 workers,
                 journal,
                 lambda some: notes.begin([job.photo for job in some]),
             ):
-                note_rows(shard, batch, rows, notes)
+                note_rows(settings, batch, rows, notes)
                 usable += sum(row["status"] == OK for row in rows)
                 task.advance(len(batch), f"{usable} usable")
         finally:
@@ -234,7 +235,7 @@ def _captions_cut(workspace: Workspace) -> str | None:
 
 
 def _list_passed_over(workspace: Workspace, plan: PreprocessPlan) -> Path | None:
-    """Write the list of the files that are no photos; no list where there is none."""
+    """Write the list of the files that are not photos; no list where there is none."""
     target = workspace.corpus / PASSED_OVER
     if not plan.photos.scan.told:
         target.unlink(missing_ok=True)

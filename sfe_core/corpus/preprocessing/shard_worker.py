@@ -16,9 +16,9 @@ from pathlib import Path
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.lock import worker_lock
 from sfe_core.corpus.preprocessing.journal import Journal, shard_name
-from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob
+from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, WorkSettings
 from sfe_core.corpus.preprocessing.plan import with_known_faces
-from sfe_core.corpus.preprocessing.shard import Shard, decode_threads, work_shard
+from sfe_core.corpus.preprocessing.shard import decode_threads, work_shard
 from sfe_core.processes.launching import run_workers
 from sfe_core.processes.placement import Placement
 from sfe_core.processes.worker import Rank, ToldTask, run_as_worker
@@ -32,13 +32,13 @@ _JOBS = "jobs.json"
 class Request:
     """What a worker is told: what to take photos in with, number and journal of the run."""
 
-    shard: Shard
+    settings: WorkSettings
     run: int
     journal: Path
 
 
 def launch_shards(
-    shard: Shard,
+    settings: WorkSettings,
     jobs: Sequence[PhotoJob],
     placement: Placement,
     run: int,
@@ -49,7 +49,7 @@ def launch_shards(
     """Take the jobs in by several processes, one on each GPU, and wait for their end.
 
     Args:
-        shard: what they are taken in with; each process decodes in a share of its threads.
+        settings: what they are taken in with; each process decodes in a share of its threads.
         jobs: ordered by photo.
         placement: the processes.
         run, journal: of the run.
@@ -64,7 +64,7 @@ def launch_shards(
             wanted = None if job.wanted is None else sorted(job.wanted)
             stream.write(json.dumps([str(job.path), job.photo, job.key, job.sha256, wanted]) + "\n")
     threads = decode_threads(placement.processes)
-    request = Request(dataclasses.replace(shard, threads=threads), run, journal)
+    request = Request(dataclasses.replace(settings, threads=threads), run, journal)
     run_workers(MODULE, request, placement, reporter, "preprocess worker", task)
 
 
@@ -79,8 +79,8 @@ def work(request: Request, rank: Rank) -> None:
     jobs = islice(_read_jobs(request.journal), rank.rank, None, rank.world_size)
     try:
         notes = Journal(request.journal, shard_name(request.run, rank.rank))
-        known = with_known_faces(jobs, request.shard.corpus / MANIFEST)
-        work_shard(request.shard, known, notes, ToldTask())
+        known = with_known_faces(jobs, request.settings.corpus / MANIFEST)
+        work_shard(request.settings, known, notes, ToldTask())
     finally:
         held.release()
 

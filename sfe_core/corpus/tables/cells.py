@@ -6,7 +6,8 @@ import math
 
 from sfe_core.controls.action_units import MAXIMUM_INTENSITY, NOT_CODED, UnitScale
 from sfe_core.corpus.tables.classes import WrongLabelError, read_class
-from sfe_core.corpus.tables.columns import BOX_COLUMNS, Columns
+from sfe_core.corpus.tables.column_names import BOX_COLUMNS
+from sfe_core.corpus.tables.columns import Columns
 from sfe_core.corpus.tables.survey import NO_AFFECT
 from sfe_core.corpus.tables.tables import read_number
 from sfe_core.corpus.tables.votes import read_votes
@@ -27,7 +28,7 @@ def read_cells(cells: list[str], columns: Columns, scheme: str | None) -> dict[s
         Column of labels.csv → cell; `emotion` is a name, or empty where it is none of the eight.
 
     Raises:
-        WrongLabelError: a cell is no emotion, no number, or out of range.
+        WrongLabelError: a cell is not an emotion, not a number, or out of range.
     """
     labels: dict[str, str] = {}
     if columns.emotion is not None:
@@ -58,7 +59,7 @@ def read_affect_cell(column: str, text: str) -> dict[str, str]:
     """
     value = read_number(text) if text else math.nan
     if value is None:
-        raise WrongLabelError(f"{column} {text!r} is no number; allowed: -1 to 1, or empty")
+        raise WrongLabelError(f"{column} {text!r} is not a number; allowed: -1 to 1, or empty")
     if math.isnan(value) or value in NO_AFFECT:
         return {}
     if not -1.0 <= value <= 1.0:
@@ -79,7 +80,7 @@ def read_unit_cell(column: str, text: str, scale: UnitScale) -> dict[str, str]:
     """
     value = read_number(text) if text else math.nan
     if value is None:
-        raise WrongLabelError(f"{column} {text!r} is no number")
+        raise WrongLabelError(f"{column} {text!r} is not a number")
     if math.isnan(value) or value in NOT_CODED or value < 0:
         return {}
     if scale == "presence" and value not in (0.0, 1.0):

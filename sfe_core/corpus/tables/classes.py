@@ -90,7 +90,7 @@ def check_scheme(scheme: str, where: str = "--classes") -> str:
     if "," in scheme:
         for name in scheme.split(","):
             if read_name(name) == "":
-                raise UserError(where, f"{name.strip()!r} is no emotion", _allowed())
+                raise UserError(where, f"{name.strip()!r} is not an emotion", _allowed())
         return scheme
     plain = re.sub(r"[\s_-]", "", scheme.lower())
     known = {name.replace("-", ""): name for name in SCHEMES} | _SPELLINGS
@@ -145,7 +145,7 @@ def read_class(text: str, scheme: str | None) -> str | None:
             return name
         near = difflib.get_close_matches(text.strip().lower(), EMOTIONS, n=1, cutoff=0.75)
         hint = f" (meant {near[0]}?)" if near else ""
-        raise WrongLabelError(f"{text!r} is no emotion{hint}; {_allowed()}") from None
+        raise WrongLabelError(f"{text!r} is not an emotion{hint}; {_allowed()}") from None
     if scheme is None:
         raise WrongLabelError(f"{text!r} is a number, and nothing says of which set")
     numbers = numbers_of(scheme)

@@ -7,75 +7,27 @@ before one with numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from sfe_core.controls.action_units import UnitScale, read_unit_column, scale_of_values
-from sfe_core.corpus.tables.classes import read_name
+from sfe_core.corpus.tables.column_names import (
+    AFFECT_COLUMNS,
+    AFFECT_NAMES,
+    BOX_COLUMNS,
+    EMOTION_COLUMNS,
+    IMAGE_COLUMNS,
+    TEXT_COLUMNS,
+    WEAK_EMOTION_COLUMNS,
+    WEAK_IMAGE_COLUMNS,
+)
 from sfe_core.corpus.tables.survey import Survey
 from sfe_core.corpus.tables.tables import (
     Table,
-    names_a_picture,
-    open_table,
-    plain_name,
-    read_number,
 )
 from sfe_core.corpus.tables.votes import vote_columns
 from sfe_core.errors import UserError
 from sfe_core.wording import listed
 
-IMAGE_COLUMNS = (
-    "key", "subdirectory_filepath", "path", "image_path", "img_path", "filepath", "file_path",
-    "full_path", "relative_path", "rel_path", "filename", "file_name", "image_filename",
-    "image_file", "image_name", "img_name", "file", "image", "img", "photo", "photo_name",
-    "photo_path", "picture", "pic", "pth", "image_id", "img_id", "imagepath", "imagename",
-)  # fmt: skip
-# Names that a column of images bears, and that others bear as well.
-_WEAK_IMAGE_COLUMNS = ("input", "name", "id")
-EMOTION_COLUMNS = (
-    "emotion", "expression", "exp", "expr", "emotion_label", "expression_label", "emotion_name",
-    "expression_name", "label", "class", "label_name", "class_name", "class_label", "emotions",
-    "labels", "emo", "dominant_emotion", "emotion_class", "label_emotion", "emotion_id",
-    "label_id", "class_id", "category", "target",
-)  # fmt: skip
-# Of these, names that columns of something else bear as well.
-_WEAK_EMOTION_COLUMNS = ("exp", "class", "labels", "class_id", "label_id", "category", "target")
-BOX_COLUMNS = ("face_x", "face_y", "face_width", "face_height")
-AFFECT_COLUMNS = ("valence", "arousal")
-_AFFECT_NAMES = {
-    "valence": "valence", "val": "valence", "arousal": "arousal", "aro": "arousal",
-}  # fmt: skip
-# Name in somebody's table → column of labels.csv.
-_TEXT_COLUMNS = {
-    "identity": "identity", "subject": "identity", "subject_id": "identity", "person": "identity",
-    "person_id": "identity", "subjectid": "identity", "identity_id": "identity",
-    "participant": "identity", "participant_id": "identity", "actor": "identity",
-    "age": "age", "gender": "gender", "sex": "gender", "ethnicity": "ethnicity",
-    "race": "ethnicity",
-}  # fmt: skip
-ATTRIBUTE_COLUMNS = ("age", "gender", "sex", "ethnicity", "race")
-_AFFECTNET = (
-    "subDirectory_filePath", *BOX_COLUMNS, "facial_landmarks", "expression", *AFFECT_COLUMNS,
-)  # fmt: skip
-_EXPW = (
-    "path", "face_id", "face_top", "face_left", "face_right", "face_bottom", "face_confidence",
-    "emotion",
-)  # fmt: skip
-_FERPLUS = (
-    "path", "box", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear",
-    "contempt", "unknown", "NF",
-)  # fmt: skip
-# Names of the columns of tables without a header, by their number.
-WITHOUT_HEADER: dict[int, tuple[str, ...]] = {
-    2: ("path", "emotion"),
-    4: ("path", "emotion", *AFFECT_COLUMNS),
-    8: _EXPW,
-    9: _AFFECTNET,
-    12: _FERPLUS,
-}
-# Of these, columns that may hold text.
-_NO_NUMBERS = ("path", "emotion", "subDirectory_filePath", "facial_landmarks", "expression", "box",
-               "face_x", "face_y", "face_width", "face_height")  # fmt: skip
 _TOLD: dict[UnitScale, str] = {
     "intensity": "some are above 1, so that all are intensities of 0 to 5",
     "presence": "all are 0 or 1, so that they say whether a unit is present",
@@ -130,42 +82,6 @@ class Columns:
         return bool(self.emotion is not None or self.votes or affect or self.texts or self.units)
 
 
-def open_labels(path: Path) -> Table:
-    """A table of labels; one without a header gets the names that its number of columns tells.
-
-    Raises:
-        UserError: it cannot be read, is empty, or has no header and an unknown number of columns.
-    """
-    table = open_table(path, is_header)
-    if table.names:
-        return table
-    first = next((cells for _, cells in table.lines()), [])
-    names = WITHOUT_HEADER.get(len(first), ())
-    numbers = [cell for cell, name in zip(first, names, strict=False) if name not in _NO_NUMBERS]
-    if not names or any(read_number(cell) is None for cell in numbers if cell):
-        raise UserError(
-            f"{path}:{table.first_line}",
-            f"{len(first)} columns and no header",
-            "give `path,emotion`, the columns of AffectNet, FERPlus or ExpW, or a header",
-        )
-    return replace(table, names=names)
-
-
-def is_header(cells: list[str]) -> bool:
-    """Whether a row holds names of columns: a row of data has a number, a file or an emotion."""
-    plain = [plain_name(cell) for cell in cells]
-    if any(names_a_picture(cell) or read_number(cell) is not None for cell in cells):
-        return False
-    if any(name in IMAGE_COLUMNS or name in EMOTION_COLUMNS for name in plain):
-        return True
-    if sum(read_unit_column(cell) is not None for cell in cells) > 1:
-        return True
-    classes = {read_name(cell) for cell in cells if cell and read_name(cell) != ""}
-    if len(classes) > 1:
-        return True
-    return not classes and not any("/" in cell or "\\" in cell or "." in cell for cell in cells)
-
-
 def find_columns(table: Table, own: bool = False) -> Columns:
     """What the columns of a table mean; reads it once.
 
@@ -178,13 +94,13 @@ def find_columns(table: Table, own: bool = False) -> Columns:
         UserError: two columns would go to one place.
     """
     names = table.columns
-    survey = Survey.of(table, (*EMOTION_COLUMNS, "id"), tuple(_AFFECT_NAMES))
+    survey = Survey.of(table, (*EMOTION_COLUMNS, "id"), tuple(AFFECT_NAMES))
     image = _image(names, survey)
     emotion = _emotion(names, survey, image)
-    numbers = _places({n: n for n in BOX_COLUMNS} | _AFFECT_NAMES, names)
+    numbers = _places({n: n for n in BOX_COLUMNS} | AFFECT_NAMES, names)
     foreign = _foreign(table, survey, numbers)
     numbers = {name: place for name, place in numbers.items() if place not in foreign}
-    texts = _places(_TEXT_COLUMNS, names)
+    texts = _places(TEXT_COLUMNS, names)
     if "identity" not in texts and "id" in names and names.index("id") not in (image, emotion):
         place = names.index("id")
         if survey.repeats(place):
@@ -211,7 +127,7 @@ def find_columns(table: Table, own: bool = False) -> Columns:
 
 def _image(names: tuple[str, ...], survey: Survey) -> int | None:
     """The column that names the image: `key`, else the first with names of pictures."""
-    named = [names.index(n) for n in (*IMAGE_COLUMNS, *_WEAK_IMAGE_COLUMNS) if n in names]
+    named = [names.index(n) for n in (*IMAGE_COLUMNS, *WEAK_IMAGE_COLUMNS) if n in names]
     if named and names[named[0]] == "key":
         return named[0]
     pictures = [place for place in range(len(names)) if survey.are_pictures(place)]
@@ -225,7 +141,7 @@ def _emotion(names: tuple[str, ...], survey: Survey, image: int | None) -> int |
         for name in EMOTION_COLUMNS
         if name in names
         and names.index(name) != image
-        and (name not in _WEAK_EMOTION_COLUMNS or survey.are_classes(names.index(name)))
+        and (name not in WEAK_EMOTION_COLUMNS or survey.are_classes(names.index(name)))
     ]
     others = [p for p, name in enumerate(names) if p != image and p not in called and name]
     named = [place for place in called if survey.are_emotions(place)]

@@ -34,7 +34,7 @@ class Measured:
 
     @property
     def is_of_another_scale(self) -> bool:
-        """Whether so many numbers lie so far beyond that they are no slips."""
+        """Whether so many numbers lie so far beyond that they are not slips."""
         return self.beyond > _SLIPS * self.count and max(-self.least, self.most) >= 2
 
 

@@ -197,6 +197,6 @@ def _read(
                     yield number, cells
     except csv.Error as error:
         where = f"{path}:{number + 1}"
-        raise UserError(where, f"is no table ({error})", "save it as CSV") from error
+        raise UserError(where, f"is not a table ({error})", "save it as CSV") from error
     except UnicodeDecodeError as error:
         raise UserError(path, f"is not text ({error})", "save it as UTF-8 CSV") from error

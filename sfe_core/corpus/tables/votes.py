@@ -48,13 +48,13 @@ def read_votes(cells: Sequence[str], votes: Mapping[int, str | None]) -> str:
         votes: from `vote_columns`.
 
     Raises:
-        WrongLabelError: a cell is no number.
+        WrongLabelError: a cell is not a number.
     """
     counts: dict[str, float] = {}
     for place, emotion in votes.items():
         value = read_number(cells[place]) if cells[place] else 0.0
         if value is None:
-            raise WrongLabelError(f"{cells[place]!r} is no number of votes")
+            raise WrongLabelError(f"{cells[place]!r} is not a number of votes")
         counts[emotion or ""] = max(counts.get(emotion or "", 0.0), value)
     most = max(counts.values())
     leading = [emotion for emotion, count in counts.items() if count == most]

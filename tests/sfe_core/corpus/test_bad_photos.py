@@ -42,7 +42,7 @@ def fill(folder: Path, face: Image.Image) -> None:
     face.save(stream, "JPEG")
     (folder / "zero.jpg").touch()
     (folder / "truncated.jpg").write_bytes(stream.getvalue()[:2000])
-    (folder / "text.jpg").write_text("this is no image")
+    (folder / "text.jpg").write_text("this is not an image")
     Image.new("RGB", (1, 1)).save(folder / "one.png")
     Image.new("RGB", (90, 70), "grey").save(folder / "blank.png")
     Image.new("1", (11000, 10000)).save(folder / "huge.png")

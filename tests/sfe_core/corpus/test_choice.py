@@ -46,7 +46,7 @@ def test_what_is_left_out_is_counted_once() -> None:
 
 
 def test_what_cannot_be_applied_is_refused() -> None:
-    with pytest.raises(UserError, match="data.ranges.yaws: is no column.*valence, yaw, label_AU12"):
+    with pytest.raises(UserError, match="yaws: is not a column.*valence, yaw, label_AU12"):
         kept(ranges={"yaws": (0, 1)})
     with pytest.raises(UserError, match="data.ranges.key: holds no numbers"):
         kept(ranges={"key": (0, 1)})

@@ -237,7 +237,7 @@ def test_errors_of_a_broken_export(workspace: Workspace, tmp_path: Path) -> None
         ({"maps": ("normals",)}, "--maps.*'normals'.*landmarks, depth, mesh"),
         ({"samples_per_shard": 0}, "--samples-per-shard"),
         ({"target": Path("s3://bucket/faces")}, "--to.*URL.*upload"),
-        ({"target": Path("sfe.yaml")}, "--to.*no folder"),
+        ({"target": Path("sfe.yaml")}, "--to.*not a folder"),
         ({"target": Path("corpus")}, "--to.*the corpus itself"),
     ],
 )

@@ -31,7 +31,7 @@ from sfe_core.corpus.preprocessing import decode_ahead
 from sfe_core.corpus.preprocessing import plan
 from sfe_core.corpus.preprocessing.preprocess import preprocess
 decode_ahead._BATCH_PHOTOS = 1
-plan.ORDER_SIZE = 1
+plan.BATCH_SIZE = 1
 if __name__ == "__main__":
     settings = ["preprocess.crop_size=64", *sys.argv[2:]]
     preprocess(load_workspace(Path(sys.argv[1]), settings))

@@ -98,7 +98,7 @@ def test_unknown_emotions_name_the_line_and_list_the_known(tmp_path: Path, text:
         ("/data/../up.jpg,1\n", r"labels.csv:1.*`\.\.`"),
         ("key,emotion\n/abs,happy\n", r"labels.csv:2.*/abs"),
         ("key,valence\na/one,1.5\n", r"labels.csv:2.*valence 1.5.*-1 to 1"),
-        ("key,valence\na/one,high\n", r"labels.csv:2.*'high' is no number"),
+        ("key,valence\na/one,high\n", r"labels.csv:2.*'high' is not a number"),
         ("key,emotion\na/one\n", r"labels.csv:2.*1 cells, the header has 2"),
         ("a/one.jpg,1,2\n", r"labels.csv:1.*3 columns and no header"),
     ],

@@ -1,4 +1,4 @@
-"""What stands beside photos is read by preprocess, and what is no caption is told."""
+"""What stands beside photos is read by preprocess, and what is not a caption is told."""
 
 from __future__ import annotations
 

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from sfe_core.corpus.artefacts import full_canvas
-from sfe_core.corpus.artefacts.full_canvas import landmarks_in_photo, photo_tiles, render_in_photo
-from sfe_core.corpus.artefacts.overlay import blend, overlay
+from sfe_core.corpus.artefacts.full_canvas import (
+    blend,
+    landmarks_in_photo,
+    overlay,
+    photo_tiles,
+    render_in_photo,
+)
 from sfe_core.faces.crop import CropTransform, crop, paste_values
 from sfe_core.faces.depth import mesh_depth
 from sfe_core.faces.detectors.turning import Turn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.sections import Meaning
+from sfe_core.corpus.artefacts.hashes import ArtefactHashes
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of, shaping_settings
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.manifest import COLUMNS
@@ -19,7 +20,7 @@ from sfe_core.corpus.preprocessing import photo_work
 from sfe_core.corpus.preprocessing.photo_jobs import (
     DecodedPhoto,
     PhotoJob,
-    WorkOrder,
+    WorkSettings,
     decode_job,
     faces_of_rows,
 )
@@ -41,7 +42,14 @@ def settings(**changes: object) -> PreprocessConfig:
     return PreprocessConfig(**({"crop_size": 64, "min_face_px": 24} | changes))
 
 
-def order_of(folder: Path, config: PreprocessConfig, **pictures: Image.Image) -> WorkOrder:
+@dataclass(frozen=True)
+class Order(WorkSettings):
+    """Photos, and what they are taken in with."""
+
+    jobs: tuple[PhotoJob, ...] = ()
+
+
+def order_of(folder: Path, config: PreprocessConfig, **pictures: Image.Image) -> Order:
     """Photos on disk and the order to take them in."""
     jobs = []
     (folder / "photos").mkdir(parents=True, exist_ok=True)
@@ -49,10 +57,10 @@ def order_of(folder: Path, config: PreprocessConfig, **pictures: Image.Image) ->
         path = folder / "photos" / f"{key}.png"
         picture.save(path)
         jobs.append(PhotoJob(path, path.name, key, ""))
-    return WorkOrder(tuple(jobs), folder / "corpus", config, "hash")
+    return Order(folder / "corpus", config, ArtefactHashes({}), 1, tuple(jobs))
 
 
-def decoded(order: WorkOrder) -> list[DecodedPhoto]:
+def decoded(order: Order) -> list[DecodedPhoto]:
     return [decode_job(job, order.config) for job in order.jobs]
 
 
@@ -68,7 +76,7 @@ def pair(portrait: Image.Image) -> Image.Image:
 @pytest.fixture(scope="module")
 def complete(
     tmp_path_factory: pytest.TempPathFactory, portrait: Image.Image, pair: Image.Image
-) -> tuple[WorkOrder, list[dict]]:
+) -> tuple[Order, list[dict]]:
     """One and two faces with every artefact there is."""
     folder = tmp_path_factory.mktemp("complete")
     config = settings(face_choice="all", **EVERYTHING)
@@ -76,7 +84,7 @@ def complete(
     return order, take_in(decoded(order), order)
 
 
-def test_all_faces_are_rows_with_keys_of_their_own(complete: tuple[WorkOrder, list[dict]]) -> None:
+def test_all_faces_are_rows_with_keys_of_their_own(complete: tuple[Order, list[dict]]) -> None:
     _, rows = complete
     assert [(row["key"], row["photo"], row["face_number"]) for row in rows] == [
         ("one", "one.png", 1), ("two", "two.png", 1), ("two#2", "two.png", 2),
@@ -87,7 +95,7 @@ def test_all_faces_are_rows_with_keys_of_their_own(complete: tuple[WorkOrder, li
     assert all(row["status"] == "ok" and set(row) <= COLUMNS.keys() for row in rows)
 
 
-def test_every_artefact_is_there_and_aligned(complete: tuple[WorkOrder, list[dict]]) -> None:
+def test_every_artefact_is_there_and_aligned(complete: tuple[Order, list[dict]]) -> None:
     order, rows = complete
     wanted = {kind.name for kind in artefacts_of(order.config)}
     only_with_detail = {"geometry_coarse", "full_geometry_coarse", "detailed_meshes"}
@@ -114,7 +122,7 @@ def test_every_artefact_is_there_and_aligned(complete: tuple[WorkOrder, list[dic
     assert read("full_depth").dtype == np.uint16 and read("overlay").shape == (160, 900, 3)
 
 
-def test_codes_and_meshes_can_be_read_back(complete: tuple[WorkOrder, list[dict]]) -> None:
+def test_codes_and_meshes_can_be_read_back(complete: tuple[Order, list[dict]]) -> None:
     order, rows = complete
     with np.load(ARTEFACTS["codes"].path(order.corpus, "one")) as codes:
         assert np.allclose(codes["actions"], rows[0]["actions"])
@@ -130,14 +138,14 @@ def test_codes_and_meshes_can_be_read_back(complete: tuple[WorkOrder, list[dict]
 
 
 @pytest.mark.slow
-def test_company_changes_no_byte(complete: tuple[WorkOrder, list[dict]], tmp_path: Path) -> None:
+def test_company_changes_no_byte(complete: tuple[Order, list[dict]], tmp_path: Path) -> None:
     order, rows = complete
     single = replace(order, jobs=order.jobs[1:], corpus=tmp_path)
     assert take_in(decoded(single), single) == rows[1:]
 
 
 def test_only_what_is_wanted_is_written_for_known_faces(
-    complete: tuple[WorkOrder, list[dict]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    complete: tuple[Order, list[dict]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order, rows = complete
     known = faces_of_rows(list(reversed(rows[1:])))

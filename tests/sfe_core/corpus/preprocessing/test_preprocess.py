@@ -148,7 +148,7 @@ def test_torn_manifest_is_made_again(copied: Workspace) -> None:
 def test_two_processes_write_the_same_bytes_as_one(
     copied: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_module, "ORDER_SIZE", 2)  # several orders, so that both are needed
+    monkeypatch.setattr(plan_module, "BATCH_SIZE", 2)  # several orders, so that both are needed
     shutil.copytree(copied.photos, tmp_path / "v" / "photos")
     parallel = make_workspace(tmp_path / "v", "preprocess.workers=2")
     assert plan_preprocess(parallel).workers == 2

@@ -12,9 +12,9 @@ from sfe_core.corpus.artefacts.hashes import artefact_hashes
 from sfe_core.corpus.preprocessing import preprocess as module
 from sfe_core.corpus.preprocessing import shard_worker
 from sfe_core.corpus.preprocessing.journal import JournalIndex
+from sfe_core.corpus.preprocessing.photo_jobs import WorkSettings
 from sfe_core.corpus.preprocessing.plan import plan_preprocess
 from sfe_core.corpus.preprocessing.preprocess import preprocess
-from sfe_core.corpus.preprocessing.shard import Shard
 from sfe_core.errors import RunError, UserError
 from sfe_core.processes import launching
 from sfe_core.processes.placement import Placement
@@ -32,9 +32,9 @@ def fresh(small_corpus: Workspace, tmp_path: Path) -> Workspace:
     return make_workspace(tmp_path / "w")
 
 
-def shard_of(workspace: Workspace) -> Shard:
+def settings_of(workspace: Workspace) -> WorkSettings:
     config = workspace.config.preprocess
-    return Shard(workspace.corpus, config, artefact_hashes(config, workspace.root), 1)
+    return WorkSettings(workspace.corpus, config, artefact_hashes(config, workspace.root), 1)
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_two_launched_processes_give_the_bytes_of_one(
 
     monkeypatch.setattr(module, "launch_shards", launch)
     monkeypatch.setattr(module, "place_preprocess", lambda *_: Placement("cuda", 2))
-    monkeypatch.setattr("sfe_core.corpus.preprocessing.plan.ORDER_SIZE", 2)
+    monkeypatch.setattr("sfe_core.corpus.preprocessing.plan.BATCH_SIZE", 2)
     listener = Listener()
     assert preprocess(fresh, listener, gpus=2).done == 5
     assert listener.done["preprocess"] == 5
@@ -66,7 +66,7 @@ def test_a_worker_takes_every_nth_job(fresh: Workspace, monkeypatch: pytest.Monk
     )
     jobs = plan_preprocess(fresh).jobs
     shard_worker.launch_shards(
-        shard_of(fresh), jobs, Placement("cpu", 2), 1, journal, Reporter(), None
+        settings_of(fresh), jobs, Placement("cpu", 2), 1, journal, Reporter(), None
     )
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -91,7 +91,7 @@ def test_errors_of_a_worker_are_told(
     )
     jobs = plan_preprocess(fresh).jobs
     shard_worker.launch_shards(
-        shard_of(fresh), jobs, Placement("cpu", 1), 1, journal, Reporter(), None
+        settings_of(fresh), jobs, Placement("cpu", 1), 1, journal, Reporter(), None
     )
     for name, value in (("ACCELERATE_USE_CPU", "true"), ("WORLD_SIZE", "1"), ("RANK", "0")):
         monkeypatch.setenv(name, value)

@@ -61,7 +61,7 @@ def test_schemes_are_named_in_any_spelling_or_by_their_emotions() -> None:
     assert [read_class(str(n), own) for n in (0, 4, 6)] == ["anger", "neutral", "surprise"]
     with pytest.raises(UserError, match="'kaggle' is unknown; choose affectnet"):
         check_scheme("kaggle")
-    with pytest.raises(UserError, match="'glad' is no emotion"):
+    with pytest.raises(UserError, match="'glad' is not an emotion"):
         check_scheme("sad,glad")
 
 

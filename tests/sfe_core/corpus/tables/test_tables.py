@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sfe_core.corpus.tables.columns import is_header, open_labels
+from sfe_core.corpus.tables.column_names import is_header, open_labels
 from sfe_core.corpus.tables.tables import open_table, read_number
 from sfe_core.errors import UserError
 

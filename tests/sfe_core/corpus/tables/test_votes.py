@@ -50,5 +50,5 @@ def test_most_votes_count(cells: str, emotion: str) -> None:
 
 
 def test_a_vote_that_is_no_number_is_wrong() -> None:
-    with pytest.raises(WrongLabelError, match="'many' is no number of votes"):
+    with pytest.raises(WrongLabelError, match="'many' is not a number of votes"):
         read_votes(["1", "many", "0"], vote_columns(["neutral", "happy", "sad"]))
