@@ -70,7 +70,7 @@ def open_session(workspace: Workspace, offload: str) -> Session:
 
 def four_updates(rank: int, workspace: Workspace, offload: str) -> list[dict[str, float]]:
     session = open_session(workspace, offload)
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     first = go_on(session, batches, 2)
     save_checkpoint(session)
     return first + go_on(session, batches, 2)
@@ -80,7 +80,7 @@ def the_last_two_again(rank: int, workspace: Workspace, offload: str) -> list[di
     session = open_session(workspace, offload)
     load_checkpoint(session, workspace.runs / RUN / "checkpoint-2")
     assert session.step == 2
-    return go_on(session, session.source.batches(wanted_batches(session)), 2)
+    return go_on(session, session.recipe.batches(wanted_batches(session)), 2)
 
 
 @each_offload
@@ -108,7 +108,7 @@ def a_bad_update_and_a_good_one(
     rank: int, workspace: Workspace, offload: str
 ) -> tuple[dict, bool, bool, dict]:
     session = open_session(workspace, offload)
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     weight = session.model.unet.conv_out.weight
     before = [p.detach().clone() for p in session.model.parameters()]
     averages = [p.detach().clone() for p in session.ema.model.parameters()]
