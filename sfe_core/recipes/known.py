@@ -15,7 +15,10 @@ from sfe_core.errors import UserError
 from sfe_core.training.contract import RecipeSpec
 
 # Name to the module whose SPEC it is: a recipe is one line here and one file beside this one.
-RECIPES = {"stableface": "sfe_core.recipes.stableface"}
+RECIPES = {
+    "stableface": "sfe_core.recipes.stableface",
+    "tiny-base": "sfe_core.recipes.tiny_base",
+}
 
 
 def recipe_of(workspace: Workspace) -> RecipeSpec:

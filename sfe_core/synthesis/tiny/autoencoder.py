@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from sfe_core.synthesis.tiny.networks import make_vae
-from sfe_core.synthesis.tiny.recipe import Recipe
+from sfe_core.synthesis.tiny.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -32,26 +32,28 @@ def _batches(images: Tensor, steps: int, batch: int, seed: int):
         yield images[chosen].float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
 
 
-def train_vae(images: Tensor, recipe: Recipe) -> AutoencoderKL:
+def train_vae(images: Tensor, settings: Settings) -> AutoencoderKL:
     """Train encoder and decoder together, then standardise the latents.
 
     Args:
         images: [N, 3, 64, 64] uint8.
     """
-    torch.manual_seed(recipe.seed)
-    vae = make_vae(recipe).to(memory_format=torch.channels_last).train()
+    torch.manual_seed(settings.seed)
+    vae = make_vae(settings).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(
-        vae.parameters(), lr=recipe.vae_learning_rate, weight_decay=0, fused=True
+        vae.parameters(), lr=settings.vae_learning_rate, weight_decay=0, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.vae_learning_rate, total_steps=recipe.vae_steps, pct_start=0.05
+        optimizer, settings.vae_learning_rate, total_steps=settings.vae_steps, pct_start=0.05
     )
-    for step, x in enumerate(_batches(images, recipe.vae_steps, recipe.vae_batch, recipe.seed)):
+    for step, x in enumerate(
+        _batches(images, settings.vae_steps, settings.vae_batch, settings.seed)
+    ):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             posterior = vae.encode(x).latent_dist
             result = vae.decode(posterior.sample()).sample
         divergence = posterior.kl().float().mean() / x[0].numel()
-        loss = reconstruction_loss(result.float(), x) + recipe.vae_kl_weight * divergence
+        loss = reconstruction_loss(result.float(), x) + settings.vae_kl_weight * divergence
         _update(vae, optimizer, schedule, loss)
         if step % 50 == 0:
             log.info("vae %d loss %.4f", step, loss.item())

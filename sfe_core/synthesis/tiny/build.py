@@ -11,19 +11,24 @@ import logging
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from joblib import cpu_count
 
 from sfe_core.assets.store import EMBEDDED
+from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json
+from sfe_core.recipes.tiny_base import pipeline_of
+from sfe_core.reporting import Reporter
+from sfe_core.runs.start import train
 from sfe_core.synthesis.tiny.autoencoder import train_vae
 from sfe_core.synthesis.tiny.cards import write_cards
-from sfe_core.synthesis.tiny.diffusion import BaseTrainer, score_base
 from sfe_core.synthesis.tiny.faces import Faces, make_faces, merge
-from sfe_core.synthesis.tiny.recipe import RECIPE, Recipe
 from sfe_core.synthesis.tiny.recognition import as_tensor, score_recogniser, train_recogniser
+from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings
+from sfe_core.training.options import TrainOptions
 
 STAGES = ("faces", "vae", "recognisers", "base", "ship")
 
@@ -31,12 +36,12 @@ STAGES = ("faces", "vae", "recognisers", "base", "ship")
 class Build:
     """The stages, each reading what the ones before it left in `work`."""
 
-    def __init__(self, work: Path, recipe: Recipe = RECIPE, workers: int = 2) -> None:
-        self.work, self.recipe, self.workers = work, recipe, workers
+    def __init__(self, work: Path, settings: Settings = SETTINGS, workers: int = 2) -> None:
+        self.work, self.settings, self.workers = work, settings, workers
 
     def _faces(self, name: str) -> Faces:
-        chosen = getattr(self.recipe, f"{name}_faces")
-        return make_faces(chosen, self.recipe, self.work / f"faces-{name}.npz", self.workers)
+        chosen = getattr(self.settings, f"{name}_faces")
+        return make_faces(chosen, self.settings, self.work / f"faces-{name}.npz", self.workers)
 
     def faces(self) -> None:
         """Render all three sets."""
@@ -47,7 +52,7 @@ class Build:
         """Train the autoencoder on both training halves."""
         if not (self.work / "vae").exists():
             faces = merge(self._faces("loss"), self._faces("judge"))
-            _save(train_vae(as_tensor(faces.images), self.recipe), self.work / "vae")
+            _save(train_vae(as_tensor(faces.images), self.settings), self.work / "vae")
 
     def recognisers(self) -> None:
         """Train the loss network and the judge, each on its own half."""
@@ -58,19 +63,21 @@ class Build:
             if target.exists():
                 continue
             torch.manual_seed(seed)
-            network = train_recogniser(kind(), self._faces(name), self.recipe, seed)
+            network = train_recogniser(kind(), self._faces(name), self.settings, seed)
             _save(network, target)
             scores = score_recogniser(network, validation)
             write_json(self.work / f"scores-{name}.json", scores)
 
     def base(self) -> None:
-        """Train text encoder and UNet on the latents of both halves."""
-        faces = merge(self._faces("loss"), self._faces("judge"))
-        vae = AutoencoderKL.from_pretrained(self.work / "vae")
-        trainer = BaseTrainer(vae, faces, self.recipe, self.work)
-        trainer.load_state()
-        trainer.train()
-        pipeline = trainer.pipeline()
+        """Train text encoder and UNet on the latents of both halves; goes on where it stopped."""
+        for name in ("loss", "judge"):
+            self._faces(name)
+        trained = train(
+            base_workspace(self.work, self.settings),
+            TrainOptions(run="base", resume="auto"),
+            Reporter(),
+        )
+        pipeline = pipeline_of(trained.checkpoint, self.work / "vae")
         _save(pipeline, self.work / "tiny-sd")
         judge = load_recogniser(self.work / "tiny-emotion-judge")
         scores = score_base(pipeline, judge, self._faces("validation"))
@@ -78,12 +85,71 @@ class Build:
 
     def ship(self) -> None:
         """Write half-precision safetensors and the cards into the package's embedded assets."""
-        write_cards(self.work, EMBEDDED, self.recipe)
+        write_cards(self.work, EMBEDDED, self.settings)
 
 
 def _save(network, target: Path) -> None:
     with atomic_path(target) as partial:
         network.save_pretrained(partial, safe_serialization=True)
+
+
+def base_workspace(work: Path, settings: Settings) -> Workspace:
+    """The workspace of the base's run, below `work`."""
+    changed = {
+        name: value
+        for name, value in vars(settings).items()
+        if value != getattr(SETTINGS, name) and not isinstance(value, FaceSet)
+    }
+    config = {
+        "recipe": "tiny-base",
+        "recipe_options": {
+            "faces": [str(work / f"faces-{name}.npz") for name in ("loss", "judge")],
+            "vae": str(work / "vae"),
+            "settings": changed,
+        },
+        "train": {
+            "steps": settings.base_steps,
+            "batch_size": settings.base_batch,
+            "effective_batch": settings.base_batch,
+            "learning_rate": settings.base_learning_rate,
+            "schedule": "cosine",
+            "warmup_steps": settings.base_warmup,
+            "ema_decay": settings.base_ema,
+            "mixed_precision": "bf16",
+            "seed": settings.seed,
+            "checkpoint_every": 500,
+            "best_metric": "loss",
+        },
+    }
+    return Workspace(work / "base", Config.model_validate(config))
+
+
+def score_base(
+    pipeline: StableDiffusionPipeline, judge: torch.nn.Module, faces: Faces, count: int = 96
+) -> dict[str, float]:
+    """Share of pictures in which the judge reads the emotion their caption names.
+
+    Args:
+        pipeline: what is scored; 20 steps of DPM-Solver++, guidance scale 4.
+        judge: reads [B, 3, 64, 64] in [-1, 1].
+        faces: whose captions are drawn, the first `count` of them.
+    """
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    correct = 0
+    for start in range(0, count, 16):
+        captions = faces.named[start : start + 16].tolist()
+        seeds = [torch.Generator().manual_seed(start + i) for i in range(len(captions))]
+        drawn = pipeline(
+            captions,
+            num_inference_steps=20,
+            guidance_scale=4.0,
+            generator=seeds,
+            output_type="pt",
+        ).images
+        truth = torch.from_numpy(faces.emotion[start : start + 16])
+        correct += (judge(drawn.mul(2).sub(1)).logits.argmax(1) == truth).sum().item()
+    return {"captions": count, "top1_of_drawn_pictures": correct / count}
 
 
 def main() -> None:
@@ -94,7 +160,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=cpu_count())
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    build = Build(options.work, RECIPE, options.workers)
+    build = Build(options.work, SETTINGS, options.workers)
     for stage in options.stage or STAGES:
         getattr(build, stage)()
 

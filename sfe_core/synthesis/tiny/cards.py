@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json, write_text
-from sfe_core.synthesis.tiny.recipe import Recipe
+from sfe_core.synthesis.tiny.settings import Settings
 
 _CARD = """---
 license: apache-2.0
@@ -45,10 +45,10 @@ def _lines(values: dict) -> str:
     return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in values.items())
 
 
-def _face_set(recipe: Recipe, *names: str) -> dict:
+def _face_set(settings: Settings, *names: str) -> dict:
     rows = {}
     for name in names:
-        chosen = getattr(recipe, f"{name}_faces")
+        chosen = getattr(settings, f"{name}_faces")
         first, last = chosen.identities
         rows[f"{name} faces"] = (
             f"{chosen.count}, identities {first} to {last - 1}, seed {chosen.seed}"
@@ -56,9 +56,9 @@ def _face_set(recipe: Recipe, *names: str) -> dict:
     return rows
 
 
-def _settings(recipe: Recipe, *prefixes: str) -> dict:
-    chosen = {k: v for k, v in asdict(recipe).items() if k.startswith(prefixes)}
-    return chosen | {"image_px": recipe.image_px, "seed": recipe.seed}
+def _settings(settings: Settings, *prefixes: str) -> dict:
+    chosen = {k: v for k, v in asdict(settings).items() if k.startswith(prefixes)}
+    return chosen | {"image_px": settings.image_px, "seed": settings.seed}
 
 
 def _read_scores(path: Path) -> dict:
@@ -74,7 +74,7 @@ def _forget_paths(folder: Path) -> None:
             write_json(path, values)
 
 
-def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
+def write_cards(work: Path, embedded: Path, settings: Settings) -> None:
     """Write tiny-sd, tiny-emotion-loss and tiny-emotion-judge below `embedded`."""
     pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
     with atomic_path(embedded / "tiny-sd") as partial:
@@ -83,17 +83,17 @@ def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
         pipeline.text_encoder.float()
         pipeline.save_pretrained(partial, safe_serialization=True)
         _forget_paths(partial)
-        data = _face_set(recipe, "loss", "judge") | {
+        data = _face_set(settings, "loss", "judge") | {
             "captions that name the emotion": ", then ".join(
                 f"{phase.emotion_caption_share:.0%} for {phase.steps} updates"
-                for phase in recipe.base_phases
+                for phase in settings.base_phases
             )
         }
         text = _CARD.format(
             name="tiny-sd",
             what="Stable Diffusion 1.5's classes, a hundredth of its size: 64 px faces from text.",
             data=_lines(data),
-            training=_lines(_settings(recipe, "vae", "text", "unet", "base", "caption")),
+            training=_lines(_settings(settings, "vae", "text", "unet", "base", "caption")),
             scores=_lines(_read_scores(work / "scores-base.json")),
         )
         write_text(partial / "README.md", text)
@@ -111,8 +111,8 @@ def write_cards(work: Path, embedded: Path, recipe: Recipe) -> None:
             text = _CARD.format(
                 name=name,
                 what=what,
-                data=_lines(_face_set(recipe, role, "validation")),
-                training=_lines(_settings(recipe, "recogniser")),
+                data=_lines(_face_set(settings, role, "validation")),
+                training=_lines(_settings(settings, "recogniser")),
                 scores=_lines(_read_scores(work / f"scores-{role}.json")),
             )
             write_text(partial / "README.md", text)

@@ -16,7 +16,7 @@ from sfe_core.files import atomic_path, derive_seed
 from sfe_core.synthesis.captions import caption
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
-from sfe_core.synthesis.tiny.recipe import FaceSet, Recipe
+from sfe_core.synthesis.tiny.settings import FaceSet, Settings
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class Faces:
         return Faces(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
 
-def _one_face(index: int, faces: FaceSet, recipe: Recipe) -> tuple:
+def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
     seed = derive_seed(faces.seed, index, "tiny-face")
     rng = np.random.default_rng(seed)
     emotion = EMOTIONS[index % len(EMOTIONS)]
     spec = sample_face(seed, emotion, int(rng.integers(*faces.identities)))
-    face = render_face(spec, recipe.render_px)
+    face = render_face(spec, settings.render_px)
     # A detector's landmarks are a little off; so are these crops.
     jitter = rng.normal(0, 0.012 * np.ptp(face.landmarks[:, 0]), 2)
-    exact = crop_around(face.landmarks, recipe.crop_scale)
+    exact = crop_around(face.landmarks, settings.crop_scale)
     moved = CropTransform(
         exact.center_x + jitter[0],
         exact.center_y + jitter[1],
         exact.side * float(np.exp(rng.normal(0, 0.02))),
     )
     return (
-        crop(face.image, moved, recipe.image_px),
+        crop(face.image, moved, settings.image_px),
         EMOTIONS.index(emotion),
         spec.expression.valence,
         spec.expression.arousal,
@@ -68,12 +68,12 @@ def _one_face(index: int, faces: FaceSet, recipe: Recipe) -> tuple:
     )
 
 
-def make_faces(faces: FaceSet, recipe: Recipe, target: Path, workers: int) -> Faces:
+def make_faces(faces: FaceSet, settings: Settings, target: Path, workers: int) -> Faces:
     """Render a set, balanced over the emotions, or read it where it stands already.
 
     Args:
         faces: how many, of whom, under which seed.
-        recipe: sizes.
+        settings: sizes.
         target: the .npz file that keeps them.
         workers: processes.
     """
@@ -81,7 +81,7 @@ def make_faces(faces: FaceSet, recipe: Recipe, target: Path, workers: int) -> Fa
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             rows = list(
                 pool.map(
-                    partial(_one_face, faces=faces, recipe=recipe),
+                    partial(_one_face, faces=faces, settings=settings),
                     range(faces.count),
                     chunksize=16,
                 )
@@ -91,7 +91,12 @@ def make_faces(faces: FaceSet, recipe: Recipe, target: Path, workers: int) -> Fa
         with atomic_path(target) as partial_path:
             # NumPy's hint takes any name for its option allow_pickle.
             np.savez_compressed(partial_path, **dict(zip(names, columns, strict=True)))  # type: ignore[arg-type]
-    stored = np.load(target, allow_pickle=False)
+    return read_faces(target)
+
+
+def read_faces(path: Path) -> Faces:
+    """A set as `make_faces` kept it."""
+    stored = np.load(path, allow_pickle=False)
     return Faces(**{name: stored[name] for name in Faces.__dataclass_fields__})
 
 

@@ -9,35 +9,35 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from sfe_core.synthesis.tiny.recipe import Recipe
+from sfe_core.synthesis.tiny.settings import Settings
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def make_vae(recipe: Recipe) -> AutoencoderKL:
+def make_vae(settings: Settings) -> AutoencoderKL:
     """Autoencoder of 64 px images to [4, 16, 16] latents: one fourth of the side."""
-    levels = len(recipe.vae_channels)
+    levels = len(settings.vae_channels)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=recipe.vae_channels,
+        block_out_channels=settings.vae_channels,
         layers_per_block=1,
         latent_channels=4,
         norm_num_groups=16,
-        sample_size=recipe.image_px,
+        sample_size=settings.image_px,
         mid_block_add_attention=False,
     )
 
 
-def make_unet(recipe: Recipe) -> UNet2DConditionModel:
+def make_unet(settings: Settings) -> UNet2DConditionModel:
     """Epsilon-predicting UNet on [4, 16, 16] latents, text attended at 8 x 8 and 4 x 4."""
     return UNet2DConditionModel(
-        sample_size=recipe.image_px // 4,
-        block_out_channels=recipe.unet_channels,
+        sample_size=settings.image_px // 4,
+        block_out_channels=settings.unet_channels,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=recipe.text_width,
+        cross_attention_dim=settings.text_width,
         attention_head_dim=4,
         norm_num_groups=16,
     )
@@ -54,7 +54,7 @@ def make_scheduler() -> DDPMScheduler:
     )
 
 
-def train_tokenizer(captions: Iterable[str], recipe: Recipe) -> CLIPTokenizer:
+def train_tokenizer(captions: Iterable[str], settings: Settings) -> CLIPTokenizer:
     """CLIP's byte-level BPE with a vocabulary of its own, learnt from `captions`.
 
     All 256 bytes are in it, inside and at the end of a word, so that no word is unknown.
@@ -63,7 +63,7 @@ def train_tokenizer(captions: Iterable[str], recipe: Recipe) -> CLIPTokenizer:
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
     bpe.normalizer, bpe.pre_tokenizer = plain.normalizer, plain.pre_tokenizer
     trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocabulary,
+        vocab_size=settings.vocabulary,
         special_tokens=[START, END],
         end_of_word_suffix="</w>",
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -78,20 +78,20 @@ def train_tokenizer(captions: Iterable[str], recipe: Recipe) -> CLIPTokenizer:
     return CLIPTokenizer(
         vocab={token: number for number, token in enumerate(dict.fromkeys(tokens))},
         merges=merges,  # type: ignore[arg-type]  # its backend takes pairs, as it gives them
-        model_max_length=recipe.text_tokens,
+        model_max_length=settings.text_tokens,
     )
 
 
-def make_text_encoder(tokenizer: CLIPTokenizer, recipe: Recipe) -> CLIPTextModel:
+def make_text_encoder(tokenizer: CLIPTokenizer, settings: Settings) -> CLIPTextModel:
     """A CLIP text transformer, four layers of 128."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=recipe.text_width,
-        intermediate_size=4 * recipe.text_width,
-        num_hidden_layers=recipe.text_layers,
+        hidden_size=settings.text_width,
+        intermediate_size=4 * settings.text_width,
+        num_hidden_layers=settings.text_layers,
         num_attention_heads=4,
-        max_position_embeddings=recipe.text_tokens,
-        projection_dim=recipe.text_width,
+        max_position_embeddings=settings.text_tokens,
+        projection_dim=settings.text_width,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from sfe_core.synthesis.tiny.faces import Faces
-from sfe_core.synthesis.tiny.recipe import Recipe
+from sfe_core.synthesis.tiny.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def _augmentation(size: int) -> nn.Module:
     )
 
 
-def train_recogniser(network: nn.Module, faces: Faces, recipe: Recipe, seed: int) -> nn.Module:
+def train_recogniser(network: nn.Module, faces: Faces, settings: Settings, seed: int) -> nn.Module:
     """Cross-entropy on the emotion, squared error on valence and arousal.
 
     Args:
@@ -42,17 +42,17 @@ def train_recogniser(network: nn.Module, faces: Faces, recipe: Recipe, seed: int
     torch.manual_seed(seed)
     images, labels = as_tensor(faces.images), torch.from_numpy(faces.emotion)
     affect = torch.from_numpy(np.stack([faces.valence, faces.arousal], 1)).float()
-    augment = _augmentation(recipe.image_px)
-    steps = recipe.recogniser_epochs * (len(images) // recipe.recogniser_batch)
+    augment = _augmentation(settings.image_px)
+    steps = settings.recogniser_epochs * (len(images) // settings.recogniser_batch)
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.recogniser_learning_rate, weight_decay=0.05, fused=True
+        network.parameters(), lr=settings.recogniser_learning_rate, weight_decay=0.05, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.recogniser_learning_rate, total_steps=steps, pct_start=0.1
+        optimizer, settings.recogniser_learning_rate, total_steps=steps, pct_start=0.1
     )
     network.train().to(memory_format=torch.channels_last)
     for step in range(steps):
-        chosen = torch.randint(len(images), (recipe.recogniser_batch,))
+        chosen = torch.randint(len(images), (settings.recogniser_batch,))
         x = augment(images[chosen]).float().div(127.5).sub(1)
         x = x + torch.rand(len(x), 1, 1, 1) * 0.12 * torch.randn_like(x)
         reading = network(x.contiguous(memory_format=torch.channels_last))

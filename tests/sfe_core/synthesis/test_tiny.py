@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from sfe_core.recipes.tiny_base import draw_captions
 from sfe_core.synthesis.tiny.autoencoder import encode_all, standardise_latents
-from sfe_core.synthesis.tiny.diffusion import draw_captions
 from sfe_core.synthesis.tiny.faces import make_faces
 from sfe_core.synthesis.tiny.networks import make_vae, train_tokenizer
-from sfe_core.synthesis.tiny.recipe import RECIPE, FaceSet
 from sfe_core.synthesis.tiny.recognition import as_tensor
+from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet
 
 
 def test_no_identity_stands_in_two_sets():
-    spans = [RECIPE.loss_faces, RECIPE.judge_faces, RECIPE.validation_faces]
+    spans = [SETTINGS.loss_faces, SETTINGS.judge_faces, SETTINGS.validation_faces]
     people = [set(range(*faces.identities)) for faces in spans]
     assert sum(map(len, people)) == len(set.union(*people))
     assert max(map(max, people)) < 3584  # the demo's people begin there
@@ -22,17 +22,17 @@ def test_no_identity_stands_in_two_sets():
 
 def test_faces_are_balanced_seeded_and_kept(tmp_path):
     few = FaceSet(8, (0, 4), 5)
-    faces = make_faces(few, RECIPE, tmp_path / "faces.npz", workers=1)
+    faces = make_faces(few, SETTINGS, tmp_path / "faces.npz", workers=1)
     assert faces.images.shape == (8, 64, 64, 3) and sorted(faces.emotion) == list(range(8))
     assert faces.named[1].startswith("Happy") and "appy" not in faces.unnamed[1]
-    again = make_faces(few, RECIPE, tmp_path / "again.npz", workers=2)
+    again = make_faces(few, SETTINGS, tmp_path / "again.npz", workers=2)
     assert np.array_equal(faces.images, again.images)
 
 
 @torch.no_grad()
 def test_standardised_latents_change_no_reconstruction():
     torch.manual_seed(0)
-    vae = make_vae(replace(RECIPE, vae_channels=(16, 16, 16))).eval()
+    vae = make_vae(replace(SETTINGS, vae_channels=(16, 16, 16))).eval()
     images = torch.randint(0, 255, (16, 3, 64, 64), dtype=torch.uint8)
     before = vae.decode(encode_all(vae, images)).sample
     standardise_latents(vae, images)
@@ -43,7 +43,7 @@ def test_standardised_latents_change_no_reconstruction():
 
 
 def test_tokenizer_knows_every_word():
-    tokenizer = train_tokenizer(["Happy, portrait of an old man"] * 4, RECIPE)
+    tokenizer = train_tokenizer(["Happy, portrait of an old man"] * 4, SETTINGS)
     ids = tokenizer("Ünïcödé words, never seen!").input_ids
     assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
     assert tokenizer.unk_token_id not in ids[1:-1]
@@ -51,19 +51,19 @@ def test_tokenizer_knows_every_word():
 
 def test_token_numbers_are_the_same_whenever_they_are_learnt():
     captions = ["Happy, close-up of an old man", "Sad, headshot of a young woman"] * 4
-    learnt = [train_tokenizer(captions, RECIPE).get_vocab() for _ in range(4)]
+    learnt = [train_tokenizer(captions, SETTINGS).get_vocab() for _ in range(4)]
     assert all(vocabulary == learnt[0] for vocabulary in learnt)
     assert sorted(learnt[0].values()) == list(range(len(learnt[0])))
 
 
 def test_captions_name_the_emotion_as_rarely_as_asked(tmp_path):
-    faces = make_faces(FaceSet(8, (0, 4), 5), RECIPE, tmp_path / "faces.npz", workers=1)
+    faces = make_faces(FaceSet(8, (0, 4), 5), SETTINGS, tmp_path / "faces.npz", workers=1)
     many = faces.rows(np.zeros(4000, int))
-    captions = draw_captions(many, 0.1, RECIPE, np.random.default_rng(0))
+    captions = draw_captions(many, 0.1, SETTINGS, np.random.default_rng(0))
     named = np.mean([caption == faces.named[0] for caption in captions])
     empty = np.mean([caption == "" for caption in captions])
-    assert abs(named - 0.1 * (1 - RECIPE.caption_dropout)) < 0.02
-    assert abs(empty - RECIPE.caption_dropout) < 0.02
+    assert abs(named - 0.1 * (1 - SETTINGS.caption_dropout)) < 0.02
+    assert abs(empty - SETTINGS.caption_dropout) < 0.02
 
 
 def test_image_arrays_become_tensors():

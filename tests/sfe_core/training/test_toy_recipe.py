@@ -78,7 +78,7 @@ def assert_same_run(one: TrainSummary, other: TrainSummary) -> None:
 
 
 def test_a_run_learns_saves_and_keeps_the_recipes_own_file(workspace):
-    summary = run(workspace, run="first", steps=60)
+    summary = run(with_train(workspace, learning_rate=0.1), run="first", steps=60)
     assert summary.checkpoint.name == "checkpoint-60"
     lines = read_metrics(summary.run)
     errors = [line["raw"]["error"] for line in lines]

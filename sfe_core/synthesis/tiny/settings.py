@@ -16,20 +16,17 @@ class FaceSet:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the base's training: one learning-rate cycle, one share of telling captions.
+    """A stretch of the base's training with one share of telling captions.
 
     Web captions seldom say what a face feels; `emotion_caption_share` of the base's captions do.
-    `cycle` is the length of the learning rate's cycle where the phase ends before it.
     """
 
     steps: int
-    learning_rate: float
     emotion_caption_share: float
-    cycle: int | None = None
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Settings:
     """Settings of the build. Identities of the demo (3584 to 4095) appear in no set here."""
 
     image_px: int = 64
@@ -56,15 +53,29 @@ class Recipe:
     vocabulary: int = 1000
     unet_channels: tuple[int, ...] = (64, 96, 128)
     base_phases: tuple[Phase, ...] = (
-        Phase(3500, 5e-4, 0.03),
-        Phase(900, 3e-4, 0.10),
-        Phase(4100, 5e-4, 0.10, cycle=7000),
-        Phase(3500, 4e-4, 0.20),
+        Phase(3500, 0.03),
+        Phase(5000, 0.10),
+        Phase(3500, 0.20),
     )
+    base_learning_rate: float = 5e-4
+    base_warmup: int = 100
     base_batch: int = 32
     base_ema: float = 0.998
     caption_dropout: float = 0.1
     seed: int = 7
 
+    @property
+    def base_steps(self) -> int:
+        """Updates of the base, over all phases."""
+        return sum(phase.steps for phase in self.base_phases)
 
-RECIPE = Recipe()
+    def emotion_caption_share(self, step: int) -> float:
+        """Share of captions that name the emotion in an update; the last phase's beyond the end."""
+        for phase in self.base_phases:
+            if step < phase.steps:
+                break
+            step -= phase.steps
+        return phase.emotion_caption_share
+
+
+SETTINGS = Settings()
