@@ -14,7 +14,8 @@ HELP = with_examples(
     "Presets: [bold]tiny[/bold] (everything offline, minutes on two CPU cores), "
     "[bold]stableface[/bold] (the published recipe, needs GPUs and fetched models), "
     "[bold]stableface-24gb[/bold] (the same on one 24 GB card), "
-    "[bold]stableface-11gb[/bold] (LoRA, on 11 GB).",
+    "[bold]stableface-11gb[/bold] (LoRA, on 11 GB), "
+    "[bold]stableface-sdxl[/bold] (Stable Diffusion XL, LoRA, on 40 GB).",
     "sfe init  # the tiny preset, here",
     "sfe init --preset stableface -w my-work",
 )
@@ -24,7 +25,7 @@ def init(
     workspace: options.Workspace = options.HERE,
     preset: Annotated[
         str,
-        typer.Option("--preset", metavar="NAME", help="tiny, stableface, -24gb or -11gb."),
+        typer.Option("--preset", metavar="NAME", help="tiny, stableface, -24gb, -11gb, -sdxl."),
     ] = "tiny",
     force: Annotated[bool, typer.Option("--force", help="Replace a sfe.yaml.")] = False,
 ) -> None:

@@ -12,7 +12,11 @@ from sfe_core import __version__
 
 _HUB = "https://huggingface.co/"
 # Licences of base models, by the names that model hubs know them by.
-_LICENCES = {"Apache-2.0": "apache-2.0", "CreativeML Open RAIL-M": "creativeml-openrail-m"}
+_LICENCES = {
+    "Apache-2.0": "apache-2.0",
+    "CreativeML Open RAIL-M": "creativeml-openrail-m",
+    "CreativeML Open RAIL++-M": "openrail++",
+}
 
 
 @dataclass(frozen=True)
