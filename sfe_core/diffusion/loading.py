@@ -55,6 +55,10 @@ class BaseModels:
         tokenizers = list(self.tokenizers.values())
         return self.family.encode(tokenizers, list(encoders.values()), captions)
 
+    def no_text(self) -> Texts:
+        """What stands where there is no caption, of one text; see `Family.unconditional`."""
+        return self.family.unconditional(self.encode_text([""]), read_configs(self.folder).index)
+
 
 def read_configs(base: Path, where: str = "model.base") -> BaseConfigs:
     """What the configurations in a base model's folder, or the header of its one file, say.

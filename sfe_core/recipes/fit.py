@@ -13,7 +13,7 @@ from sfe_core.assets import locate
 from sfe_core.assets.needs import loss_models, require_independent_judge
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
-from sfe_core.diffusion.families.contract import BaseConfigs
+from sfe_core.diffusion.families.contract import BaseConfigs, Family
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import check_base
@@ -32,7 +32,7 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
     Raises:
         UserError: naming the field of sfe.yaml that does not fit.
     """
-    _, base_configs = check_base(base)
+    family, base_configs = check_base(base)
     vae, unet_config = (base_configs.of(part) for part in ("vae", "unet"))
     scheduler = run_scheduler(config, base_configs)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)
@@ -59,6 +59,7 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
     make_trainable(unet, config.train)
     text_encoder = None
     if config.train.text_encoder:
+        require_one_text_encoder(family)
         with torch.device("meta"):
             text_encoder = CLIPTextModel(
                 CLIPTextConfig.from_dict(dict(base_configs.of("text_encoder")))
@@ -66,6 +67,21 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
     if needs_pixels(config.loss):
         pixel_window(config.loss, scheduler.alphas_cumprod)
     return GuidedUNet(unet, bank, text_encoder)
+
+
+def require_one_text_encoder(family: Family) -> None:
+    """Refuse to train the text encoder of a family that has several.
+
+    Raises:
+        UserError: it has.
+    """
+    count = len(family.text_encoders)
+    if count > 1:
+        raise UserError(
+            "train.text_encoder",
+            f"{family.name} has {count} text encoders, and only a single one can be trained",
+            "set it to false",
+        )
 
 
 def run_scheduler(config: Config, base: BaseConfigs) -> DDPMScheduler:

@@ -29,6 +29,7 @@ from sfe_core.corpus.inspection.gate import require_sound
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
 from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.families.contract import Family, Texts
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.hashing import hash_base, is_base
@@ -319,7 +320,7 @@ def build(
         dataset=dataset,
         source=source,
         sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
-        objective=build_objective(config, base, composite, dataset, source.empty_text, device),
+        objective=build_objective(config, base, composite, dataset, source, device),
         meter=SampleMeter(config.evaluate, config.model.resolution, reporter),
         faces=_validation_faces(corpus, config, reporter) if main else None,
     )
@@ -336,7 +337,9 @@ class Objective:
         composite: the loss.
         decoder: latents to images, or None where no term looks at any.
         labels: of the whole training split, in the order of its places, on the CPU.
+        family: of the base model.
         empty_text: [1, L, D] (or ids [1, L]), takes a caption's place where it is dropped.
+        empty_pooled: [1, P], the same as one vector; None in a family without.
         alphas: [T] float32 on the device, the schedule's alphas_cumprod.
         prediction: "epsilon" or "v_prediction".
         latent_scale: the VAE's scaling factor.
@@ -348,7 +351,9 @@ class Objective:
     composite: CompositeLoss
     decoder: PixelDecoder | None
     labels: EmotionLabels
+    family: Family
     empty_text: Tensor
+    empty_pooled: Tensor | None
     alphas: Tensor
     prediction: str
     latent_scale: float
@@ -368,7 +373,7 @@ def build_objective(
     base: BaseModels,
     composite: CompositeLoss,
     dataset: FaceDataset,
-    empty_text: Tensor,
+    source: BatchSource,
     device: torch.device,
 ) -> Objective:
     """Put together what the steps of a run share; networks on `device`.
@@ -385,7 +390,9 @@ def build_objective(
         composite=composite,
         decoder=decoder,
         labels=EmotionLabels(dataset.emotions, dataset.valence, dataset.arousal),
-        empty_text=empty_text.to(device),
+        family=base.family,
+        empty_text=source.empty_text.to(device),
+        empty_pooled=None if source.empty_pooled is None else source.empty_pooled.to(device),
         alphas=alphas.to(device, torch.float32),
         prediction=base.scheduler.config.prediction_type,
         latent_scale=base.vae.config.scaling_factor,
@@ -435,12 +442,13 @@ def batch_loss(
     clean = clean * objective.latent_scale
     noisy = add_noise(clean, seen_noise, objective.alphas, timesteps)
 
-    without_caption = torch.tensor([slot.drop_caption for slot in slots], device=device)
-    along = (-1, *[1] * (batch.text.dim() - 1))
-    text = torch.where(without_caption.view(along), objective.empty_text, batch.text)
+    texts = _texts(objective, batch, slots)
+    added = objective.family.added_conditions(texts, batch.time_ids)
     # A list stays on the CPU under any wrapper: choosing by it waits for no GPU.
     keep = [not slot.drop_guidance for slot in slots]
-    prediction = model(noisy, timesteps, text, maps=batch.maps, keep=keep).float()
+    prediction = model(
+        noisy, timesteps, texts.states, maps=batch.maps, keep=keep, added=added
+    ).float()
 
     target = training_target(kind, clean, noise, objective.alphas, timesteps)
     snr = signal_to_noise(objective.alphas, timesteps)
@@ -451,6 +459,16 @@ def batch_loss(
         _pixels(objective, batch, slots, timesteps, noisy, prediction),
         counts.decoded,
     )
+
+
+def _texts(objective: Objective, batch: Batch, slots: Sequence[Slot]) -> Texts:
+    """The captions, and no text where they are dropped."""
+    dropped = torch.tensor([slot.drop_caption for slot in slots], device=batch.text.device)
+    along = (-1, *[1] * (batch.text.dim() - 1))
+    states = torch.where(dropped.view(along), objective.empty_text, batch.text)
+    if batch.pooled is None or objective.empty_pooled is None:
+        return Texts(states)
+    return Texts(states, torch.where(dropped[:, None], objective.empty_pooled, batch.pooled))
 
 
 def _of_photo(prediction: Tensor, target: Tensor, areas: Tensor | None) -> Tensor:

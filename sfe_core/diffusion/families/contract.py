@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedModel
@@ -55,6 +56,16 @@ class Texts:
 
     states: Tensor
     pooled: Tensor | None = None
+
+    def to(self, device: torch.device) -> Texts:
+        """The same on a device."""
+        return Texts(
+            self.states.to(device), None if self.pooled is None else self.pooled.to(device)
+        )
+
+    def rows(self, rows: slice) -> Texts:
+        """Some of the texts."""
+        return Texts(self.states[rows], None if self.pooled is None else self.pooled[rows])
 
     def repeated(self, count: int) -> Texts:
         """One text as `count` of them."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +17,10 @@ from sfe_core.config.model import Config
 from sfe_core.config.picture_sections import EvaluateConfig
 from sfe_core.corpus.dataset import FaceBatch, FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.drawing import draw_batch, embedded_words
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels
-from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
+from sfe_core.diffusion.pipeline import GuidedPipeline
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.drawn_faces import DrawnFaceFinder, landmark_error
@@ -96,28 +96,25 @@ def draw_samples(
     pipeline = _open_pipeline(model, base)
     if model.text_encoder is not None:
         base = replace(base, text_encoders={"text_encoder": model.text_encoder})
-    captions = base.encode_text(faces["caption"]).states.to(model.unet.device)
-    empty = base.encode_text([""]).states.to(model.unet.device)
+    captions = base.encode_text(faces["caption"]).to(model.unet.device)
+    empty = base.no_text().to(model.unet.device)
 
-    def look(_pipeline: Any, _step: int, _timestep: Any, values: dict) -> dict:
+    def look() -> None:
         if stopped():
             raise SamplingStopped
-        return values
 
     def draw(maps: dict[str, Tensor], rows: slice) -> Tensor:
         seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"][rows]]
-        drawn = pipeline(
-            prompt_embeds=captions[rows],
-            negative_prompt_embeds=empty.expand_as(captions[rows]),
-            height=dataset.resolution,
-            width=dataset.resolution,
-            num_inference_steps=SAMPLE_STEPS,
+        drawn = draw_batch(
+            pipeline,
+            embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
+            seeds,
+            resolution=dataset.resolution,
+            steps=SAMPLE_STEPS,
             guidance_scale=config.sampling.guidance_scale,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            guidance_images={name: stored[rows] for name, stored in maps.items()},
-            callback_on_step_end=look,
-            output_type="pt",
-        ).images
+            maps={name: stored[rows] for name, stored in maps.items()},
+            before_step=look,
+        )
         return drawn.float().cpu() * 2 - 1
 
     def draw_all(maps: dict[str, Tensor]) -> Tensor:
@@ -129,11 +126,12 @@ def draw_samples(
     return Drawn(faces, draw_all({}), guided)
 
 
-def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedStableDiffusionPipeline:
-    pipeline = GuidedStableDiffusionPipeline(
+def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedPipeline:
+    # Training goes on without the text encoders once all captions are encoded.
+    texts = dict.fromkeys(base.family.text_encoders) | base.tokenizers
+    pipeline = base.family.guided_pipeline(
+        **texts,
         vae=base.vae,
-        text_encoder=None,  # training goes on without it once all captions are encoded
-        tokenizer=base.tokenizers["tokenizer"],
         unet=model.unet,
         scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
         guidance_encoder=model.bank,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -74,7 +75,7 @@ class Bench:
         self.composite = build_composite(config)
         dataset = FaceDataset(Corpus.open(workspace), "train", config.guidance.maps, 32)
         self.batch = encode(collate([dataset[i] for i in range(3)]), Encoders(self.base.folder))
-        empty = self.base.encode_text([""]).states
+        empty = SimpleNamespace(empty_text=self.base.no_text().states, empty_pooled=None)
         self.objective = replace(
             build_objective(config, self.base, self.composite, dataset, empty, torch.device("cpu")),
             snr_gamma=5.0,
@@ -161,7 +162,7 @@ def test_perturbed_latents_leave_the_target_alone(workspace):
     seen = {}
 
     class Oracle(nn.Module):
-        def forward(self, noisy, timesteps, text, maps, keep):
+        def forward(self, noisy, timesteps, text, maps, keep, added):
             seen["noisy"] = noisy
             return draw_noise(slots(), noisy.shape[1:])[1]
 
@@ -230,7 +231,7 @@ def test_a_perfect_prediction_costs_nothing_but_the_autoencoder(workspace):
     class Oracle(nn.Module):
         """Knows the noise, from the same seed as the step."""
 
-        def forward(self, noisy, timesteps, text, maps, keep):
+        def forward(self, noisy, timesteps, text, maps, keep, added):
             from sfe_core.recipes.shared.draws import draw_noise
 
             return draw_noise(slots(), noisy.shape[1:])[1]
