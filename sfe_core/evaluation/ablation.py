@@ -21,6 +21,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation.evaluate import evaluate
+from sfe_core.evaluation.metrics import in_ablation
 from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 from sfe_core.files import sha256_json, write_text
 from sfe_core.losses.composite import TERMS
@@ -33,9 +34,6 @@ from sfe_core.wording import markdown_table
 FULL = "full"
 NO_BALANCE = "no-balance"
 PREFIX = "ablation"
-# What the table shows, of each summary: Top-1, valence and arousal, and the Fréchet distance under
-# the name of whatever features it is of.
-COLUMNS = ("top1", "valence_ccc", "arousal_ccc", "fid", "frechet_")
 SETS = ("guided", "text")
 
 
@@ -194,11 +192,7 @@ def collect(summaries: Mapping[str, EvaluationSummary], folder: Path) -> Ablatio
             raise UserError(
                 f"ablation {name}", "measured on other photos than full", "measure both again"
             )
-    metrics = {
-        name: metric
-        for name, metric in full.metrics.items()
-        if name.startswith(COLUMNS[-1]) or name in COLUMNS
-    }
+    metrics = {name: metric for name, metric in full.metrics.items() if in_ablation(name)}
     rows = [
         AblationRow(
             variant,

@@ -107,6 +107,7 @@ class MetricRecord:
         better, unit, digits: which side is better, and how numbers are shown.
         headline: it stands in the short table.
         headline_beside_judge: also where a further recogniser reads it.
+        ablation: it stands in the ablation's table.
         chance: what guessing gives, where that is known.
         levels: what real photos give, by name, to hold a score against.
     """
@@ -122,6 +123,7 @@ class MetricRecord:
     digits: int = 3
     headline: bool = True
     headline_beside_judge: bool = False
+    ablation: bool = False
     chance: Callable[[SetReading], float] | None = None
     levels: Callable[[SetReading], dict[str, float]] | None = None
 

@@ -69,6 +69,7 @@ def _top(k: int) -> MetricRecord:
         meaning=f"Share of pictures whose asked emotion is among the first {k} seen.",
         reader="recogniser",
         headline_beside_judge=k == 1,
+        ablation=k == 1,
         chance=partial(_chance, k=k),
         measure=OfPictures(
             lambda seen: (_ranks(seen),),
@@ -136,7 +137,7 @@ def _affect(name: str) -> Iterator[MetricRecord]:
             **shown,
         )
 
-    yield record("ccc", "Lin's concordance with the label.", agreement.concordance)
+    yield record("ccc", "Lin's concordance with the label.", agreement.concordance, ablation=True)
     yield record(
         "rmse", "Root mean square off the label.", agreement.root_mean_square, better="lower"
     )
@@ -189,6 +190,7 @@ def _distribution(reader: str, frechet: str, kernel: str) -> Iterator[MetricReco
         "grows with fewer pictures.",
         better="lower",
         digits=2,
+        ablation=True,
         measure=partial(_distance, kernel=False),
     )
     yield record(
@@ -363,6 +365,11 @@ def _readers(reader: str, yardstick: Yardstick) -> Iterator[tuple[str, str]]:
         yield from ((name, name.removeprefix("identity_")) for name in names)
     elif reader == "detector" or reader in yardstick.further:
         yield reader, ""
+
+
+def in_ablation(name: str) -> bool:
+    """Whether the ablation's table shows the metric of this name in summary.json."""
+    return any(record.ablation and record.answers_to(name) for record in METRICS)
 
 
 def stored(name: str, table: pd.DataFrame, prefix: str) -> PerPicture | None:

@@ -13,6 +13,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation import ablation
 from sfe_core.evaluation.ablation import FULL, ablate, chosen_variants, collect, variants_of
+from sfe_core.evaluation.metrics import in_ablation
 from sfe_core.packaging.package import PackageExists
 from sfe_core.training.options import TrainOptions
 from tests.sfe_core.evaluation.summaries import make_summary, score
@@ -117,6 +118,7 @@ def test_the_table_holds_values_and_intervals_in_each_form(tmp_path):
     summaries = {FULL: make_summary(tmp_path), "no-noise": make_summary(tmp_path)}
     found = collect(summaries, tmp_path / "out")
     ablation.write_table(found)
+    assert list(found.metrics) == ["top1", "frechet_emonet_8"]
     row = found.table()[0]
     assert row["pictures"] == "guided" and "39.0" in row["Emotion Top-1 ↑"]
     assert "84.4" in row["Fréchet (emonet_8) ↓"]
@@ -129,6 +131,12 @@ def test_the_table_holds_values_and_intervals_in_each_form(tmp_path):
     # A row of each variant, below the heading and its rule.
     text = (tmp_path / "out" / "ablation.md").read_text(encoding="utf-8")
     assert text.startswith("| variant |") and text.count("\n| ") == 3
+
+
+def test_the_table_shows_what_the_judge_and_the_distance_say_alone():
+    shown = ("top1", "valence_ccc", "arousal_ccc", "fid", "frechet_judge")
+    others = ("top1_other", "top2", "valence_rmse", "valence_ccc_other", "kid", "kernel_judge")
+    assert all(map(in_ablation, shown)) and not any(map(in_ablation, others))
 
 
 def test_a_variant_that_changes_nothing_is_told(tmp_path):
