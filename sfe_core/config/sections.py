@@ -37,7 +37,7 @@ Span = Annotated[tuple[float, float], AfterValidator(_in_order)]
 
 def _known(emotion: str) -> str:
     if emotion not in EMOTIONS:
-        raise ValueError(f"{emotion!r} is no emotion; allowed: {', '.join(EMOTIONS)}")
+        raise ValueError(f"{emotion!r} is not an emotion; allowed: {', '.join(EMOTIONS)}")
     return emotion
 
 

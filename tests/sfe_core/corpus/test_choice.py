@@ -52,7 +52,7 @@ def test_what_cannot_be_applied_is_refused() -> None:
         kept(ranges={"key": (0, 1)})
     with pytest.raises(UserError, match="no face is left .*emotions leaves out 5"):
         kept(emotions=("sad",), ranges={"yaw": (-5, 5)})
-    with pytest.raises(ValidationError, match="'joy' is no emotion; allowed: neutral"):
+    with pytest.raises(ValidationError, match="'joy' is not an emotion; allowed: neutral"):
         DataConfig(emotions=("joy",))
     with pytest.raises(ValidationError, match="is empty"):
         DataConfig(ranges={"yaw": (3, 1)})

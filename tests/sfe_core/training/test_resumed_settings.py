@@ -62,7 +62,7 @@ LEARNING = {
     "train.input_perturbation": Change(0.3),
     "train.caption_dropout": Change(1.0),
     "train.guidance_dropout": Change(1.0),
-    "train.balance": Change(0.0, {"data": {"ranges": {"valence": (-0.5, 0.9)}}}),
+    "train.balance": Change(0.0, {"data": {"ranges": {"valence": (0.0, 1.0)}}}),
     "train.mixed_precision": Change("bf16"),
     "train.seed": Change(7),
     "data.emotions": Change(("happy", "sad")),
