@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from sfe_core.corpus.importing import entries, formats
+from sfe_core.diffusion.families import sd15
+from sfe_core.diffusion.families.contract import BaseConfigs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.metric_record import MetricRecord, OfPictures
 from sfe_core.evaluation.metrics import METRICS
 from sfe_core.evaluation.statistics.intervals import draw_resamples
 from sfe_core.faces import backends
+from sfe_core.training.contract import NoOptions, RecipeSpec
 
 PAGE = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 
@@ -66,3 +69,25 @@ def test_a_metric_is_one_record():
     read = record.measure(seen)
     found, _ = read.estimate(read.usable, draw_resamples(3, 10, seed=0))
     assert (found.value, found.n) == (0.125, 2)
+
+
+def test_a_recipe_ends_in_its_spec():
+    def nothing(*_: Any) -> None:
+        raise NotImplementedError
+
+    given = {"check": nothing, "build": nothing, "MyOptions": NoOptions}
+    spec = example("a recipe", RecipeSpec=RecipeSpec, **given)["SPEC"]
+    assert (spec.name, spec.check, spec.options) == ("mine", nothing, NoOptions)
+    assert spec.higher_is_better == {"accuracy": True, "loss": False}
+
+
+def test_a_family_recognises_a_base_by_its_configurations():
+    names = dict(vars(sd15))
+    family = example("a family of base models", **names)["StableDiffusion15"]()
+    index = dict.fromkeys(("unet", "vae", "text_encoder"), ("a", "b"))
+    for one in (family, sd15.FAMILY):
+        assert one.recognises(BaseConfigs(Path("base"), index))
+        assert not one.recognises(BaseConfigs(Path("base"), index | {"text_encoder_2": ("a", "b")}))
+    assert set(family.parts(BaseConfigs(Path("base"), index))) < set(
+        sd15.FAMILY.parts(BaseConfigs(Path("base"), index))
+    )
