@@ -20,6 +20,8 @@ from tests.listening import Listener
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN, run, weights_of, without_speed
 
+pytestmark = pytest.mark.slow
+
 _READ = re.compile(r"""(?:environ\.get\(|environ\[|from_env\(\[?)\s*["']([A-Z0-9_]+)["']""")
 _PREFIXED = re.compile(r"""(?:environ\.get\(|from_env\()\s*(?:env_)?prefix \+ ["']([A-Z0-9_]+)""")
 _LIST = re.compile(r"get_int_from_env\(\s*\[([^]]*)\]")

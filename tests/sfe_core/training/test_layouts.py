@@ -22,6 +22,8 @@ from sfe_core.training.parallel.sharding import is_sharded, to_local
 from tests.processes import in_processes
 from tests.sfe_core.conftest import with_settings
 
+pytestmark = pytest.mark.slow
+
 UPDATES = 3
 
 

@@ -28,6 +28,8 @@ from tests.listening import Listener
 from tests.sfe_core.conftest import with_settings
 from tests.tiny import make_tiny_base, make_tiny_recogniser, make_tiny_workspace
 
+pytestmark = pytest.mark.slow
+
 RESUME = TrainOptions(cpu_processes=1, resume="auto", accept_changes=True)
 # The second recogniser, made beside the workspace's own.
 OTHER = "<other recogniser>"

@@ -26,6 +26,8 @@ from tests.processes import start_clean
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.engine.test_loop import PLAIN, run, weights_of, without_speed
 
+pytestmark = pytest.mark.slow
+
 # Twenty on the day it was written; fewer by default, for time.
 KILLS = int(os.environ.get("SFE_TEST_KILLS", "3"))
 
@@ -58,7 +60,6 @@ def train_roughly(workspace, options: TrainOptions) -> None:
     train(workspace, options, Reporter())
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
     start_clean(bool).join()  # the first one waits for the imports
     chance = random.Random(5)

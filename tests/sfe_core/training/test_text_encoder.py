@@ -13,6 +13,8 @@ from sfe_core.runs.start import train
 from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
+pytestmark = pytest.mark.slow
+
 TEXT = {"text_encoder": True, "text_encoder_learning_rate": 1e-3}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
@@ -9,6 +10,8 @@ from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.packaging.selection import Checkpoint, weight_folders
 from sfe_core.training.engine.networks import load_networks, save_networks
+
+pytestmark = pytest.mark.slow
 
 
 def model_of(base, seed: int) -> GuidedUNet:

@@ -56,6 +56,7 @@ def opened(workspace, dataset, encoders, tmp_path):
     return open_one
 
 
+@pytest.mark.slow
 def test_every_source_gives_the_same_batches(opened, dataset, encoders):
     expected = {
         view: (dataset[view], encoders.photos(dataset.image(view)[None])[0][0])

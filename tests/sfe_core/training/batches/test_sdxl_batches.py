@@ -43,6 +43,7 @@ def opened(cache, dataset, base, folder):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])
 def test_every_source_tells_what_diffusers_would_be_told(cache, dataset, tiny_sdxl, tmp_path):
     pipeline = StableDiffusionXLPipeline.from_pretrained(tiny_sdxl, add_watermarker=False)

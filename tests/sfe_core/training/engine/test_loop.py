@@ -61,6 +61,7 @@ def without_speed(lines: list[dict]) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in machine} for line in lines]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_all_it_promises(workspace):
     summary = run(workspace, run="first")
     assert summary.run == workspace.runs / "first"
@@ -84,6 +85,7 @@ def test_a_run_leaves_all_it_promises(workspace):
     assert config["train"]["steps"] == 4
 
 
+@pytest.mark.slow
 def test_metrics_hold_raw_and_weighted_terms(workspace):
     lines = read_metrics(run(workspace).run)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
@@ -96,6 +98,7 @@ def test_metrics_hold_raw_and_weighted_terms(workspace):
     assert rates[0] == 1e-4 and rates == sorted(rates, reverse=True)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_what_it_sees(workspace):
     # One batch of the same 18 images again and again, at a rate fit for random weights.
     changed = with_settings(
@@ -115,6 +118,7 @@ def test_training_lowers_the_loss_on_what_it_sees(workspace):
     assert last < 0.8 * first
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_uninterrupted(workspace):
     # Lines every 2 updates and a checkpoint every 3: the running means cross the checkpoint.
     workspace = with_settings(
@@ -135,6 +139,7 @@ def test_interrupted_and_resumed_is_uninterrupted(workspace):
     assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.slow
 def test_resume_auto_takes_the_newest_and_ends_when_done(workspace):
     first = run(workspace, resume="auto")
     listener = Listener()
@@ -150,6 +155,7 @@ def test_resume_auto_takes_the_newest_and_ends_when_done(workspace):
     assert any("train.steps: 5, was 4" in line for line in listener.lines)
 
 
+@pytest.mark.slow
 def test_accumulation_changes_nothing_but_rounding(workspace):
     workspace = with_settings(workspace, train={"steps": 2})
     small = run(workspace, batch_size=2, run="small")
@@ -159,6 +165,7 @@ def test_accumulation_changes_nothing_but_rounding(workspace):
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "train_section",
     [
@@ -181,6 +188,7 @@ def test_variants_run(workspace, train_section):
         assert not torch.equal(after.conv_in.weight, before.conv_in.weight)
 
 
+@pytest.mark.slow
 def test_checkpointing_memory_does_not_change_the_gradient(workspace):
     workspace = with_settings(workspace, train={"steps": 1})
     plain = run(workspace)
@@ -205,6 +213,7 @@ def test_a_loss_that_leaves_the_numbers_stops_the_run(workspace, monkeypatch):
     assert list_checkpoints(next(workspace.runs.iterdir())) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True])
 def test_shards_train_exactly_as_the_folder_does(workspace, monkeypatch, streamed):
     if streamed:
@@ -222,6 +231,7 @@ def test_shards_train_exactly_as_the_folder_does(workspace, monkeypatch, streame
     assert metas[0].corpus_sha256 == metas[1].corpus_sha256
 
 
+@pytest.mark.slow
 def test_resuming_other_encoders_or_another_base_is_refused(workspace, tmp_path):
     from tests.tiny import make_tiny_base
 

@@ -102,6 +102,7 @@ def test_a_checkpoint_knows_whether_it_is_of_a_lora_run(tiny_base, tmp_path):
         load_networks(tmp_path, GuidedUNet(whole, bank), networks)
 
 
+@pytest.mark.slow
 def test_a_lora_run_trains_adapters_and_encoders_and_resumes_exactly(workspace):
     settings = {"lora_rank": 4, "steps": 2, "learning_rate": 1e-2, "checkpoint_every": 1}
     workspace = with_settings(workspace, train=settings, loss=NOISE_ALONE)

@@ -53,6 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_lock_keeps_others_out_and_ends_with_its_process_however_that_ends(tmp_path):
     mine, held = tmp_path / "mine", tmp_path / "held"
     process = start_clean(hold, mine, held)
@@ -70,6 +71,7 @@ def test_a_lock_keeps_others_out_and_ends_with_its_process_however_that_ends(tmp
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"run": "mine", "resume": "auto"}, {"resume": "auto"}, {"resume": "mine"}]
 )
@@ -90,6 +92,7 @@ def test_the_second_of_two_is_told_and_touches_nothing(quick, options):
     assert contents(quick.runs / "mine") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", [None, "auto"])
 def test_what_comes_between_plan_and_start_is_noticed(quick, resume):
     options = TrainOptions(cpu_processes=1, run="mine", resume=resume)
@@ -133,6 +136,7 @@ def test_odd_names_are_refused(name):
         require_name(name)
 
 
+@pytest.mark.slow
 def test_a_run_that_saved_nothing_is_taken_over_by_the_same_command(quick):
     begun = quick.runs / "mine"
     begun.mkdir(parents=True)
@@ -150,6 +154,7 @@ def test_a_run_that_saved_nothing_is_taken_over_by_the_same_command(quick):
         plan_training(quick, TrainOptions(cpu_processes=1, run="mine"))
 
 
+@pytest.mark.slow
 def test_what_came_after_an_older_checkpoint_is_put_aside(quick):
     first = run(quick, run="mine", steps=3)
     middle = first.run / "checkpoint-1"

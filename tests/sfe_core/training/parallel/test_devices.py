@@ -43,6 +43,7 @@ def test_channels_last_lies_otherwise_and_computes_the_same(model):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_blocks_compute_the_same_and_keep_their_names(model, monkeypatch):
     monkeypatch.setattr(devices, "BACKEND", "eager")  # traced all the same, without a C++ compiler
     torch._dynamo.reset()
