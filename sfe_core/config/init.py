@@ -57,10 +57,14 @@ def commented_yaml(config: Config, active: Collection[str] = ()) -> str:
     Uncommenting every line that starts with a single `#` gives `config` again.
     """
     kind = type(config)
-    field = kind.model_fields["preset"]
-    parts = [HEADER, f"preset: {config.preset}  # {field.description}\n"]
+    parts, known = [HEADER], sections(kind)
+    for name, field in kind.model_fields.items():
+        if name not in known:
+            mark = "" if name == "preset" else "# "
+            value = inline_yaml(getattr(config, name))
+            parts.append(f"{mark}{name}: {value}  # {field.description}\n")
     values = config.model_dump(mode="json")
-    for name, model in sections(kind).items():
+    for name, model in known.items():
         heading = " ".join((model.__doc__ or "").split())
         lines = [f"\n## {heading}", f"{name}:"]
         for key, field in model.model_fields.items():
