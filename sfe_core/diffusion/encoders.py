@@ -15,7 +15,7 @@ from transformers import CLIPTokenizer, PreTrainedModel
 from sfe_core.diffusion.families.clip_text import tokenize
 from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
-from sfe_core.diffusion.loading import load_part, load_parts, read_configs
+from sfe_core.diffusion.loading import load_autoencoder, load_parts, read_configs
 from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.files import sha256_file, sha256_json
 
@@ -50,7 +50,7 @@ class Encoders:
             images: [B, 3, R, R] in [-1, 1].
         """
         if self._vae is None:
-            self._vae = load_part(self.folder, "vae").to(self.device).requires_grad_(False)
+            self._vae = load_autoencoder(self.folder).to(self.device).requires_grad_(False)
             self._vae.decoder = self._vae.post_quant_conv = None
         posterior = self._vae.encode(images.to(self.device)).latent_dist
         return posterior.mean, posterior.std
@@ -109,5 +109,5 @@ class Encoders:
 
 
 def _hash_files(folder: Path, parts: Sequence[str]) -> str:
-    files = sorted(path for part in parts for path in (folder / part).iterdir() if path.is_file())
+    files = sorted(path for part in parts for path in (folder / part).glob("*") if path.is_file())
     return sha256_json([[path.name, sha256_file(path)] for path in files])

@@ -53,6 +53,7 @@ class GuidanceEncoder(nn.Module):
         self.guidance_attention = _attention(last, groups=_groups(last))
         self.conv_out = nn.Conv2d(last, out_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
+        assert self.conv_out.bias is not None
         nn.init.zeros_(self.conv_out.bias)
         for unused in (*self.attentions[:-1], self.guidance_attention):
             unused.requires_grad_(False)
@@ -192,7 +193,9 @@ def added_to_conv_in(unet: nn.Module, features: torch.Tensor | None) -> Iterator
             extra = torch.cat([torch.zeros_like(extra), extra])
         return output + extra
 
-    handle = unet.conv_in.register_forward_hook(add)
+    conv_in = unet.conv_in
+    assert isinstance(conv_in, nn.Module)
+    handle = conv_in.register_forward_hook(add)
     try:
         yield
     finally:

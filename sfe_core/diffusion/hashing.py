@@ -74,7 +74,7 @@ def _hash_weights(folder: Path) -> dict[str, Any]:
     found = {}
     for name, tensor in files.tensors() if files else ():
         values = tensor.float() if tensor.is_floating_point() else tensor
-        data = values.contiguous().reshape(-1).view(torch.uint8).numpy()
+        data = values.contiguous().reshape(-1).view(torch.uint8).numpy().data
         if not is_read(name):
             continue
         found[plain_name(name)] = [
@@ -97,6 +97,7 @@ def _telling(kind: type, configs: BaseConfigs, name: str) -> dict[str, Any]:
 
 def _defaults(kind: type) -> Mapping[str, Any]:
     if issubclass(kind, PreTrainedModel):
+        assert kind.config_class is not None
         return json.loads(kind.config_class().to_json_string(use_diff=False))
     fields = inspect.signature(kind.__init__).parameters.values()
     plain = {field.name: field.default for field in fields if field.default is not field.empty}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, ModelMixin, UNet2DConditionModel
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.families.pixel import PixelSpace
 from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
 from sfe_core.diffusion.unpacking import base_folder, read_single_file
 from sfe_core.diffusion.weight_files import find_weights, is_read, misfit
@@ -105,7 +106,8 @@ def load_base(folder: Path, encoders: bool = True) -> BaseModels:
     """
     folder = base_folder(folder)
     family = family_of(read_configs(folder))
-    loaded = load_parts(folder, ("vae", "unet", "scheduler"))
+    loaded = load_parts(folder, ("unet", "scheduler"))
+    loaded["vae"] = load_autoencoder(folder)
     if not encoders:
         loaded["vae"].encoder = loaded["vae"].quant_conv = None
     return BaseModels(
@@ -115,6 +117,17 @@ def load_base(folder: Path, encoders: bool = True) -> BaseModels:
         tokenizers=load_parts(folder, family.tokenizers),
         **loaded,
     )
+
+
+def load_autoencoder(folder: Path) -> AutoencoderKL:
+    """The VAE of a pipeline folder; where its family has none, pixels are their own latents.
+
+    Raises:
+        UserError: as `load_part`.
+    """
+    configs = read_configs(folder)
+    has_vae = "vae" in family_of(configs).parts(configs)
+    return load_part(folder, "vae") if has_vae else PixelSpace()
 
 
 def load_parts(folder: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -133,10 +146,10 @@ def load_part(folder: Path, name: str) -> Any:
     configs = read_configs(folder)
     kind = family_of(configs).parts(configs)[name]
     try:
-        if not issubclass(kind, torch.nn.Module):
+        if not issubclass(kind, (ModelMixin, PreTrainedModel)):
             return kind.from_pretrained(folder / name, local_files_only=True)
         files = find_weights(folder / name)
-        part, told = kind.from_pretrained(
+        pair: Any = kind.from_pretrained(  # with the information, which annotations leave out
             folder / name,
             local_files_only=True,
             torch_dtype=torch.float32,
@@ -149,6 +162,7 @@ def load_part(folder: Path, name: str) -> Any:
             f"cannot be loaded as {kind.__name__} ({error})",
             "restore this part from the original model; `sfe assets verify` checks files",
         ) from error
+    part, told = pair
     # Both libraries fill up what a file lacks with random numbers and only warn.
     wrong = [f"no {key}" for key in told["missing_keys"]]
     wrong += [f"unknown {key}" for key in told["unexpected_keys"] if is_read(key)]
@@ -175,7 +189,7 @@ def check_base(base: Path, where: str = "model.base") -> tuple[Family, BaseConfi
             raise UserError(f"{where}: {base / name}", "is missing", "restore the model's folder")
     family.check(configs, where)
     for name, kind in kinds.items() if base.is_dir() else ():
-        if issubclass(kind, torch.nn.Module):
+        if issubclass(kind, (ModelMixin, PreTrainedModel)):
             try:
                 problem = misfit(base / name, kind, configs.of(name))
             except (RunError, ValueError, TypeError, RuntimeError) as error:

@@ -123,7 +123,7 @@ class GuidedPipeline(DiffusionPipeline):
                 "guidance_images", "this pipeline has no guidance_encoder/", "draw from text alone"
             )
         default = self.unet.config.sample_size * self.vae_scale_factor
-        wanted = tuple(side or default for side in size)
+        wanted = (size[0] or default, size[1] or default)
         prepared = {}
         for name, given in maps.items():
             image = given if isinstance(given, torch.Tensor) else _as_map(given, wanted)
@@ -145,8 +145,8 @@ class GuidedPipeline(DiffusionPipeline):
             if name not in self.guidance_encoder.map_names:
                 known = ", ".join(self.guidance_encoder.map_names)
                 raise UserError("guidance_strengths", f"no map {name!r}", f"known: {known}")
-        given = {name: value for name, value in strengths.items() if name in prepared}
-        return self.guidance_encoder(prepared, given)
+        used = {name: value for name, value in strengths.items() if name in prepared}
+        return self.guidance_encoder(prepared, used)
 
 
 class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):

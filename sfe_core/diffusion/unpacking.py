@@ -102,7 +102,7 @@ def _describe(path: Path, where: str) -> tuple[Family, BaseConfigs]:
             f"is {kind}, not a base model",
             step or "give a file or folder of Stable Diffusion 1.5 or XL",
         )
-    problem = "has no tensors"
+    problem: str | None = None
     for configs in _candidates(path, family, shapes, where):
         problem = _misfit(family, configs, shapes)
         if problem is None:
@@ -286,7 +286,7 @@ def _clip_tokenizer(path: Path, pad: str) -> CLIPTokenizer:
     vocabulary = {word: number for number, word in enumerate([*words, _START, _END])}
     return CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # pairs, as the library hands them on
         bos_token=_START,
         eos_token=_END,
         unk_token=_END,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.configuration_utils import ConfigMixin
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -95,12 +96,15 @@ def find_weights(folder: Path) -> WeightFiles | None:
     return None
 
 
-def empty_network(kind: type, config: Mapping[str, Any]) -> nn.Module:
+def empty_network(
+    kind: type[ConfigMixin] | type[PreTrainedModel], config: Mapping[str, Any]
+) -> nn.Module:
     """A network of diffusers or transformers without memory for its weights."""
     with torch.device("meta"):
-        if issubclass(kind, PreTrainedModel):
-            return kind(kind.config_class.from_dict(dict(config)))
-        return kind.from_config(dict(config))
+        if issubclass(kind, ConfigMixin):
+            return kind.from_config(dict(config))
+        assert issubclass(kind, PreTrainedModel) and kind.config_class is not None
+        return kind(kind.config_class.from_dict(dict(config)))
 
 
 def compare_shapes(
@@ -117,7 +121,9 @@ def compare_shapes(
     return listed(wrong, _NAMED) if wrong else None
 
 
-def misfit(folder: Path, kind: type, config: Mapping[str, Any]) -> str | None:
+def misfit(
+    folder: Path, kind: type[ConfigMixin] | type[PreTrainedModel], config: Mapping[str, Any]
+) -> str | None:
     """How the weights in a part's folder differ from what its class needs, in words; or None.
 
     Only headers are read, and no network is built.

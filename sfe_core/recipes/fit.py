@@ -16,6 +16,7 @@ from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.diffusion.families.contract import BaseConfigs, Family
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.handed_over import BASE_REMEDY
 from sfe_core.diffusion.loading import check_base
 from sfe_core.diffusion.noise_schedule import schedule_changes
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
@@ -33,6 +34,12 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
         UserError: naming the field of sfe.yaml that does not fit.
     """
     family, base_configs = check_base(base)
+    if not family.text_encoders:
+        raise UserError(
+            f"model.base: {base}",
+            f"is {family.name}, and this recipe learns latents of captioned faces",
+            BASE_REMEDY,
+        )
     vae, unet_config = (base_configs.of(part) for part in ("vae", "unet"))
     scheduler = run_scheduler(config, base_configs)
     factor = 2 ** (len(vae["block_out_channels"]) - 1)

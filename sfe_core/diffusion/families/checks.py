@@ -55,9 +55,21 @@ def check_latent_diffusion(base: BaseConfigs, where: str, text_width: int | None
             f"its text encoder gives {text_width} numbers a token, and its UNet takes {wanted}",
             "give a base whose text encoder and UNet belong together",
         )
-    kind = str(base.of("scheduler").get("_class_name", ""))
-    if kind.startswith("Flow") or base.of("scheduler").get("prediction_type") == "flow_prediction":
-        raise refuse(
+    check_noise_prediction(base, where)
+
+
+def check_noise_prediction(base: BaseConfigs, where: str) -> None:
+    """Refuse a base whose scheduler is one of flow matching.
+
+    Raises:
+        UserError: it is.
+    """
+    scheduler = base.of("scheduler")
+    kind = str(scheduler.get("_class_name", ""))
+    flow = scheduler.get("prediction_type") == "flow_prediction" or scheduler.get("use_flow_sigmas")
+    if kind.startswith("Flow") or flow:
+        raise UserError(
+            f"{where}: {base.place}",
             f"is a flow-matching model (its scheduler is {kind}), and this recipe learns to "
             "predict noise",
             "give a base that predicts noise or v",

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from diffusers import DiffusionPipeline, UNet2DConditionModel
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.original import OriginalPart
 from sfe_core.diffusion.pipeline import GuidedPipeline
+
+# A class that loads a part of a base model from its folder.
+Part = type[ModelMixin] | type[PreTrainedModel] | type[CLIPTokenizer] | type[SchedulerMixin]
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Family(Protocol):
     has_time_ids: bool
     original: Mapping[str, OriginalPart]
 
-    def parts(self, base: BaseConfigs) -> dict[str, type]:
+    def parts(self, base: BaseConfigs) -> dict[str, Part]:
         """Folder of a part to the class that loads it; `unet` and `scheduler` are always there."""
         ...
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
+from diffusers import ConfigMixin
 from torch import Tensor, nn
-from transformers import PretrainedConfig
 
 from sfe_core.diffusion import original_keys as keys
 
@@ -36,7 +36,10 @@ class OriginalPart(Protocol):
         prefix: what the names of its tensors begin with.
     """
 
-    prefix: str
+    @property
+    def prefix(self) -> str:
+        """As above."""
+        ...
 
     def config(self, shapes: Shapes) -> dict[str, Any]:
         """The part's configuration, given the shapes of all tensors in the file.
@@ -245,9 +248,10 @@ def original_tensors(
     """
     tensors: dict[str, Tensor] = {}
     for name, part in layout.items():
-        config = networks[name].config
-        plain = config.to_dict() if isinstance(config, PretrainedConfig) else config
-        tensors |= part.write(networks[name].state_dict(), plain)
+        network = networks[name]
+        # Of text encoders, no name depends on the configuration.
+        config = network.config if isinstance(network, ConfigMixin) else {}
+        tensors |= part.write(network.state_dict(), config)
     return tensors
 
 

@@ -19,7 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
 from sfe_core.diffusion.families.clip_text import PAD, padded
-from sfe_core.diffusion.families.contract import BaseConfigs, Publishing, Texts
+from sfe_core.diffusion.families.contract import BaseConfigs, Part, Publishing, Texts
 from sfe_core.diffusion.families.original import (
     OriginalCLIP,
     OriginalPart,
@@ -64,7 +64,7 @@ class StableDiffusion15:
         }
     )
 
-    def parts(self, base: BaseConfigs) -> dict[str, type]:
+    def parts(self, base: BaseConfigs) -> dict[str, Part]:
         """Folder of a part to the class that loads it."""
         return {
             "vae": AutoencoderKL,

@@ -29,7 +29,7 @@ from transformers import (
 
 from sfe_core.diffusion.families.checks import SCHEDULE_FIELDS, check_latent_diffusion
 from sfe_core.diffusion.families.clip_text import PAD, tokenize
-from sfe_core.diffusion.families.contract import BaseConfigs, Publishing, Texts
+from sfe_core.diffusion.families.contract import BaseConfigs, Part, Publishing, Texts
 from sfe_core.diffusion.families.original import (
     TIME_IDS,
     OriginalCLIP,
@@ -79,7 +79,7 @@ class StableDiffusionXL:
         }
     )
 
-    def parts(self, base: BaseConfigs) -> dict[str, type]:
+    def parts(self, base: BaseConfigs) -> dict[str, Part]:
         """Folder of a part to the class that loads it."""
         return {
             "vae": AutoencoderKL,
