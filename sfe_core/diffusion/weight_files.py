@@ -101,9 +101,9 @@ def empty_network(
 ) -> nn.Module:
     """A network of diffusers or transformers without memory for its weights."""
     with torch.device("meta"):
-        if issubclass(kind, ConfigMixin):
+        if not issubclass(kind, PreTrainedModel):
             return kind.from_config(dict(config))
-        assert issubclass(kind, PreTrainedModel) and kind.config_class is not None
+        assert kind.config_class is not None
         return kind(kind.config_class.from_dict(dict(config)))
 
 
