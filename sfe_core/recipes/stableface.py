@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -239,7 +240,8 @@ class StableFace:
 
     def assemble(self, networks: Mapping[str, nn.Module]) -> GuidedUNet:
         """A `GuidedUNet` out of its parts."""
-        return GuidedUNet(**networks)
+        parts: dict[str, Any] = dict(networks)
+        return GuidedUNet(**parts)
 
     def draw(self, step: int, first: int, count: int) -> list[Slot]:
         """Faces in a balanced order, a view of each, and what `plan_update` draws for it."""
@@ -273,6 +275,7 @@ class StableFace:
         """Validation faces of each emotion, drawn with and without their maps, and measured."""
         if self.faces is None:
             return None
+        assert isinstance(model, GuidedUNet)
         places = pick_faces(self.faces.emotions, self.config.train.samples_per_emotion)
         drawn = draw_samples(model, self.base, self.faces, places, self.config, stopped)
         return Samples(self.meter.measure(drawn, self.corpus), make_grid(drawn))
@@ -490,6 +493,7 @@ def _pixels(
     chosen = [place for place, slot in enumerate(slots) if slot.decode]
     if not chosen or objective.decoder is None:
         return None
+    assert batch.images is not None  # asked for wherever there is a decoder
     rows = torch.tensor(chosen, device=noisy.device)
     estimates = clean_estimate(
         objective.prediction, noisy[rows], prediction[rows], objective.alphas, timesteps[rows]

@@ -89,7 +89,7 @@ def check(workspace: Workspace) -> Checked:
                 "does not exist",
                 "make it with `python -m sfe_core.synthesis.tiny.build`",
             )
-    faces = merge(*map(read_faces, options.faces))
+    faces = merge(*(read_faces(Path(place)) for place in options.faces))
     settings = options.all_settings()
     with torch.device("meta"):
         text = make_text_encoder(_tokenizer(faces, settings), settings)
@@ -145,7 +145,7 @@ class TinyBase:
     ) -> None:
         options = _options(workspace)
         self.settings, self.seed = options.all_settings(), workspace.config.train.seed
-        faces = merge(*map(read_faces, options.faces))
+        faces = merge(*(read_faces(Path(place)) for place in options.faces))
         self.faces = faces.rows(np.arange(images))
         self.vae = AutoencoderKL.from_pretrained(options.vae).eval().requires_grad_(False)
         self.latents = encode_all(self.vae, as_tensor(self.faces.images))
@@ -154,12 +154,13 @@ class TinyBase:
         torch.manual_seed(self.seed)
         text = make_text_encoder(self.tokenizer, self.settings)
         self.model = TextToImage(text, make_unet(self.settings)).to(accelerator.device)
-        self.model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last).train()
         self.alphas = make_scheduler().alphas_cumprod.to(accelerator.device)
 
     def assemble(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         """A `TextToImage` out of its parts."""
-        return TextToImage(**networks)
+        parts: dict[str, Any] = dict(networks)
+        return TextToImage(**parts)
 
     def draw(self, step: int, first: int, count: int) -> list[Draw]:
         """Faces at random; the emotion is in their captions as often as the phase says."""

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -24,7 +23,9 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.reporting import Reporter
 from sfe_core.training.network import Network
 
-Draw = Any  # one image of an update and what chance decided for it; the recipe's own type
+# The recipe's own types, which the engine hands on and does not look into.
+Draw = Any  # one image of an update and what chance decided for it
+Batch = Any  # what a forward pass sees of some images; has `to(device)`
 
 
 class SamplingStopped(Exception):
@@ -45,14 +46,6 @@ class Terms(Protocol):
     @property
     def weighted(self) -> Mapping[str, Tensor]:
         """Term to its share of the total (scalar without gradient)."""
-
-
-class Batch(Protocol):
-    """What a forward pass sees of some images."""
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -96,19 +89,19 @@ class Fingerprint:
 
 
 class Recipe(Protocol):
-    """A run's meaning, built and on the device.
+    """A run's meaning, built and on the device."""
 
-    Attributes:
-        networks: what trains.
-        model: one module that holds them all at their `Network.attribute`; what DDP, FSDP or
-            DeepSpeed wrap.
-        must_match: field of sfe.yaml to the model that it names; resuming is refused when one
-            differs from the checkpoint's, see `Fingerprint.binding`.
-    """
+    @property
+    def networks(self) -> Sequence[Network]:
+        """What trains."""
 
-    networks: Sequence[Network]
-    model: nn.Module
-    must_match: Mapping[str, Fingerprint]
+    @property
+    def model(self) -> nn.Module:
+        """One module with all of them, each at its `Network.attribute`; what DDP or FSDP wrap."""
+
+    @property
+    def must_match(self) -> Mapping[str, Fingerprint]:
+        """Field of sfe.yaml to the model it names; a checkpoint of another one is not resumed."""
 
     def assemble(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         """A model such as `model` out of networks by their attribute."""

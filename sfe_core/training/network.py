@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusers import ModelMixin
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import PreTrainedModel
 
 WEIGHTS = "model.safetensors"
 
 
 def save(module: nn.Module, folder: Path) -> None:
     """Write a network: as diffusers and transformers do theirs, any other as a state dict."""
-    if hasattr(module, "save_pretrained"):
+    if isinstance(module, ModelMixin | PreTrainedModel):
         module.save_pretrained(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,8 +34,8 @@ def load(module: nn.Module, folder: Path) -> None:
     if not any(True for _ in module.parameters()):
         return  # a network without weights has no file of them
     empty = any(parameter.is_meta for parameter in module.parameters())
-    if hasattr(module, "save_pretrained"):
-        state = type(module).from_pretrained(folder).state_dict()  # type: ignore[attr-defined]
+    if isinstance(module, ModelMixin | PreTrainedModel):
+        state = type(module).from_pretrained(folder).state_dict()
     else:
         state = load_file(folder / WEIGHTS)
     module.load_state_dict(state, assign=empty)
@@ -45,12 +47,11 @@ def empty_like(module: nn.Module) -> nn.Module:
     Raises:
         TypeError: it has none; its `Network` must bring an `empty` of its own.
     """
-    config = getattr(module, "config", None)
-    if config is None:
-        raise TypeError(f"{type(module).__name__} has no config: give its Network an `empty`")
-    if hasattr(module, "from_config"):
-        return type(module).from_config(config)  # type: ignore[attr-defined]
-    return type(module)(config)
+    if isinstance(module, ModelMixin):
+        return type(module).from_config(module.config)
+    if isinstance(module, PreTrainedModel):
+        return type(module)(module.config)
+    raise TypeError(f"{type(module).__name__} has no config: give its Network an `empty`")
 
 
 @dataclass(frozen=True)

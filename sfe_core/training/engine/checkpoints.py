@@ -117,7 +117,7 @@ def verify_checkpoint(checkpoint: Path) -> str | None:
 
 def newest_sound(run: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint of a run that is as written, and a line about each newer one."""
-    complaints = []
+    complaints: list[str] = []
     for folder in reversed(list_checkpoints(run)):
         problem = verify_checkpoint(folder)
         if problem is None:
@@ -202,8 +202,9 @@ def prune(run: Path, keep: int, metric: str | None = None) -> None:
     """
     every = list_checkpoints(run)
     kept = {*every[-keep:], *that_learnt(run)[-keep:]}
-    if metric:
-        kept.add(best_checkpoint(run, metric))
+    best = best_checkpoint(run, metric) if metric else None
+    if best is not None:
+        kept.add(best)
     for folder in every:
         if folder not in kept:
             delete_checkpoint(folder)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import ModelMixin, StableDiffusionPipeline
 from safetensors.torch import load_file
 from torch import nn
 
@@ -23,7 +24,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 _TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-def add_lora(network: nn.Module, rank: int, frozen: Sequence[str]) -> None:
+def add_lora(network: ModelMixin, rank: int, frozen: Sequence[str]) -> None:
     """Freeze a network and put trainable adapters on its attentions' four projections.
 
     An adapter starts at zero (B = 0), so it computes what it did. Its scale is 1 (alpha = rank).
@@ -65,7 +66,7 @@ def _is_lora(module: torch.nn.Module) -> bool:
 
 
 @torch.no_grad()
-def merged(network: nn.Module) -> nn.Module:
+def merged(network: ModelMixin) -> ModelMixin:
     """A plain network on the CPU that computes what base and adapter do together.
 
     The given one is left as it is, to the bit.
@@ -86,7 +87,7 @@ def merged(network: nn.Module) -> nn.Module:
     return plain
 
 
-def _without_adapter(network: nn.Module) -> dict:
+def _without_adapter(network: ModelMixin) -> dict[str, Any]:
     config = copy.copy(dict(network.config))
     return {name: value for name, value in config.items() if name[0] != "_"}
 

@@ -41,7 +41,9 @@ class MovingAverage:
         ]
         memo = shared | {id(p): a for p, a in zip(trained, averages, strict=True)}
         self.model = copy.deepcopy(model, memo).eval()
-        self._pairs = list(zip(averages, trained, strict=True))
+        self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
+            *zip(averages, trained, strict=True)
+        ]
 
     def pair_shards(self) -> None:
         """Go on with this process's shards, once both models were sharded alike."""

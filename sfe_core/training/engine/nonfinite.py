@@ -89,4 +89,4 @@ def out_of_numbers(run: Path, step: int, problem: str) -> RunError:
 
 
 def _last_good(run: Path) -> Path | None:
-    return (that_learnt(run) or [None])[-1]
+    return next(reversed(that_learnt(run)), None)

@@ -65,7 +65,7 @@ def choose_checkpoint(
     if resume is None:
         return None, []
     if resume == "auto":
-        newest = (list_checkpoints(runs / run) or [None])[-1] if run else find_newest(runs)
+        newest = next(reversed(list_checkpoints(runs / run)), None) if run else find_newest(runs)
         if newest is None:
             return None, []
     else:
@@ -108,7 +108,8 @@ def changes_since(
         for field, fingerprint in must_match.items()
         if fingerprint.binding or field in meta.must_match
     }
-    learning, harmless = [], []
+    learning: list[str] = []
+    harmless: list[str] = []
     for section, settings in _learning_sections(config):
         quiet = {*fields_that(type(settings), Meaning.OPERATIONAL)}
         if section == "train":

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import accelerate
 import torch
@@ -133,7 +134,8 @@ def open_run(
         UserError: a run of that name has checkpoints.
         RunError: another process is at work in it, or was since the plan was made.
     """
-    lock, answer = None, {}
+    lock = None
+    answer: dict[str, Any] = {}
     if accelerator.is_main_process:
         try:
             run, lock = _lock_planned(workspace.runs, plan, options)

@@ -48,7 +48,7 @@ class RunLog:
         self._take_out_later()
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
-        points = {}
+        points: dict[str, float] = {}
         for name, value in line.items():
             if isinstance(value, dict):
                 points |= {f"{name}/{inner}": number for inner, number in value.items()}

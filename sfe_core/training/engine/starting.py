@@ -58,15 +58,15 @@ def look_into_folder(
         UserError: a new run's name is taken, or is none.
         RunError: another process is at work in it.
     """
-    if resume_from is None and options.run is None:
-        return ()
     if resume_from is not None:
         run = resume_from.parent
-    else:
+    elif options.run is not None:
         require_name(options.run)
         run = runs / options.run
         if note := require_new(run):
             notes.append(note)
+    else:
+        return ()
     # The first process of the run itself may be at work in it already.
     if options.node_rank == 0 and is_first(os.environ):
         require_free(run)
