@@ -102,7 +102,7 @@ def empty_network(
     """A network of diffusers or transformers without memory for its weights."""
     with torch.device("meta"):
         if not issubclass(kind, PreTrainedModel):
-            return kind.from_config(dict(config))
+            return kind.from_config(dict(config))  # type: ignore[union-attr]  # diffusers is untyped
         assert kind.config_class is not None
         return kind(kind.config_class.from_dict(dict(config)))
 
