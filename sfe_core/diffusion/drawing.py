@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from sfe_core.diffusion.families.contract import Texts
 from sfe_core.quiet import quiet_libraries
+
+# Below half a grey level of spread nothing but rounding is left to see.
+_LEAST_SPREAD_LEVELS = 0.5
 
 
 def draw_batch(
@@ -86,3 +90,8 @@ def embedded_words(texts: Texts, negative: Texts) -> dict[str, Tensor]:
         words["pooled_prompt_embeds"] = texts.pooled
         words["negative_pooled_prompt_embeds"] = negative.pooled
     return words
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Whether a picture, uint8 [H, W, 3], is of one colour, as safety checkers leave it."""
+    return bool(pixels.reshape(-1, pixels.shape[-1]).std(axis=0).max() < _LEAST_SPREAD_LEVELS)

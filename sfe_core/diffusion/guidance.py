@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from diffusers import ConfigMixin, ModelMixin, Transformer2DModel
+from diffusers import ConfigMixin, ModelMixin, Transformer2DModel, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional
@@ -170,7 +170,7 @@ class GuidanceBank(ModelMixin, ConfigMixin):
 
 
 @contextmanager
-def added_to_conv_in(unet: nn.Module, features: torch.Tensor | None) -> Iterator[None]:
+def added_to_conv_in(unet: UNet2DConditionModel, features: torch.Tensor | None) -> Iterator[None]:
     """Within the block, `unet.conv_in` returns its own output plus `features`; None adds nothing.
 
     `features` is [B, C, h, w]. A UNet batch of 2 B is read as the pair of classifier-free

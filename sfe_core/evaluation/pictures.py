@@ -50,7 +50,7 @@ class PictureSet(Protocol):
 
 
 class DrawnPictures:
-    """A folder of `<key>.png` as `draw_split` leaves it."""
+    """A folder of `<key>.png` as `draw_series` leaves it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +146,7 @@ def _loras(
     options: PackageOptions,
     metadata: Mapping[str, str],
     order: TrialOrder,
-    layouts: list[str],
+    layouts: Sequence[str],
     picture: Image.Image,
 ) -> dict[str, str]:
     lora = _extract(package, plan, options)

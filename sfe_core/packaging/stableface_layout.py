@@ -111,7 +111,9 @@ def check_stableface(package: Path, target: Path) -> None:
     Raises:
         RunError: a tensor is missing, new, or another.
     """
-    pairs = [(read_weights(package / "unet"), read_tensors(target / WEIGHTS), target / WEIGHTS)]
+    unet = read_weights(package / "unet")
+    assert unet is not None
+    pairs = [(unet, read_tensors(target / WEIGHTS), target / WEIGHTS)]
     if (package / GUIDANCE_FOLDER).is_dir():
         kept = GuidanceBank.from_pretrained(package / GUIDANCE_FOLDER, torch_dtype=torch.float32)
         folder = target / GUIDANCE_FOLDER

@@ -10,7 +10,7 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
 
-from sfe_core.diffusion.drawing import draw_batch, prompt_words
+from sfe_core.diffusion.drawing import draw_batch, is_blank, prompt_words
 from sfe_core.diffusion.families.known import family_of, networks_of
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError
@@ -80,7 +80,8 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
     try:
         with quiet_libraries():
             for part, network in networks_of(configs).items():
-                parts[part], report = network.from_pretrained(
+                # Told to, they return a pair, which their annotations do not say.
+                parts[part], report = network.from_pretrained(  # type: ignore[misc]
                     folder / part,
                     local_files_only=True,
                     output_loading_info=True,
@@ -148,6 +149,7 @@ def check_picture(picture: torch.Tensor, where: str) -> Image.Image:
     if not torch.isfinite(picture).all():
         raise RunError(where, "the package draws values that are not finite", remedy)
     levels = picture.float().mul(255).round().clamp(0, 255).to(torch.uint8).cpu()
-    if int(levels.max()) - int(levels.min()) < 2:
+    pixels = levels.permute(1, 2, 0).contiguous().numpy()
+    if is_blank(pixels):
         raise RunError(where, "the package draws a blank picture", remedy)
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(pixels)

@@ -124,8 +124,9 @@ def write_weights(
         )
     except ValueError as error:
         raise UserError("--max-shard-size", f"{shard_size!r} ({error})", "give 2GB") from error
-    for shard in folder.glob(f"{stem}-*-of-*.safetensors") if metadata else ():
-        stamp(shard, metadata)  # the library puts the metadata into the index alone
+    if metadata:
+        for shard in folder.glob(f"{stem}-*-of-*.safetensors"):
+            stamp(shard, metadata)  # the library puts the metadata into the index alone
 
 
 def cast(tensors: Mapping[str, torch.Tensor], precision: Precision) -> dict[str, torch.Tensor]:

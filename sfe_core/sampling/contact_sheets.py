@@ -9,9 +9,8 @@ from PIL import Image
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import atomic_path, sha256_json
-from sfe_core.sampling.gallery import UNLABELLED, GalleryItem
+from sfe_core.sampling.gallery import UNLABELLED, GalleryItem, thumbnail_strip
 from sfe_core.sampling.lettering import draw_line, text_width
-from sfe_core.sampling.thumbnails import thumbnail_strip
 
 FOLDER = "contact_sheets"
 SHEETS_VERSION = 1  # counted up when the drawing changes, so that old sheets are drawn again

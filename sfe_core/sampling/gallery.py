@@ -11,10 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from PIL import Image
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import sha256_json, write_text
-from sfe_core.sampling.thumbnails import thumbnail_strip
+from sfe_core.sampling.composition import tile_box
 
 UNLABELLED = "unlabelled"
 GALLERY_VERSION = 2  # counted up when the page changes, so that old ones are written again
@@ -129,3 +130,20 @@ def _entry(folder: Path, item: GalleryItem, panels: int, tile_px: int) -> _Entry
         width=thumbnail.width,
         height=thumbnail.height,
     )
+
+
+def thumbnail_strip(triptych: Path, panels: int, tile_px: int, side_px: int) -> Image.Image:
+    """The pictures of a composed triptych alone, edge to edge, each `side_px` square.
+
+    Args:
+        triptych: PNG file as `compose_triptych` drew it.
+        panels: how many pictures it has.
+        tile_px: their side in it.
+    """
+    strip = Image.new("RGB", (panels * side_px, side_px))
+    with Image.open(triptych) as composed:
+        for index in range(panels):
+            tile = composed.crop(tile_box(index, tile_px))
+            tile = tile.resize((side_px, side_px), Image.Resampling.LANCZOS)
+            strip.paste(tile, (index * side_px, 0))
+    return strip

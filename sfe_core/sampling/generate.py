@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,9 @@ from sfe_core.files import atomic_path, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
+from sfe_core.sampling.composition import as_tile
 from sfe_core.sampling.drawing import Order, draw_all
+from sfe_core.sampling.lettering import draw_line, wrap
 from sfe_core.sampling.pipelines import (
     load_pipeline,
     pipeline_folder,
@@ -30,10 +33,12 @@ from sfe_core.sampling.pngs import read_record, save_png
 from sfe_core.sampling.prompts import tell_of_prompts
 from sfe_core.sampling.settings import DrawSettings, draw_settings
 from sfe_core.sampling.sweep import Request, Shot, plan_shots
-from sfe_core.sampling.sweep_grid import compose_grid
 
 FOLDER, GRID = "prompts", "grid.png"
 _SLUG_LENGTH = 40
+_COLUMNS = 4
+_LEAST_PX = 96  # smaller pictures are shown enlarged, or their headings would not fit
+_PAPER, _INK, _FAINT_INK = (255, 255, 255), (24, 24, 27), (113, 113, 122)
 
 Maps = dict[str, torch.Tensor]
 
@@ -223,3 +228,35 @@ def _caption(request: Request, shots: Sequence[Shot]) -> str:
         face = f"like {request.like.name}" if request.like else "guided by the parametric head"
     text = request.prompt.strip() if request.sweep == "emotion" else shots[0].prompt
     return " · ".join(part for part in (text, face, f"seed {shots[0].seed}") if part)
+
+
+def compose_grid(tiles: Sequence[tuple[str, Image.Image]], caption: str) -> Image.Image:
+    """Lay pictures out in rows of four (five where that makes one row), the caption underneath.
+
+    Args:
+        tiles: heading and picture, in order; pictures of one square size.
+        caption: what they share.
+
+    Returns:
+        An RGB image on white.
+    """
+    side = max(_LEAST_PX, tiles[0][1].width)
+    columns = len(tiles) if len(tiles) <= _COLUMNS + 1 else _COLUMNS
+    rows = math.ceil(len(tiles) / columns)
+    type_px = max(11, round(side * 0.05))
+    gap, heading = max(4, side // 48), round(type_px * 1.8)
+    width = gap + columns * (side + gap)
+    lines = wrap(caption, type_px, width - 2 * gap)
+    line_height = round(type_px * 1.5)
+    top_of_caption = gap + rows * (heading + side + gap)
+    height = top_of_caption + len(lines) * line_height + gap
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    for place, (label, picture) in enumerate(tiles):
+        left = gap + place % columns * (side + gap)
+        top = gap + place // columns * (heading + side + gap)
+        draw_line(sheet, (left, top + heading / 2), label, type_px, _INK)
+        sheet.paste(as_tile(picture, side), (left, top + heading))
+    for number, line in enumerate(lines):
+        middle = top_of_caption + (number + 0.5) * line_height
+        draw_line(sheet, (gap, middle), line, type_px, _FAINT_INK)
+    return sheet

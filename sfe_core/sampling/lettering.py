@@ -76,7 +76,8 @@ def missing_glyphs(texts: Iterable[str]) -> list[str]:
 def _laid_out(text: str, size_px: int) -> FT2Font:
     # A glyph that no font has would be warned of at each line; the caller tells of it once.
     text = "".join(_BOX if _needs_glyph(c) and _font_of(c) is None else c for c in text)
-    extra = {_font_of(one) for one in set(text) if _needs_glyph(one)} - {None, *shipped_fonts()}
+    fonts = {_font_of(one) for one in set(text) if _needs_glyph(one)}
+    extra = {font for font in fonts if font is not None} - set(shipped_fonts())
     font = font_manager.get_font([*shipped_fonts(), *sorted(extra)])
     font.set_size(size_px, 72)  # 72 dpi: a point is a pixel
     font.set_text(text, 0.0)

@@ -8,29 +8,31 @@ a corpus made anew redraws just what it changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
-from sfe_core.errors import UserError
-from sfe_core.files import check_key, derive_seed, write_json
+from sfe_core.errors import RunError, UserError
+from sfe_core.files import TEMPORARY_MARK, check_key, derive_seed, write_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.prompts import clean_prompt, tell_of_prompts
-from sfe_core.sampling.series_lock import series_lock
 from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings
 from sfe_core.sampling.share import Record, Share, draw_share
 from sfe_core.sampling.share_worker import launch_shares
 
+_LOCK = ".lock"
 _TITLES = {
     "base": "drawing with the base model",
     "text": "drawing from captions",
@@ -58,15 +60,15 @@ class Series:
         return self.folder / f"{key}.png"
 
 
-def draw_split(
+def draw_series(
     workspace: Workspace,
     split: str,
     variant: Variant,
     package: Path | None = None,
     reporter: Reporter | None = None,
     placement: Placement | None = None,
-) -> Path:
-    """Draw what is missing of a split, and say where its pictures lie.
+) -> Series:
+    """Draw what is missing of a split, and say where its pictures lie and what was done for them.
 
     Args:
         split: name of a split of the corpus.
@@ -76,25 +78,10 @@ def draw_split(
         placement: the processes that draw; None = one, on the GPU if there is one. Whoever draws,
             a picture on a like device is the same.
 
-    Returns:
-        The folder of `<key>.png`, RGB at `model.resolution`.
-
     Raises:
         UserError: no corpus, unknown split or variant, no package, missing base model.
         RunError: torn weights or maps, values that are not finite, out of memory at one picture.
     """
-    return draw_series(workspace, split, variant, package, reporter, placement).folder
-
-
-def draw_series(
-    workspace: Workspace,
-    split: str,
-    variant: Variant,
-    package: Path | None = None,
-    reporter: Reporter | None = None,
-    placement: Placement | None = None,
-) -> Series:
-    """As `draw_split`, and tell how many pictures were drawn and reused."""
     reporter = reporter or Reporter()
     if variant not in VARIANTS:
         raise UserError("variant", f"{variant!r} is unknown", f"use {', '.join(VARIANTS)}")
@@ -112,7 +99,7 @@ def draw_series(
         sampling,
         workspace.config.model.resolution,
         str(precision).removeprefix("torch."),
-        guidance_maps(package) if variant == "guided" else (),
+        guidance_maps(source) if variant == "guided" else (),
         workspace.generated / "weights.json",
     )
     folder = workspace.generated / split / settings.folder_name
@@ -120,7 +107,7 @@ def draw_series(
     drawn = 0
     if _missing(folder, wanted):
         share = Share(source, settings, folder, sampling.batch_size)
-        with series_lock(folder, reporter):
+        with _series_lock(folder, reporter):
             missing = _missing(folder, wanted)  # another run may just have drawn some
             drawn = len(missing)
             if missing:
@@ -132,11 +119,40 @@ def draw_series(
     return Series(folder, settings, drawn=drawn, reused=len(wanted) - drawn)
 
 
+@contextmanager
+def _series_lock(folder: Path, reporter: Reporter) -> Iterator[None]:
+    """Hold a series' folder (made) for this process, free of what a killed run left half-written.
+
+    The system lets go of the lock when the process ends, however it ends.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    lock = FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            reporter.say(f"another run draws in {folder}: waiting for its end")
+            lock.acquire()
+        for partial in folder.rglob(f"{TEMPORARY_MARK}*"):
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            folder, f"cannot be written ({error.strerror})", "check its permissions and space"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _missing(folder: Path, wanted: Sequence[Record]) -> list[Record]:
     return [one for one in wanted if read_record(folder / f"{one['key']}.png") != one]
 
 
-def _record(row: dict[str, Any], settings: DrawSettings) -> Record:
+def _record(row: dict[Hashable, Any], settings: DrawSettings) -> Record:
     """All that decides the picture of one row."""
     key = check_key(row["key"], "corpus/manifest.parquet")
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])

@@ -1,11 +1,20 @@
-"""Which pipeline draws which variant, on which device and in which precision."""
+"""Which pipeline draws which variant, by which sampler, on which device, in which precision."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
 from sfe_core.assets import locate
@@ -17,8 +26,18 @@ from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.errors import RunError, UserError
 from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
-from sfe_core.sampling.schedulers import make_scheduler
 from sfe_core.sampling.settings import GUIDANCE_PART, Variant
+
+# Latents are not bounded by 1, so DDPM and DDIM must not clip their estimate of x0; that is their
+# default where a base model's scheduler file leaves the key out.
+_UNCLIPPED = {"clip_sample": False, "thresholding": False}
+
+SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
+    "ddpm": (DDPMScheduler, _UNCLIPPED),  # Ho et al. 2020
+    "ddim": (DDIMScheduler, _UNCLIPPED),  # Song et al. 2021, eta 0
+    "dpm-solver++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),  # Lu 2022
+    "unipc": (UniPCMultistepScheduler, {}),  # Zhao et al. 2023
+}
 
 
 def sampling_device() -> torch.device:
@@ -36,8 +55,11 @@ def sampling_precision(device: torch.device, choice: str = "auto") -> torch.dtyp
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
-def pipeline_folder(variant: Variant, config: Config, package: Path) -> Path:
+def pipeline_folder(variant: Variant, config: Config, package: Path | None) -> Path:
     """The folder whose weights draw `variant`: the base model's, or the package's.
+
+    Args:
+        package: may be None for the variant base.
 
     Raises:
         UserError: the base model is not on this machine, or the package cannot draw the variant.
@@ -46,6 +68,7 @@ def pipeline_folder(variant: Variant, config: Config, package: Path) -> Path:
         base = base_folder(locate(config.model.base))
         require_pipeline(base, "model.base", BASE_REMEDY)
         return base
+    assert package is not None
     require_pipeline(package, "package", "run `sfe package-checkpoint`")
     if variant == "guided" and not (package / GUIDANCE_PART).is_dir():
         raise UserError(
@@ -91,3 +114,17 @@ def load_pipeline(
         raise RunError(folder, f"cannot be loaded ({error})", remedy) from error
     pipeline.scheduler = make_scheduler(scheduler, pipeline.scheduler.config)
     return prepare_pipeline(pipeline, device, precision)
+
+
+def make_scheduler(name: str, base_config: Mapping[str, Any]) -> SchedulerMixin:
+    """The sampler `name` over the betas, offsets and prediction type of `base_config`.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in SCHEDULERS:
+        raise UserError(
+            "sfe.yaml: sampling.scheduler", f"{name!r} is unknown", f"use {', '.join(SCHEDULERS)}"
+        )
+    kind, fixed = SCHEDULERS[name]
+    return kind.from_config(base_config, **fixed)

@@ -90,6 +90,7 @@ def draw_settings(
         hash_cache: JSON file that spares hashing gigabytes again (see `weights_sha256`).
     """
     guided = variant == "guided"
+    strengths = {str(name): value for name, value in sampling.strengths.items()}
     configs = read_configs(pipeline_folder)
     parts = (*family_of(configs).parts(configs), *((GUIDANCE_PART,) if guided else ()))
     parts += _CHECKING_PARTS if sampling.safety_checker else ()
@@ -103,7 +104,7 @@ def draw_settings(
         seed=sampling.seed,
         resolution=resolution,
         precision=precision,
-        strengths={name: sampling.strengths.get(name, 1.0) for name in maps} if guided else {},
+        strengths={name: strengths.get(name, 1.0) for name in maps} if guided else {},
         safety_checker=sampling.safety_checker,
         guidance_rescale=sampling.guidance_rescale,
         long_prompts=sampling.long_prompts,

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.drawing import is_blank
 from sfe_core.reporting import Reporter, Task
-from sfe_core.sampling.blanks import is_blank
 from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.pipelines import load_pipeline
 from sfe_core.sampling.pngs import save_png

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,7 @@ def _overviews(
     return tuple(path for paths in sheets.values() for path in paths), gallery
 
 
-def _job(row: dict[str, Any], has_original: bool, makings: _Makings) -> _Job:
+def _job(row: dict[Hashable, Any], has_original: bool, makings: _Makings) -> _Job:
     key = row["key"]
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
     record = {

@@ -6,8 +6,8 @@ import importlib
 import pkgutil
 from functools import lru_cache
 
-from diffusers import DiffusionPipeline
-from torch import nn
+from diffusers import DiffusionPipeline, ModelMixin
+from transformers import PreTrainedModel
 
 from sfe_core.diffusion import families
 from sfe_core.diffusion.families.contract import BaseConfigs, Family
@@ -35,10 +35,16 @@ def family_drawn_by(pipeline: DiffusionPipeline) -> Family:
     raise UserError(kind, "is a pipeline that no family draws with", "give one of a known family")
 
 
-def networks_of(base: BaseConfigs, where: str = "model.base") -> dict[str, type[nn.Module]]:
+def networks_of(
+    base: BaseConfigs, where: str = "model.base"
+) -> dict[str, type[ModelMixin] | type[PreTrainedModel]]:
     """The parts of a base that have weights, with the class of each; see `family_of`."""
     kinds = family_of(base, where).parts(base)
-    return {name: kind for name, kind in kinds.items() if issubclass(kind, nn.Module)}
+    return {
+        name: kind
+        for name, kind in kinds.items()
+        if issubclass(kind, (ModelMixin, PreTrainedModel))
+    }
 
 
 def family_of(base: BaseConfigs, where: str = "model.base") -> Family:

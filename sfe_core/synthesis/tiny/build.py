@@ -17,6 +17,7 @@ from joblib import cpu_count
 from sfe_core.assets.store import EMBEDDED
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
+from sfe_core.diffusion.drawing import draw_batch, prompt_words
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json
@@ -139,14 +140,14 @@ def score_base(
     correct = 0
     for start in range(0, count, 16):
         captions = faces.named[start : start + 16].tolist()
-        seeds = [torch.Generator().manual_seed(start + i) for i in range(len(captions))]
-        drawn = pipeline(
-            captions,
-            num_inference_steps=20,
+        drawn = draw_batch(
+            pipeline,
+            prompt_words(captions),
+            range(start, start + len(captions)),
+            resolution=faces.images.shape[1],
+            steps=20,
             guidance_scale=4.0,
-            generator=seeds,
-            output_type="pt",
-        ).images
+        )
         truth = torch.from_numpy(faces.emotion[start : start + 16])
         correct += (judge(drawn.mul(2).sub(1)).logits.argmax(1) == truth).sum().item()
     return {"captions": count, "top1_of_drawn_pictures": correct / count}

@@ -46,7 +46,8 @@ class Batch:
         """All of it, in float32, on a device."""
         moved = self._each(lambda part: part.to(device, non_blocking=True))
         return Batch(
-            *(part.float() for part in (moved.latent_mean, moved.latent_std)),
+            moved.latent_mean.float(),
+            moved.latent_std.float(),
             moved.text.float() if moved.text.is_floating_point() else moved.text.long(),
             maps={name: unpack(part) for name, part in moved.maps.items()},
             images=None if moved.images is None else _signed(moved.images),
@@ -64,7 +65,9 @@ class Batch:
             return None if part is None else change(part)
 
         return Batch(
-            *(change(part) for part in (self.latent_mean, self.latent_std, self.text)),
+            change(self.latent_mean),
+            change(self.latent_std),
+            change(self.text),
             maps={name: change(part) for name, part in self.maps.items()},
             images=changed(self.images),
             areas=changed(self.areas),

@@ -71,7 +71,7 @@ class CachedSource:
             dataset,
             ENCODE_BATCH,
             sampler=views,
-            collate_fn=collate,  # type: ignore[arg-type]
+            collate_fn=collate,
         )
         with reporter.task("Encoding the training split", len(views)) as task:
             for raw in loader:
@@ -93,8 +93,9 @@ class CachedSource:
         self._caption_of = torch.tensor(caption_of)
         self._mean = torch.cat([part.latent_mean for part in parts])
         self._std = torch.cat([part.latent_std for part in parts])
-        self._images = torch.cat([part.images for part in parts]) if images else None
-        self._areas = torch.cat([part.areas for part in parts])
+        pictures = [part.images for part in parts if part.images is not None]
+        self._images = torch.cat(pictures) if images else None
+        self._areas = torch.cat([part.areas for part in parts if part.areas is not None])
         self._maps = {
             name: torch.cat([part.maps[name] for part in parts]) for name in parts[0].maps
         }
@@ -137,6 +138,7 @@ class StreamedSource:
             unpacked = Batch(*(torch.empty(0),) * 3, raw["maps"], raw["image"]).to(
                 self._encoders.device
             )
+            assert unpacked.images is not None
             mean, std = self._encoders.photos(unpacked.images)
             text = self._encoders.texts(raw["caption"])
             images = unpacked.images if self._images else None
@@ -171,7 +173,7 @@ def _packed(batch: Batch, images: bool) -> Batch:
         batch.latent_std.cpu(),
         torch.empty(0),
         pack_maps(batch.maps),
-        pack_image(batch.images.cpu()) if images else None,
+        pack_image(batch.images.cpu()) if images and batch.images is not None else None,
         batch.areas,
     )
 

@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from sfe_core.config.training_sections import ModelConfig
 from sfe_core.diffusion.noise_schedule import save_schedule, schedule_changes, set_schedule
 from sfe_core.errors import UserError
-from sfe_core.sampling.schedulers import SCHEDULERS, make_scheduler
+from sfe_core.sampling.pipelines import SCHEDULERS, make_scheduler
 
 BASE = DDPMScheduler(
     beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False

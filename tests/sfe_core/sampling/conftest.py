@@ -9,6 +9,7 @@ import pytest
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.packaging.package import package_checkpoint
+from sfe_core.sampling.pictures import draw_series
 from tests.listening import Listener
 from tests.tiny_workspace import make_run, make_workspace
 
@@ -37,3 +38,8 @@ def with_sampling(workspace: Workspace, **changes: object) -> Workspace:
     """The workspace with other values in its sampling section."""
     sampling = workspace.config.sampling.model_copy(update=changes)
     return Workspace(workspace.root, workspace.config.model_copy(update={"sampling": sampling}))
+
+
+def draw_split(*arguments, **options) -> Path:
+    """The folder of a split's pictures, those that were missing drawn."""
+    return draw_series(*arguments, **options).folder

@@ -20,10 +20,10 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.sampling import share as module
-from sfe_core.sampling.pictures import draw_series, draw_split
+from sfe_core.sampling.pictures import draw_series
 from sfe_core.sampling.pngs import read_record, read_remarks
 from sfe_core.sampling.settings import VARIANTS
-from tests.sfe_core.sampling.conftest import with_sampling
+from tests.sfe_core.sampling.conftest import draw_split, with_sampling
 from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, write_held_out
 
 

@@ -3,7 +3,7 @@ import torch
 from diffusers import DDIMScheduler, PNDMScheduler
 
 from sfe_core.errors import UserError
-from sfe_core.sampling.schedulers import SCHEDULERS, make_scheduler
+from sfe_core.sampling.pipelines import SCHEDULERS, make_scheduler
 
 BASE = PNDMScheduler(
     beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1

@@ -14,9 +14,8 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.sampling import share
 from sfe_core.sampling.composition import as_tile, tile_box
-from sfe_core.sampling.pictures import draw_split
 from sfe_core.sampling.triptych import make_triptychs
-from tests.sfe_core.sampling.conftest import with_sampling
+from tests.sfe_core.sampling.conftest import draw_split, with_sampling
 from tests.tiny_workspace import SPLIT, write_held_out
 
 TILE_PX = 64

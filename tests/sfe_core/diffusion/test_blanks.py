@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sfe_core.sampling.blanks import is_blank
+from sfe_core.diffusion.drawing import is_blank
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 90)])
