@@ -13,7 +13,7 @@ help:
 	@echo "make demo    photographs to report in a few minutes, in $(DEMO)/"
 	@echo "make quick   all tests but the slow ones, in two minutes"
 	@echo "make test    all tests"
-	@echo "make lint    ruff, check and format"
+	@echo "make lint    ruff, check and format; mypy"
 	@echo "make bench   speed of each step beside a bare loop doing the same work"
 
 install: $(INSTALLED)
@@ -41,6 +41,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: install
 	$(BIN)/python -m pytest tests/benchmarks -s
