@@ -11,6 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.assets import locate
 from sfe_core.assets.needs import loss_models, require_independent_judge
+from sfe_core.assets.registry import registry
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.diffusion.families.contract import BaseConfigs, Family
@@ -72,8 +73,21 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
                 CLIPTextConfig.from_dict(dict(base_configs.of("text_encoder")))
             )
     if needs_pixels(config.loss):
+        require_decoder(config.loss.pixel_decoder, family)
         pixel_window(config.loss, scheduler.alphas_cumprod)
     return GuidedUNet(unet, bank, text_encoder)
+
+
+def require_decoder(name: str, family: Family) -> None:
+    """Refuse an asset that decodes another family's latents: the shapes are often the same.
+
+    Raises:
+        UserError: it does.
+    """
+    if name in registry() and name not in family.tiny_decoders:
+        raise UserError(
+            "loss.pixel_decoder", f"{name} does not decode latents of {family.name}", "use vae"
+        )
 
 
 def require_one_text_encoder(family: Family) -> None:

@@ -148,6 +148,12 @@ def test_training_the_text_encoders_is_refused_before_any_work(workspace: Worksp
         plan_training(asked, ALONE)
 
 
+def test_a_decoder_of_other_latents_of_the_same_shape_is_refused(workspace: Workspace):
+    asked = with_settings(workspace, loss={"pixel_decoder": "taesd"})
+    with pytest.raises(UserError, match=r"loss\.pixel_decoder: taesd does not decode"):
+        plan_training(asked, ALONE)
+
+
 def test_the_package_is_drawn_with_in_every_way_and_measured(workspace: Workspace, package: Path):
     made = make_triptychs(workspace, package=package)
     assert made.total == made.composed == 2

@@ -112,6 +112,7 @@ class Family(Protocol):
         paddings: what each tokenizer fills a text up with.
         schedule_fields: of the scheduler's configuration, those that bear on training.
         has_time_ids: whether the UNet is told the size and the crop of a picture.
+        tiny_decoders: assets that decode its latents in the VAE's place.
         original: name of a part to how it lies in a single file of the original layout; empty where
             there is no such layout.
     """
@@ -125,6 +126,7 @@ class Family(Protocol):
     paddings: tuple[str, ...]
     schedule_fields: tuple[str, ...]
     has_time_ids: bool
+    tiny_decoders: tuple[str, ...]
     original: Mapping[str, OriginalPart]
 
     def parts(self, base: BaseConfigs) -> dict[str, Part]:

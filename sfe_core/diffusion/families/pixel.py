@@ -68,6 +68,7 @@ class Pixels:
     paddings: tuple[str, ...] = ()
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
     has_time_ids: bool = False
+    tiny_decoders: tuple[str, ...] = ()
 
     @property
     def original(self) -> Mapping[str, OriginalPart]:

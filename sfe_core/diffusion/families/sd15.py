@@ -56,6 +56,7 @@ class StableDiffusion15:
     paddings: tuple[str, ...] = (PAD,)
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
     has_time_ids: bool = False
+    tiny_decoders: tuple[str, ...] = ("taesd",)
     original: Mapping[str, OriginalPart] = field(
         default_factory=lambda: {
             "unet": OriginalUNet(sample_size=64),

@@ -70,6 +70,7 @@ class StableDiffusionXL:
     paddings: tuple[str, ...] = (PAD, "!")
     schedule_fields: tuple[str, ...] = SCHEDULE_FIELDS
     has_time_ids: bool = True
+    tiny_decoders: tuple[str, ...] = ()
     original: Mapping[str, OriginalPart] = field(
         default_factory=lambda: {
             "unet": OriginalUNet(128, pooled=f"{XL_TEXT_PREFIXES[1]}text_projection"),
