@@ -60,12 +60,23 @@ def plan_checkpoint(
     weights: Weights,
     reporter: Reporter,
 ) -> PackagePlan:
-    """Plan the packaging of a run's checkpoint; see `package_checkpoint` for the arguments."""
+    """Plan the packaging of a run's checkpoint; see `package_checkpoint` for the arguments.
+
+    Raises:
+        UserError: there is none, its base is missing, or it was trained without one.
+    """
     checkpoint = choose_checkpoint(workspace.runs, run, step)
     if weights == "ema" and not checkpoint.has_ema:
         reporter.say(f"run {checkpoint.run} kept no moving average: packaging its raw weights")
         weights = "raw"
     history = read_history(checkpoint)
+    if not history.meta.base_sha256:
+        raise UserError(
+            f"run {checkpoint.run}",
+            f"recipe {workspace.config.recipe} trains no base model: there is no pipeline to put "
+            "together",
+            "take its networks from the folders of the checkpoint",
+        )
     base_name, base = find_base(workspace.config.model.base, history.meta)
     suffix = "-raw" if weights == "raw" else ""
     return PackagePlan(

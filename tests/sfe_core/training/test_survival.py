@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
-import signal
-import time
 
 import pytest
 import torch
 
 from sfe_core.corpus.manifest import read_manifest, write_manifest
-from sfe_core.errors import RunError, Stopped, UserError
+from sfe_core.errors import RunError, UserError
 from sfe_core.losses import noise
 from sfe_core.recipes.shared import samples
-from sfe_core.reporting import Reporter
-from sfe_core.runs.start import train
 from sfe_core.training.engine import room
-from sfe_core.training.engine.checkpoints import list_checkpoints, read_meta, verify_checkpoint
+from sfe_core.training.engine.checkpoints import list_checkpoints, read_meta
 from sfe_core.training.engine.runlog import read_metrics
-from sfe_core.training.options import TrainOptions
 from tests.listening import Listener
-from tests.processes import start_clean
 from tests.sfe_core.conftest import with_settings
-from tests.sfe_core.training.engine.test_loop import PLAIN, run, weights_of, without_speed
+from tests.sfe_core.training.engine.test_loop import PLAIN, run, weights_of
 
 pytestmark = pytest.mark.slow
-
-# Twenty on the day it was written; fewer by default, for time.
-KILLS = int(os.environ.get("SFE_TEST_KILLS", "3"))
 
 
 @pytest.fixture
@@ -46,75 +35,6 @@ def quick(workspace, monkeypatch):
         "trackers": (),
     }
     return with_settings(workspace, loss=PLAIN, train=train_section)
-
-
-def same_run(one, other) -> None:
-    expected, actual = weights_of(one.checkpoint), weights_of(other.checkpoint)
-    assert expected.keys() == actual.keys()
-    assert all(torch.equal(actual[name], tensor) for name, tensor in expected.items())
-    assert without_speed(read_metrics(one.run)) == without_speed(read_metrics(other.run))
-
-
-def train_roughly(workspace, options: TrainOptions) -> None:
-    samples.SAMPLE_STEPS = 1
-    train(workspace, options, Reporter())
-
-
-def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(quick):
-    start_clean(bool).join()  # the first one waits for the imports
-    chance = random.Random(5)
-    begin = time.perf_counter()
-    whole = run(quick, run="whole")
-    length = time.perf_counter() - begin
-    kills, number = 0, 0
-    while kills < KILLS:
-        name = f"killed-{number}"
-        options = TrainOptions(cpu_processes=1, run=name, resume="auto")
-        process = start_clean(train_roughly, quick, options)
-        process.join(chance.uniform(0.0, 1.2 * length))
-        process.kill()
-        process.join()
-        assert process.exitcode in (0, -signal.SIGKILL)
-        kills += process.exitcode != 0
-        if process.exitcode == 0 or kills == KILLS:
-            same_run(whole, run(quick, run=name, resume="auto"))
-            assert not list((quick.runs / name).glob(".sfe-partial*"))
-            number += 1
-
-
-def test_a_signal_finishes_the_update_saves_and_asks_to_be_started_again(quick):
-    class Signalled(Listener):
-        def show(self, figures):
-            self.shown = getattr(self, "shown", 0) + 1
-            if self.shown == 3:
-                signal.raise_signal(signal.SIGUSR1)
-
-    whole = run(quick, run="whole")
-    with pytest.raises(Stopped, match="stopped by SIGUSR1 after update 4 of 6") as stopped:
-        run(quick, Signalled(), run="stopped")
-    assert stopped.value.exit_code == 85
-    assert list_checkpoints(quick.runs / "stopped")[-1].name == "checkpoint-4"
-    same_run(whole, run(quick, run="stopped", resume="auto"))
-
-
-def test_a_torn_newest_checkpoint_is_named_and_the_one_before_is_used(quick):
-    whole = run(quick, run="whole")
-    torn = list_checkpoints(whole.run)[-1]
-    weights = torn / "unet_ema" / "diffusion_pytorch_model.safetensors"
-    os.truncate(weights, weights.stat().st_size // 2)
-    with pytest.raises(RunError, match=r"checkpoint-6: unet_ema/.*checksum.*--resume .*-4"):
-        run(quick, resume=str(torn))
-    expected = read_metrics(whole.run)
-    listener = Listener()
-    mended = run(quick, listener, resume="auto")
-    assert "checkpoint-6: unet_ema/" in listener.lines[0]
-    assert "going on from checkpoint-4" in listener.lines[0]
-    assert mended.checkpoint == torn and verify_checkpoint(torn) is None
-    assert without_speed(read_metrics(mended.run)) == without_speed(expected)
-    for folder in list_checkpoints(whole.run):
-        (folder / "meta.json").write_text("{}")
-    with pytest.raises(RunError, match="none of its checkpoints is as it was written"):
-        run(quick, resume="auto")
 
 
 def test_a_changed_corpus_stops_the_run_unless_accepted(quick):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, Stopped, UserError
+from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.preflight import UPDATE, rehearse
 from sfe_core.runs.start import build, plan_training, train
@@ -29,6 +30,7 @@ from sfe_core.training.options import TrainOptions, TrainSummary
 from sfe_core.training.parallel.sharding import is_sharded
 from tests.listening import Listener
 from tests.processes import in_processes, start_clean
+from tests.sfe_cli.typed import sfe
 
 RECIPE = Path(__file__).parents[2] / "toy_recipe.py"
 FOLDERS = ("first", "second", "first_ema", "second_ema")
@@ -250,3 +252,17 @@ def test_a_metric_the_recipe_does_not_measure_is_refused(workspace):
         UserError, match="top1 is not measured by recipe toy; choose at_one or loss"
     ):
         plan_training(asked, TrainOptions(cpu_processes=1))
+
+
+def test_a_run_without_a_base_is_not_packaged_but_told(workspace):
+    run(workspace, run="first", steps=2)
+    with pytest.raises(UserError, match="run first: recipe .* trains no base model"):
+        package_checkpoint(workspace)
+
+
+def test_the_command_trains_a_recipe_of_ones_own(workspace):
+    told = sfe("train", "--workspace", str(workspace.root), "--dry-run")
+    assert "learns" in told.output and "a plane" in told.output
+    done = sfe("train", "--workspace", str(workspace.root), "--run", "mine")
+    assert done.exit_code == 0
+    assert list_checkpoints(workspace.runs / "mine")[-1].name == "checkpoint-6"
