@@ -57,7 +57,7 @@ def test_the_first_process_tells_of_progress_and_one_of_each_machine_of_the_end(
         reporter.say("half of it")
         return TrainSummary(workspace.runs, workspace.runs, 1, 8, 2.0, losses={})
 
-    monkeypatch.setattr("sfe_core.training.engine.loop.train", said)
+    monkeypatch.setattr("sfe_core.runs.start.train", said)
     monkeypatch.setenv("RANK", str(rank))
     monkeypatch.setenv("LOCAL_RANK", str(local_rank))
     assert answer(work, Request, request(workspace)) == 0

@@ -9,8 +9,8 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
-from sfe_core.runs.start import plan_training
-from sfe_core.training.engine import loop as recipe
+from sfe_core.runs.start import plan_training, train
+from sfe_core.training.engine import loop
 from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
 
@@ -19,14 +19,14 @@ ON_CPU = TrainOptions(cpu_processes=1, run="zero")
 
 
 def test_the_checkpoint_carries_the_schedule(workspace, monkeypatch):
-    monkeypatch.setattr(recipe, "sample", lambda *_: {})
+    monkeypatch.setattr(loop, "sample", lambda *_: {})
     changed = with_settings(
         workspace,
         model=ZERO,
         train={"steps": 1, "snr_gamma": None, "input_perturbation": 0.1, "noise_offset": 0.05},
         loss={"noise_loss": "huber", "pixel_max_timestep": 600, "decode_chunk": 1},
     )
-    summary = recipe.train(changed, ON_CPU, Reporter())
+    summary = train(changed, ON_CPU, Reporter())
     saved = DDIMScheduler.from_pretrained(summary.checkpoint / "scheduler")
     assert saved.config.prediction_type == "v_prediction"
     assert saved.alphas_cumprod[-1] == 0

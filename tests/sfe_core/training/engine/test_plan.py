@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from sfe_core.corpus.layout import MANIFEST, artefact
 from sfe_core.corpus.manifest import read_manifest, write_manifest
@@ -114,12 +115,11 @@ def test_a_resolution_the_base_cannot_halve(workspace):
     changed = with_settings(workspace, model={"resolution": 40})
     plan_training(changed, ON_CPU)  # 8 × 5: fits
     base = Path(shutil.copytree(workspace.config.model.base, workspace.root / "deeper"))
-    path = base / "unet" / "config.json"
-    config = json.loads(path.read_text())
+    config = dict(UNet2DConditionModel.load_config(base / "unet"))
     config["block_out_channels"] = [16, 32, 32]
     config["down_block_types"] = ["DownBlock2D"] * 3
     config["up_block_types"] = ["UpBlock2D"] * 3
-    path.write_text(json.dumps(config))
+    UNet2DConditionModel.from_config(config).save_pretrained(base / "unet")
     with pytest.raises(UserError, match="model.resolution: 40.*multiple of 16"):
         plan_training(with_settings(workspace, model={"resolution": 40, "base": str(base)}), ON_CPU)
 
