@@ -60,10 +60,15 @@ from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.losses.photo_area import photo_mask
 from sfe_core.losses.pixels import PixelBatch
 from sfe_core.losses.timestep_window import TimestepWindow, pixel_window
-from sfe_core.recipes.fit import check_fit, check_loss_networks, label_notes, schedule_notes
 from sfe_core.recipes.shared.draws import Slot, draw_noise, plan_update
 from sfe_core.recipes.shared.samples import SampleMeter, draw_samples, make_grid, pick_faces
 from sfe_core.recipes.shared.unet import make_trainable
+from sfe_core.recipes.stableface_checks import (
+    check_fit,
+    check_loss_networks,
+    label_notes,
+    schedule_notes,
+)
 from sfe_core.reporting import Reporter
 from sfe_core.text_window import TextWindow
 from sfe_core.training.batches.batch import Batch

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sfe_core.config.model import Config
 from sfe_core.diffusion.pixel_decoder import FULL
-from sfe_core.recipes.fit import needs_pixels
+from sfe_core.recipes.stableface_checks import needs_pixels
 from sfe_core.runs.preflight import MARGIN, UPDATE, Measured
 from sfe_core.training.options import TrainPlan
 from sfe_core.wording import bytes_told
