@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from transformers import CLIPTokenizer, PreTrainedModel
 from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.families.pixel import PixelSpace
-from sfe_core.diffusion.handed_over import BASE_REMEDY, INDEX, require_pipeline
+from sfe_core.diffusion.pipeline_folder import read_folder
 from sfe_core.diffusion.unpacking import base_folder, read_single_file
 from sfe_core.diffusion.weight_files import find_weights, is_read, misfit
 from sfe_core.errors import RunError, UserError
@@ -69,26 +68,7 @@ def read_configs(base: Path, where: str = "model.base") -> BaseConfigs:
     """
     if base.is_file():
         return read_single_file(base, where)
-    require_pipeline(base, where, BASE_REMEDY)
-    index = _read_json(base / INDEX, where)
-    parts = {}
-    for name, value in index.items():
-        if isinstance(value, list) and value[0] is not None:
-            path = base / name / ("scheduler_config.json" if name == "scheduler" else "config.json")
-            # Tokenizers and image processors have none; a missing one is named where it is loaded.
-            if path.is_file():
-                parts[name] = _read_json(path, where)
-    return BaseConfigs(base, index, parts)
-
-
-def _read_json(path: Path, where: str) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{where}: {path}", f"cannot be read ({error})", BASE_REMEDY) from error
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: {path}", "is not a configuration", BASE_REMEDY)
-    return values
+    return read_folder(base, where)
 
 
 def load_base(folder: Path, encoders: bool = True) -> BaseModels:

@@ -28,6 +28,7 @@ from sfe_core.diffusion.families.contract import BaseConfigs, Family
 from sfe_core.diffusion.families.known import known_families
 from sfe_core.diffusion.families.original import Shapes, original_tensors
 from sfe_core.diffusion.handed_over import INDEX, what_it_is
+from sfe_core.diffusion.pipeline_folder import read_folder
 from sfe_core.diffusion.weight_files import WeightFiles, compare_shapes, empty_network
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path, sha256_file, write_json
@@ -123,12 +124,10 @@ def _is_of(family: Family, shapes: Shapes) -> bool:
 
 def _candidates(path: Path, family: Family, shapes: Shapes, where: str) -> list[BaseConfigs]:
     """Configurations that the file may be of: of the pipeline it lies in, and by its shapes."""
-    from sfe_core.diffusion.loading import read_configs  # which reads single files through here
-
     found = []
     home = _home(path)
     if home is not None:
-        configs = read_configs(home, where)
+        configs = read_folder(home, where)
         if family.recognises(configs):
             found.append(BaseConfigs(path, configs.index, configs.parts))
     try:
