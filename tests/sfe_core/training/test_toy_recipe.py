@@ -38,16 +38,20 @@ FOLDERS = ("first", "second", "first_ema", "second_ema")
 KILLS = int(os.environ.get("SFE_TEST_KILLS", "3"))
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def toy_workspace(folder: Path) -> Workspace:
     """Six updates of eight points, a checkpoint after each second one; no corpus."""
-    (tmp_path / "sfe.yaml").write_text(
+    (folder / "sfe.yaml").write_text(
         f"preset: tiny\nrecipe: {RECIPE}\nrecipe_options: {{slope: 3}}\n"
         "train: {steps: 6, effective_batch: 8, batch_size: 8, checkpoint_every: 2, log_every: 1,\n"
         "  learning_rate: 0.01, schedule: linear, best_metric: loss, trackers: [],\n"
         '  mixed_precision: "no"}\n'
     )
-    return load_workspace(tmp_path)
+    return load_workspace(folder)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return toy_workspace(tmp_path)
 
 
 def with_train(workspace: Workspace, **fields: object) -> Workspace:

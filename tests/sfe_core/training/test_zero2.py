@@ -27,6 +27,8 @@ from tests import processes
 from tests.processes import in_processes
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.training.test_layouts import assert_same_learning, go_on, numbers_of
+from tests.sfe_core.training.test_toy_recipe import four_updates as toy_updates
+from tests.sfe_core.training.test_toy_recipe import toy_workspace
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed"
@@ -102,6 +104,18 @@ def test_dealt_out_moments_learn_what_whole_ones_do_and_go_on(workspace, offload
     for suffix in ("", "_ema"):
         unet = UNet2DConditionModel.from_pretrained(saved / f"unet{suffix}")
         assert all(p.isfinite().all() for p in unet.parameters())
+
+
+@each_offload
+def test_any_recipe_learns_alike_under_it(tmp_path, offload):
+    toy = toy_workspace(tmp_path)
+    alone = in_processes(1, toy_updates, toy, TrainOptions(cpu_processes=1))[0]
+    found, _ = in_processes(2, four_updates, toy, offload)
+    for ours, theirs in zip(alone, found, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-3)
+    again, _ = in_processes(2, the_last_two_again, toy, offload)
+    for ours, theirs in zip(found[2:], again, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4)
 
 
 def a_bad_update_and_a_good_one(
