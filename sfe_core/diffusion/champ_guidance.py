@@ -96,7 +96,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         # Saved from under DataParallel, every key stands below "module.".
         return {key.removeprefix("module."): value.float() for key, value in stored.items()}
     except (OSError, RuntimeError, EOFError, AttributeError, UnpicklingError) as error:
-        raise UserError(path, f"is no guidance encoder ({error})", _MEND) from error
+        raise UserError(path, f"is not a guidance encoder ({error})", _MEND) from error
 
 
 def _sizes(state: dict[str, Tensor], path: Path) -> tuple[tuple[int, ...], int]:
@@ -107,4 +107,4 @@ def _sizes(state: dict[str, Tensor], path: Path) -> tuple[tuple[int, ...], int]:
         widths += [state[f"blocks.{place}.weight"].shape[0] for place in range(1, blocks, 2)]
         return tuple(widths), state["conv_out.weight"].shape[0]
     except (KeyError, IndexError) as error:
-        raise UserError(path, f"is no guidance encoder (no {error})", _MEND) from error
+        raise UserError(path, f"is not a guidance encoder (no {error})", _MEND) from error

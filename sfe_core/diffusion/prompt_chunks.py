@@ -1,6 +1,6 @@
 """Prompts beyond one window of the text encoder, and with weights, as embeddings.
 
-A prompt is dealt out in chunks of as many tokens as fit between start and end mark (75 of CLIP's
+A prompt is split into chunks of as many tokens as fit between start and end mark (75 of CLIP's
 77), each encoded by itself and the results put one behind the other, as AUTOMATIC1111's web UI and
 compel do. A chunk ends at the word BREAK; when full, at its last comma if that is among its last 20
 tokens, otherwise where it is full. Each is filled up with the tokenizer's padding, and a prompt

@@ -1,6 +1,6 @@
 """The composite loss of StableFaceEmotion: noise, perceptual, valence, arousal, expression.
 
-Every term is a mean over the images of one optimiser update, however these are dealt out to
+Every term is a mean over the images of one optimiser update, however these are shared out to
 processes and forward passes: a batch adds its sum over the update's count, so the batches of an
 update add up to the same loss and gradient in any layout.
 """

@@ -27,7 +27,7 @@ def check_repository(name: str) -> str:
             raise HFValidationError("no owner")
     except HFValidationError as error:
         raise UserError(
-            "--push-to", f"{name!r} is no repository ({error})", "give owner/name"
+            "--push-to", f"{name!r} is not a repository ({error})", "give owner/name"
         ) from (error)
     return name
 
@@ -57,7 +57,9 @@ def push_package(
     """
     check_repository(repository)
     if not (folder / PROVENANCE).is_file():
-        raise UserError(folder, f"is no package (no {PROVENANCE})", "run `sfe package-checkpoint`")
+        raise UserError(
+            folder, f"is not a package (no {PROVENANCE})", "run `sfe package-checkpoint`"
+        )
     api = api or HfApi()
     try:
         if api.repo_exists(repository):

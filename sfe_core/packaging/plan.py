@@ -136,5 +136,5 @@ def plan_foreign(
 def _name(given: str | None, default: str) -> str:
     plain = check_key(default if given is None else given, "--name")
     if "/" in plain or "\\" in plain or plain.startswith((".", TEMPORARY_MARK)):
-        raise UserError("--name", f"{given!r} is no folder name", "use letters, digits, - and _")
+        raise UserError("--name", f"{given!r} is not a folder name", "use letters, digits, - and _")
     return plain

@@ -72,7 +72,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(tensors, dict) or not all(
         isinstance(tensor, torch.Tensor) for tensor in tensors.values()
     ):
-        raise RunError(path, "is no state dict of tensors", remedy)
+        raise RunError(path, "is not a state dict of tensors", remedy)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
@@ -148,7 +148,7 @@ def stamp(path: Path, metadata: Mapping[str, str]) -> None:
     """Add `metadata` to a safetensors file's header; its tensors are copied, not read.
 
     Raises:
-        RunError: it is no safetensors file.
+        RunError: it is not a safetensors file.
     """
     try:
         with open(path, "rb") as source:
@@ -161,4 +161,4 @@ def stamp(path: Path, metadata: Mapping[str, str]) -> None:
                 target.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
                 shutil.copyfileobj(source, target, 1 << 22)
     except (ValueError, SafetensorError, MemoryError) as error:
-        raise RunError(path, f"is no safetensors file ({error})", "package again") from error
+        raise RunError(path, f"is not a safetensors file ({error})", "package again") from error

@@ -1,6 +1,6 @@
 """What chance decides for each image of an update: a function of (seed, step, place, key).
 
-Nothing depends on how the update is dealt out to processes and forward passes, or on what ran
+Nothing depends on how the update is shared out to processes and forward passes, or on what ran
 before, so a resumed run and a run on another number of processes draw the same.
 """
 

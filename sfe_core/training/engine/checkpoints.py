@@ -32,7 +32,7 @@ class CheckpointMeta:
         corpus_sha256: hash of the corpus trained on.
         has_ema: whether the averaged weights are there.
         window: state of the running means of metrics.jsonl.
-        skipped: updates left out so far because they left the numbers.
+        skipped: updates skipped so far because loss or gradient was NaN or infinite.
         metrics: what was measured at this step.
         higher_is_better: of each number by which a checkpoint can be the best.
         must_match: field of sfe.yaml to the hash of the model that it named.

@@ -36,7 +36,7 @@ def compare_checksums(folder: Path) -> str | None:
     for line in lines:
         match = _LINE.fullmatch(line)
         if match is None:
-            return f"{CHECKSUMS} has a line that is no checksum"
+            return f"{CHECKSUMS} has a line that is not a checksum"
         expected[match[2]] = match[1]
     present = set(_files(folder))
     for name, digest in expected.items():

@@ -74,7 +74,7 @@ def train(
     Raises:
         UserError: the plan does not hold (see `plan_training`).
         Stopped: a signal came; the run is saved up to the update it came in.
-        RunError: the loss left the numbers for good, or a file could not be written.
+        RunError: the loss stayed NaN or infinite, or a file could not be written.
     """
     with Interruption() as interruption:
         plan = plan or plan_training(workspace, options, spec)

@@ -54,14 +54,14 @@ class SkipCount:
                 f"update {step} skipped: its loss or gradient is NaN or infinite "
                 f"({self.in_a_row} in a row, the run stops at {self.most_in_a_row})"
             )
-        raise out_of_numbers(
+        raise not_finite_error(
             run, step, f"loss or gradient were NaN or infinite {self.in_a_row} times in a row"
         )
 
     def require_learnt(self, run: Path, step: int) -> None:
         """Raise a RunError if every update of a run up to `step` was skipped."""
         if 0 < step <= self.total:
-            raise out_of_numbers(
+            raise not_finite_error(
                 run, step, f"loss or gradient of every update were NaN or infinite: {NOTHING}"
             )
 
@@ -75,7 +75,7 @@ class SkipCount:
         )
 
 
-def out_of_numbers(run: Path, step: int, problem: str) -> RunError:
+def not_finite_error(run: Path, step: int, problem: str) -> RunError:
     """The error of a run whose numbers are none any more, and what there is to go on from."""
     good = _last_good(run)
     return RunError(

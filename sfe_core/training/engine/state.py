@@ -20,7 +20,7 @@ from sfe_core.files import TEMPORARY_MARK, atomic_path, write_json
 from sfe_core.training.engine.checkpoints import META, CheckpointMeta, prune, read_meta
 from sfe_core.training.engine.checksums import write_checksums
 from sfe_core.training.engine.networks import load_networks, save_networks
-from sfe_core.training.engine.nonfinite import out_of_numbers
+from sfe_core.training.engine.nonfinite import not_finite_error
 from sfe_core.training.engine.optimiser import give_settings, settings_of
 from sfe_core.training.engine.resuming import BASE, OPTIMISER, STATE, require_form, require_match
 from sfe_core.training.engine.room import make_room, needed_bytes
@@ -87,7 +87,7 @@ def require_finite_weights(session: Session) -> None:
     trained = [to_local(p) for p in session.model.parameters() if p.requires_grad]
     broken = torch.stack([(~weight.isfinite()).any() for weight in trained]).any().float()
     if session.accelerator.reduce(broken, reduction="sum").item():
-        raise out_of_numbers(session.run, session.step, "weights are NaN or infinite")
+        raise not_finite_error(session.run, session.step, "weights are NaN or infinite")
 
 
 def leave_weights_out(session: Session) -> None:

@@ -79,6 +79,6 @@ def test_a_wrong_name_is_refused_before_anything_is_asked(package, api, name):
 
 
 def test_only_a_package_is_pushed(tmp_path, api):
-    with pytest.raises(UserError, match="is no package"):
+    with pytest.raises(UserError, match="is not a package"):
         push_package(tmp_path, "me/faces", api=api)
     assert not api.method_calls
