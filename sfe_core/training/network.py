@@ -48,10 +48,17 @@ def empty_like(module: nn.Module) -> nn.Module:
         TypeError: it has none; its `Network` must bring an `empty` of its own.
     """
     if isinstance(module, ModelMixin):
-        return type(module).from_config(module.config)
+        return from_config(module)
     if isinstance(module, PreTrainedModel):
         return type(module)(module.config)
     raise TypeError(f"{type(module).__name__} has no config: give its Network an `empty`")
+
+
+def from_config(module: ModelMixin) -> ModelMixin:
+    """A new network of diffusers with the configuration of another one."""
+    # Its private notes left out: by them, what was given by position would be taken for default.
+    plain = {name: value for name, value in module.config.items() if name[0] != "_"}
+    return type(module).from_config(plain)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,6 @@ HELD = {
     "diffusers.pipelines.stable_diffusion.safety_checker.StableDiffusionSafetyChecker": (
         "AutoModel.from_pretrained of the folder safety_checker"
     ),
-    "diffusers.training_utils.EMAModel": "torch.optim.swa_utils.AveragedModel",
-    "diffusers.training_utils.compute_snr": "its two lines over alphas_cumprod",
     "diffusers.utils.convert_state_dict_to_kohya": "the names in packaging/lora",
     "diffusers.utils.logging": "logging.getLogger('diffusers')",
     "self._execution_device": "the device of the guidance encoder",

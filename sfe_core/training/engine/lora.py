@@ -7,10 +7,8 @@ where an adapter is at hand: it takes seconds, more with bitsandbytes installed.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import ModelMixin, StableDiffusionPipeline
@@ -18,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sfe_core.errors import RunError, UserError
+from sfe_core.training.network import from_config
 
 ADAPTER = "default"
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -82,14 +81,9 @@ def merged(network: ModelMixin) -> ModelMixin:
             tensor = tensor.float() + layers[owner].get_delta_weight(ADAPTER).float()
         state[f"{owner}.{leaf}"] = tensor.detach().cpu().clone()
     with torch.device("meta"):
-        plain = type(network).from_config(_without_adapter(network))
+        plain = from_config(network)
     plain.load_state_dict(state, assign=True)
     return plain
-
-
-def _without_adapter(network: ModelMixin) -> dict[str, Any]:
-    config = copy.copy(dict(network.config))
-    return {name: value for name, value in config.items() if name[0] != "_"}
 
 
 def save_lora(network: nn.Module, folder: Path) -> None:

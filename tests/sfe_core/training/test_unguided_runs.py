@@ -6,9 +6,11 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.packaging.selection import Checkpoint, weight_folders
+from sfe_core.recipes.stableface import name_networks
 from sfe_core.training.engine.networks import load_networks, save_networks
 
 pytestmark = pytest.mark.slow
@@ -25,8 +27,9 @@ def model_of(base, seed: int) -> GuidedUNet:
 def test_networks_without_maps_come_back_and_package_without_encoders(tiny_base, tmp_path):
     folder = tmp_path / "run" / "checkpoint-1"
     saved, other = model_of(tiny_base, 1), model_of(tiny_base, 2)
-    save_networks(folder, saved)
-    load_networks(folder, other)
+    networks = name_networks(saved, TrainConfig())
+    save_networks(folder, saved, networks)
+    load_networks(folder, other, networks)
     assert torch.equal(other.unet.conv_in.weight, saved.unet.conv_in.weight)
     (folder / "meta.json").write_text("{}", encoding="utf-8")
     checkpoint = Checkpoint(folder)
