@@ -1,4 +1,4 @@
-"""A recipe in forty lines: two layers learn a plane. `recipe: path/to/toy_recipe.py`."""
+"""A recipe in forty-six lines: two layers learn a plane. `recipe: path/to/toy_recipe.py`."""
 
 from types import MappingProxyType
 

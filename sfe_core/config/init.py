@@ -56,9 +56,8 @@ def commented_yaml(config: Config, active: Collection[str] = ()) -> str:
 
     Uncommenting every line that starts with a single `#` gives `config` again.
     """
-    kind = type(config)
-    parts, known = [HEADER], sections(kind)
-    for name, field in kind.model_fields.items():
+    parts, known = [HEADER], sections()
+    for name, field in Config.model_fields.items():
         if name not in known:
             mark = "" if name == "preset" else "# "
             value = inline_yaml(getattr(config, name))

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sfe_core.config.layers import Layer, flatten, merge, nest, read_layer
 from sfe_core.config.model import Config
 from sfe_core.config.presets import preset_layers
-from sfe_core.config.problems import check_keys, explain, sections
+from sfe_core.config.problems import check_keys, explain
 from sfe_core.config.sampling_presets import spread_sampling_preset
 from sfe_core.config.sections import Meaning, Section, fields_that
 from sfe_core.config.workspace import Workspace
@@ -36,29 +36,24 @@ class LoadedWorkspace:
     origins: dict[str, str]
 
 
-def load_workspace(
-    root: Path, overrides: Sequence[str] = (), kind: type[Config] = Config
-) -> Workspace:
+def load_workspace(root: Path, overrides: Sequence[str] = ()) -> Workspace:
     """Read the workspace at `root`: defaults < preset < sfe.yaml < `overrides`.
 
     Args:
         root: folder with a sfe.yaml.
         overrides: `section.key=value` strings, values in YAML; the last one wins.
-        kind: of configuration; a recipe with sections of its own has one of its own.
 
     Raises:
         UserError: no sfe.yaml, bad YAML, an unknown key (names the one meant), a bad value.
     """
-    return load_with_origins(root, overrides, kind).workspace
+    return load_with_origins(root, overrides).workspace
 
 
-def load_with_origins(
-    root: Path, overrides: Sequence[str] = (), kind: type[Config] = Config
-) -> LoadedWorkspace:
+def load_with_origins(root: Path, overrides: Sequence[str] = ()) -> LoadedWorkspace:
     """As `load_workspace`, and say where each value came from."""
     root = Path(root).expanduser().resolve()
     layers = [_file_layer(root), override_layer(overrides)]
-    config, origins = resolve(layers, kind)
+    config, origins = resolve(layers)
     return LoadedWorkspace(Workspace(root, _paths_from(config, root)), origins)
 
 
@@ -70,30 +65,29 @@ def preset_config(name: str, settings: Mapping[str, Any] | None = None) -> Confi
     return resolve([Layer(CONFIG_NAME, values)])[0]
 
 
-def resolve(layers: list[Layer], kind: type[Config] = Config) -> tuple[Config, dict[str, str]]:
+def resolve(layers: list[Layer]) -> tuple[Config, dict[str, str]]:
     """Put `layers` (weakest first) over their preset and the defaults.
 
     Returns:
         The checked configuration, and the origin of each dotted key.
     """
     for layer in layers:
-        check_keys(layer, kind)
-    preset, source = kind().preset, "default"
+        check_keys(layer)
+    preset, source = Config().preset, "default"
     for layer in layers:
         if "preset" in layer.values:
             preset, source = layer.values["preset"], layer.source
-    stack = [Layer("default", kind().model_dump(mode="json"))]
-    stack += [_known_part(layer, kind) for layer in preset_layers(preset, source)]
-    stack += layers
+    stack = [Layer("default", Config().model_dump(mode="json"))]
+    stack += [*preset_layers(preset, source), *layers]
     stack = [spread for layer in stack for spread in spread_sampling_preset(layer)]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in stack:
-        check_keys(layer, kind)
+        check_keys(layer)
         merged = merge(merged, layer.values)
         origins.update(dict.fromkeys(flatten(layer.values), layer.source))
     try:
-        config = kind.model_validate(merged)
+        config = Config.model_validate(merged)
     except ValidationError as error:
         raise explain(error, origins) from error
     known = flatten(config.model_dump(mode="json"))
@@ -116,19 +110,6 @@ def override_layer(overrides: Sequence[str]) -> Layer:
             )
         values = merge(values, nest(key, parse_yaml(text, f"--set {key}")))
     return Layer("--set", values)
-
-
-def _known_part(layer: Layer, kind: type[Config]) -> Layer:
-    """A preset's layer without the keys that only another recipe has."""
-    known = sections(kind)
-    values = {
-        name: {key: inner for key, inner in value.items() if key in known[name].model_fields}
-        if name in known
-        else value
-        for name, value in layer.values.items()
-        if name in kind.model_fields
-    }
-    return Layer(layer.source, values)
 
 
 def _file_layer(root: Path) -> Layer:

@@ -15,33 +15,29 @@ from sfe_core.errors import UserError
 CLOSE_ENOUGH = 0.6
 
 
-def sections(kind: type[Config] = Config) -> dict[str, type[Section]]:
-    """Section name to its model, in the order of sfe.yaml.
-
-    Args:
-        kind: of configuration; a recipe with sections of its own has one of its own.
-    """
+def sections() -> dict[str, type[Section]]:
+    """Section name to its model, in the order of sfe.yaml."""
     return {
         name: field.annotation
-        for name, field in kind.model_fields.items()
+        for name, field in Config.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
 
 
-def known_keys(kind: type[Config] = Config) -> list[str]:
+def known_keys() -> list[str]:
     """Every key of sfe.yaml, dotted, in its order."""
-    keys = [name for name in kind.model_fields if name not in sections(kind)]
-    for name, model in sections(kind).items():
+    keys = [name for name in Config.model_fields if name not in sections()]
+    for name, model in sections().items():
         keys += [f"{name}.{key}" for key in model.model_fields]
     return keys
 
 
-def check_keys(layer: Layer, kind: type[Config] = Config) -> None:
+def check_keys(layer: Layer) -> None:
     """Raise a UserError for the first key of `layer` that sfe.yaml does not have."""
     for name, value in layer.values.items():
-        if name not in kind.model_fields:
-            raise _unknown(layer.source, _first_leaf(str(name), value), str(name), kind)
-        model = sections(kind).get(name)
+        if name not in Config.model_fields:
+            raise _unknown(layer.source, _first_leaf(str(name), value), str(name))
+        model = sections().get(name)
         if model is None or value is None:
             continue
         if not isinstance(value, dict):
@@ -52,7 +48,7 @@ def check_keys(layer: Layer, kind: type[Config] = Config) -> None:
             )
         for key, inner in value.items():
             if key not in model.model_fields:
-                raise _unknown(layer.source, f"{name}.{key}", name, kind)
+                raise _unknown(layer.source, f"{name}.{key}", name)
             # pydantic would take true for 1 and false for 0.
             if isinstance(inner, bool) and model.model_fields[key].annotation is not bool:
                 raise UserError(
@@ -60,13 +56,13 @@ def check_keys(layer: Layer, kind: type[Config] = Config) -> None:
                 )
 
 
-def check_sections(names: list[str], kind: type[Config] = Config) -> None:
+def check_sections(names: list[str]) -> None:
     """Raise a UserError for the first of `names` that is not a section or top key of sfe.yaml."""
     for name in names:
-        if name not in kind.model_fields:
-            close = difflib.get_close_matches(name, kind.model_fields, n=1)
+        if name not in Config.model_fields:
+            close = difflib.get_close_matches(name, Config.model_fields, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
-            known = ", ".join(kind.model_fields)
+            known = ", ".join(Config.model_fields)
             raise UserError(
                 f"section {name}", "there is no such section", f"{hint}there are {known}"
             )
@@ -93,10 +89,10 @@ def explain(error: ValidationError, origins: dict[str, str]) -> UserError:
     return UserError(f"{source}: {dotted}", f"found {found!r}{entry}", allowed)
 
 
-def suggest(dotted: str, kind: type[Config] = Config) -> list[str]:
+def suggest(dotted: str) -> list[str]:
     """The known keys that `dotted` may have been meant for, best first, at most three."""
     section, _, key = dotted.rpartition(".")
-    known = known_keys(kind)
+    known = known_keys()
 
     def score(candidate: str) -> float:
         candidate_section, _, candidate_key = candidate.rpartition(".")
@@ -112,13 +108,13 @@ def suggest(dotted: str, kind: type[Config] = Config) -> list[str]:
     return [candidate for candidate in good if score(candidate) > score(good[0]) - 0.15][:3]
 
 
-def _unknown(source: str, dotted: str, section: str, kind: type[Config]) -> UserError:
+def _unknown(source: str, dotted: str, section: str) -> UserError:
     where, problem = f"{source}: {dotted}", "there is no such key"
-    meant = suggest(dotted, kind)
+    meant = suggest(dotted)
     if meant:
         return UserError(where, problem, f"did you mean {' or '.join(meant)}?")
-    model = sections(kind).get(section)
-    allowed = list((model or kind).model_fields)
+    model = sections().get(section)
+    allowed = list((model or Config).model_fields)
     place = section if model else "the top level"
     return UserError(where, problem, f"{place} has {', '.join(allowed)}")
 

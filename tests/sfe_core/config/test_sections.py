@@ -7,13 +7,9 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from sfe_core.config.init import commented_yaml
-from sfe_core.config.loading import load_with_origins, load_workspace
-from sfe_core.config.model import Config
 from sfe_core.config.problems import sections
 from sfe_core.config.sections import After, LearningSection, Meaning, fields_that
 from sfe_core.config.training_sections import EngineConfig
-from sfe_core.errors import UserError
 
 MEANT = {
     Meaning.MODEL: """
@@ -77,38 +73,11 @@ def test_whose_description_speaks_of_an_asset_names_a_model():
     assert speaking and speaking <= set(MEANT[Meaning.MODEL].split())
 
 
-class GlossConfig(LearningSection):
-    """How wet a face looks."""
-
-    highlights: float = Field(0.5, description="strength")
-
-
 class GlossTrain(EngineConfig):
     """The run."""
 
     dryness: Annotated[float, After("batch_size")] = Field(0.1, description="of the paint")
     coats: int = Field(2, description="of the paint")
-
-
-class GlossyConfig(Config):
-    """The whole of sfe.yaml for a recipe of its own."""
-
-    train: GlossTrain = GlossTrain()  # type: ignore[assignment]  # another recipe's run
-    gloss: GlossConfig = GlossConfig()
-
-
-def test_a_recipe_brings_sections_of_its_own(tmp_path):
-    text = "preset: tiny\ngloss: {highlights: 0.7}\n"
-    (tmp_path / "sfe.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="sfe.yaml: gloss.highlights: there is no such key"):
-        load_workspace(tmp_path)
-    loaded = load_with_origins(tmp_path, ["train.coats=3"], GlossyConfig)
-    config = loaded.workspace.config
-    assert isinstance(config, GlossyConfig) and config.gloss.highlights == 0.7
-    assert loaded.origins["gloss.highlights"] == "sfe.yaml"
-    with pytest.raises(UserError, match="did you mean gloss.highlights?"):
-        load_workspace(tmp_path, ["gloss.highlight=1"], GlossyConfig)
-    assert "  # highlights: 0.7  # strength" in commented_yaml(config)
 
 
 def test_keys_of_a_section_that_extends_another_stand_where_they_say():

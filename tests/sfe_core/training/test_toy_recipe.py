@@ -1,4 +1,4 @@
-"""What the engine promises, held by a recipe of forty lines: so it holds for every recipe."""
+"""What the engine promises, held by a recipe of forty-six lines: so it holds for every recipe."""
 
 from __future__ import annotations
 
