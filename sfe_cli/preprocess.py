@@ -73,9 +73,7 @@ def preprocess(
     from sfe_core.config.loading import load_workspace
 
     asked = {"overlay": overlay, "save_meshes": save_meshes, "save_buffers": save_buffers}
-    extra = [f"preprocess.{name}=true" for name, wanted in asked.items() if wanted]
-    found = load_workspace(workspace, [*(changes or ()), *extra])
-
+    found = load_workspace(workspace, [*(changes or ()), *_switched_on(asked)])
     if verify:
         from sfe_core.corpus.inspection.verify import verify_corpus
 
@@ -94,6 +92,10 @@ def preprocess(
         return
     show_summary(core.preprocess(found, RichReporter(), gpus, cpu_processes, prune))
     render.next_step("look at corpus/report.html, then `sfe train`")
+
+
+def _switched_on(asked: dict[str, bool]) -> list[str]:
+    return [f"preprocess.{name}=true" for name, wanted in asked.items() if wanted]
 
 
 preprocess.__doc__ = HELP

@@ -18,7 +18,7 @@ from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.model_card import write_to_card
 from sfe_core.evaluation.reporting.outputs import write_outputs
-from sfe_core.evaluation.scoring import score_all
+from sfe_core.evaluation.scoring import Scoreboard, score_all
 from sfe_core.evaluation.statistics.intervals import draw_resamples
 from sfe_core.evaluation.statistics.references import References, reference_statistics
 from sfe_core.evaluation.summary import (
@@ -70,8 +70,7 @@ def evaluate(
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
-    usual = f"{split}-{'+'.join(images)}" if images else split
-    folder = workspace.evaluation / check_key(name or usual, "--name")
+    folder = workspace.evaluation / _folder_name(split, images or {}, name)
     package = None if images else package or newest_package(workspace)
     meter = Meter(workspace.config)  # a missing asset is told before hours of drawing
     if package is None:
@@ -80,9 +79,6 @@ def evaluate(
         sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
     bench = _Bench(workspace, corpus, RealPictures(corpus), meter, reporter)
     readings, yardstick, reference = bench.held(split, sets.pictures)
-    seed = derive_seed(workspace.config.sampling.seed, split, "bootstrap")
-    resamples = draw_resamples(len(keys), workspace.config.evaluate.bootstrap, seed)
-    board = score_all(readings, yardstick, meter.instruments, resamples)
     summary = EvaluationSummary(
         split=split,
         keys_sha256=sha256_json(keys),
@@ -90,7 +86,7 @@ def evaluate(
         resolution=meter.resolution,
         emotions=yardstick.labels.counts(),
         reference=reference,
-        **vars(board),
+        **vars(_scored(workspace, split, readings, yardstick, meter)),
         **_description(workspace, corpus, meter, sets, images or {}),
         excluded={title: read.faulty() for title, read in readings.items()},
         notes=notes_on(yardstick, readings, reference, sets.pictures, meter.resolution),
@@ -100,6 +96,24 @@ def evaluate(
     write_outputs(summary, rows, yardstick, readings, sets.pictures, reporter)
     _tell_card(workspace, sets.package, summary, reporter)
     return summary
+
+
+def _scored(
+    workspace: Workspace,
+    split: str,
+    readings: Mapping[str, Readings],
+    yardstick: Yardstick,
+    meter: Meter,
+) -> Scoreboard:
+    count = len(yardstick.labels.emotion)
+    seed = derive_seed(workspace.config.sampling.seed, split, "bootstrap")
+    resamples = draw_resamples(count, workspace.config.evaluate.bootstrap, seed)
+    return score_all(readings, yardstick, meter.instruments, resamples)
+
+
+def _folder_name(split: str, images: Mapping[str, Path], name: str | None) -> str:
+    usual = f"{split}-{'+'.join(images)}" if images else split
+    return check_key(name or usual, "--name")
 
 
 def _tell_card(

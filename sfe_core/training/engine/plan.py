@@ -11,7 +11,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.processes.launching import STRATEGY_FILES, Topology
-from sfe_core.processes.placement import place
+from sfe_core.processes.placement import Placement, place
 from sfe_core.processes.surroundings import arithmetic, switched_off
 from sfe_core.training.contract import RecipeSpec
 from sfe_core.training.engine.checkpoints import read_meta
@@ -43,16 +43,8 @@ def plan_training(
     """
     changed = options.applied_to(workspace)
     config = changed.config
-    placement = place(
-        options.gpus,
-        options.cpu_processes,
-        machines=options.nodes,
-        cuda_devices=cuda_devices,
-    )
+    placement, notes = _placed(options, cuda_devices)
     device, processes = placement.device, placement.processes
-    notes: list[str] = []
-    if device == "cpu" and options.cpu_processes is None:
-        notes.append("no CUDA device here: one process on the CPU")
     topology = resolve_topology(options, device)
     precision = resolve_precision(config.train.mixed_precision, device)
     check_strategy(topology.strategy, precision, config.train.lora_rank)
@@ -92,6 +84,15 @@ def plan_training(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _placed(options: TrainOptions, cuda_devices: int | None) -> tuple[Placement, list[str]]:
+    """Devices and processes over all machines, and what to tell of the choice."""
+    chosen = place(
+        options.gpus, options.cpu_processes, machines=options.nodes, cuda_devices=cuda_devices
+    )
+    fallen_back = chosen.device == "cpu" and options.cpu_processes is None
+    return chosen, ["no CUDA device here: one process on the CPU"] if fallen_back else []
 
 
 def _require_metric(metric: str, spec: RecipeSpec) -> None:
