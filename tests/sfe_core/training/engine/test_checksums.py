@@ -47,6 +47,6 @@ def test_cut_short_lost_or_added_files_are_named(folder):
     (folder / "unet" / "weights").unlink()
     assert compare_checksums(folder) == "unet/weights is missing"
     (folder / CHECKSUMS).write_text("garbage\n")
-    assert "no checksum" in compare_checksums(folder)
+    assert "not a checksum" in compare_checksums(folder)
     (folder / CHECKSUMS).unlink()
     assert "missing" in compare_checksums(folder)
