@@ -82,7 +82,7 @@ def measure_ours(workspace: Workspace, run: str, gpus: int | None) -> Measured:
     """Our own updates, as `sfe train` makes them, by the workspace's settings."""
     options = TrainOptions(run=run, gpus=gpus, cpu_processes=None if gpus else 1)
     session = build(workspace, plan_training(workspace, options), options, Reporter())
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     work = measured_update(session, batches)
     found = measure(work, session.plan.effective_batch, session.accelerator.device)
     session.accelerator.free_memory()
@@ -107,9 +107,9 @@ def measure_original(workspace: Workspace, batch: int, gpus: int | None) -> Meas
     """
     options = TrainOptions(run=f"original-{batch}", gpus=gpus, cpu_processes=None if gpus else 1)
     session = build(workspace, plan_training(workspace, options), options, Reporter())
-    device, base, model = session.accelerator.device, session.base, session.model
-    networks = session.objective.composite
-    raw = [session.dataset[place] for place in range(batch)]
+    device, base, model = session.accelerator.device, session.recipe.base, session.model
+    networks = session.recipe.objective.composite
+    raw = [session.recipe.dataset[place] for place in range(batch)]
     images = torch.stack([item["image"] for item in raw]).states.to(device)
     maps = {
         name: torch.stack([item["maps"][name] for item in raw]).states.to(device)
@@ -119,7 +119,7 @@ def measure_original(workspace: Workspace, batch: int, gpus: int | None) -> Meas
     vae.requires_grad_(False)
     with torch.no_grad():
         text = base.encode_text([item["caption"] for item in raw]).states.to(device)
-    alphas, scale = session.objective.alphas, vae.config.scaling_factor
+    alphas, scale = session.recipe.objective.alphas, vae.config.scaling_factor
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6)
 
     def work() -> None:

@@ -14,7 +14,7 @@ import torch
 from sfe_core.config.workspace import Workspace
 from sfe_core.recipes.stableface import UpdateCounts, batch_loss
 from sfe_core.training.engine.session import Session
-from sfe_core.training.engine.update import draw_slots, share_of, update, wanted_batches
+from sfe_core.training.engine.update import share_of, update, wanted_batches
 from tests.benchmarks.measure import compare
 from tests.benchmarks.results import record
 from tests.benchmarks.test_train import open_session
@@ -25,10 +25,10 @@ UPDATES = 4
 
 def prepared(session: Session) -> list[tuple]:
     """Batches on the device and draws of the coming updates, in passes."""
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     made = []
     for _ in range(UPDATES):
-        slots = draw_slots(session)
+        slots = session.draws(session.step)
         counts = UpdateCounts(len(slots), sum(slot.decode for slot in slots))
         shares = share_of(slots, 0, 1, session.plan.batch_size)
         device = session.accelerator.device
@@ -42,7 +42,7 @@ def bare_update(session: Session, passes: list[tuple], counts: UpdateCounts) -> 
     """Forward, backward and optimiser."""
     for batch, share in passes:
         with session.accelerator.autocast():
-            terms = batch_loss(session.wrapped, session.objective, batch, share, counts)
+            terms = batch_loss(session.wrapped, session.recipe.objective, batch, share, counts)
         terms.total.backward()
     limit = session.config.train.max_gradient_norm
     torch.nn.utils.clip_grad_norm_(session.model.parameters(), limit)
@@ -57,7 +57,8 @@ def test_overhead_of_the_recipe(corpus: Workspace, tmp_path: Path):
 
     def ours() -> int:
         first = session.step
-        batches = session.source.batches(wanted_batches(session))
+        session._drawn.clear()  # drawn anew, as in a run that goes on
+        batches = session.recipe.batches(wanted_batches(session))
         for _ in range(UPDATES):
             update(session, batches)
             session.step += 1

@@ -31,7 +31,7 @@ def open_session(corpus: Workspace, folder: Path) -> Session:
 
 def bare_update(session: Session, batch, optimiser) -> None:
     """Noise, predict, decode, compare, step: no accumulation, EMA, accelerate, logs or draws."""
-    base, model, networks = session.base, session.model, session.objective.composite
+    base, model, networks = session.recipe.base, session.model, session.recipe.objective.composite
     weights = session.config.loss
     alphas = base.scheduler.alphas_cumprod
     kind, scale = base.scheduler.config.prediction_type, base.vae.config.scaling_factor
@@ -61,11 +61,11 @@ def test_images(corpus: Workspace, tmp_path: Path):
     session = open_session(corpus, tmp_path)
     size = session.plan.effective_batch
     device = session.accelerator.device
-    batch = next(session.source.batches(wanted_batches(session))).to(device)
+    batch = next(session.recipe.batches(wanted_batches(session))).to(device)
     optimiser = torch.optim.AdamW(session.model.parameters(), lr=1e-6)
 
     def ours() -> int:
-        batches = session.source.batches(wanted_batches(session))
+        batches = session.recipe.batches(wanted_batches(session))
         for _ in range(UPDATES):
             update(session, batches)
         return UPDATES * size

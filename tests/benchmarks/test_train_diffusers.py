@@ -59,7 +59,7 @@ def our_seconds(corpus: Workspace, folder: Path, changes: dict[str, dict[str, An
         values[section] |= fields
     config = type(corpus.config).model_validate(values)
     session = open_session(Workspace(corpus.root, config), folder)
-    batches = session.source.batches(wanted_batches(session))
+    batches = session.recipe.batches(wanted_batches(session))
     seconds = []
     for _ in range(UPDATES + 1):
         started = time.perf_counter()
