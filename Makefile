@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.sfe-installed
 
 help:
 	@echo "make demo    photographs to report in a few minutes, in $(DEMO)/"
-	@echo "make quick   all tests but the slow ones, in two minutes"
+	@echo "make quick   all tests but the slow ones, in three minutes"
 	@echo "make test    all tests"
 	@echo "make lint    ruff, check and format; mypy"
 	@echo "make bench   speed of each step beside a bare loop doing the same work"
