@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -33,7 +34,10 @@ def recipe_of(workspace: Workspace) -> RecipeSpec:
     """
     name = workspace.config.recipe
     if name.endswith(".py"):
-        module = _load(workspace.root / Path(name).expanduser())
+        path = workspace.root / Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"recipe: {path}", "does not exist", "give the path from the workspace")
+        module = _load(path, path.stat().st_mtime_ns)
     elif name in RECIPES:
         module = importlib.import_module(RECIPES[name])
     else:
@@ -56,9 +60,10 @@ def recipe_of(workspace: Workspace) -> RecipeSpec:
     return spec
 
 
-def _load(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UserError(f"recipe: {path}", "does not exist", "give the path from the workspace")
+@cache
+def _load(path: Path, changed_at: int) -> ModuleType:
+    """Run a file, once however often it is asked for, unless it has changed meanwhile."""
+    del changed_at
     name = f"sfe_recipe_{path.stem}"
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None and found.loader is not None  # of a .py file there always is one
