@@ -7,8 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import uniform_filter
 
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.head import ACTION_NAMES, REGION, HeadModel
@@ -28,10 +27,11 @@ from sfe_core.synthesis.appearance import (
     paint_surface,
     ramp,
 )
+from sfe_core.synthesis.background import background
+from sfe_core.synthesis.camera import photograph
 from sfe_core.synthesis.spec import FaceSpec, Scene
 
 FACE_HEIGHT_M = 0.195  # chin to hairline of the mean head
-CAMERA_STREAM = 13
 
 
 @dataclass(frozen=True)
@@ -180,44 +180,3 @@ def occlusion(raster: Raster, scale: float) -> Floats:
         behind = uniform_filter(uniform_filter(depth, box), box) - depth
         result -= np.clip(behind * strength, -0.04, 0.3)
     return np.clip(result, 0.55, 1.05)
-
-
-def background(scene: Scene, size_px: int) -> Floats:
-    """An out-of-focus background [S, S, 3], 0..255."""
-    rng = np.random.default_rng(scene.background_seed)
-    base = rng.uniform(60, 225, 3) if scene.background == "plain" else rng.uniform(90, 200, 3)
-    base = base.mean() + (base - base.mean()) * 0.6
-    if scene.background in ("plain", "studio"):
-        spread = 12.0 if scene.background == "plain" else 30.0
-        coarse = base + rng.normal(0, spread, (3, 3, 1)) + rng.normal(0, spread / 6, (3, 3, 3))
-    elif scene.background == "outdoor":
-        sky = np.array([170.0, 200.0, 232.0]) * rng.uniform(0.75, 1.08)
-        green = np.array([88.0, 122.0, 64.0]) * rng.uniform(0.6, 1.2)
-        share = np.linspace(1.3, -0.3, 9)[:, None, None] + rng.normal(0, 0.25, (9, 9, 1))
-        coarse = green + (sky - green) * np.clip(share, 0, 1) + rng.normal(0, 9, (9, 9, 1))
-    else:
-        wall = np.array([196.0, 178.0, 152.0]) * rng.uniform(0.55, 1.1)
-        coarse = wall + rng.normal(0, 9, (8, 8, 1))
-        for _ in range(3):
-            top, left = rng.integers(0, 6, 2)
-            coarse[top : top + 4, left : left + 2] *= rng.uniform(0.4, 1.3)
-    channels = [
-        Image.fromarray(coarse[..., c].astype(np.float32)).resize((size_px, size_px), 3)
-        for c in range(3)
-    ]
-    return np.stack([np.asarray(channel) for channel in channels], -1)
-
-
-def photograph(picture: Floats, spec: FaceSpec) -> Pixels:
-    """Camera effects: highlight roll-off, blur, vignette and noise; uint8 [S, S, 3]."""
-    size = len(picture)
-    rng = np.random.default_rng([CAMERA_STREAM, spec.seed])
-    # Highlights bend towards white instead of clipping.
-    over = np.maximum(picture - 200.0, 0.0)
-    result = picture - over + 55.0 * (1.0 - np.exp(-over / 55.0))
-    if spec.scene.blur * size > 0.25:
-        result = gaussian_filter(result, (spec.scene.blur * size, spec.scene.blur * size, 0))
-    axis = np.linspace(-1, 1, size)
-    result = result * (1.0 - 0.12 * (axis[:, None] ** 2 + axis[None] ** 2) / 2)[..., None]
-    result = result + rng.normal(0.0, spec.scene.noise, result.shape[:2])[..., None]
-    return np.clip(result.round(), 0, 255).astype(np.uint8)
