@@ -6,7 +6,6 @@ coordinates, in metres, so that it moves with the mesh and has no resolution of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,58 +13,12 @@ import numpy as np
 from sfe_core.arrays import Floats
 from sfe_core.faces.head import REGION, HeadModel
 from sfe_core.synthesis.facs import FULL_INTENSITY, UNITS
+from sfe_core.synthesis.hair import paint_beard, paint_brows, paint_hair
 from sfe_core.synthesis.spec import FaceSpec, Person, Scene
+from sfe_core.synthesis.surface import Surface, blend, bump, ramp
 
-LANDMARKS_LEFT_BROW = (22, 23, 24, 25, 26)
 IRIS_RADIUS_M = 0.0064
 PUPIL_RADIUS_M = 0.0027
-# Hair thickness on the scalp by style, metres.
-THICKNESS = {"bald": 0.0, "buzz": 0.002, "short": 0.010, "medium": 0.019, "fringe": 0.014,
-             "curly": 0.03, "bob": 0.012, "long": 0.011}  # fmt: skip
-# Where the hair shells of the longer styles end, metres below the eyes.
-SHELL_END = {"bob": -0.10, "long": -0.27}
-
-
-@dataclass(frozen=True)
-class Surface:
-    """The visible points, P of them."""
-
-    where: Floats  # [P, 3] metres on the mean head
-    masks: Floats  # [P, 3] lips, lids, face
-    region: np.ndarray  # [P] see REGIONS
-    normals: Floats  # [P, 3] unit, camera frame
-
-
-def ramp(values: Floats, start: float, end: float) -> Floats:
-    """Smooth step from 0 at `start` to 1 at `end` (either order)."""
-    t = np.clip((values - start) / (end - start), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
-
-
-def bump(values: Floats, width: float) -> Floats:
-    """Gaussian of standard deviation `width`."""
-    return np.exp(-0.5 * np.square(values / width))
-
-
-def hair_score(where: Floats, person: Person) -> Floats:
-    """Metres above the hairline, [P]: positive where scalp hair grows."""
-    y, z = where[..., 1], where[..., 2]
-    drop = -0.026 if person.hair_style == "fringe" else 0.0
-    front = ramp(z, -0.06, 0.0) * (person.hairline_m + drop)
-    line = 0.073 + 0.85 * z - 2.5 * np.maximum(0.0, -0.09 - z) + front
-    phase = person.texture_seed % 7
-    wave = 0.0012 * np.sin(where[..., 0] * 130.0 + phase) + 0.0007 * np.sin(where[..., 0] * 470.0)
-    return y - line + wave
-
-
-@lru_cache(maxsize=1)
-def brow_curve() -> tuple[Floats, Floats]:
-    """|x| and y, metres, of the brow's centre line on the mean head, from inner to outer end.
-
-    iBUG's brow points lie on the upper edge, hence the shift.
-    """
-    points = HeadModel.load().landmark_basis()[0][list(LANDMARKS_LEFT_BROW)]
-    return points[:, 0], points[:, 1] - 0.0026
 
 
 @lru_cache(maxsize=1)
@@ -75,18 +28,6 @@ def lip_seam() -> tuple[Floats, Floats]:
     upper = mean[[48, 60, 61, 62, 63, 64, 54]]
     lower = mean[[48, 60, 67, 66, 65, 64, 54]]
     return upper[:, 0], (upper[:, 1] + lower[:, 1]) / 2
-
-
-def brow_cover(where: Floats, thickness_m: float) -> Floats:
-    """How much brow hair covers each point, [P] in [0, 1]."""
-    across = np.abs(where[:, 0])
-    xs, ys = brow_curve()
-    along = np.clip((across - xs[0]) / (xs[-1] - xs[0]), 0.0, 1.0)
-    half = thickness_m * (1.0 - 0.55 * along) * (0.85 + 0.3 * ramp(along, 0.0, 0.3))
-    above = np.abs(where[:, 1] - np.interp(across, xs, ys))
-    ends = ramp(across, xs[0] - 0.003, xs[0] + 0.001) * ramp(across, xs[-1], xs[-1] - 0.005)
-    strands = 0.88 + 0.12 * np.sin(across * 2600.0 + where[:, 1] * 900.0)
-    return ramp(above, half * 1.25, half * 0.6) * ends * strands * (where[:, 2] > -0.02)
 
 
 def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
@@ -100,14 +41,9 @@ def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
     on_head = np.isin(region, [REGION[n] for n in ("skin", "lips", "lid", "scalp", "neck")])
     _face_features(surface, person, colour, gloss, on_head)
     _eyes_and_mouth(surface, person, scene, colour, gloss)
-    _hair(surface, person, colour, gloss, on_head)
+    paint_hair(surface, person, colour, gloss, on_head)
     _clothes(surface, scene, colour, gloss)
     return colour, gloss
-
-
-def _blend(colour: Floats, target: Floats | tuple[float, ...], share: Floats) -> None:
-    """Move `colour` in place towards `target` by `share` [P]."""
-    colour += (np.asarray(target, np.float32) - colour) * share[:, None].astype(np.float32)
 
 
 def _skin(surface: Surface, person: Person) -> Floats:
@@ -122,7 +58,7 @@ def _skin(surface: Surface, person: Person) -> Floats:
     front = ramp(where[:, 2], -0.04, 0.01)
     red = bump(x - 0.042, 0.016) * bump(y + 0.036, 0.014) * (0.22 + 0.25 * person.makeup)
     red += 0.2 * bump(x, 0.011) * bump(y + 0.038, 0.01) + 0.1 * bump(x, 0.02) * bump(y + 0.1, 0.01)
-    _blend(colour, np.asarray(person.skin) * (1.02, 0.66, 0.62), red * front)
+    blend(colour, np.asarray(person.skin) * (1.02, 0.66, 0.62), red * front)
     socket = bump(x - 0.031, 0.014) * bump(y - 0.004, 0.009) * front
     colour *= (1.0 - (0.16 + 0.12 * person.makeup) * socket)[:, None]
     bags = bump(x - 0.03, 0.011) * bump(y + 0.014, 0.0035) * front
@@ -159,18 +95,11 @@ def _face_features(
     """Beard, lips, lid line and brows, painted in place."""
     where = surface.where
     x, y, z = np.abs(where[:, 0]), where[:, 1], where[:, 2]
-    if person.beard:
-        jaw = ramp(y + 0.25 * np.maximum(0.0, 0.03 - x), -0.052, -0.066)
-        jaw = jaw + ramp(x, 0.05, 0.064) * ramp(y, 0.0, -0.04)
-        jaw = jaw + bump(y + 0.0575, 0.004) * ramp(x, 0.03, 0.02)
-        extent = np.clip(jaw, 0, 1) * ramp(y, -0.14, -0.125) * ramp(z, -0.075, -0.06) * on_head
-        extent *= 1.0 - np.clip(surface.masks[:, 0] * 1.5, 0, 1)
-        grain = 0.85 + 0.15 * np.sin(where[:, 0] * 2100) * np.sin(y * 1900)
-        _blend(colour, np.asarray(person.hair) * 0.9, extent * grain * 0.85 * person.beard)
+    paint_beard(surface, person, colour, on_head)
     lips = ramp(surface.masks[:, 0], 0.15, 0.6) * np.isin(
         surface.region, [REGION["lips"], REGION["skin"]]
     )
-    _blend(colour, person.lips, lips * 0.92)
+    blend(colour, person.lips, lips * 0.92)
     gloss += lips * (0.12 + 0.25 * person.makeup)
     seam_x, seam_y = lip_seam()
     off_seam = np.abs(y - np.interp(where[:, 0], seam_x, seam_y))
@@ -180,7 +109,7 @@ def _face_features(
     colour *= (1.0 - 0.35 * corner)[:, None]
     rim = ramp(surface.masks[:, 1], 0.25, 0.8) * on_head
     colour *= (1.0 - (0.3 + 0.35 * person.makeup) * rim * ramp(y, -0.005, 0.001))[:, None]
-    _blend(colour, person.brow, brow_cover(where, person.brow_thickness_m) * on_head * 0.93)
+    paint_brows(surface, person, colour, on_head)
 
 
 def _eyes_and_mouth(
@@ -221,31 +150,6 @@ def _eyes_and_mouth(
         gaps = 0.97 + 0.03 * np.abs(np.sin(where[teeth, 0] * np.pi / 0.0085))
         colour[teeth] = np.array([250.0, 244.0, 232.0]) * gaps[:, None]
         gloss[teeth] = 0.2
-
-
-def _hair(
-    surface: Surface, person: Person, colour: Floats, gloss: Floats, on_head: np.ndarray
-) -> None:
-    """Scalp hair and hair shells with strands, painted in place."""
-    if person.hair_style == "bald":
-        return
-    where = surface.where
-    shell = surface.region == REGION["hair"]
-    grown = ramp(hair_score(where, person), -0.001, 0.005) * (on_head | shell)
-    cover = np.where(shell, 1.0, grown * (0.72 if person.hair_style == "buzz" else 1.0))
-    angle = np.arctan2(where[:, 0], where[:, 2] + 0.07)
-    phase = person.texture_seed % 50
-    if person.hair_style == "curly":
-        strands = np.sin(angle * 34 + 5 * np.sin(where[:, 1] * 240 + phase))
-        strands *= np.sin(where[:, 1] * 330 + 4 * np.sin(angle * 22))
-    else:
-        bend = angle + 0.25 * np.sin(where[:, 1] * 40 + phase) + 0.1 * np.sin(angle * 7 + phase)
-        strands = 0.5 * np.sin(bend * 23) + 0.3 * np.sin(bend * 61 + phase)
-        strands += 0.3 * np.sin(bend * 149 + where[:, 1] * 35)
-    lit = 0.85 + 0.17 * strands
-    _blend(colour, np.zeros(3), 0.25 * cover * (cover < 0.99))
-    colour += (np.asarray(person.hair) * lit[:, None] - colour) * cover[:, None]
-    gloss += 0.12 * cover
 
 
 def _clothes(surface: Surface, scene: Scene, colour: Floats, gloss: Floats) -> None:

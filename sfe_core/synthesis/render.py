@@ -17,19 +17,13 @@ from sfe_core.faces.rendering import (
     depth_map,
     raycast,
     rotation_matrix,
-    vertex_normals,
 )
-from sfe_core.synthesis.appearance import (
-    SHELL_END,
-    THICKNESS,
-    Surface,
-    hair_score,
-    paint_surface,
-    ramp,
-)
+from sfe_core.synthesis.appearance import paint_surface
 from sfe_core.synthesis.background import background
 from sfe_core.synthesis.camera import photograph
+from sfe_core.synthesis.hair import SHELL_END, grow_hair
 from sfe_core.synthesis.spec import FaceSpec, Scene
+from sfe_core.synthesis.surface import Surface
 
 FACE_HEIGHT_M = 0.195  # chin to hairline of the mean head
 
@@ -112,27 +106,6 @@ def visible_faces(style: str) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     keep = ~shell | (behind & (centre[:, 1] > end - 0.06))
     faces = np.concatenate([head.faces, head.extra_faces[keep]])
     return faces, np.concatenate([head.face_region, head.extra_region[keep]])
-
-
-def grow_hair(vertices: Floats, spec: FaceSpec) -> Floats:
-    """Vertices [V, 3] with the scalp pushed out by the hair's thickness."""
-    thickness = THICKNESS[spec.person.hair_style]
-    if not thickness:
-        return vertices
-    head = HeadModel.load()
-    if spec.person.hair_style in SHELL_END:
-        # Cutting the shells straight: what hangs lower is pulled up to the end.
-        end = SHELL_END[spec.person.hair_style] + 0.008 * np.sin(head.mean[:, 0] * 170.0)
-        low = (head.region == REGION["hair"]) & (vertices[:, 1] < end)
-        vertices = vertices.copy()
-        vertices[low, 1] = end[low]
-        vertices[low, 0] = np.clip(vertices[low, 0], -0.092, 0.092)
-        vertices[low, 2] = np.clip(vertices[low, 2], -0.14, -0.03)
-    scalp = np.isin(head.region, [REGION[n] for n in ("skin", "scalp", "neck")])
-    share = ramp(hair_score(head.mean, spec.person), 0.0, 0.03) * scalp
-    share *= 0.35 + 0.65 * ramp(head.mean[:, 1], -0.06, 0.06)
-    normals = vertex_normals(vertices, head.faces)
-    return vertices + normals * (thickness * share)[:, None]
 
 
 def shade(
