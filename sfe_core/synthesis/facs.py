@@ -92,6 +92,9 @@ ACTIONS_OF_UNIT: dict[str, dict[str, float]] = {
     "AU43": {"eyeBlink*": 0.8},
 }
 UNITS: tuple[str, ...] = tuple(ACTIONS_OF_UNIT)
+SIDED_UNITS = frozenset(
+    unit for unit, actions in ACTIONS_OF_UNIT.items() if any(name.endswith("*") for name in actions)
+)
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,25 @@ class Expression:
     emotion: str
     intensity: float  # share of the prototype, 0 to 1
     units: tuple[float, ...]  # AU intensities 0 to 5 in the order of UNITS
+    sides: tuple[float, float]  # share of the intensity on the left and right of the face, 0 to 1
     actions: tuple[float, ...]  # 52 activations in the order of ACTION_NAMES
     valence: float  # -1 to 1
     arousal: float  # -1 to 1
+
+    @property
+    def units_of_sides(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """AU intensities 0 to 5 of the left and of the right half, each in the order of UNITS.
+
+        Units that move both halves as one (AU1, AU17, AU23, AU26) are equal in both.
+        """
+        left, right = (
+            tuple(
+                round(strength * (share if unit in SIDED_UNITS else 1.0), 3)
+                for unit, strength in zip(UNITS, self.units, strict=True)
+            )
+            for share in self.sides
+        )
+        return left, right
 
 
 def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
@@ -127,13 +146,15 @@ def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
     for name in UNITS:
         units[name] = float(np.clip(units[name] + rng.exponential(0.015), 0.0, 1.0))
     left = 1.0 if rng.random() < 0.5 else 0.0
-    sides = (left, 1.0 - left) if prototype.unilateral else tuple(rng.uniform(0.88, 1.0, 2))
+    both = (left, 1.0 - left) if prototype.unilateral else rng.uniform(0.88, 1.0, 2)
+    sides = (float(both[0]), float(both[1]))
     circumplex = np.array([prototype.valence, prototype.arousal]) * (0.45 + 0.55 * intensity)
     valence, arousal = np.clip(circumplex + rng.normal(0.0, 0.04, 2), -1.0, 1.0)
     return Expression(
         emotion=emotion,
         intensity=intensity if emotion != "neutral" else 0.0,
         units=tuple(round(FULL_INTENSITY * value, 3) for value in units.values()),
+        sides=sides,
         actions=tuple(float(value) for value in unit_actions(units, sides)),
         valence=round(float(valence), 4),
         arousal=round(float(arousal), 4),

@@ -97,13 +97,16 @@ class FaceSpec:
         return self.expression.emotion
 
 
-def sample_face(seed: int, emotion: str | None = None, identity: int | None = None) -> FaceSpec:
+def sample_face(
+    seed: int, emotion: str | None = None, identity: int | None = None, wide: bool = False
+) -> FaceSpec:
     """Draw a photograph's parameters.
 
     Args:
         seed: of the photograph (expression, pose, light, background).
         emotion: one of EMOTIONS; None draws it in AffectNet's natural proportions.
         identity: row of the head model's identity table, wrapped round; None draws one.
+        wide: as varied as photos from the web are, in framing, pose and light.
     """
     rng = np.random.default_rng([PHOTO_STREAM, seed])
     shares = np.array(NATURAL_SHARES)
@@ -115,7 +118,7 @@ def sample_face(seed: int, emotion: str | None = None, identity: int | None = No
         seed=seed,
         person=sample_person(number),
         expression=sample_expression(emotion or drawn, rng),
-        scene=sample_scene(rng),
+        scene=sample_scene(rng, wide),
     )
 
 
@@ -186,8 +189,8 @@ def _hair_style(male: bool, age: float, rng: np.random.Generator) -> str:
     return HAIR_STYLES[rng.choice(len(HAIR_STYLES), p=shares / shares.sum())]
 
 
-def sample_scene(rng: np.random.Generator) -> Scene:
-    """Pose, framing, light, background and camera of one photograph."""
+def sample_scene(rng: np.random.Generator, wide: bool = False) -> Scene:
+    """Pose, framing, light, background and camera of one photograph; `wide` as `sample_face`'s."""
     share = float(rng.uniform(0.58, 0.78))
     name = LIGHTS[int(rng.integers(len(LIGHTS)))]
     side = rng.choice([-1.0, 1.0])

@@ -90,3 +90,21 @@ def test_units_add_up_and_sides_scale() -> None:
 def test_unknown_emotion_is_the_users_error() -> None:
     with pytest.raises(UserError, match="joy.*neutral, happy"):
         sample_expression("joy", np.random.default_rng(0))
+
+
+def test_units_of_sides_tell_the_one_sided_smile_of_contempt() -> None:
+    place = UNITS.index("AU12")
+    for expression in draws("contempt"):
+        strengths = [units[place] for units in expression.units_of_sides]
+        weak, strong = sorted(strengths)
+        assert weak == 0.0 and strong == expression.units[place]
+        left = ACTION_NAMES.index("mouthSmileLeft")
+        assert (strengths[0] > strengths[1]) == (expression.actions[left] > 0.5)
+
+
+def test_units_without_sides_are_equal_on_both() -> None:
+    for expression in draws("surprise"):
+        left, right = (dict(zip(UNITS, s, strict=True)) for s in expression.units_of_sides)
+        whole = dict(zip(UNITS, expression.units, strict=True))
+        assert left["AU26"] == right["AU26"] == whole["AU26"]
+        assert left["AU2"] != right["AU2"] and max(left["AU2"], right["AU2"]) <= whole["AU2"]
