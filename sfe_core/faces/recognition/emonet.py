@@ -79,6 +79,8 @@ class EmoNet(nn.Module):
     """
 
     reads_affect = True
+    face_square = None
+    input_px = INPUT_PX
 
     def __init__(self, classes: int = 8) -> None:
         super().__init__()

@@ -69,6 +69,7 @@ class HSEmotion(nn.Module):
     """
 
     classes = len(EMOTIONS)
+    face_square = None
 
     def __init__(self, backbone: EfficientNet, input_px: int, reads_affect: bool) -> None:
         super().__init__()

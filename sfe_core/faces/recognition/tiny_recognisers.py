@@ -23,7 +23,13 @@ class _Recogniser(ModelMixin, ConfigMixin):
 
     classes = len(EMOTIONS)
     reads_affect = True
+    face_square = None
     head: nn.Linear
+
+    @property
+    def input_px(self) -> int:
+        """Side of the pictures that the network sees."""
+        return int(self.config.input_size)
 
     def features(self, images: Tensor) -> Tensor:
         """[B, 3, S, S] in [-1, 1] at the network's own side S, to [B, D]."""
@@ -35,7 +41,7 @@ class _Recogniser(ModelMixin, ConfigMixin):
         Args:
             images: [B, 3, H, W], RGB in [-1, 1], cropped as `preprocess` crops.
         """
-        features = self.features(fit_to_input(images, self.config.input_size))
+        features = self.features(fit_to_input(images, self.input_px))
         out = self.head(features)
         classes = len(EMOTIONS)
         affect = torch.tanh(out[:, classes:])
