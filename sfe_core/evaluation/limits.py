@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.intervals import FEWEST
 from sfe_core.evaluation.summary import VARIANTS, Reference
 from sfe_core.evaluation.yardstick import Yardstick
@@ -36,6 +40,7 @@ def notes_on(
     unlabelled = int((labels.emotion < 0).sum())
     if unlabelled:
         notes.append(f"{unlabelled} of {count} photos have no emotion label: left out of Top-k")
+    notes += _not_readable(yardstick)
     if "text" in readings and "guided" not in readings:
         notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
     few = int(min((read.faults == "").sum() for read in readings.values()))
@@ -54,6 +59,24 @@ def notes_on(
     if any(isinstance(pictures, GivenPictures) for pictures in sets.values()):
         notes.append("of pictures made elsewhere it is not known what their model's loss has seen")
     return notes
+
+
+def _not_readable(yardstick: Yardstick) -> list[str]:
+    """What each recogniser does not know of what was asked for, and how many pictures that is."""
+    asked, photos, found = yardstick.labels.emotion, yardstick.photos, []
+    for name in photos.recognisers:
+        logits = photos.column(name, "logits")
+        if logits.ndim != 2:
+            continue  # it read nothing
+        known = recognition.known_emotions(logits)
+        lost = (asked >= 0) & (recognition.readable(asked, known) < 0)
+        if lost.any():
+            unknown = " and ".join(EMOTIONS[place] for place in np.unique(asked[lost]))
+            found.append(
+                f"{name} does not know {unknown}: {lost.sum()} of {len(asked)} pictures of a set "
+                "are not readable by it, and in none of its numbers"
+            )
+    return found
 
 
 def _of_sample_size(yardstick: Yardstick, count: int, reference: Reference) -> list[str]:

@@ -124,7 +124,7 @@ class MetricRecord:
     headline: bool = True
     headline_beside_judge: bool = False
     ablation: bool = False
-    chance: Callable[[SetReading], float] | None = None
+    chance: Callable[[SetReading], float | None] | None = None
     levels: Callable[[SetReading], dict[str, float]] | None = None
 
     def answers_to(self, name: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sfe_core.arrays import Doubles
+from sfe_core.arrays import Doubles, Mask
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.metric_record import MetricRecord, OfPictures, SetReading
 from sfe_core.evaluation.readings import Readings
@@ -55,11 +55,20 @@ def _ranks(seen: SetReading) -> Doubles:
     return ranks_of(seen.readings, seen.instrument, seen.yardstick.labels)
 
 
-def _chance(photos: SetReading, asked: list[int] | None = None, k: int = 1) -> float:
-    """What guessing among the emotions that a recogniser knows gives; `asked`: None = the split."""
-    known = recognition.known_emotions(photos.column("logits"))
-    emotions = photos.yardstick.labels.emotion if asked is None else np.array(asked, dtype=np.intp)
-    return recognition.chance(known, emotions, k)
+def _known(seen: SetReading) -> Mask:
+    return recognition.known_emotions(seen.of_the_photos("logits"))
+
+
+def _chance(photos: SetReading, k: int) -> float:
+    """What guessing among the emotions that a recogniser knows gives."""
+    return recognition.chance(_known(photos), k)
+
+
+def _unasked(seen: SetReading) -> str:
+    """Why no picture has a rank."""
+    if (seen.yardstick.labels.emotion < 0).all():
+        return "no picture of the split has an emotion label"
+    return f"{seen.instrument} knows none of the emotions asked for"
 
 
 def _top(k: int) -> MetricRecord:
@@ -73,7 +82,7 @@ def _top(k: int) -> MetricRecord:
         chance=partial(_chance, k=k),
         measure=OfPictures(
             lambda seen: (_ranks(seen),),
-            absent="no picture of the split has an emotion label",
+            absent=_unasked,
             entries=partial(recognition.within, k=k),
             share=True,
             stored=("*_rank",),
@@ -102,14 +111,23 @@ def _recall_of(emotion: str) -> MetricRecord:
         right = recognition.within(_ranks(seen), 1)
         return (recognition.of_emotion(right, seen.yardstick.labels.emotion, place),)
 
+    def chance(photos: SetReading) -> float | None:
+        known = _known(photos)
+        return recognition.chance(known, 1) if known[place] else None
+
+    def absent(seen: SetReading) -> str:
+        if not _known(seen)[place]:
+            return f"{seen.instrument} does not know {emotion}"
+        return f"no picture of the split asks for {emotion}"
+
     return EMOTION(
         name=f"recall_{emotion}",
         title=f"Recall, {emotion}",
         meaning=f"Share of pictures asked to look {emotion} that are seen so.",
         reader="recogniser",
         headline=False,
-        chance=partial(_chance, asked=[place]),
-        measure=OfPictures(hits, absent=f"no picture of the split asks for {emotion}", share=True),
+        chance=chance,
+        measure=OfPictures(hits, absent=absent, share=True),
     )
 
 

@@ -171,6 +171,9 @@ class RecogniserResult(_Record):
         description="set: row seen in the photo of the same key, column seen in the picture"
     )
     reliability: dict[str, Reliability]
+    unreadable: list[str] = Field(
+        [], description="emotions it does not know: pictures that ask for one are in no number"
+    )
 
 
 class PublishedScore(_Record):

@@ -107,8 +107,9 @@ def _columns(readings: Readings, emotion: Indices, kept: dict[str, Doubles]) -> 
     columns: dict[str, object] = {f"top{k + 1}": names[order[:, k]] for k in range(3)}
     shares = softmax(np.nan_to_num(readings.logits), axis=-1)
     asked = np.take_along_axis(shares, np.maximum(emotion, 0)[:, None], axis=1)[:, 0]
-    columns["rank"] = _whole(kept.pop("rank"))
-    columns["asked"] = np.where(~valid | (emotion < 0), np.nan, asked)
+    ranks = kept.pop("rank")  # nan: no picture, not asked, or not readable by the judge
+    columns["rank"] = _whole(ranks)
+    columns["asked"] = np.where(np.isnan(ranks), np.nan, asked)
     for name in ("valence", "arousal", "perceptual", "dists", "clip"):
         if name in kept:
             columns[name] = kept.pop(name)

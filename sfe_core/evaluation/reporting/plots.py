@@ -102,10 +102,11 @@ def _of_recogniser(
     )
     if not ending:
         yield _radars(found, who, look)
+    unknown = f" It does not know {' and '.join(found.unreadable)}." if found.unreadable else ""
     yield (
         f"What was asked, what {who} sees",
         f"Rows: the emotion asked for, with its pictures. Columns: what {who} sees first. Shares "
-        "of a row, in percent.",
+        f"of a row, in percent.{unknown}",
         [
             _Planned(
                 f"confusion_{name}{ending}",

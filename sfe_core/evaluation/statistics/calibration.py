@@ -9,6 +9,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 
 from sfe_core.arrays import Doubles, Indices, Mask
+from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.summary import REAL, RecogniserResult, Reliability, ReliabilityBin
 
@@ -21,6 +22,8 @@ def recognition_result(
 ) -> RecogniserResult:
     """Confusions and reliability of one recogniser over all sets.
 
+    Pictures that ask for an emotion it does not know are in none of them.
+
     Args:
         seen: set → logits [N, 8] in the order of `EMOTIONS`, a row of nan where there was no
             picture; every set has the same keys in the same order.
@@ -29,6 +32,8 @@ def recognition_result(
     """
     confusion, as_photo, reliabilities = {}, {}, {}
     of_photo = _first(seen[real]) if real in seen else None
+    knows = recognition.known_emotions(np.concatenate(list(seen.values())))
+    emotion = recognition.readable(emotion, knows)
     for name, logits in seen.items():
         known = np.isfinite(logits).all(axis=1)
         asked = np.where(known, emotion, recognition.UNASKED)
@@ -37,7 +42,12 @@ def recognition_result(
             photo = np.where(known, of_photo, recognition.UNASKED)
             as_photo[name] = recognition.confusion(np.nan_to_num(logits), photo).tolist()
         reliabilities[name] = reliability(logits[asked >= 0], asked[asked >= 0])
-    return RecogniserResult(confusion=confusion, as_photo=as_photo, reliability=reliabilities)
+    return RecogniserResult(
+        confusion=confusion,
+        as_photo=as_photo,
+        reliability=reliabilities,
+        unreadable=[name for name, known in zip(EMOTIONS, knows, strict=True) if not known],
+    )
 
 
 def reliability(logits: Doubles, asked: Indices, bins: int = BINS) -> Reliability:

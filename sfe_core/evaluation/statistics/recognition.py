@@ -8,7 +8,8 @@ from sfe_core.arrays import Doubles, Indices, Integers, Mask
 from sfe_core.emotions import EMOTIONS
 
 UNASKED = -1
-UNSEEN_LOGIT = -1e4  # of an emotion that a recogniser does not know: no probability, and finite
+# Of an emotion that a recogniser does not know: no probability, finite, and no network's own.
+UNSEEN_LOGIT = -1e4
 
 
 def asked_rank(logits: Doubles, asked: Indices) -> Doubles:
@@ -19,13 +20,14 @@ def asked_rank(logits: Doubles, asked: Indices) -> Doubles:
         asked: [N], indices into `EMOTIONS`; -1 where no emotion was asked.
 
     Returns:
-        [N], 1 to 8; nan where none was asked. An equal logit counts against the asked one, so that
-        a judge that says the same of every emotion is not taken for right.
+        [N], 1 to 8; nan where none was asked, and where the judge does not know the asked one: of
+        that it can say nothing. An equal logit counts against the asked one, so that a judge that
+        says the same of every emotion is not taken for right.
     """
     asked = np.asarray(asked, dtype=np.intp)
     score = np.take_along_axis(logits, np.maximum(asked, 0)[:, None], axis=1)
     rank = (logits >= score).sum(axis=1).astype(np.float64)
-    return np.where(asked == UNASKED, np.nan, rank)
+    return np.where((asked == UNASKED) | (score[:, 0] <= UNSEEN_LOGIT), np.nan, rank)
 
 
 def within(ranks: Doubles, k: int) -> Doubles:
@@ -66,19 +68,22 @@ def confusion(logits: Doubles, asked: Indices) -> Integers:
     return matrix
 
 
+def readable(asked: Indices, known: Mask) -> Indices:
+    """`asked` [N] without what a recogniser does not know (`known` [8]), which becomes -1."""
+    asked = np.asarray(asked, dtype=np.intp)
+    return np.where((asked != UNASKED) & known[np.maximum(asked, 0)], asked, UNASKED)
+
+
 def known_emotions(logits: Doubles) -> Mask:
     """[8], which emotions a recogniser knows, by all of its logits [N, 8]; all if it read none."""
     read = logits[np.isfinite(logits).all(axis=1)]
     return np.any(read > UNSEEN_LOGIT, axis=0) if len(read) else np.ones(len(EMOTIONS), dtype=bool)
 
 
-def chance(known: Mask, asked: Indices, k: int) -> float:
+def chance(known: Mask, k: int) -> float:
     """Expected share within the first `k` of guesses among the emotions that a recogniser knows.
 
     Args:
-        known: [8], see `known_emotions`; an asked emotion that is not among them is never guessed.
-        asked: [N], indices into `EMOTIONS`; -1 where none was asked. Without any, all are known.
+        known: [8], see `known_emotions`; pictures that ask for another are not counted.
     """
-    asked = asked[asked != UNASKED]
-    share = known[asked].mean() if len(asked) else 1.0
-    return float(min(1.0, k / known.sum()) * share)
+    return float(min(1.0, k / known.sum()))

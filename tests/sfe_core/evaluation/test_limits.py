@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from sfe_core.evaluation.limits import notes_on
 from sfe_core.evaluation.pictures import GivenPictures
 from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 from sfe_core.evaluation.statistics.references import References
 from sfe_core.evaluation.summary import Reference
 from sfe_core.evaluation.yardstick import Labels, Yardstick
@@ -50,6 +52,19 @@ def test_fid_warns_of_few_pictures_and_names_its_unbiased_companion():
     assert "500 reference photos are few" in note
     (note,) = notes(30, Reference(split="train", n=5000))
     assert "kernel distance has no such bias" in note
+
+
+def test_what_a_judge_does_not_know_is_counted():
+    logits = np.zeros((16, 8))
+    logits[:, 7] = UNSEEN_LOGIT
+    labels = Labels(np.arange(16) % 8, np.zeros(16), np.zeros(16))
+    photos = replace(readings(16), columns={"judge": {"logits": logits}})
+    yardstick = Yardstick(labels, References.missing(""), photos, "judge", "st-lpips")
+    found = notes_on(yardstick, {"real": photos}, Reference(split="train", n=5000), {}, 64)
+    assert found[0] == (
+        "judge does not know contempt: 2 of 16 pictures of a set are not readable by it, "
+        "and in none of its numbers"
+    )
 
 
 def test_missing_references_labels_and_pictures_are_told():

@@ -257,14 +257,21 @@ def test_chance_follows_the_emotions_that_each_recogniser_knows():
     read = readings(24, 6)
     logits = read.columns[OTHER]["logits"].copy()
     logits[:, 5:] = UNSEEN_LOGIT
-    metrics = score({"base": with_columns(read, OTHER, logits=logits)}, labels(24)).metrics
+    board = score({"base": with_columns(read, OTHER, logits=logits)}, labels(24))
+    metrics = board.metrics
     assert [metrics[f"top{k}"].chance for k in (1, 2, 3)] == [0.125, 0.25, 0.375]
     assert metrics["recall_contempt"].chance == 0.125
-    # 15 of the 24 pictures ask for one of the five that the other one knows.
     for k in (1, 2, 3):
-        assert metrics[f"top{k}_other"].chance == pytest.approx(15 / 24 * k / 5)
+        assert metrics[f"top{k}_other"].chance == pytest.approx(k / 5)
     assert metrics["recall_happy_other"].chance == pytest.approx(1 / 5)
-    assert metrics["recall_contempt_other"].chance == 0.0
+    assert metrics["recall_contempt_other"].chance is None
+    # 15 of the 24 pictures ask for one of the five that the other one knows.
+    found = board.scores["base"]
+    assert (found["top1"].n, found["top1_other"].n) == (24, 15)
+    assert found["recall_contempt_other"].value is None
+    assert found["recall_contempt_other"].reason == "other does not know contempt"
+    assert board.recognitions[OTHER].unreadable == ["disgust", "anger", "contempt"]
+    assert np.sum(board.recognitions[OTHER].confusion["base"]) == 15
 
 
 def test_identity_is_that_of_the_embedder_it_is_named_after():

@@ -7,6 +7,7 @@ import pytest
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.statistics.calibration import BINS, recognition_result, reliability
+from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 
 HAPPY, SAD = EMOTIONS.index("happy"), EMOTIONS.index("sad")
 
@@ -62,6 +63,18 @@ def test_confusions_leave_out_what_is_not_there():
     same = np.array(found.as_photo["real"])
     assert np.trace(same) == same.sum() == 3
     assert found.reliability["guided"].n == 2
+
+
+def test_emotions_that_it_does_not_know_are_in_no_number():
+    contempt = EMOTIONS.index("contempt")
+    seen = np.stack([sees(HAPPY, 0.9), sees(SAD, 0.9)])
+    seen[:, contempt] = UNSEEN_LOGIT
+    found = recognition_result({"real": seen}, np.array([HAPPY, contempt]))
+    assert found.unreadable == ["contempt"]
+    asked = np.array(found.confusion["real"])
+    assert asked.sum() == asked[HAPPY, HAPPY] == 1
+    assert found.reliability["real"].n == 1
+    assert recognition_result({"real": seen[:, :8] * 0}, np.array([0, 1])).unreadable == []
 
 
 def test_without_photos_nothing_is_held_against_them():
