@@ -116,6 +116,47 @@ def raycast(vertices: Floats, faces: NDArray[np.int32], height: int, width: int)
     return Raster(face_index, barycentric, depth, normals)
 
 
+def shadow(
+    raster: Raster,
+    vertices: Floats,
+    faces: NDArray[np.int32],
+    lamps: Floats,
+    offset: float,
+    step: int = 1,
+) -> Floats:
+    """Share of the lamps that each pixel's point sees, [H, W] in [0, 1], 1 where no mesh.
+
+    Args:
+        raster: from `raycast` of the same mesh.
+        vertices: [V, 3] image space, as cast.
+        faces: [F, 3].
+        lamps: [L, 3] unit directions towards the light, camera frame (x right, y up, z near).
+        offset: pixels by which rays start outside the surface, so that it does not shade itself.
+        step: every how many pixels along each axis rays are cast; the rest takes its neighbour's.
+    """
+    from embreex import rtcore_scene
+    from embreex.mesh_construction import TriangleMesh
+
+    coarse = raster.hit[::step, ::step]
+    rows, columns = np.nonzero(coarse)
+    seen = np.ones(coarse.shape, np.float32)
+    if len(rows):
+        rows, columns = rows * step, columns * step
+        flip = np.array([1.0, -1.0, 1.0], np.float32)
+        depth = raster.depth[rows, columns]
+        points = np.stack([columns + 0.5, rows + 0.5, depth], 1).astype(np.float32)
+        points += raster.normals[rows, columns] * flip * np.float32(offset)
+        scene = rtcore_scene.EmbreeScene()
+        geometry = TriangleMesh(scene, np.ascontiguousarray(vertices, np.float32), faces)
+        open_to = np.zeros(len(points), np.float32)
+        for lamp in lamps:
+            way = np.ascontiguousarray(np.broadcast_to(lamp * flip, points.shape), np.float32)
+            open_to += scene.run(points, way, query="INTERSECT") < 0
+        del geometry
+        seen[coarse] = open_to / len(lamps)
+    return seen.repeat(step, 0).repeat(step, 1)[: len(raster.depth), : raster.depth.shape[1]]
+
+
 def _used(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
     """Coordinates [3, N] of the vertices that belong to a face."""
     belongs = np.zeros(len(vertices), bool)

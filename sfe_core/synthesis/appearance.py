@@ -16,6 +16,7 @@ from sfe_core.synthesis.facs import FULL_INTENSITY, UNITS
 from sfe_core.synthesis.hair import paint_beard, paint_brows, paint_hair
 from sfe_core.synthesis.spec import FaceSpec, Person, Scene
 from sfe_core.synthesis.surface import Surface, blend, bump, ramp
+from sfe_core.synthesis.texture import cloudy, dotted, look_up, unroll
 
 IRIS_RADIUS_M = 0.0064
 PUPIL_RADIUS_M = 0.0027
@@ -35,8 +36,10 @@ def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
     person, scene = spec.person, spec.scene
     colour = _skin(surface, person)
     units = dict(zip(UNITS, np.asarray(spec.expression.units) / FULL_INTENSITY, strict=True))
-    colour *= (1.0 - _creases(surface.where, units))[:, None]
-    gloss = np.full(len(colour), 0.10, np.float32)
+    # Folds of skin are reddish: what light there is has gone through flesh.
+    folds = _creases(surface.where, units, person.age)[:, None]
+    colour *= 1.0 - folds * np.array([0.8, 1.05, 1.1])
+    gloss = _oil(surface, person).astype(np.float32)
     region = surface.region
     on_head = np.isin(region, [REGION[n] for n in ("skin", "lips", "lid", "scalp", "neck")])
     _face_features(surface, person, colour, gloss, on_head)
@@ -47,30 +50,63 @@ def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
 
 
 def _skin(surface: Surface, person: Person) -> Floats:
-    """Skin with warmer cheeks, nose and chin, uneven tone, freckles and folds of age."""
+    """Skin: blood and pigment unevenly spread, warm cheeks, nose and chin, spots, bags of age."""
     where = surface.where
     x, y = np.abs(where[:, 0]), where[:, 1]
     colour = np.tile(np.asarray(person.skin, np.float32), (len(where), 1))
-    phase = person.texture_seed % 100
-    uneven = np.sin(where[:, 0] * 190 + phase) * np.sin(y * 230 + 2 * phase)
-    uneven += 0.6 * np.sin(where[:, 0] * 520 + y * 440 + phase)
-    colour *= (1.0 + 0.012 * uneven)[:, None]
     front = ramp(where[:, 2], -0.04, 0.01)
-    red = bump(x - 0.042, 0.016) * bump(y + 0.036, 0.014) * (0.22 + 0.25 * person.makeup)
-    red += 0.2 * bump(x, 0.011) * bump(y + 0.038, 0.01) + 0.1 * bump(x, 0.02) * bump(y + 0.1, 0.01)
-    blend(colour, np.asarray(person.skin) * (1.02, 0.66, 0.62), red * front)
+    texels = unroll(where)
+    blood = look_up(cloudy(0.011), texels, person.texture_seed)
+    pigment = look_up(cloudy(0.006, seed=1), texels, person.texture_seed + 1)
+    fine = look_up(cloudy(0.0011, 2, seed=2), texels, person.texture_seed + 2)
+    old = float(np.clip((person.age - 30) / 45, 0, 1))
+    rough = 1.0 - 0.5 * person.makeup
+    colour *= (1.0 + rough * (0.018 + 0.014 * old) * pigment + 0.012 * rough * fine)[:, None]
+    red = bump(x - 0.042, 0.017) * bump(y + 0.036, 0.015) * (0.20 + 0.16 * person.makeup)
+    red += 0.24 * bump(x, 0.011) * bump(y + 0.038, 0.01) + 0.1 * bump(x, 0.02) * bump(y + 0.1, 0.01)
+    red += 0.3 * (surface.region == REGION["ear"])
+    red = red * (1.0 + 0.3 * blood) + (0.05 + 0.05 * old) * rough * np.maximum(blood, -0.8)
+    blend(colour, np.asarray(person.skin) * (1.02, 0.66, 0.62), np.clip(red, -0.1, 0.8) * front)
     socket = bump(x - 0.031, 0.014) * bump(y - 0.004, 0.009) * front
-    colour *= (1.0 - (0.16 + 0.12 * person.makeup) * socket)[:, None]
+    colour *= (1.0 - (0.14 + 0.14 * person.makeup) * socket)[:, None] * np.where(
+        socket[:, None] > 0, (1.0, 0.985, 0.985), 1.0
+    )
     bags = bump(x - 0.03, 0.011) * bump(y + 0.014, 0.0035) * front
-    colour *= (1.0 - bags * (0.05 + 0.12 * np.clip((person.age - 35) / 40, 0, 1)))[:, None]
-    speckle = np.sin(where[:, 0] * 1510 + phase) * np.sin(y * 1730) * np.sin((x + y) * 990)
-    spots = ramp(speckle, 0.45, 0.7) * ramp(y, 0.01, -0.02) * ramp(y, -0.07, -0.04) * front
-    colour *= (1.0 - 0.2 * person.freckles * spots)[:, None]
+    colour *= (1.0 - bags * (0.06 + 0.14 * old))[:, None]
+    _spots(surface, person, colour, texels, front * rough)
     return colour
 
 
-def _creases(where: Floats, units: dict[str, float]) -> Floats:
-    """Darkening [P] of the folds that muscles draw and a mesh of this resolution cannot show."""
+def _spots(surface: Surface, person: Person, colour: Floats, texels: Floats, shown: Floats) -> None:
+    """Freckles, moles and blemishes, painted in place."""
+    y, skin = surface.where[:, 1], np.asarray(person.skin)
+    freckles = look_up(dotted(2600, (0.0007, 0.0016), seed=3), texels, person.texture_seed + 3)
+    freckles *= ramp(y, 0.014, -0.012) * ramp(y, -0.075, -0.04) * shown
+    blend(colour, skin * (0.72, 0.58, 0.5), 0.7 * person.freckles * freckles)
+    moles = look_up(dotted(8, (0.0008, 0.0016), seed=4), texels, person.texture_seed + 4)
+    blend(colour, skin * (0.42, 0.32, 0.3), 0.85 * moles * shown)
+    young = float(np.clip((42 - person.age) / 25, 0.15, 1))
+    sore = look_up(dotted(60, (0.0012, 0.003), seed=5), texels, person.texture_seed + 5)
+    share = 0.5 * young * (person.texture_seed % 97 / 97) * sore * shown
+    blend(colour, skin * (0.98, 0.55, 0.52), share)
+
+
+def _oil(surface: Surface, person: Person) -> Floats:
+    """Gloss of skin [P]: forehead, nose and cheekbones shine, pores break the shine up."""
+    where = surface.where
+    x, y = np.abs(where[:, 0]), where[:, 1]
+    zone = 0.7 * bump(x, 0.011) * ramp(y, -0.055, -0.03)
+    zone += 0.55 * bump(x, 0.035) * bump(y - 0.05, 0.018) + 0.5 * bump(x - 0.045, 0.015) * bump(
+        y + 0.018, 0.012
+    )
+    pores = look_up(cloudy(0.0009, 1, seed=6), unroll(where), person.texture_seed + 6)
+    oily = 0.75 + 0.5 * (person.texture_seed % 89 / 89)
+    return (0.10 + 0.16 * zone) * np.clip(1.0 + 0.2 * pores, 0.4, 1.8) * oily
+
+
+def _creases(where: Floats, units: dict[str, float], age: float) -> Floats:
+    """Darkening [P] of the folds that muscles and years draw and a mesh this coarse cannot show."""
+    old = float(np.clip((age - 35) / 40, 0, 1))
     x, y = np.abs(where[:, 0]), where[:, 1]
     front = ramp(where[:, 2], -0.02, 0.01)
     brow_lines = bump(np.sin((y - 0.045 - 0.06 * x) * 500.0), 0.35)
@@ -81,10 +117,15 @@ def _creases(where: Floats, units: dict[str, float]) -> Floats:
     fold_x = 0.018 + np.interp(-y, [0.035, 0.075, 0.085], [0.0, 0.017, 0.018])
     fold = bump(x - fold_x, 0.002) * ramp(y, -0.034, -0.042) * ramp(y, -0.083, -0.072)
     corner = bump(y + 0.078 + 0.5 * (x - 0.026), 0.0025) * bump(x - 0.03, 0.005)
-    lifted = max(units["AU12"], units["AU10"], units["AU9"])
-    raised = max(units["AU1"], units["AU2"])
+    # Fans at the outer corners of the eyes.
+    feet = bump(np.sin((y - 0.55 * (x - 0.05)) * 1150.0), 0.4)
+    feet *= bump(x - 0.0525, 0.0055) * bump(y + 0.001, 0.008)
+    lifted = max(units["AU12"], units["AU10"], units["AU9"], 0.45 * old)
+    raised = max(units["AU1"], units["AU2"], 0.4 * old)
+    squeezed = max(units["AU6"], units["AU7"], 0.5 * old) * (0.3 + 0.7 * old)
     return front * (
-        0.22 * raised * brow_lines + 0.45 * units["AU4"] * frown + 0.35 * units["AU9"] * bridge
+        0.3 * squeezed * feet + 0.22 * raised * brow_lines
+        + 0.45 * units["AU4"] * frown + 0.35 * units["AU9"] * bridge
         + 0.35 * lifted * fold + 0.3 * units["AU15"] * corner
     )  # fmt: skip
 
@@ -99,8 +140,10 @@ def _face_features(
     lips = ramp(surface.masks[:, 0], 0.15, 0.6) * np.isin(
         surface.region, [REGION["lips"], REGION["skin"]]
     )
-    blend(colour, person.lips, lips * 0.92)
-    gloss += lips * (0.12 + 0.25 * person.makeup)
+    blend(colour, person.lips, lips * 0.88)
+    wrinkles = np.sin(where[:, 0] * 2300 + 2.0 * np.sin(y * 700 + person.texture_seed % 11))
+    colour *= (1.0 - 0.05 * lips * wrinkles)[:, None]
+    gloss += lips * (0.14 + 0.3 * person.makeup) * (1.0 + 0.3 * wrinkles)
     seam_x, seam_y = lip_seam()
     off_seam = np.abs(y - np.interp(where[:, 0], seam_x, seam_y))
     seam = bump(off_seam, 0.0014) * ramp(x, 0.026, 0.021) * lips
@@ -124,19 +167,29 @@ def _eyes_and_mouth(
         offset = where[ball] - head.eye_centres[side]
         aim = offset[:, :2] - np.asarray(scene.gaze) * head.eye_radius
         away = np.hypot(aim[:, 0], aim[:, 1])
-        eye = np.tile(np.array([232.0, 226.0, 220.0]), (len(ball), 1))
-        eye *= (1.0 - 0.45 * ramp(offset[:, 1], 0.001, 0.006))[:, None]
-        rays = 0.85 + 0.15 * np.sin(np.arctan2(aim[:, 1], aim[:, 0]) * 17)
-        iris = np.asarray(person.iris) * (rays * (0.7 + 0.6 * away / IRIS_RADIUS_M))[:, None]
+        eye = np.tile(np.array([226.0, 218.0, 210.0]), (len(ball), 1))
+        # Pink towards the corners, and shaded by the upper lid and its lashes.
+        corner = ramp(np.abs(offset[:, 0]), 0.006, 0.0125)[:, None]
+        eye += (np.array([214.0, 160.0, 148.0]) - eye) * 0.55 * corner
+        eye *= (1.0 - 0.5 * ramp(offset[:, 1], 0.0, 0.0065))[:, None]
+        turn = np.arctan2(aim[:, 1], aim[:, 0])
+        rays = 0.82 + 0.12 * np.sin(turn * 23 + 3 * np.sin(turn * 7)) + 0.08 * np.sin(turn * 51)
+        collar = 0.5 + 0.5 * np.clip(away / IRIS_RADIUS_M, 0, 1)
+        # Light that enters on one side of the iris leaves on the other.
+        glow = 1.0 - 0.35 * (aim @ np.asarray(scene.light[:2])) / IRIS_RADIUS_M
+        iris = np.asarray(person.iris) * (rays * collar * np.clip(glow, 0.6, 1.5))[:, None]
         inside = ramp(away, IRIS_RADIUS_M, IRIS_RADIUS_M * 0.86)
         eye += (iris - eye) * inside[:, None]
-        ring = bump(away - IRIS_RADIUS_M * 0.94, 0.0007)
+        ring = bump(away - IRIS_RADIUS_M * 0.95, 0.0008)
         eye *= (1.0 - 0.6 * ring)[:, None]
-        eye *= (1.0 - 0.93 * ramp(away, PUPIL_RADIUS_M, PUPIL_RADIUS_M * 0.8))[:, None]
-        spark = np.hypot(aim[:, 0] - 0.0022 * np.sign(scene.light[0]), aim[:, 1] - 0.0022)
-        eye += (255.0 - eye) * ramp(spark, 0.0015, 0.0007)[:, None]
+        eye *= (1.0 - 0.95 * ramp(away, PUPIL_RADIUS_M, PUPIL_RADIUS_M * 0.8))[:, None]
+        place = 0.0030 * np.asarray(scene.light[:2]) / np.hypot(*scene.light[:2])
+        spark = np.hypot(aim[:, 0] - place[0], (aim[:, 1] - place[1]) * 0.8)
+        eye += (255.0 - eye) * ramp(spark, 0.0018, 0.0009)[:, None]
+        wet = np.hypot(aim[:, 0] + place[0], aim[:, 1] + 1.2 * place[1])
+        eye += (235.0 - eye) * 0.3 * ramp(wet, 0.0026, 0.001)[:, None]
         colour[ball] = eye
-        gloss[ball] = 0.15
+        gloss[ball] = 0.35
     lash = region == REGION["lash"]
     colour[lash] = np.asarray(person.brow) * (0.55 - 0.25 * person.makeup)
     socket = region == REGION["socket"]

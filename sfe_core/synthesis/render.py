@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.faces.head import ACTION_NAMES, REGION, HeadModel
@@ -18,12 +17,11 @@ from sfe_core.faces.rendering import (
     raycast,
     rotation_matrix,
 )
-from sfe_core.synthesis.appearance import paint_surface
 from sfe_core.synthesis.background import background
 from sfe_core.synthesis.camera import photograph
 from sfe_core.synthesis.hair import SHELL_END, grow_hair
+from sfe_core.synthesis.lighting import light_head
 from sfe_core.synthesis.spec import FaceSpec, Scene
-from sfe_core.synthesis.surface import Surface
 
 FACE_HEIGHT_M = 0.195  # chin to hairline of the mean head
 
@@ -75,8 +73,9 @@ def render_face(spec: FaceSpec, size_px: int, supersample: int = 2) -> Synthetic
     faces, face_region = visible_faces(spec.person.hair_style)
     grown = grow_hair(vertices, spec)
     side = size_px * supersample
-    raster = raycast(fine.project(grown), faces, side, side)
-    colour = shade(raster, faces, face_region, spec, fine.scale)
+    cast = fine.project(grown)
+    raster = raycast(cast, faces, side, side)
+    colour = light_head(raster, cast, faces, face_region, spec, fine.scale, supersample)
     layer = np.zeros((side, side, 4), np.float32)
     layer[raster.hit, :3] = colour
     layer[raster.hit, 3] = 1.0
@@ -106,50 +105,3 @@ def visible_faces(style: str) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     keep = ~shell | (behind & (centre[:, 1] > end - 0.06))
     faces = np.concatenate([head.faces, head.extra_faces[keep]])
     return faces, np.concatenate([head.face_region, head.extra_region[keep]])
-
-
-def shade(
-    raster: Raster,
-    faces: NDArray[np.int32],
-    face_region: NDArray[np.uint8],
-    spec: FaceSpec,
-    scale: float,
-) -> Floats:
-    """Lit colours [hits, 3], 0..255 and beyond."""
-    head = HeadModel.load()
-    hit = raster.hit
-    values = raster.interpolate(np.concatenate([head.mean, head.paint], 1), faces)
-    normals = raster.normals[hit]
-    surface = Surface(values[:, :3], values[:, 3:], face_region[raster.face_index[hit]], normals)
-    colour, gloss = paint_surface(surface, spec)
-    scene = spec.scene
-    light = np.asarray(scene.light)
-    diffuse = np.clip((normals @ light + 0.15) / 1.15, 0.0, 1.0)
-    sky = 0.75 + 0.25 * normals[:, 1]
-    key = (1.15 - 0.75 * scene.ambient) * diffuse
-    shown = colour * (
-        key[:, None] * np.asarray(scene.light_colour) + (scene.ambient * sky)[:, None]
-    )
-    half = light + np.array([0.0, 0.0, 1.0])
-    shine = np.clip(normals @ (half / np.linalg.norm(half)), 0.0, 1.0) ** 24
-    shown += (255.0 * gloss * shine)[:, None]
-    shade_of_folds = occlusion(raster, scale)[hit]
-    teeth = np.isin(surface.region, [REGION["upper_teeth"], REGION["lower_teeth"]])
-    # Lips would darken teeth to grey in a mouth this small.
-    shade_of_folds[teeth] = np.sqrt(np.maximum(shade_of_folds[teeth], 0.75))
-    shown *= shade_of_folds[:, None]
-    inside = np.isin(surface.region, [REGION["mouth_interior"], REGION["tongue"]])
-    shown[inside] *= 0.7
-    return shown * scene.exposure
-
-
-def occlusion(raster: Raster, scale: float) -> Floats:
-    """Ambient occlusion [H, W] in [0.55, 1.05]: points behind their surroundings are darker."""
-    depth = np.where(raster.hit, raster.depth / scale, -0.12).astype(np.float32)
-    result = np.ones_like(depth)
-    for radius_m, strength in ((0.004, 55.0), (0.012, 14.0)):
-        # Two box passes stand in for a Gaussian of this radius; their cost does not grow with it.
-        box = max(1, round(float(np.sqrt(6.0 * (radius_m * scale) ** 2 + 1.0))))
-        behind = uniform_filter(uniform_filter(depth, box), box) - depth
-        result -= np.clip(behind * strength, -0.04, 0.3)
-    return np.clip(result, 0.55, 1.05)
