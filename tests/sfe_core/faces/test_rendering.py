@@ -15,6 +15,7 @@ from sfe_core.faces.rendering import (
     rotation_matrix,
     shade_grey,
     shade_normals,
+    shadow,
     vertex_normals,
 )
 
@@ -161,3 +162,20 @@ def test_vertex_normals_point_outwards() -> None:
     normals = vertex_normals(head.mean, head.faces)
     nose = head.faces[head.landmark_faces[30]]
     assert (normals[nose][:, 2] > 0.5).all()
+
+
+def test_shadow_falls_where_something_stands_between_point_and_lamp():
+    floor = [[0, 0, 0], [40, 0, 0], [40, 40, 0], [0, 40, 0]]
+    lid = [[10, 10, 8], [20, 10, 8], [20, 20, 8], [10, 20, 8]]
+    vertices = np.array(floor + lid, np.float32)
+    faces = np.array([[0, 2, 1], [0, 3, 2], [4, 6, 5], [4, 7, 6]], np.int32)
+    raster = raycast(vertices, faces, 40, 40)
+    # From the left and half up: the lid's shadow lands to its right.
+    lamp = np.array([[-1.0, 0.0, 1.0]], np.float32) / np.sqrt(2)
+    seen = shadow(raster, vertices, faces, lamp, offset=0.1)
+    assert seen[15, 24] == 0 and seen[15, 5] == 1 and seen[30, 24] == 1
+    assert seen[15, 15] == 1  # the lid itself
+    two = shadow(raster, vertices, faces, np.concatenate([lamp, [[0, 0, 1]]]), offset=0.1)
+    assert two[15, 24] == 0.5
+    coarse = shadow(raster, vertices, faces, lamp, offset=0.1, step=2)
+    assert coarse.shape == seen.shape and np.abs(coarse - seen).mean() < 0.1
