@@ -9,11 +9,13 @@ from sfe_core.synthesis.spec import FaceSpec
 SHOTS = ("close-up portrait", "portrait", "photo", "headshot")
 BACKGROUND_WORDS = {
     "plain": "plain background", "studio": "studio background",
-    "indoor": "indoors", "outdoor": "outdoors",
+    "indoor": "indoors", "outdoor": "outdoors", "pattern": "patterned background",
+    "night": "at night",
 }  # fmt: skip
 LIGHT_WORDS = {
     "soft": "soft light", "side": "side light", "warm": "warm light", "cool": "cool light",
-    "bright": "bright light",
+    "bright": "bright light", "back": "light from behind", "hard": "hard light",
+    "coloured": "coloured light", "dim": "dim light",
 }  # fmt: skip
 STYLE_WORDS = {
     "buzz": "very short {} hair", "short": "short {} hair", "medium": "{} hair",

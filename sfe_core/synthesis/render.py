@@ -17,7 +17,7 @@ from sfe_core.faces.rendering import (
     raycast,
     rotation_matrix,
 )
-from sfe_core.synthesis.background import background
+from sfe_core.synthesis.background import background, shade_wall
 from sfe_core.synthesis.camera import photograph
 from sfe_core.synthesis.hair import SHELL_END, grow_hair
 from sfe_core.synthesis.lighting import light_head
@@ -80,7 +80,8 @@ def render_face(spec: FaceSpec, size_px: int, supersample: int = 2) -> Synthetic
     layer[raster.hit, :3] = colour
     layer[raster.hit, 3] = 1.0
     layer = layer.reshape(size_px, supersample, size_px, supersample, 4).mean((1, 3))
-    picture = layer[..., :3] + background(spec.scene, size_px) * (1.0 - layer[..., 3:])
+    behind = shade_wall(background(spec.scene, size_px), layer[..., 3], spec.scene)
+    picture = layer[..., :3] + behind * (1.0 - layer[..., 3:])
     marks = camera.project(head.landmarks(identity, actions)[0])[:, :2]
     return SyntheticFace(photograph(picture, spec), marks, vertices, camera, spec)
 

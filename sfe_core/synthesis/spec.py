@@ -10,10 +10,9 @@ from sfe_core.arrays import Floats
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.head import HeadModel
 from sfe_core.synthesis.facs import Expression, sample_expression
+from sfe_core.synthesis.scene import Colour, Scene, sample_scene
 
-Colour = tuple[float, float, float]  # sRGB, 0 to 255
-
-IDENTITY_STREAM, PHOTO_STREAM = 11, 12  # keep the two kinds of seed apart
+IDENTITY_STREAM, PHOTO_STREAM, BELONGINGS_STREAM = 11, 12, 15  # keep the kinds of seed apart
 # For unbalanced sets: roughly AffectNet's shares (Mollahosseini et al. 2017, table 3).
 NATURAL_SHARES = (0.26, 0.46, 0.09, 0.05, 0.025, 0.015, 0.085, 0.015)
 
@@ -32,8 +31,8 @@ IRIS_COLOURS: tuple[Colour, ...] = (
     (70, 44, 26), (96, 62, 34), (52, 34, 24), (78, 112, 140), (92, 118, 84), (118, 126, 130),
 )  # fmt: skip
 HAIR_STYLES = ("bald", "buzz", "short", "medium", "fringe", "curly", "bob", "long")
-BACKGROUNDS = ("plain", "studio", "indoor", "outdoor")
-LIGHTS = ("soft", "side", "warm", "cool", "bright")
+GLASSES = ("none", "round", "square", "rimless")
+EARRINGS = ("none", "stud", "hoop")
 
 
 @dataclass(frozen=True)
@@ -57,29 +56,8 @@ class Person:
     makeup: float  # 0 to 1
     freckles: float  # 0 to 1
     texture_seed: int
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What changes from photograph to photograph."""
-
-    yaw: float  # degrees, to image right
-    pitch: float  # degrees, up
-    roll: float  # degrees, clockwise
-    face_share: float  # face height, chin to hairline, over frame height
-    centre: tuple[float, float]  # eyes' midpoint over frame size
-    gaze: tuple[float, float]  # iris offset over eye radius, right and up
-    light_name: str
-    light: tuple[float, float, float]  # direction towards the light, unit, camera frame
-    light_colour: Colour  # gain per channel
-    ambient: float  # 0 to 1
-    background: str
-    background_seed: int
-    cloth: Colour
-    neckline_m: float  # how far below the eyes the collar starts
-    exposure: float  # gain
-    blur: float  # sigma over frame size
-    noise: float  # sigma in grey levels
+    glasses: str  # one of GLASSES, worn in every photograph
+    earrings: str  # one of EARRINGS
 
 
 @dataclass(frozen=True)
@@ -162,8 +140,19 @@ def sample_person(identity: int) -> Person:
         lid_opening=float(rng.uniform(0.15, 0.45)),
         beard=float(rng.choice([0.0, 0.35, 1.0], p=[0.55, 0.27, 0.18])) * male,
         makeup=makeup, freckles=float(rng.uniform(0, 1) ** 3),
-        texture_seed=int(rng.integers(2**31)),
+        texture_seed=int(rng.integers(2**31)), **_belongings(identity, age, male),
     )  # fmt: skip
+
+
+def _belongings(identity: int, age: float, male: bool) -> dict[str, str]:
+    """Glasses, more often the older, and the earrings of some women."""
+    rng = np.random.default_rng([BELONGINGS_STREAM, identity])
+    needed = 0.11 + 0.17 * float(np.clip((age - 30) / 40, 0, 1))
+    kind = GLASSES[1 + int(rng.choice(3, p=[0.35, 0.4, 0.25]))]
+    glasses = kind if rng.random() < needed else "none"
+    jewel = EARRINGS[1 + int(rng.integers(2))]
+    earrings = jewel if rng.random() < 0.35 and not male else "none"
+    return {"glasses": glasses, "earrings": earrings}
 
 
 def _hair_name(age: float, ancestry: list[float], rng: np.random.Generator) -> str:
@@ -187,37 +176,3 @@ def _hair_style(male: bool, age: float, rng: np.random.Generator) -> str:
     else:
         shares = np.array([0.0, 0.02, 0.08, 0.14, 0.1, 0.14, 0.2, 0.32])
     return HAIR_STYLES[rng.choice(len(HAIR_STYLES), p=shares / shares.sum())]
-
-
-def sample_scene(rng: np.random.Generator, wide: bool = False) -> Scene:
-    """Pose, framing, light, background and camera of one photograph; `wide` as `sample_face`'s."""
-    share = float(rng.uniform(0.58, 0.78))
-    name = LIGHTS[int(rng.integers(len(LIGHTS)))]
-    side = rng.choice([-1.0, 1.0])
-    across = {"side": rng.uniform(0.75, 1.1), "bright": rng.uniform(0, 0.3)}.get(
-        name, rng.uniform(0.15, 0.6)
-    )
-    direction = np.array([side * across, rng.uniform(0.25, 0.75), 0.9])
-    tint = {"warm": (1.08, 0.99, 0.88), "cool": (0.95, 1.0, 1.06)}.get(name, (1.0, 1.0, 1.0))
-    colour = np.asarray(tint) * rng.normal(1.0, 0.015, 3)
-    ambient = {"side": 0.34, "soft": 0.52, "bright": 0.5}.get(name, 0.44)
-    return Scene(
-        yaw=float(np.clip(rng.normal(0, 10), -25, 25)),
-        pitch=float(np.clip(rng.normal(0, 5.5), -15, 15)),
-        roll=float(np.clip(rng.normal(0, 3), -8, 8)),
-        face_share=share,
-        centre=(float(rng.normal(0.5, 0.025)), float(0.48 - 0.05 * (0.78 - share) / 0.2
-                                                    + rng.normal(0, 0.015))),
-        gaze=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.03))),
-        light_name=name,
-        light=_triple(direction / np.linalg.norm(direction)),
-        light_colour=_triple(colour),
-        ambient=float(ambient + rng.normal(0, 0.03)),
-        background=BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))],
-        background_seed=int(rng.integers(2**31)),
-        cloth=_triple(rng.uniform(20, 215, 3) * rng.uniform(0.5, 1.0)),
-        neckline_m=float(rng.uniform(0.15, 0.2)),
-        exposure=float(rng.uniform(0.92, 1.1)),
-        blur=float(rng.uniform(0.0, 0.004)),
-        noise=float(rng.uniform(0.5, 3.0)),
-    )  # fmt: skip
