@@ -35,7 +35,9 @@ def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
     """Diffuse colour [P, 3] in 0..255 and gloss [P] in 0..1 of the visible points."""
     person, scene = spec.person, spec.scene
     colour = _skin(surface, person)
-    units = dict(zip(UNITS, np.asarray(spec.expression.units) / FULL_INTENSITY, strict=True))
+    left, right = np.asarray(spec.expression.units_of_sides, np.float32) / FULL_INTENSITY
+    of_point = np.where(surface.where[:, :1] > 0, left, right)
+    units = dict(zip(UNITS, of_point.T, strict=True))
     # Folds of skin are reddish: what light there is has gone through flesh.
     folds = _creases(surface.where, units, person.age)[:, None]
     colour *= 1.0 - folds * np.array([0.8, 1.05, 1.1])
@@ -104,8 +106,14 @@ def _oil(surface: Surface, person: Person) -> Floats:
     return (0.10 + 0.16 * zone) * np.clip(1.0 + 0.2 * pores, 0.4, 1.8) * oily
 
 
-def _creases(where: Floats, units: dict[str, float], age: float) -> Floats:
-    """Darkening [P] of the folds that muscles and years draw and a mesh this coarse cannot show."""
+def _creases(where: Floats, units: dict[str, Floats], age: float) -> Floats:
+    """Darkening [P] of the folds that muscles and years draw and a mesh this coarse cannot show.
+
+    Args:
+        where: [P, 3] on the mean head, metres.
+        units: of each unit its share of full intensity [P] on the point's half of the face.
+        age: years.
+    """
     old = float(np.clip((age - 35) / 40, 0, 1))
     x, y = np.abs(where[:, 0]), where[:, 1]
     front = ramp(where[:, 2], -0.02, 0.01)
@@ -120,9 +128,9 @@ def _creases(where: Floats, units: dict[str, float], age: float) -> Floats:
     # Fans at the outer corners of the eyes.
     feet = bump(np.sin((y - 0.55 * (x - 0.05)) * 1150.0), 0.4)
     feet *= bump(x - 0.0525, 0.0055) * bump(y + 0.001, 0.008)
-    lifted = max(units["AU12"], units["AU10"], units["AU9"], 0.45 * old)
-    raised = max(units["AU1"], units["AU2"], 0.4 * old)
-    squeezed = max(units["AU6"], units["AU7"], 0.5 * old) * (0.3 + 0.7 * old)
+    lifted = np.maximum.reduce([units["AU12"], units["AU10"], units["AU9"]]).clip(0.45 * old)
+    raised = np.maximum(units["AU1"], units["AU2"]).clip(0.4 * old)
+    squeezed = np.maximum(units["AU6"], units["AU7"]).clip(0.5 * old) * (0.3 + 0.7 * old)
     return front * (
         0.3 * squeezed * feet + 0.22 * raised * brow_lines
         + 0.45 * units["AU4"] * frown + 0.35 * units["AU9"] * bridge

@@ -14,6 +14,8 @@ AU intensity is 0 to 5, as FACS grades A to E. Facial actions are ARKit's, about
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +29,10 @@ from sfe_core.faces.head import ACTION_NAMES
 INTENSITY_RANGE = (0.62, 1.0)
 FULL_INTENSITY = 5.0
 OPTIONAL_CHANCE = 0.45
+# Faces at rest are never quite still: mean of each unit's share of full intensity.
+REST = 0.015
+
+Sides = tuple[float, float]  # shares of an intensity on the left and right of the face, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,11 @@ UNITS: tuple[str, ...] = tuple(ACTIONS_OF_UNIT)
 SIDED_UNITS = frozenset(
     unit for unit, actions in ACTIONS_OF_UNIT.items() if any(name.endswith("*") for name in actions)
 )
+# No face does both at once, or not so that it shows (FACS manual, Ekman, Friesen & Hager 2002):
+# lids wide or closed, lips pressed or apart.
+EXCLUSIVE_UNITS = (("AU5", "AU43"), ("AU24", "AU25"), ("AU24", "AU26"))
+MOST_RANDOM_UNITS = 6
+ONE_SIDED_CHANCE = 0.35
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,10 @@ class Expression:
     emotion: str
     intensity: float  # share of the prototype, 0 to 1
     units: tuple[float, ...]  # AU intensities 0 to 5 in the order of UNITS
-    sides: tuple[float, float]  # share of the intensity on the left and right of the face, 0 to 1
+    sides: tuple[Sides, ...]  # of each unit, in the order of UNITS
     actions: tuple[float, ...]  # 52 activations in the order of ACTION_NAMES
-    valence: float  # -1 to 1
-    arousal: float  # -1 to 1
+    valence: float  # -1 to 1; nan where random units stand in place of an emotion
+    arousal: float  # likewise
 
     @property
     def units_of_sides(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -117,10 +128,10 @@ class Expression:
         """
         left, right = (
             tuple(
-                round(strength * (share if unit in SIDED_UNITS else 1.0), 3)
-                for unit, strength in zip(UNITS, self.units, strict=True)
+                round(strength * (shares[side] if unit in SIDED_UNITS else 1.0), 3)
+                for unit, strength, shares in zip(UNITS, self.units, self.sides, strict=True)
             )
-            for share in self.sides
+            for side in (0, 1)
         )
         return left, right
 
@@ -142,9 +153,8 @@ def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
         # Both draws always happen, so that one choice does not shift all that follow.
         present, strength = rng.random() < OPTIONAL_CHANCE, rng.uniform(0.5, 1.0)
         units[name] += share * intensity * strength * present
-    # Faces at rest are never quite still.
     for name in UNITS:
-        units[name] = float(np.clip(units[name] + rng.exponential(0.015), 0.0, 1.0))
+        units[name] = float(np.clip(units[name] + rng.exponential(REST), 0.0, 1.0))
     left = 1.0 if rng.random() < 0.5 else 0.0
     both = (left, 1.0 - left) if prototype.unilateral else rng.uniform(0.88, 1.0, 2)
     sides = (float(both[0]), float(both[1]))
@@ -154,21 +164,64 @@ def sample_expression(emotion: str, rng: np.random.Generator) -> Expression:
         emotion=emotion,
         intensity=intensity if emotion != "neutral" else 0.0,
         units=tuple(round(FULL_INTENSITY * value, 3) for value in units.values()),
-        sides=sides,
+        sides=(sides,) * len(UNITS),
         actions=tuple(float(value) for value in unit_actions(units, sides)),
         valence=round(float(valence), 4),
         arousal=round(float(arousal), 4),
     )
 
 
-def unit_actions(units: dict[str, float], sides: tuple[float, float]) -> Floats:
-    """Facial actions [52] for unit strengths in [0, 1] and gains of the left and right side."""
+def sample_units(rng: np.random.Generator) -> Expression:
+    """Draw a random combination of units, each with its own intensity and share of the sides.
+
+    Units of an emotion come together; who learns to tell them apart needs faces on which they do
+    not. One to six units that go together (`EXCLUSIVE_UNITS`), a third of those that can be so
+    mostly on one side. The face shows no emotion of `EMOTIONS`: it is called neutral, without
+    valence or arousal (nan), and is not for learning emotions.
+    """
+    wanted = int(rng.integers(1, MOST_RANDOM_UNITS + 1))
+    shown: set[str] = set()
+    for number in rng.permutation(len(UNITS)):
+        name = UNITS[number]
+        if len(shown) < wanted and not any(
+            name in pair and shown & set(pair) for pair in EXCLUSIVE_UNITS
+        ):
+            shown.add(name)
+    units: dict[str, float] = {}
+    sides: dict[str, Sides] = {}
+    for name in UNITS:
+        # All draws always happen, so that one choice does not shift all that follow.
+        strength, rest = rng.uniform(0.2, 1.0), rng.exponential(REST)
+        units[name] = float(np.clip(strength * (name in shown) + rest, 0.0, 1.0))
+        one_sided = rng.random() < ONE_SIDED_CHANCE
+        weaker = float(rng.uniform(0.0, 0.4) if one_sided else rng.uniform(0.85, 1.0))
+        both = (1.0, weaker) if rng.random() < 0.5 else (weaker, 1.0)
+        sides[name] = both if name in SIDED_UNITS else (1.0, 1.0)
+    return Expression(
+        emotion="neutral",
+        intensity=0.0,
+        units=tuple(round(FULL_INTENSITY * value, 3) for value in units.values()),
+        sides=tuple(sides.values()),
+        actions=tuple(float(value) for value in unit_actions(units, sides)),
+        valence=math.nan,
+        arousal=math.nan,
+    )
+
+
+def unit_actions(units: dict[str, float], sides: Sides | Mapping[str, Sides]) -> Floats:
+    """Facial actions [52] for unit strengths in [0, 1].
+
+    Args:
+        units: strength by name, of the stronger side.
+        sides: of all units, or of each by its name.
+    """
     actions = np.zeros(len(ACTION_NAMES))
     for name, strength in units.items():
+        shares = sides[name] if isinstance(sides, Mapping) else sides
         for action, gain in ACTIONS_OF_UNIT[name].items():
             if not action.endswith("*"):
                 actions[ACTION_NAMES.index(action)] += gain * strength
                 continue
-            for side, share in zip(("Left", "Right"), sides, strict=True):
+            for side, share in zip(("Left", "Right"), shares, strict=True):
                 actions[ACTION_NAMES.index(action[:-1] + side)] += gain * strength * share
     return np.clip(actions, 0.0, 2.3)

@@ -9,7 +9,7 @@ import numpy as np
 from sfe_core.arrays import Floats
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.head import HeadModel
-from sfe_core.synthesis.facs import Expression, sample_expression
+from sfe_core.synthesis.facs import Expression, sample_expression, sample_units
 from sfe_core.synthesis.scene import Colour, Scene, sample_scene
 
 IDENTITY_STREAM, PHOTO_STREAM, BELONGINGS_STREAM = 11, 12, 15  # keep the kinds of seed apart
@@ -76,7 +76,11 @@ class FaceSpec:
 
 
 def sample_face(
-    seed: int, emotion: str | None = None, identity: int | None = None, wide: bool = False
+    seed: int,
+    emotion: str | None = None,
+    identity: int | None = None,
+    wide: bool = False,
+    random_units: bool = False,
 ) -> FaceSpec:
     """Draw a photograph's parameters.
 
@@ -85,6 +89,7 @@ def sample_face(
         emotion: one of EMOTIONS; None draws it in AffectNet's natural proportions.
         identity: row of the head model's identity table, wrapped round; None draws one.
         wide: as varied as photos from the web are, in framing, pose and light.
+        random_units: action units at random in place of `emotion`, see `sample_units`.
     """
     rng = np.random.default_rng([PHOTO_STREAM, seed])
     shares = np.array(NATURAL_SHARES)
@@ -95,7 +100,9 @@ def sample_face(
     return FaceSpec(
         seed=seed,
         person=sample_person(number),
-        expression=sample_expression(emotion or drawn, rng),
+        expression=(
+            sample_units(rng) if random_units else sample_expression(emotion or drawn, rng)
+        ),
         scene=sample_scene(rng, wide),
     )
 

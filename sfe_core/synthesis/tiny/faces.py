@@ -48,7 +48,8 @@ def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
     seed = derive_seed(faces.seed, index, "tiny-face")
     rng = np.random.default_rng(seed)
     emotion = EMOTIONS[index % len(EMOTIONS)]
-    spec = sample_face(seed, emotion, int(rng.integers(*faces.identities)))
+    identity = int(rng.integers(*faces.identities))
+    spec = sample_face(seed, emotion, identity, random_units=faces.random_units)
     face = render_face(spec, settings.render_px)
     # A detector's landmarks are a little off; so are these crops.
     jitter = rng.normal(0, 0.012 * np.ptp(face.landmarks[:, 0]), 2)
@@ -60,7 +61,7 @@ def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
     )
     return (
         crop(face.image, moved, settings.image_px),
-        EMOTIONS.index(emotion),
+        EMOTIONS.index(spec.emotion),
         spec.expression.valence,
         spec.expression.arousal,
         caption(spec, with_emotion=True, rng=np.random.default_rng(seed)),

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FaceSet:
-    """A set of synthetic faces: how many, drawn from which identities, under which seed."""
+    """A set of synthetic faces: how many, drawn from which identities, under which seed.
+
+    With `random_units` they show action units at random in place of emotions.
+    """
 
     count: int
     identities: tuple[int, int]
     seed: int
+    random_units: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Settings:
     loss_faces: FaceSet = FaceSet(6000, (0, 1500), 101)
     judge_faces: FaceSet = FaceSet(6000, (1500, 3000), 202)
     validation_faces: FaceSet = FaceSet(800, (3000, 3584), 303)
+    # The readers of action units learn from these as well, on which units do not come in emotions.
+    units_loss_faces: FaceSet = FaceSet(2500, (0, 1500), 404, random_units=True)
+    units_judge_faces: FaceSet = FaceSet(2500, (1500, 3000), 505, random_units=True)
+    units_validation_faces: FaceSet = FaceSet(600, (3000, 3584), 606, random_units=True)
 
     vae_channels: tuple[int, ...] = (32, 64, 96)
     vae_steps: int = 1200

@@ -10,9 +10,12 @@ from sfe_core.errors import UserError
 from sfe_core.faces.head import ACTION_NAMES
 from sfe_core.synthesis.facs import (
     ACTIONS_OF_UNIT,
+    EXCLUSIVE_UNITS,
     PROTOTYPES,
+    SIDED_UNITS,
     UNITS,
     sample_expression,
+    sample_units,
     unit_actions,
 )
 
@@ -108,3 +111,28 @@ def test_units_without_sides_are_equal_on_both() -> None:
         whole = dict(zip(UNITS, expression.units, strict=True))
         assert left["AU26"] == right["AU26"] == whole["AU26"]
         assert left["AU2"] != right["AU2"] and max(left["AU2"], right["AU2"]) <= whole["AU2"]
+
+
+def test_random_units_are_all_seen_and_do_not_come_together() -> None:
+    drawn = [sample_units(np.random.default_rng(k)) for k in range(1500)]
+    sides = np.array([d.units_of_sides for d in drawn])
+    assert sides.shape == (1500, 2, len(UNITS)) and sides.min() >= 0 and sides.max() <= 5
+    assert (np.mean(sides.max(1) > 1, axis=0) > 0.08).all()
+    correlation = np.corrcoef(sides.max(1).T) - np.eye(len(UNITS))
+    assert np.abs(correlation).max() < 0.2  # the exclusive ones avoid each other
+    for first, second in EXCLUSIVE_UNITS:
+        strong = sides.max(1)[:, [UNITS.index(first), UNITS.index(second)]]
+        assert (strong.min(1) < 1).all()
+    assert all(d.emotion == "neutral" and np.isnan(d.valence) for d in drawn)
+
+
+def test_a_random_unit_moves_the_side_it_is_on() -> None:
+    drawn = [sample_units(np.random.default_rng(k)) for k in range(400)]
+    smile = UNITS.index("AU12")
+    left, right = (ACTION_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right"))
+    units = np.array([d.units_of_sides for d in drawn])[:, :, smile]
+    actions = np.array([d.actions for d in drawn])[:, [left, right]]
+    assert np.allclose(actions, 1.55 * units / 5, atol=1e-3)
+    assert (np.ptp(units, axis=1) > 2).sum() > 10  # some are on one side
+    both = [UNITS.index(unit) for unit in UNITS if unit not in SIDED_UNITS]
+    assert all(d.units_of_sides[0][k] == d.units_of_sides[1][k] for d in drawn for k in both)

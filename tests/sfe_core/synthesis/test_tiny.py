@@ -18,6 +18,15 @@ def test_no_identity_stands_in_two_sets():
     people = [set(range(*faces.identities)) for faces in spans]
     assert sum(map(len, people)) == len(set.union(*people))
     assert max(map(max, people)) < 3584  # the demo's people begin there
+    for name in ("loss", "judge", "validation"):
+        mates = [getattr(SETTINGS, f"{part}{name}_faces") for part in ("", "units_")]
+        assert mates[0].identities == mates[1].identities and mates[0].seed != mates[1].seed
+
+
+def test_faces_of_random_units_carry_no_emotion(tmp_path):
+    few = FaceSet(8, (0, 4), 5, random_units=True)
+    faces = make_faces(few, SETTINGS, tmp_path / "faces.npz", workers=1)
+    assert set(faces.emotion) == {0} and np.isnan(faces.valence).all()
 
 
 def test_faces_are_balanced_seeded_and_kept(tmp_path):
