@@ -25,8 +25,11 @@ STYLE_WORDS = {
 
 
 def person_words(spec: FaceSpec) -> str:
-    """Age group, sex, hair and beard, as in "a young man with short brown hair and a beard"."""
-    person = spec.person
+    """Age group, sex, hair, beard, glasses and hat.
+
+    As in "a young man with short brown hair, a beard and glasses, in a cap".
+    """
+    person, worn = spec.person, spec.scene.worn
     group = "young" if person.age < 35 else "middle-aged" if person.age < 58 else "old"
     noun = "man" if person.male else "woman"
     article = "an" if group == "old" else "a"
@@ -36,7 +39,12 @@ def person_words(spec: FaceSpec) -> str:
         details = [STYLE_WORDS[person.hair_style].format(person.hair_name)]
     if person.beard >= 0.9:
         details.append("a beard")
-    return f"{article} {group} {noun} with {' and '.join(details)}"
+    if worn.sunglasses or person.glasses != "none":
+        details.append("sunglasses" if worn.sunglasses else "glasses")
+    *first, last = details
+    listed = f"{', '.join(first)} and {last}" if first else last
+    hat = f", in a {worn.hat}" if worn.hat != "none" else ""
+    return f"{article} {group} {noun} with {listed}{hat}"
 
 
 def caption(spec: FaceSpec, with_emotion: bool, rng: np.random.Generator) -> str:

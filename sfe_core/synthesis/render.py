@@ -17,6 +17,7 @@ from sfe_core.faces.rendering import (
     raycast,
     rotation_matrix,
 )
+from sfe_core.synthesis.accessories import Wearer, dress
 from sfe_core.synthesis.background import background, shade_wall
 from sfe_core.synthesis.camera import photograph
 from sfe_core.synthesis.hair import SHELL_END, grow_hair
@@ -79,6 +80,7 @@ def render_face(spec: FaceSpec, size_px: int, supersample: int = 2) -> Synthetic
     layer = np.zeros((side, side, 4), np.float32)
     layer[raster.hit, :3] = colour
     layer[raster.hit, 3] = 1.0
+    dress(layer, raster, Wearer(vertices, head.landmarks(identity)[0], spec), fine)
     layer = layer.reshape(size_px, supersample, size_px, supersample, 4).mean((1, 3))
     behind = shade_wall(background(spec.scene, size_px), layer[..., 3], spec.scene)
     picture = layer[..., :3] + behind * (1.0 - layer[..., 3:])
