@@ -38,8 +38,10 @@ class GuidanceConfig(LearningSection):
 class TrainConfig(EngineConfig):
     """The fine-tuning run. A step is one optimiser update."""
 
-    best_metric: Operational[Literal["top1", "guidance_error", "loss"]] = Field(
-        "top1", description="makes a checkpoint the best; the first two are read off its samples"
+    best_metric: Operational[str] = Field(
+        "top1",
+        description="makes a checkpoint the best: top1 or guidance_error, read off its samples, "
+        "or loss",
     )
     guidance_learning_rate: Annotated[Positive | None, After("learning_rate")] = Field(
         None, description="for the guidance encoders; null = learning_rate"

@@ -7,6 +7,7 @@ error of the predicted noise (Hang et al. 2023, https://arxiv.org/abs/2303.09556
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,41 +29,49 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from sfe_core.config.sections import Section
 from sfe_core.config.workspace import Workspace
-from sfe_core.diffusion.drawing import draw_batch
+from sfe_core.diffusion.drawing import draw_batch, prompt_words
 from sfe_core.diffusion.prediction import add_noise, signal_to_noise
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.files import derive_seed, sha256_file, sha256_json
+from sfe_core.files import derive_seed, sha256_file
 from sfe_core.losses.composite import LossTerms
 from sfe_core.losses.noise import min_snr_weight
+from sfe_core.losses.perceptual import load_perceptual, require_perceptual
 from sfe_core.reporting import Reporter
-from sfe_core.synthesis.tiny.autoencoder import encode_all
-from sfe_core.synthesis.tiny.faces import Faces, merge, read_faces
+from sfe_core.synthesis.tiny.examples import (
+    Examples,
+    kernel_distance,
+    perceptual_features,
+    read_examples,
+)
 from sfe_core.synthesis.tiny.networks import (
     make_scheduler,
     make_text_encoder,
     make_unet,
     train_tokenizer,
 )
-from sfe_core.synthesis.tiny.recognition import as_tensor
 from sfe_core.synthesis.tiny.settings import SETTINGS, Settings
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples, SamplingStopped
 from sfe_core.training.network import Network
 
 SNR_GAMMA = 5.0
-SAMPLE_STEPS = 20
+# A look at the base: few steps and few pictures, so that it costs a twentieth of the time at most.
+SAMPLE_STEPS, SAMPLE_PICTURES, SAMPLE_BATCH = 12, 96, 32
+SAMPLE_GUIDANCE = 4.0
 
 
 class Options(Section):
     """`recipe_options` of sfe.yaml.
 
     Attributes:
-        faces: `.npz` files of `synthesis.tiny.faces`.
+        examples: `.npz` file of `synthesis.tiny.examples` to learn from.
+        unseen: another one, of people who are not in it, to compare with.
         vae: folder of the autoencoder.
         settings: fields of `synthesis.tiny.settings.Settings` that differ.
     """
 
-    faces: tuple[str, ...]
+    examples: str
+    unseen: str
     vae: str
     settings: dict[str, Any] = Field({})
 
@@ -76,26 +85,28 @@ def _options(workspace: Workspace) -> Options:
 
 
 def check(workspace: Workspace) -> Checked:
-    """See that the faces and the autoencoder are there.
+    """See that the examples, the autoencoder and the measure are there.
 
     Raises:
         UserError: one is not.
     """
     options = _options(workspace)
-    for place in (*options.faces, options.vae):
+    for place in (options.examples, options.unseen, options.vae):
         if not Path(place).exists():
             raise UserError(
                 f"recipe_options: {place}",
                 "does not exist",
                 "make it with `python -m sfe_core.synthesis.tiny.build`",
             )
-    faces = merge(*(read_faces(Path(place)) for place in options.faces))
+    require_perceptual("st-lpips")
+    examples = read_examples(Path(options.examples))
     settings = options.all_settings()
     with torch.device("meta"):
-        text = make_text_encoder(_tokenizer(faces, settings), settings)
+        text = make_text_encoder(_tokenizer(examples, settings), settings)
         model = TextToImage(text, make_unet(settings))
-    data = sha256_json([sha256_file(Path(place)) for place in options.faces])
-    return Checked(model, len(faces.images), data, told={"faces": options.faces})
+    data = sha256_file(Path(options.examples))
+    told = {"examples": options.examples}
+    return Checked(model, len(examples.latents), data, told=told)
 
 
 class TextToImage(nn.Module):
@@ -108,15 +119,16 @@ class TextToImage(nn.Module):
     def forward(self, noisy: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
         """Noise in latents [B, 4, h, w], of token ids [B, L]."""
         # On so few tokens the plain attention is faster on CPUs than the flash kernel.
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH) if noisy.device.type == "cpu" else nullcontext():
             return self.unet(noisy, timesteps, self.text_encoder(ids)[0]).sample
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One face of an update: its place, its caption, its timestep and the seed of its noise."""
+    """One face of an update: its place, whether mirrored, caption, timestep, the noise's seed."""
 
     face: int
+    mirrored: int
     caption: str
     timestep: int
     seed: int
@@ -137,7 +149,10 @@ class Batch:
 class TinyBase:
     """Fulfils `training.contract.Recipe`."""
 
-    networks = (Network("text_encoder", "text_encoder", "text"), Network("unet", "unet", "unet"))
+    networks = (
+        Network("text_encoder", "text_encoder", "text"),
+        Network("unet", "unet", "unet", compile=True),
+    )
     must_match: Mapping[str, Fingerprint] = MappingProxyType({})
 
     def __init__(
@@ -145,17 +160,19 @@ class TinyBase:
     ) -> None:
         options = _options(workspace)
         self.settings, self.seed = options.all_settings(), workspace.config.train.seed
-        faces = merge(*(read_faces(Path(place)) for place in options.faces))
-        self.faces = faces.rows(np.arange(images))
-        self.vae = AutoencoderKL.from_pretrained(options.vae).eval().requires_grad_(False)
-        self.latents = encode_all(self.vae, as_tensor(self.faces.images))
-        self.latents = self.latents * self.vae.config.scaling_factor
-        self.tokenizer = _tokenizer(faces, self.settings)
+        examples = read_examples(Path(options.examples))
+        self.examples = examples.rows(np.arange(images))
+        self.unseen = read_examples(Path(options.unseen))
+        self.tokenizer = _tokenizer(examples, self.settings)
         torch.manual_seed(self.seed)
         text = make_text_encoder(self.tokenizer, self.settings)
         self.model = TextToImage(text, make_unet(self.settings)).to(accelerator.device)
         self.model.to(memory_format=torch.channels_last).train()
+        vae = AutoencoderKL.from_pretrained(options.vae).eval().requires_grad_(False)
+        self.vae = vae.to(accelerator.device)
+        self.perceptual = load_perceptual("st-lpips").network.to(accelerator.device)
         self.alphas = make_scheduler().alphas_cumprod.to(accelerator.device)
+        self.chances = timestep_chances(self.alphas.cpu())
 
     def assemble(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         """A `TextToImage` out of its parts."""
@@ -165,20 +182,24 @@ class TinyBase:
     def draw(self, step: int, first: int, count: int) -> list[Draw]:
         """Faces at random; the emotion is in their captions as often as the phase says."""
         rng = np.random.default_rng([self.seed, step])
-        chosen = rng.integers(len(self.latents), size=count)
+        chosen = rng.integers(len(self.examples.latents), size=count)
+        mirrored = rng.integers(2, size=count)
         share = self.settings.emotion_caption_share(step)
-        captions = draw_captions(self.faces.rows(chosen), share, self.settings, rng)
-        times = rng.integers(len(self.alphas), size=count)
+        captions = draw_captions(self.examples.rows(chosen), share, self.settings, rng)
+        times = draw_timesteps(self.chances, count, rng)
         return [
-            Draw(int(face), caption, int(time), derive_seed(self.seed, step, place, "noise"))
-            for place, (face, caption, time) in enumerate(zip(chosen, captions, times, strict=True))
+            Draw(int(face), int(turned), caption, int(time), derive_seed(self.seed, step, place))
+            for place, (face, turned, caption, time) in enumerate(
+                zip(chosen, mirrored, captions, times, strict=True)
+            )
         ]
 
     def batches(self, wanted: Iterable[Sequence[Draw]]) -> Iterator[Batch]:
         """Latents and token ids of the faces drawn."""
         for draws in wanted:
             ids = tokenize(self.tokenizer, [draw.caption for draw in draws])
-            yield Batch(self.latents[[draw.face for draw in draws]], ids)
+            rows = self.examples.latents[[d.face for d in draws], [d.mirrored for d in draws]]
+            yield Batch(torch.from_numpy(rows).float(), ids)
 
     def terms(self, update: Sequence[Draw]) -> tuple[str, ...]:
         """There is one."""
@@ -187,20 +208,26 @@ class TinyBase:
     def loss(
         self, model: nn.Module, batch: Batch, draws: Sequence[Draw], update: Sequence[Draw]
     ) -> LossTerms:
-        """Min-SNR weighted squared error of the noise."""
-        device = batch.latents.device
-        noise = torch.stack([_noise(draw.seed, batch.latents.shape[1:]) for draw in draws])
-        noise, times = noise.to(device), torch.tensor([d.timestep for d in draws], device=device)
+        """Squared error of the noise; its min-SNR weight is in how often a timestep is drawn."""
+        times = torch.tensor([draw.timestep for draw in draws], device=batch.latents.device)
+        errors = self._errors(model, batch, times, [draw.seed for draw in draws])
+        total = errors.sum() / len(update)
+        return LossTerms(total, {"noise": total.detach()}, {"noise": total.detach()})
+
+    def _errors(
+        self, model: nn.Module, batch: Batch, times: Tensor, seeds: Sequence[int]
+    ) -> Tensor:
+        noise = torch.stack([_noise(seed, batch.latents.shape[1:]) for seed in seeds])
+        noise = noise.to(batch.latents.device)
         noisy = add_noise(batch.latents, noise, self.alphas, times)
-        predicted = model(noisy, times, batch.ids).float()
-        errors = (predicted - noise).square().mean((1, 2, 3))
-        weights = min_snr_weight(signal_to_noise(self.alphas, times), SNR_GAMMA, "epsilon")
-        total = (weights * errors).sum() / len(update)
-        raw = errors.detach().sum() / len(update)
-        return LossTerms(total, {"noise": raw}, {"noise": total.detach()})
+        return (model(noisy, times, batch.ids).float() - noise).square().mean((1, 2, 3))
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples:
-        """The first face's caption of each emotion, drawn side by side.
+        """How near pictures drawn from unseen people's captions come to their photos.
+
+        Numbers: `kernel_distance` of the pictures to the photos (see `examples`), `unseen_noise`,
+        the training's loss on unseen faces. The picture shows the eight emotions by name, and
+        below them pictures that were measured.
 
         Raises:
             SamplingStopped: `stopped` said so.
@@ -210,26 +237,93 @@ class TinyBase:
             if stopped():
                 raise SamplingStopped
 
-        firsts = [int(np.argmax(self.faces.emotion == place)) for place in range(len(EMOTIONS))]
         assert isinstance(model, TextToImage)
+        count = min(SAMPLE_PICTURES, len(self.unseen.unnamed))
+        drawn = self._drawn(model, self.unseen.unnamed[:count].tolist(), look)
+        features = torch.cat(
+            [perceptual_features(self.perceptual, some * 2 - 1) for some in drawn.split(32)]
+        ).cpu()
+        numbers = {
+            "kernel_distance": kernel_distance(features, torch.from_numpy(self.unseen.features)),
+            "unseen_noise": self._unseen_noise(model, look),
+        }
+        firsts = [int(np.argmax(self.unseen.emotion == place)) for place in range(len(EMOTIONS))]
+        named = self._drawn(model, self.unseen.named[firsts].tolist(), look)
+        shown = torch.cat([named, drawn[: min(16, len(drawn) // 8 * 8)]])
+        rows = [torch.cat(list(row), dim=2) for row in shown.float().cpu().split(8)]
+        grid = torch.cat(rows, dim=1).permute(1, 2, 0)
+        return Samples(numbers, (grid * 255).round().clamp(0, 255).to(torch.uint8).numpy())
+
+    def _drawn(
+        self, model: TextToImage, captions: Sequence[str], look: Callable[[], None]
+    ) -> Tensor:
         pipeline = make_pipeline(model.text_encoder, model.unet, self.tokenizer, self.vae)
         pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
-        drawn = draw_batch(
-            pipeline,
-            {"prompt": [str(self.faces.named[face]) for face in firsts]},
-            [derive_seed(self.seed, face, "sample") for face in firsts],
-            resolution=self.settings.image_px,
-            steps=SAMPLE_STEPS,
-            guidance_scale=4.0,
-            before_step=look,
-        )
-        row = torch.cat(list(drawn.float().cpu()), dim=2).permute(1, 2, 0)
-        return Samples({}, (row * 255).round().clamp(0, 255).to(torch.uint8).numpy())
+        parts = []
+        for start in range(0, len(captions), SAMPLE_BATCH):
+            some = list(captions[start : start + SAMPLE_BATCH])
+            part = draw_batch(
+                pipeline,
+                prompt_words(some),
+                [derive_seed(self.seed, start + place, "sample") for place in range(len(some))],
+                resolution=self.settings.image_px,
+                steps=SAMPLE_STEPS,
+                guidance_scale=SAMPLE_GUIDANCE,
+                before_step=look,
+            )
+            parts.append(part)
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def _unseen_noise(self, model: TextToImage, look: Callable[[], None]) -> float:
+        latents = torch.from_numpy(self.unseen.latents[:, 0]).float()
+        always = np.random.default_rng(self.seed)  # every look sees the same noise
+        times = torch.from_numpy(draw_timesteps(self.chances, len(latents), always))
+        errors = []
+        for start in range(0, len(latents), 64):
+            look()
+            rows = slice(start, start + 64)
+            ids = tokenize(self.tokenizer, self.unseen.unnamed[rows].tolist())
+            batch = Batch(latents[rows], ids).to(self.alphas.device)
+            seeds = [derive_seed(self.seed, start + row, "unseen") for row in range(len(ids))]
+            errors.append(self._errors(model, batch, times[rows].to(self.alphas.device), seeds))
+        return torch.cat(errors).mean().item()
 
     def save_beside(self, folder: Path) -> None:
         """The tokenizer, which was learnt from these captions."""
         self.tokenizer.save_pretrained(folder / "tokenizer")
+
+
+def timestep_chances(alphas_cumprod: Tensor) -> np.ndarray:
+    """Chance of each timestep [T], in proportion to its min-SNR weight.
+
+    Drawn so, every draw counts alike: the expected gradient is that of the weighted loss under
+    uniform draws, without the draws at nearly clean latents that would hardly count (importance
+    sampling, as in Nichol & Dhariwal 2021, https://arxiv.org/abs/2102.09672, sec. 3.3).
+
+    Args:
+        alphas_cumprod: [T].
+    """
+    times = torch.arange(len(alphas_cumprod))
+    weights = min_snr_weight(signal_to_noise(alphas_cumprod, times), SNR_GAMMA, "epsilon").double()
+    return (weights / weights.sum()).numpy()
+
+
+def draw_timesteps(chances: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """[count] timesteps, spread evenly over `chances` and in random order.
+
+    One uniform draw, repeated at equal distances, goes through the inverse of the distribution
+    (Kingma et al. 2021, https://arxiv.org/abs/2107.00630, app. I.1): less variance per update.
+
+    Args:
+        chances: [T], sum 1.
+        count: how many.
+        rng: shifts and shuffles them.
+    """
+    places = (np.arange(count) + rng.random()) / count
+    times = np.searchsorted(np.cumsum(chances), places).clip(max=len(chances) - 1)
+    return rng.permutation(times)
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
@@ -238,7 +332,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
 
 
 def draw_captions(
-    faces: Faces, share: float, settings: Settings, rng: np.random.Generator
+    faces: Examples, share: float, settings: Settings, rng: np.random.Generator
 ) -> list[str]:
     """One caption a face: empty, naming the emotion (seldom), or silent about it."""
     named = rng.random(len(faces.named)) < share
@@ -276,12 +370,18 @@ def make_pipeline(
     )
 
 
-def _tokenizer(faces: Faces, settings: Settings) -> CLIPTokenizer:
-    return train_tokenizer([*faces.named, *faces.unnamed], settings)
+def _tokenizer(examples: Examples, settings: Settings) -> CLIPTokenizer:
+    return train_tokenizer([*examples.named, *examples.unnamed], settings)
 
 
 def _noise(seed: int, shape: Sequence[int]) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-SPEC = RecipeSpec("tiny-base", check, TinyBase, Options)
+SPEC = RecipeSpec(
+    "tiny-base",
+    check,
+    TinyBase,
+    Options,
+    best={"kernel_distance": False, "unseen_noise": False},
+)

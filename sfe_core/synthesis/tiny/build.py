@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from joblib import cpu_count
 
 from sfe_core.assets.store import EMBEDDED
@@ -21,39 +21,63 @@ from sfe_core.diffusion.drawing import draw_batch, prompt_words
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json
+from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.recipes.tiny_base import pipeline_of
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import train
-from sfe_core.synthesis.tiny.autoencoder import train_vae
+from sfe_core.synthesis.tiny.autoencoder import VaeTraining, score_vae
 from sfe_core.synthesis.tiny.cards import write_cards
-from sfe_core.synthesis.tiny.faces import Faces, make_faces, merge
-from sfe_core.synthesis.tiny.recognition import as_tensor, score_recogniser, train_recogniser
+from sfe_core.synthesis.tiny.examples import make_examples
+from sfe_core.synthesis.tiny.faces import Faces, make_faces
+from sfe_core.synthesis.tiny.recognition import score_recogniser, train_recogniser
 from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings
 from sfe_core.training.options import TrainOptions
 
-STAGES = ("faces", "vae", "recognisers", "base", "ship")
+STAGES = ("faces", "vae", "recognisers", "base", "score", "ship")
+# In the order in which the stages want them.
+FACE_SETS = (
+    "loss", "base", "validation", "unseen", "judge",
+    "units_loss", "units_judge", "units_validation",
+)  # fmt: skip
 
 
 class Build:
-    """The stages, each reading what the ones before it left in `work`."""
+    """The stages, each reading what the ones before it left in `work`.
 
-    def __init__(self, work: Path, settings: Settings = SETTINGS, workers: int = 2) -> None:
+    Args:
+        work: folder for what the stages leave.
+        settings: every number.
+        workers: rendering processes.
+        device: where networks train; "cpu" or "cuda".
+    """
+
+    def __init__(
+        self, work: Path, settings: Settings = SETTINGS, workers: int = 2, device: str = "cpu"
+    ) -> None:
         self.work, self.settings, self.workers = work, settings, workers
+        self.device = torch.device(device)
 
     def _faces(self, name: str) -> Faces:
         chosen = getattr(self.settings, f"{name}_faces")
-        return make_faces(chosen, self.settings, self.work / f"faces-{name}.npz", self.workers)
+        return make_faces(chosen, self.settings, self.work / f"faces-{name}", self.workers)
 
     def faces(self) -> None:
-        """Render all three sets."""
-        for name in ("loss", "judge", "validation"):
+        """Render all sets."""
+        for name in FACE_SETS:
             self._faces(name)
 
     def vae(self) -> None:
-        """Train the autoencoder on both training halves."""
-        if not (self.work / "vae").exists():
-            faces = merge(self._faces("loss"), self._faces("judge"))
-            _save(train_vae(as_tensor(faces.images), self.settings), self.work / "vae")
+        """Train the autoencoder on strong expressions and on the base's faces."""
+        target = self.work / "vae"
+        if target.exists():
+            return
+        sets = [self._faces(name).images for name in ("loss", "base")]
+        perceptual = load_perceptual("st-lpips")
+        state = self.work / "vae-state.pt"
+        vae = VaeTraining(sets, self.settings, perceptual, self.device, state).run()
+        write_json(self.work / "scores-vae.json", score_vae(vae, self._faces("validation").images))
+        _save(vae, target)
+        state.unlink(missing_ok=True)
 
     def recognisers(self) -> None:
         """Train the loss network and the judge, each on its own half."""
@@ -70,19 +94,37 @@ class Build:
             write_json(self.work / f"scores-{name}.json", scores)
 
     def base(self) -> None:
-        """Train text encoder and UNet on the latents of both halves; goes on where it stopped."""
-        for name in ("loss", "judge"):
-            self._faces(name)
+        """Train text encoder and UNet on the base's latents; goes on where it stopped.
+
+        What comes out is the checkpoint whose pictures came nearest to unseen people's photos.
+        """
+        self._examples("base")
+        self._examples("unseen")
         trained = train(
-            base_workspace(self.work, self.settings),
-            TrainOptions(run="base", resume="auto"),
+            base_workspace(self.work, self.settings, self.device),
+            TrainOptions(run="base", resume="auto", gpus=1 if self.device.type == "cuda" else None),
             Reporter(),
         )
-        pipeline = pipeline_of(trained.checkpoint, self.work / "vae")
+        pipeline = pipeline_of(trained.best or trained.checkpoint, self.work / "vae")
         _save(pipeline, self.work / "tiny-sd")
+
+    def score(self) -> None:
+        """Let the judge read what the base draws when its caption names an emotion."""
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            self.work / "tiny-sd", safety_checker=None
+        ).to(self.device)
         judge = load_recogniser(self.work / "tiny-emotion-judge")
-        scores = score_base(pipeline, judge, self._faces("validation"))
+        scores = score_base(pipeline, judge.to(self.device), self._faces("validation"))
         write_json(self.work / "scores-base.json", scores)
+
+    def _examples(self, name: str) -> None:
+        target = self.work / f"examples-{name}.npz"
+        if target.exists():
+            return
+        faces = self._faces(name)
+        vae = AutoencoderKL.from_pretrained(self.work / "vae").eval().to(self.device)
+        network = load_perceptual("st-lpips").network.to(self.device) if name == "unseen" else None
+        make_examples(faces, vae, target, network)
 
     def ship(self) -> None:
         """Write half-precision safetensors and the cards into the package's embedded assets."""
@@ -94,7 +136,7 @@ def _save(network, target: Path) -> None:
         network.save_pretrained(partial, safe_serialization=True)
 
 
-def base_workspace(work: Path, settings: Settings) -> Workspace:
+def base_workspace(work: Path, settings: Settings, device: torch.device) -> Workspace:
     """The workspace of the base's run, below `work`."""
     changed = {
         name: value
@@ -104,7 +146,8 @@ def base_workspace(work: Path, settings: Settings) -> Workspace:
     config = {
         "recipe": "tiny-base",
         "recipe_options": {
-            "faces": [str(work / f"faces-{name}.npz") for name in ("loss", "judge")],
+            "examples": str(work / "examples-base.npz"),
+            "unseen": str(work / "examples-unseen.npz"),
             "vae": str(work / "vae"),
             "settings": changed,
         },
@@ -117,9 +160,11 @@ def base_workspace(work: Path, settings: Settings) -> Workspace:
             "warmup_steps": settings.base_warmup,
             "ema_decay": settings.base_ema,
             "mixed_precision": "bf16",
+            "compile": device.type == "cuda",
             "seed": settings.seed,
-            "checkpoint_every": 500,
-            "best_metric": "loss",
+            "checkpoint_every": settings.base_checkpoint_every,
+            "sample_every": settings.base_score_every,
+            "best_metric": "kernel_distance",
         },
     }
     return Workspace(work / "base", Config.model_validate(config))
@@ -132,7 +177,7 @@ def score_base(
 
     Args:
         pipeline: what is scored; 20 steps of DPM-Solver++, guidance scale 4.
-        judge: reads [B, 3, 64, 64] in [-1, 1].
+        judge: reads [B, 3, S, S] in [-1, 1].
         faces: whose captions are drawn, the first `count` of them.
     """
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
@@ -149,7 +194,7 @@ def score_base(
             guidance_scale=4.0,
         )
         truth = torch.from_numpy(faces.emotion[start : start + 16])
-        correct += (judge(drawn.mul(2).sub(1)).logits.argmax(1) == truth).sum().item()
+        correct += (judge(drawn.mul(2).sub(1)).logits.argmax(1).cpu() == truth).sum().item()
     return {"captions": count, "top1_of_drawn_pictures": correct / count}
 
 
@@ -158,10 +203,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for what stages leave")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this; repeatable")
-    parser.add_argument("--workers", type=int, default=cpu_count())
+    parser.add_argument("--workers", type=int, default=cpu_count(), help="rendering processes")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where networks train; the default is what there is",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    build = Build(options.work, SETTINGS, options.workers)
+    build = Build(options.work, SETTINGS, options.workers, options.device)
     for stage in options.stage or STAGES:
         getattr(build, stage)()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -9,14 +10,19 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
+from numpy.lib.format import open_memmap
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.crop import CropTransform, crop, crop_around
 from sfe_core.files import atomic_path, derive_seed
 from sfe_core.synthesis.captions import caption
 from sfe_core.synthesis.render import render_face
-from sfe_core.synthesis.spec import sample_face
+from sfe_core.synthesis.spec import FaceSpec, sample_face
 from sfe_core.synthesis.tiny.settings import FaceSet, Settings
+
+PART = 500  # faces that are rendered and kept at once: a stopped build loses no more
+IMAGES, LABELS = "images.npy", "labels.npz"
 
 
 @dataclass(frozen=True)
@@ -24,10 +30,13 @@ class Faces:
     """Crops and what is known of them.
 
     Attributes:
-        images: [N, S, S, 3] uint8 RGB.
+        images: [N, S, S, 3] uint8 RGB; of a whole set they stay in their file until looked at.
         emotion: [N] int, index into `EMOTIONS`.
         valence: [N] in [-1, 1].
         arousal: [N] in [-1, 1].
+        units_left, units_right: [N, 18] action units of the two halves of the face, the person's
+            left and right, 0 to 5, in the order of `facs.UNITS`.
+        identity: [N] int, who it is.
         named: [N] captions that begin with the emotion.
         unnamed: [N] captions that do not speak of it.
     """
@@ -36,6 +45,9 @@ class Faces:
     emotion: np.ndarray
     valence: np.ndarray
     arousal: np.ndarray
+    units_left: np.ndarray
+    units_right: np.ndarray
+    identity: np.ndarray
     named: np.ndarray
     unnamed: np.ndarray
 
@@ -44,68 +56,113 @@ class Faces:
         return Faces(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
 
+def draw_spec(index: int, seed: int, faces: FaceSet, rng: np.random.Generator) -> FaceSpec:
+    """Who and what a face of the set shows: emotions in turn, or by the set's shares."""
+    emotion = EMOTIONS[index % len(EMOTIONS)]
+    if faces.shares:
+        emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=np.array(faces.shares) / sum(faces.shares))]
+    identity = int(rng.integers(*faces.identities))
+    return sample_face(seed, emotion, identity, wide=faces.wide, random_units=faces.random_units)
+
+
+def _cut(exact: CropTransform, wide: bool, settings: Settings, rng: np.random.Generator):
+    if wide:
+        # As cameras frame: the face is larger or smaller, and seldom in the middle.
+        side = exact.side * rng.uniform(*settings.wide_crop_scale) / settings.crop_scale
+        spread = 0.05 * side
+    else:
+        # A detector's landmarks are a little off; so are these crops.
+        side = exact.side * float(np.exp(rng.normal(0, 0.02)))
+        spread = 0.012 * exact.side / settings.crop_scale
+    shift = rng.normal(0, spread, 2)
+    return CropTransform(exact.center_x + shift[0], exact.center_y + shift[1], side)
+
+
 def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
     seed = derive_seed(faces.seed, index, "tiny-face")
     rng = np.random.default_rng(seed)
-    emotion = EMOTIONS[index % len(EMOTIONS)]
-    identity = int(rng.integers(*faces.identities))
-    spec = sample_face(seed, emotion, identity, random_units=faces.random_units)
+    spec = draw_spec(index, seed, faces, rng)
     face = render_face(spec, settings.render_px)
-    # A detector's landmarks are a little off; so are these crops.
-    jitter = rng.normal(0, 0.012 * np.ptp(face.landmarks[:, 0]), 2)
     exact = crop_around(face.landmarks, settings.crop_scale)
-    moved = CropTransform(
-        exact.center_x + jitter[0],
-        exact.center_y + jitter[1],
-        exact.side * float(np.exp(rng.normal(0, 0.02))),
-    )
+    left, right = spec.expression.units_of_sides
     return (
-        crop(face.image, moved, settings.image_px),
+        crop(face.image, _cut(exact, faces.wide, settings, rng), settings.image_px),
         EMOTIONS.index(spec.emotion),
         spec.expression.valence,
         spec.expression.arousal,
+        left,
+        right,
+        spec.person.identity,
         caption(spec, with_emotion=True, rng=np.random.default_rng(seed)),
         caption(spec, with_emotion=False, rng=np.random.default_rng(seed)),
     )
 
 
 def make_faces(faces: FaceSet, settings: Settings, target: Path, workers: int) -> Faces:
-    """Render a set, balanced over the emotions, or read it where it stands already.
+    """Render a set, or read it where it stands already; goes on where an earlier call was stopped.
+
+    Of two processes that ask for the same set, the second waits for the first.
 
     Args:
-        faces: how many, of whom, under which seed.
+        faces: what is in it.
         settings: sizes.
-        target: the .npz file that keeps them.
+        target: the folder that keeps it.
         workers: processes.
     """
     if not target.exists():
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            rows = list(
-                pool.map(
-                    partial(_one_face, faces=faces, settings=settings),
-                    range(faces.count),
-                    chunksize=16,
-                )
-            )
-        columns = [np.array(column) for column in zip(*rows, strict=True)]
-        names = list(Faces.__dataclass_fields__)
-        with atomic_path(target) as partial_path:
-            # NumPy's hint takes any name for its option allow_pickle.
-            np.savez_compressed(partial_path, **dict(zip(names, columns, strict=True)))  # type: ignore[arg-type]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f"{target.name}.lock")):
+            if not target.exists():
+                _render(faces, settings, target, workers)
     return read_faces(target)
 
 
-def read_faces(path: Path) -> Faces:
+def _render(faces: FaceSet, settings: Settings, target: Path, workers: int) -> None:
+    parts = target.with_name(f"{target.name}.parts")
+    parts.mkdir(parents=True, exist_ok=True)
+    starts = range(0, faces.count, PART)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for start in starts:
+            if _part(parts, start).exists():
+                continue
+            indices = range(start, min(start + PART, faces.count))
+            one = partial(_one_face, faces=faces, settings=settings)
+            columns = zip(*pool.map(one, indices, chunksize=8), strict=True)
+            names = list(Faces.__dataclass_fields__)
+            with atomic_path(_part(parts, start)) as partial_path:
+                arrays = {name: np.array(c) for name, c in zip(names, columns, strict=True)}
+                # NumPy's hint takes any name for its option allow_pickle.
+                np.savez(partial_path, **arrays)  # type: ignore[arg-type]
+    with atomic_path(target) as folder:
+        _join([_part(parts, start) for start in starts], folder, faces.count, settings.image_px)
+    shutil.rmtree(parts)
+
+
+def _part(parts: Path, start: int) -> Path:
+    return parts / f"{start:06d}.npz"
+
+
+def _join(parts: list[Path], folder: Path, count: int, side: int) -> None:
+    """Write the parts as one set, holding one part at a time."""
+    folder.mkdir()
+    images = open_memmap(folder / IMAGES, "w+", np.uint8, (count, side, side, 3))
+    labels: dict[str, list[np.ndarray]] = {}
+    place = 0
+    for path in parts:
+        with np.load(path, allow_pickle=False) as stored:
+            some = stored["images"]
+            images[place : place + len(some)] = some
+            place += len(some)
+            for name in set(stored) - {"images"}:
+                labels.setdefault(name, []).append(stored[name])
+    images.flush()
+    joined = {name: np.concatenate(values) for name, values in labels.items()}
+    np.savez(folder / LABELS, **joined)  # type: ignore[arg-type]
+
+
+def read_faces(folder: Path) -> Faces:
     """A set as `make_faces` kept it."""
-    stored = np.load(path, allow_pickle=False)
-    return Faces(**{name: stored[name] for name in Faces.__dataclass_fields__})
-
-
-def merge(*sets: Faces) -> Faces:
-    """Several sets as one."""
-    return Faces(
-        **{
-            name: np.concatenate([getattr(one, name) for one in sets])
-            for name in Faces.__dataclass_fields__
-        }
-    )
+    # Copy on write: torch warns of arrays that nobody may write to.
+    images = np.load(folder / IMAGES, mmap_mode="c")
+    with np.load(folder / LABELS, allow_pickle=False) as labels:
+        return Faces(images=images, **{name: labels[name] for name in labels})

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Shares of AffectNet's eight emotions among photos as the web has them: people mostly look
+# neutral or smile for the camera.
+WEB_SHARES = (0.45, 0.35) + (0.2 / 6,) * 6
+
 
 @dataclass(frozen=True)
 class FaceSet:
-    """A set of synthetic faces: how many, drawn from which identities, under which seed.
+    """A set of synthetic faces.
 
-    With `random_units` they show action units at random in place of emotions.
+    Attributes:
+        count: how many.
+        identities: first, and one beyond the last, of the people in it.
+        seed: draws everything else.
+        shares: of the emotions, in the order of `EMOTIONS`; empty: each as often as the others.
+        wide: framed, posed and lit as variously as photos from the web are, not as a corpus.
+        random_units: they show action units at random in place of emotions.
     """
 
     count: int
     identities: tuple[int, int]
     seed: int
+    shares: tuple[float, ...] = ()
+    wide: bool = False
     random_units: bool = False
 
 
@@ -33,23 +45,33 @@ class Phase:
 class Settings:
     """Settings of the build. Identities of the demo (3584 to 4095) appear in no set here."""
 
-    image_px: int = 64
-    render_px: int = 128
+    image_px: int = 128
+    # Faces fill about three quarters of a render, so that crops are shrunk, not enlarged.
+    render_px: int = 192
     crop_scale: float = 1.5
-    # The base sees both halves; the loss recogniser only the first, the judge only the second.
-    loss_faces: FaceSet = FaceSet(6000, (0, 1500), 101)
-    judge_faces: FaceSet = FaceSet(6000, (1500, 3000), 202)
+    wide_crop_scale: tuple[float, float] = (1.35, 2.1)
+    # The loss recogniser learns from the first set, the judge from the second, the base from the
+    # third; `unseen` is drawn as the base's are, `validation` as the recognisers'.
+    loss_faces: FaceSet = FaceSet(4000, (0, 1500), 101)
+    judge_faces: FaceSet = FaceSet(4000, (1500, 3000), 202)
+    base_faces: FaceSet = FaceSet(14000, (0, 3000), 707, WEB_SHARES, wide=True)
     validation_faces: FaceSet = FaceSet(800, (3000, 3584), 303)
     # The readers of action units learn from these as well, on which units do not come in emotions.
     units_loss_faces: FaceSet = FaceSet(2500, (0, 1500), 404, random_units=True)
     units_judge_faces: FaceSet = FaceSet(2500, (1500, 3000), 505, random_units=True)
     units_validation_faces: FaceSet = FaceSet(600, (3000, 3584), 606, random_units=True)
+    unseen_faces: FaceSet = FaceSet(512, (3000, 3584), 808, WEB_SHARES, wide=True)
 
-    vae_channels: tuple[int, ...] = (32, 64, 96)
-    vae_steps: int = 1200
+    vae_channels: tuple[int, ...] = (16, 32, 96, 128)
+    vae_crop_steps: int = 3000
+    vae_crop_px: int = 64
+    vae_whole_steps: int = 700
     vae_batch: int = 16
     vae_learning_rate: float = 1e-3
     vae_kl_weight: float = 1e-6
+    vae_perceptual_weight: float = 0.1
+    # Images of a batch that the perceptual distance compares, in the steps on whole images.
+    vae_perceptual_images: int = 4
 
     recogniser_epochs: int = 14
     recogniser_batch: int = 64
@@ -57,25 +79,20 @@ class Settings:
 
     text_width: int = 128
     text_layers: int = 4
-    text_tokens: int = 32
+    text_tokens: int = 48
     vocabulary: int = 1000
-    unet_channels: tuple[int, ...] = (64, 96, 128)
-    base_phases: tuple[Phase, ...] = (
-        Phase(3500, 0.03),
-        Phase(5000, 0.10),
-        Phase(3500, 0.20),
-    )
-    base_learning_rate: float = 5e-4
-    base_warmup: int = 100
+    unet_channels: tuple[int, ...] = (96, 128, 192)
+    base_steps: int = 24000
+    # The last phase lasts to the end.
+    base_phases: tuple[Phase, ...] = (Phase(4000, 0.04), Phase(20000, 0.08))
+    base_learning_rate: float = 7e-4
+    base_warmup: int = 500
     base_batch: int = 32
-    base_ema: float = 0.998
+    base_ema: float = 0.9995
+    base_checkpoint_every: int = 500
+    base_score_every: int = 1000
     caption_dropout: float = 0.1
     seed: int = 7
-
-    @property
-    def base_steps(self) -> int:
-        """Updates of the base, over all phases."""
-        return sum(phase.steps for phase in self.base_phases)
 
     def emotion_caption_share(self, step: int) -> float:
         """Share of captions that name the emotion in an update; the last phase's beyond the end."""
