@@ -93,7 +93,9 @@ def evaluate(
     show_scores(summary.table)
     for note in summary.notes:
         render.console().print(f"note: {note}", markup=False, highlight=False, style="dim")
-    render.facts([("report", summary.report), ("folder", summary.folder)])
+    over = None if summary.resampling is None else summary.resampling.told
+    facts = [("intervals", over), ("report", summary.report), ("folder", summary.folder)]
+    render.facts(facts)
 
 
 evaluate.__doc__ = HELP

@@ -16,7 +16,7 @@ from sfe_core.diffusion.families.contract import BaseConfigs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.metric_record import MetricRecord, OfPictures
 from sfe_core.evaluation.metrics import METRICS
-from sfe_core.evaluation.statistics.intervals import draw_resamples
+from sfe_core.evaluation.statistics.resampling import draw_resamples
 from sfe_core.faces import backends
 from sfe_core.training.contract import NoOptions, RecipeSpec
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,9 +14,10 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.metrics import stored
 from sfe_core.evaluation.scoring import delta_of
-from sfe_core.evaluation.statistics.intervals import Indices, draw_resamples
+from sfe_core.evaluation.statistics.resampling import Resamples, draw_resamples
 from sfe_core.evaluation.summary import (
     DRAWING_SECTIONS,
+    PERSON,
     Delta,
     EvaluationSummary,
     Metric,
@@ -105,7 +107,7 @@ def compare(workspace: Workspace, first: str | Path, second: str | Path) -> Comp
     one, other = summaries
     tables = [_per_image(summary) for summary in summaries]
     seed = derive_seed("compare", one.keys_sha256) % 2**32
-    resamples = draw_resamples(one.pictures, RESAMPLES, seed)
+    resamples = draw_resamples(one.pictures, RESAMPLES, seed, _people(tables))
     scores = [
         ComparedScore(
             set=name,
@@ -204,7 +206,7 @@ def _change(
     tables: list[pd.DataFrame | None],
     name: str,
     metric: str,
-    resamples: Indices,
+    resamples: Resamples,
 ) -> Delta:
     pair = [
         None if table is None else stored(metric, table, summary.set_info(name).prefix)
@@ -220,9 +222,17 @@ def _change(
     return Delta(value=change, low=None, high=None, n=after.n, reason="no pictures to pair")
 
 
+def _people(tables: list[pd.DataFrame | None]) -> np.ndarray | None:
+    """Who is on each picture, by the first table that says so; both are of the same photos."""
+    for table in tables:
+        if table is not None and PERSON in table:
+            return table[PERSON].to_numpy(dtype=object)
+    return None
+
+
 def _per_image(summary: EvaluationSummary) -> pd.DataFrame | None:
     try:
-        table = pd.read_csv(summary.folder / "per_image.csv")
+        table = pd.read_csv(summary.folder / "per_image.csv", dtype={PERSON: object})
     except (OSError, ValueError):
         return None
     return table if len(table) == summary.pictures else None

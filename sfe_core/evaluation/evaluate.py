@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
-from sfe_core.evaluation.limits import notes_on
+from sfe_core.evaluation.limits import notes_on, resampling
 from sfe_core.evaluation.origin import provenance, seen_by_loss
 from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
 from sfe_core.evaluation.pictures import PictureSet, RealPictures
@@ -19,8 +19,8 @@ from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.model_card import write_to_card
 from sfe_core.evaluation.reporting.outputs import write_outputs
 from sfe_core.evaluation.scoring import Scoreboard, score_all
-from sfe_core.evaluation.statistics.intervals import draw_resamples
 from sfe_core.evaluation.statistics.references import References, reference_statistics
+from sfe_core.evaluation.statistics.resampling import draw_resamples
 from sfe_core.evaluation.summary import (
     REAL,
     EvaluationSummary,
@@ -86,6 +86,7 @@ def evaluate(
         resolution=meter.resolution,
         emotions=yardstick.labels.counts(),
         reference=reference,
+        resampling=resampling(yardstick.people, len(keys)),
         **vars(_scored(workspace, split, readings, yardstick, meter)),
         **_description(workspace, corpus, meter, sets, images or {}),
         excluded={title: read.faulty() for title, read in readings.items()},
@@ -107,7 +108,8 @@ def _scored(
 ) -> Scoreboard:
     count = len(yardstick.labels.emotion)
     seed = derive_seed(workspace.config.sampling.seed, split, "bootstrap")
-    resamples = draw_resamples(count, workspace.config.evaluate.bootstrap, seed)
+    drawn = workspace.config.evaluate.bootstrap
+    resamples = draw_resamples(count, drawn, seed, yardstick.people)
     return score_all(readings, yardstick, meter.instruments, resamples)
 
 
@@ -186,7 +188,8 @@ class _Bench:
         features = read.columns[self.meter.statistics]["features"]
         digest = sha256_json([[key, self.photos.fingerprint(key)] for key in keys])
         found = Reference(split=name, n=len(keys), sha256=digest)
-        return reference_statistics(features, self.cache), found
+        people = rows.set_index("key").loc[keys, "identity"].to_numpy(dtype=object)
+        return replace(reference_statistics(features, self.cache), people=people), found
 
 
 def _description(

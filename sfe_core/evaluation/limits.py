@@ -11,7 +11,7 @@ from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.intervals import FEWEST
-from sfe_core.evaluation.summary import VARIANTS, Reference
+from sfe_core.evaluation.summary import FEW_PEOPLE, VARIANTS, Reference, Resampling
 from sfe_core.evaluation.yardstick import Yardstick
 
 SMALL_SET = 100
@@ -45,6 +45,12 @@ def notes_on(
         notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
     few = int(min((read.faults == "").sum() for read in readings.values()))
     notes += _of_sample_size(yardstick, few, reference)
+    drawn = resampling(yardstick.people, count)
+    if drawn.unit == "people" and drawn.units < FEW_PEOPLE:
+        notes.append(
+            f"only {drawn.units} people are on these pictures: what holds of so few may not hold "
+            f"of others, so quote no interval or test below {FEW_PEOPLE} people"
+        )
     for name, read in readings.items():
         faults = ", ".join(f"{number} {fault}" for fault, number in read.faulty().items())
         if faults:
@@ -77,6 +83,16 @@ def _not_readable(yardstick: Yardstick) -> list[str]:
                 "are not readable by it, and in none of its numbers"
             )
     return found
+
+
+def resampling(people: np.ndarray | None, count: int) -> Resampling:
+    """What intervals over `count` pictures are drawn from; `people`: see `draw_resamples`."""
+    names = [] if people is None else [name for name in people if isinstance(name, str) and name]
+    return Resampling(
+        unit="people" if names else "pictures",
+        people=len(set(names)),
+        unknown=count - len(names),
+    )
 
 
 def _of_sample_size(yardstick: Yardstick, count: int, reference: Reference) -> list[str]:

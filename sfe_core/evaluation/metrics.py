@@ -185,7 +185,8 @@ def _few(seen: SetReading) -> str:
 
 
 def _covered(seen: SetReading) -> Measurable:
-    return OfTheReference(_features(seen), _few(seen), seen.yardstick.references.manifold)
+    held = seen.yardstick.references
+    return OfTheReference(_features(seen), _few(seen), held.manifold, held.people)
 
 
 def _inside(seen: SetReading) -> tuple[Doubles]:

@@ -11,8 +11,10 @@ from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.metrics import Definition, definitions
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.calibration import recognition_result
-from sfe_core.evaluation.statistics.intervals import Indices, estimate, mcnemar_exact
+from sfe_core.evaluation.statistics.intervals import estimate_of_change
 from sfe_core.evaluation.statistics.measurables import Measurable, PerPicture
+from sfe_core.evaluation.statistics.paired_tests import compare_shares
+from sfe_core.evaluation.statistics.resampling import Resamples
 from sfe_core.evaluation.summary import (
     REAL,
     Delta,
@@ -44,15 +46,15 @@ def score_all(
     readings: Mapping[str, Readings],
     yardstick: Yardstick,
     instruments: Mapping[str, Instrument],
-    resamples: Indices,
+    resamples: Resamples,
 ) -> Scoreboard:
     """Score every set of `readings` (set → what was read off it).
 
-    All sets share the resamples, so that a difference is resampled picture by picture.
+    All sets share the resamples, so that a difference is resampled person by person.
 
     Args:
         yardstick: what they are held against; its photos are those of set real.
-        resamples: [R, N], see `draw_resamples`.
+        resamples: see `draw_resamples`.
     """
     defined = definitions(yardstick)
     sets = {
@@ -61,7 +63,9 @@ def score_all(
     }
     baseline = _baseline(list(sets))
     compared = [name for name in sets if baseline and name not in (baseline, REAL)]
-    tests = {name: _top1_test(sets[baseline]["top1"], sets[name]["top1"]) for name in compared}
+    tests = {
+        name: _top1_test(sets[baseline]["top1"], sets[name]["top1"], resamples) for name in compared
+    }
     recognitions = {
         recogniser: recognition_result(
             {name: read.column(recogniser, "logits") for name, read in readings.items()},
@@ -100,7 +104,7 @@ def _baseline(names: list[str]) -> str:
 def _score(
     measured: Measurable,
     definition: Definition,
-    resamples: Indices,
+    resamples: Resamples,
     instruments: Mapping[str, Instrument],
 ) -> Score:
     tool = instruments[definition.metric.instrument]
@@ -109,7 +113,7 @@ def _score(
     return Score(**vars(found), **of)
 
 
-def delta_of(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
+def delta_of(base: Measurable, other: Measurable, resamples: Resamples) -> Delta:
     """`other` minus `base` over the pictures that count in both."""
     common = base.usable & other.usable
     first, first_values = base.estimate(common, resamples)
@@ -117,15 +121,20 @@ def delta_of(base: Measurable, other: Measurable, resamples: Indices) -> Delta:
     if first.value is None or second.value is None:
         reason = first.reason or second.reason
         return Delta(value=None, low=None, high=None, n=second.n, reason=reason)
-    found = estimate(second.value - first.value, second_values - first_values, second.n)
-    p_value, test = base.paired(other)
+    found = estimate_of_change(
+        second.value - first.value,
+        second_values - first_values,
+        resamples.behind(common),
+        base.turned(other) if isinstance(base, PerPicture) else None,
+    )
+    p_value, test = base.paired(other, resamples)
     return Delta(**vars(found), p_value=p_value, test=test)
 
 
-def _top1_test(base: Measurable, other: Measurable) -> PairedTest | None:
+def _top1_test(base: Measurable, other: Measurable, resamples: Resamples) -> PairedTest | None:
     """None where no picture has an emotion label."""
     assert isinstance(base, PerPicture)
     assert isinstance(other, PerPicture)
     if not (base.usable & other.usable).any():
         return None
-    return mcnemar_exact(base.columns[0], other.columns[0])
+    return compare_shares(base.columns[0], other.columns[0], resamples.people)

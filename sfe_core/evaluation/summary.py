@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA = "sfe.evaluation/2"
 # Settings that shape the pictures, not how they are measured: two models may differ in them.
 DRAWING_SECTIONS = ("model", "guidance", "sampling")
+PERSON = "person"  # in per_image.csv: who is on the photo
+FEW_PEOPLE = 10  # fewer are too few for their intervals to be quoted
 REAL = "real"  # the set of the photos themselves
 JUDGE = "judge"  # what the judge goes by in a summary that names no recogniser
 # The sets that every evaluation has, by title.
@@ -108,6 +110,9 @@ class Score(_Record):
     low: float | None = Field(description="lower end of the 95 % bootstrap interval")
     high: float | None = Field(description="upper end")
     n: int = Field(description="pictures behind it")
+    people: int | None = Field(
+        None, description="resampled with all their pictures; null: nobody known, pictures were"
+    )
     reason: str = Field("", description="why the value or its interval is missing")
     backend: str = Field(description="network or detector that measured it")
     weights_sha256: str = Field(description="of its weights; empty where it keeps them to itself")
@@ -115,11 +120,12 @@ class Score(_Record):
 
 
 class PairedTest(_Record):
-    """McNemar's exact test on Top-1 of the same pictures."""
+    """A test on Top-1 of the same pictures."""
 
     gained: int = Field(description="right here, wrong in the base")
     lost: int = Field(description="wrong here, right in the base")
     p_value: float
+    test: str = Field("McNemar exact", description="its name")
 
 
 class Delta(_Record):
@@ -129,9 +135,33 @@ class Delta(_Record):
     low: float | None
     high: float | None
     n: int
+    people: int | None = Field(None, description="resampled; null: pictures were")
     reason: str = ""
     p_value: float | None = Field(None, description="two-sided, of the paired test")
     test: str = Field("", description="name of the paired test")
+
+
+class Resampling(_Record):
+    """What the bootstrap drew, and the paired tests flipped."""
+
+    unit: Literal["people", "pictures"] = Field(
+        description="people with all their pictures; single pictures where nobody is known"
+    )
+    people: int = Field(description="that are known")
+    unknown: int = Field(description="pictures of nobody known, each drawn by itself")
+
+    @property
+    def units(self) -> int:
+        """How many were drawn."""
+        return self.people + self.unknown
+
+    @property
+    def told(self) -> str:
+        """As `over 48 people, each with all of their pictures`."""
+        if self.unit == "pictures":
+            return f"over {self.unknown} pictures, as if each were of somebody else"
+        beside = f", and {self.unknown} pictures of nobody known" if self.unknown else ""
+        return f"over {self.people} people, each with all of their pictures{beside}"
 
 
 class Reference(_Record):
@@ -216,6 +246,9 @@ class EvaluationSummary(BaseModel):
     resolution: int = Field(description="side at which everything was measured, pixels")
     emotions: dict[str, int] = Field(description="how often each was asked for")
     reference: Reference
+    resampling: Resampling | None = Field(
+        None, description="what intervals and paired tests are over"
+    )
     sets: dict[str, SetInfo] = Field({}, description="in the order of the columns")
     baseline: str = Field("base", description="the set that deltas are against; empty: none")
     instruments: dict[str, InstrumentInfo] = {}

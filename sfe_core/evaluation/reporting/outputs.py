@@ -19,7 +19,13 @@ from sfe_core.evaluation.reporting.original_table import original_table
 from sfe_core.evaluation.reporting.plots import draw_plots
 from sfe_core.evaluation.reporting.report import render_report
 from sfe_core.evaluation.statistics import recognition
-from sfe_core.evaluation.summary import REAL, EvaluationSummary, summary_schema, usual_set
+from sfe_core.evaluation.summary import (
+    PERSON,
+    REAL,
+    EvaluationSummary,
+    summary_schema,
+    usual_set,
+)
 from sfe_core.evaluation.yardstick import Yardstick
 from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
 from sfe_core.reporting import Reporter
@@ -65,7 +71,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 def per_image_table(
     rows: pd.DataFrame, yardstick: Yardstick, readings: Mapping[str, Readings]
 ) -> pd.DataFrame:
-    """One row per key: what was asked for, and what was read off each of its pictures.
+    """One row per key: what was asked for, of whom, and what was read off each of its pictures.
 
     The sets go by their prefix (`summary.usual_set`): orig is the photo, base, text, and fine is
     fine-tuned, guided. `<set>_top1..3` are the emotions the judge sees first, second and third,
@@ -82,6 +88,7 @@ def per_image_table(
             "emotion": [EMOTIONS[i] if i >= 0 else None for i in labels.emotion],
             "valence": labels.valence,
             "arousal": labels.arousal,
+            PERSON: rows["identity"].to_numpy(dtype=object),
         }
     )
     columns: dict[str, object] = {}

@@ -19,6 +19,7 @@ from sfe_core.evaluation.reporting.report_tables import (
     p_text,
     score_table,
 )
+from sfe_core.evaluation.statistics.paired_tests import MCNEMAR
 from sfe_core.evaluation.summary import EvaluationSummary
 
 
@@ -87,10 +88,14 @@ def lead_sentence(summary: EvaluationSummary) -> str:
 
 
 def paired_sentences(summary: EvaluationSummary) -> list[str]:
-    """McNemar's test of each set against the baseline, in words."""
+    """The paired test of each set against the baseline, in words."""
     against = summary.titles.get(summary.baseline, summary.baseline)
     return [
         f"{summary.titles[name].capitalize()} against {against}, picture by picture: {test.gained} "
-        f"became right, {test.lost} became wrong (McNemar’s exact test, {p_text(test.p_value)})."
+        f"became right, {test.lost} became wrong ({_test(test.test)}, {p_text(test.p_value)})."
         for name, test in summary.tests.items()
     ]
+
+
+def _test(name: str) -> str:
+    return "McNemar’s exact test" if name == MCNEMAR else name

@@ -126,7 +126,7 @@ def seen_by_loss(summary: EvaluationSummary, name: str) -> bool:
 
 
 def _cell(score: Score, delta: Delta | None, metric: Metric) -> Cell:
-    detail = f"n = {score.n}"
+    detail = f"n = {score.n}" + ("" if score.people is None else f" of {score.people} people")
     if score.value is None:
         return Cell("n/a", "", "", "", score.reason, detail)
     interval = ""

@@ -8,20 +8,18 @@ from typing import Protocol
 
 import numpy as np
 
-from sfe_core.arrays import Doubles, Indices, Mask
+from sfe_core.arrays import Doubles, Mask
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.distances import FrechetReference, KernelReference
 from sfe_core.evaluation.statistics.intervals import (
     FEWEST,
     Estimate,
-    draw_resamples,
     estimate,
-    mcnemar_exact,
-    resample,
-    wilcoxon_signed_rank,
     without_resampling_bias,
 )
 from sfe_core.evaluation.statistics.manifold import SMALLEST, ManifoldReference
+from sfe_core.evaluation.statistics.paired_tests import compare_numbers, compare_shares
+from sfe_core.evaluation.statistics.resampling import Resamples, draw_resamples, resample
 from sfe_core.files import derive_seed
 
 # A Fréchet distance costs an eigenvalue problem per resample; this many give a steady interval.
@@ -38,14 +36,15 @@ class Measurable(Protocol):
         """[N], pictures that count."""
         ...
 
-    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
+    def estimate(self, keep: Mask, resamples: Resamples) -> tuple[Estimate, Doubles]:
         """The number over the pictures kept, and its resamples (for differences)."""
         ...
 
-    def paired(self, other: Measurable) -> tuple[float | None, str]:
+    def paired(self, other: Measurable, resamples: Resamples) -> tuple[float | None, str]:
         """Two-sided p-value that `other` is no different on the same pictures, and the test's name.
 
-        (None, "") where pictures have no number of their own; the interval has to do.
+        By people where `resamples` are. (None, "") where pictures have no number of their own; the
+        interval has to do.
         """
         ...
 
@@ -67,16 +66,17 @@ class PerPicture:
         """See `Measurable`."""
         return ~np.any([np.isnan(column) for column in self.columns], axis=0)
 
-    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
+    def estimate(self, keep: Mask, resamples: Resamples) -> tuple[Estimate, Doubles]:
         """See `Measurable`."""
         count = int((keep & self.usable).sum())
         if count == 0:
             return Estimate(None, reason=self.absent), np.full(len(resamples), np.nan)
         columns = tuple(np.where(keep, column, np.nan) for column in self.columns)
         values = resample(self.statistic, columns, resamples)
-        return estimate(float(self.statistic(*columns)), values, count, self.share), values
+        behind = resamples.behind(keep & self.usable)
+        return estimate(float(self.statistic(*columns)), values, behind, self.share), values
 
-    def paired(self, other: Measurable) -> tuple[float | None, str]:
+    def paired(self, other: Measurable, resamples: Resamples) -> tuple[float | None, str]:
         """See `Measurable`."""
         if not isinstance(other, PerPicture) or self.statistic is not agreement.mean:
             return None, ""
@@ -84,8 +84,20 @@ class PerPicture:
         if not (self.usable & other.usable).any():
             return None, ""
         if self.share:
-            return mcnemar_exact(first, second).p_value, "McNemar exact"
-        return wilcoxon_signed_rank(first, second), "Wilcoxon signed rank"
+            found = compare_shares(first, second, resamples.people)
+            return found.p_value, found.test
+        return compare_numbers(first, second, resamples.people)
+
+    def turned(self, other: Measurable) -> tuple[float, float] | None:
+        """Shares of pictures wrong here and right in `other`, and the other way round.
+
+        None where entries are not right or wrong.
+        """
+        if not (isinstance(other, PerPicture) and self.share and other.share):
+            return None
+        change = other.columns[0] - self.columns[0]
+        change = change[~np.isnan(change)]
+        return (float((change > 0).mean()), float((change < 0).mean())) if len(change) else None
 
 
 @dataclass(frozen=True)
@@ -100,9 +112,9 @@ class _OfFeatures:
         """See `Measurable`."""
         return np.all(np.isfinite(self.features), axis=1)
 
-    def paired(self, other: Measurable) -> tuple[float | None, str]:
+    def paired(self, other: Measurable, resamples: Resamples) -> tuple[float | None, str]:
         """See `Measurable`."""
-        del other
+        del other, resamples
         return None, ""
 
 
@@ -116,25 +128,27 @@ class OfTheSet(_OfFeatures):
     reference: FrechetReference | KernelReference | None
     never_negative: bool = False
 
-    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
+    def estimate(self, keep: Mask, resamples: Resamples) -> tuple[Estimate, Doubles]:
         """See `Measurable`."""
-        resamples = resamples[: _affordable(self.features)]
+        resamples = resamples.first(_affordable(self.features))
         nothing = np.full(len(resamples), np.nan)
         rows = np.flatnonzero(keep & self.usable)
         if self.reference is None:
             return Estimate(None, n=len(rows), reason=self.absent), nothing
         if len(rows) < 2:
             return Estimate(None, n=len(rows), reason="needs at least two pictures"), nothing
-        if len(rows) < FEWEST:
+        behind = resamples.behind(keep & self.usable)
+        if behind.units < FEWEST:
             value = self.reference.distance(self.features[rows])
-            return estimate(value, nothing, len(rows)), nothing
-        place = np.full(len(keep), -1)
+            return estimate(value, nothing, behind), nothing
+        # One place more, which is never kept, for `NOBODY`.
+        place = np.full(len(keep) + 1, -1)
         place[rows] = np.arange(len(rows))
-        drawn = [row[row >= 0] for row in place[resamples]]
+        drawn = [row[row >= 0] for row in place[resamples.drawn]]
         features = self.features[rows]
         value = self.reference.distance(features)
         values = without_resampling_bias(value, self.reference.resampled(features, drawn))
-        found = estimate(value, values, len(rows))
+        found = estimate(value, values, behind)
         if self.never_negative and found.low is not None:
             found = replace(found, low=max(0.0, found.low))
         return found, values
@@ -144,13 +158,15 @@ class OfTheSet(_OfFeatures):
 class OfTheReference(_OfFeatures):
     """The share of the reference's photos that lie in the set's manifold: recall.
 
-    Resampled over the reference's photos, the set held fixed: pictures that are drawn twice by a
+    Resampled over the reference's people, the set held fixed: pictures that are drawn twice by a
     resample would shrink the set's manifold, which its own resamples could only underestimate.
+    `people`: [M] who is on each photo of the reference, see `draw_resamples`.
     """
 
     reference: ManifoldReference | None
+    people: np.ndarray | None = None
 
-    def estimate(self, keep: Mask, resamples: Indices) -> tuple[Estimate, Doubles]:
+    def estimate(self, keep: Mask, resamples: Resamples) -> tuple[Estimate, Doubles]:
         """See `Measurable`."""
         rows = np.flatnonzero(keep & self.usable)
         nothing = np.full(len(resamples), np.nan)
@@ -161,9 +177,10 @@ class OfTheReference(_OfFeatures):
             return Estimate(None, n=len(rows), reason=reason), nothing
         held = self.reference.held_by(self.features[rows])
         seed = derive_seed("reference", len(held)) % 2**32
-        drawn = draw_resamples(len(held), len(resamples), seed)
+        drawn = draw_resamples(len(held), len(resamples), seed, self.people)
         values = resample(agreement.mean, (held,), drawn)
-        found = estimate(float(held.mean()), values, len(held), share=True)
+        behind = drawn.behind(np.ones(len(held), dtype=bool))
+        found = estimate(float(held.mean()), values, behind, share=True)
         return replace(found, n=len(rows)), values
 
 

@@ -18,12 +18,16 @@ STATISTICS_VERSION = 1
 
 @dataclass(frozen=True)
 class References:
-    """The reference set's statistics; None each where `reason` says why there are none."""
+    """The reference set's statistics; None each where `reason` says why there are none.
+
+    `people`: [M] who is on each photo, see `draw_resamples`.
+    """
 
     frechet: FrechetReference | None
     kernel: KernelReference | None
     manifold: ManifoldReference | None
     reason: str = ""
+    people: np.ndarray | None = None
 
     @classmethod
     def missing(cls, reason: str) -> References:

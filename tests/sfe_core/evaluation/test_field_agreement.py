@@ -14,8 +14,8 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.distances import FrechetReference, KernelReference
-from sfe_core.evaluation.statistics.intervals import wilcoxon_signed_rank
 from sfe_core.evaluation.statistics.manifold import ManifoldReference
+from sfe_core.evaluation.statistics.paired_tests import wilcoxon_signed_rank
 
 RANDOM = np.random.default_rng(11)
 REFERENCE = RANDOM.normal(size=(160, 24)) @ RANDOM.normal(size=(24, 24))

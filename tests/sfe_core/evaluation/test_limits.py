@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sfe_core.evaluation.limits import notes_on
+from sfe_core.evaluation.limits import notes_on, resampling
 from sfe_core.evaluation.pictures import GivenPictures
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
@@ -31,12 +31,20 @@ def notes(
     unlabelled: int = 0,
     names: tuple[str, ...] = ("base", "text", "guided", "real"),
     sets: dict | None = None,
+    people: list[str | None] | None = None,
 ) -> list[str]:
     emotion = np.array([-1] * unlabelled + [0] * (count - unlabelled))
     labels = Labels(emotion, np.zeros(count), np.zeros(count))
     read = {name: readings(count, blank if name == "base" else 0) for name in names}
     photos = readings(count)
-    yardstick = Yardstick(labels, References.missing(""), photos, statistics, "st-lpips")
+    yardstick = Yardstick(
+        labels,
+        References.missing(""),
+        photos,
+        statistics,
+        "st-lpips",
+        people=None if people is None else np.array(people, dtype=object),
+    )
     return notes_on(yardstick, read, reference, sets or {}, 64)
 
 
@@ -65,6 +73,21 @@ def test_what_a_judge_does_not_know_is_counted():
         "judge does not know contempt: 2 of 16 pictures of a set are not readable by it, "
         "and in none of its numbers"
     )
+
+
+def test_fewer_than_ten_people_are_told_and_what_was_resampled():
+    reference = Reference(split="train", n=5000)
+    (note,) = notes(300, reference, people=[f"p{place % 9}" for place in range(300)])
+    assert note.startswith("only 9 people are on these pictures") and "below 10 people" in note
+    assert notes(300, reference, people=[f"p{place % 10}" for place in range(300)]) == []
+    assert notes(300, reference, people=[None] * 300) == []
+    few = np.array(["a", None, "b", "a", ""], dtype=object)
+    found = resampling(few, 5)
+    assert (found.unit, found.people, found.unknown, found.units) == ("people", 2, 2, 4)
+    assert found.told == (
+        "over 2 people, each with all of their pictures, and 2 pictures of nobody known"
+    )
+    assert resampling(None, 5).told == "over 5 pictures, as if each were of somebody else"
 
 
 def test_missing_references_labels_and_pictures_are_told():

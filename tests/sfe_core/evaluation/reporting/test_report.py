@@ -7,11 +7,14 @@ import re
 from html.parser import HTMLParser
 from io import BytesIO
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from sfe_core.evaluation.reporting.report import lead_sentence
-from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric
+from sfe_core.evaluation.reporting import report
+from sfe_core.evaluation.reporting.report import lead_sentence, render_report
+from sfe_core.evaluation.reporting.report_strips import Strips
+from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric, Resampling
 
 VOID = {"meta", "img", "br"}
 SHAPES = {"path", "use", "rect", "circle"}  # of SVG; html.parser reports <use/> as start and end
@@ -103,6 +106,17 @@ def test_every_headline_number_stands_on_the_page(summary: EvaluationSummary, te
             assert shown.split(" [")[0] in words
     assert "McNemar" in words and "not FID" in words
     assert "seen by the loss" in words
+
+
+def test_the_page_says_whether_people_or_pictures_were_resampled(summary, text, monkeypatch):
+    assert "bootstrap over 9 pictures, as if each were of somebody else" in text
+    assert "Who is on the pictures is not known" in text and "flip the sign" not in text
+    drawn = Resampling(unit="people", people=12, unknown=0)
+    monkeypatch.setattr(report, "best_and_worst", lambda *_: Strips("", "", "", [], []))
+    page = render_report(summary.model_copy(update={"resampling": drawn}), pd.DataFrame(), {}, [])
+    assert "bootstrap over 12 people, each with all of their pictures" in page
+    assert "flip the sign of each person’s changes together" in page
+    assert "is not known" not in page
 
 
 def test_the_lead_says_what_the_scores_say(summary: EvaluationSummary):
