@@ -124,13 +124,13 @@ def _sample_capture(rng: np.random.Generator) -> Capture:
     balance = np.exp(rng.normal(0, 1) * np.array([0.025, 0, -0.03]) + rng.normal(0, 0.008, 3))
     night = float(rng.beta(1.2, 3.0))  # how little light the sensor had
     return Capture(
-        blur=float(rng.uniform(0.0, 0.003) + 0.004 * (rng.random() < 0.12)),
+        blur=float(rng.uniform(0.0, 0.003) + 0.0025 * (rng.random() < 0.1)),
         white_balance=_triple(balance / balance.mean()),
         vignette=float(rng.uniform(0.0, 0.25)),
         contrast=float(rng.uniform(0.0, 0.3)),
         black=float(rng.uniform(0.0, 12.0)),
-        noise=float(0.4 + 2.0 * night),
-        shot_noise=float(0.6 + 4.0 * night),
+        noise=float(0.3 + 1.6 * night),
+        shot_noise=float(0.5 + 3.0 * night),
         chroma_noise=float(rng.uniform(0.2, 0.8)),
         sharpening=float(rng.uniform(0.0, 0.9) * (rng.random() < 0.7)),
         jpeg_quality=int(rng.integers(55, 96)) if rng.random() < 0.55 else 0,
@@ -144,7 +144,7 @@ def _widen(scene: Scene, rng: np.random.Generator) -> Scene:
     # Chin and hairline stay inside the frame.
     top, bottom = 0.42 * share, 1.0 - 0.62 * share
     middle, room = (top + bottom) / 2, max(0.0, (bottom - top) / 2)
-    aside = max(0.0, 0.46 - 0.4 * share)
+    aside = max(0.0, 0.42 - 0.4 * share)
     centre = (0.5 + float(np.clip(rng.normal(0, 0.09), -aside, aside)),
               middle + float(np.clip(rng.normal(0, 0.07), -room, room)))  # fmt: skip
     scene = replace(
