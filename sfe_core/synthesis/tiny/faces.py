@@ -65,17 +65,28 @@ def draw_spec(index: int, seed: int, faces: FaceSet, rng: np.random.Generator) -
     return sample_face(seed, emotion, identity, wide=faces.wide, random_units=faces.random_units)
 
 
-def _cut(exact: CropTransform, wide: bool, settings: Settings, rng: np.random.Generator):
-    if wide:
-        # As cameras frame: the face is larger or smaller, and seldom in the middle.
-        side = exact.side * rng.uniform(*settings.wide_crop_scale) / settings.crop_scale
-        spread = 0.05 * side
-    else:
-        # A detector's landmarks are a little off; so are these crops.
-        side = exact.side * float(np.exp(rng.normal(0, 0.02)))
-        spread = 0.012 * exact.side / settings.crop_scale
-    shift = rng.normal(0, spread, 2)
-    return CropTransform(exact.center_x + shift[0], exact.center_y + shift[1], side)
+def cut_as_framed(
+    exact: CropTransform, settings: Settings, rng: np.random.Generator
+) -> CropTransform:
+    """As cameras frame: the face larger or smaller and off the middle, all within the render.
+
+    Beyond a render's edge there would be nothing but its last pixels, drawn out to streaks.
+    """
+    frame = settings.render_px
+    side = exact.side * rng.uniform(*settings.wide_crop_scale) / settings.crop_scale
+    side = float(np.clip(side, settings.image_px, frame))
+    shift = rng.normal(0, 0.05 * side, 2)
+    x, y = np.clip(np.add((exact.center_x, exact.center_y), shift), side / 2, frame - side / 2)
+    return CropTransform(float(x), float(y), side)
+
+
+def cut_as_detected(
+    exact: CropTransform, settings: Settings, rng: np.random.Generator
+) -> CropTransform:
+    """A detector's landmarks are a little off; so are these crops."""
+    x, y = rng.normal(0, 0.012 * exact.side / settings.crop_scale, 2)
+    side = exact.side * float(np.exp(rng.normal(0, 0.02)))
+    return CropTransform(exact.center_x + x, exact.center_y + y, side)
 
 
 def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
@@ -84,9 +95,10 @@ def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
     spec = draw_spec(index, seed, faces, rng)
     face = render_face(spec, settings.render_px)
     exact = crop_around(face.landmarks, settings.crop_scale)
+    cut = (cut_as_framed if faces.wide else cut_as_detected)(exact, settings, rng)
     left, right = spec.expression.units_of_sides
     return (
-        crop(face.image, _cut(exact, faces.wide, settings, rng), settings.image_px),
+        crop(face.image, cut, settings.image_px),
         EMOTIONS.index(spec.emotion),
         spec.expression.valence,
         spec.expression.arousal,

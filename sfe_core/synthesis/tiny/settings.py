@@ -46,8 +46,8 @@ class Settings:
     """Settings of the build. Identities of the demo (3584 to 4095) appear in no set here."""
 
     image_px: int = 128
-    # Faces fill about three quarters of a render, so that crops are shrunk, not enlarged.
-    render_px: int = 192
+    # A crop is about three quarters of a render: it keeps the size of its pixels.
+    render_px: int = 168
     crop_scale: float = 1.5
     wide_crop_scale: tuple[float, float] = (1.35, 2.1)
     # The loss recogniser learns from the first set, the judge from the second, the base from the

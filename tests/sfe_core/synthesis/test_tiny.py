@@ -8,6 +8,7 @@ import torch
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.statistics.distances import KernelReference
+from sfe_core.faces.crop import CropTransform
 from sfe_core.recipes.tiny_base import draw_captions
 from sfe_core.synthesis.tiny import faces as rendering
 from sfe_core.synthesis.tiny.autoencoder import encode_all, standardise_latents
@@ -76,6 +77,16 @@ def test_wide_sets_have_the_emotions_of_the_web():
     ]
     for emotion, share in zip(EMOTIONS, chosen.shares, strict=True):
         assert abs(drawn.count(emotion) / 600 - share) < 0.06
+
+
+def test_wide_crops_stay_in_the_picture_and_enlarge_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        exact = CropTransform(*rng.uniform(20, 150, 2), rng.uniform(40, 240))
+        cut = rendering.cut_as_framed(exact, SETTINGS, rng)
+        left, top, right, bottom = cut.box
+        assert min(left, top) >= -1e-9 and max(right, bottom) <= SETTINGS.render_px + 1e-9
+        assert cut.side >= SETTINGS.image_px
 
 
 @torch.no_grad()
