@@ -141,12 +141,12 @@ def _sample_capture(rng: np.random.Generator) -> Capture:
 def _widen(scene: Scene, rng: np.random.Generator) -> Scene:
     """The scene seen as snapshots are: any framing, stronger poses, harder light."""
     share = float(rng.uniform(0.35, 1.0))
-    # Chin and hairline stay inside the frame.
-    top, bottom = 0.42 * share, 1.0 - 0.62 * share
-    middle, room = (top + bottom) / 2, max(0.0, (bottom - top) / 2)
+    # Chin and hairline stay inside the frame, the end of the bust below it.
+    bottom = 1.0 - 0.62 * share
+    top = min(max(0.42 * share, 1.0 - 1.4 * share), bottom)
     aside = max(0.0, 0.42 - 0.4 * share)
     centre = (0.5 + float(np.clip(rng.normal(0, 0.09), -aside, aside)),
-              middle + float(np.clip(rng.normal(0, 0.07), -room, room)))  # fmt: skip
+              float(np.clip(rng.normal(0.45, 0.07), top, bottom)))  # fmt: skip
     scene = replace(
         scene,
         yaw=float(np.clip(rng.normal(0, 20), -45, 45)),
