@@ -12,10 +12,12 @@ from sfe_cli.help import with_examples
 HELP = with_examples(
     "Train, package and measure the recipe as it is and with each part off: every loss term, "
     "guidance, balance.\n\n"
-    "One table: the judge's Top-1, valence and arousal, Fréchet distance, with 95 % intervals. "
-    "Can be stopped and called again.",
+    "Two tables: the judge's Top-1, valence and arousal, Fréchet distance of each, and minus the "
+    "full recipe, with 95 % intervals over people; with --seeds over training seeds, too, each "
+    "paired with the full recipe of its seed. Can be stopped and called again.",
     "sfe ablate",
     "sfe ablate --steps 150 --only no-guidance --only no-balance",
+    "sfe ablate --seeds 3",
     "sfe ablate --gpus 2 --split val300",
 )
 
@@ -30,6 +32,12 @@ def ablate(
             show_default="all",
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Repeat each variant under N training seeds, and pool them."
+        ),
+    ] = 1,
     steps: options.Steps = None,
     gpus: options.Gpus = None,
     cpu_processes: options.CpuProcesses = None,
@@ -47,13 +55,13 @@ def ablate(
     from sfe_core.training.options import TrainOptions
 
     chosen = TrainOptions(gpus=gpus, cpu_processes=cpu_processes, steps=steps)
-    result = measure(found, chosen, split, only or (), RichReporter())
-    table = result.table()
+    result = measure(found, chosen, split, only or (), RichReporter(), seeds)
     if json:
-        render.as_json(table)
+        render.as_json(result.table())
         return
-    headers = list(table[0])
-    render.grid(headers, [list(row.values()) for row in table], headers[2:])
+    for table in filter(None, (result.table(), result.changes())):
+        headers = list(table[0])
+        render.grid(headers, [list(row.values()) for row in table], headers[2:])
     render.facts([*(("note", note) for note in result.notes), ("table", result.folder)])
 
 

@@ -2,16 +2,14 @@
 
 Every variant goes through train, package and evaluate as if it were typed, under names that begin
 with `ablation-`; what is there already is gone on from, so an ablation can be stopped and called
-again.
+again. With several training seeds every variant is trained with each, and held against the full
+recipe of the same seed.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,21 +18,17 @@ from typing import Any
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Interrupted, Stopped, UserError
+from sfe_core.evaluation.ablation_table import FULL, NO_BALANCE, Ablation, collect, write_table
 from sfe_core.evaluation.evaluate import evaluate
-from sfe_core.evaluation.metrics import in_ablation
-from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
-from sfe_core.files import sha256_json, write_text
+from sfe_core.evaluation.summary import EvaluationSummary
+from sfe_core.files import sha256_json
 from sfe_core.losses.composite import TERMS
 from sfe_core.packaging.package import PackageExists, package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.training.options import TrainOptions
-from sfe_core.wording import markdown_table
 
-FULL = "full"
-NO_BALANCE = "no-balance"
 PREFIX = "ablation"
-SETS = ("guided", "text")
 
 
 @dataclass(frozen=True)
@@ -55,40 +49,6 @@ class Variant:
         for section, fields in self.changes.items():
             values[section] |= fields
         return Workspace(workspace.root, Config.model_validate(values))
-
-
-@dataclass(frozen=True)
-class AblationRow:
-    """A variant's numbers of one set of pictures: "guided" by maps, or from "text" alone."""
-
-    variant: str
-    pictures: str
-    scores: dict[str, Score]
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """The whole table.
-
-    Attributes:
-        rows: in the order of the variants, guided pictures first.
-        metrics: the columns.
-        folder: holds ablation.json, .csv and .md.
-        notes: what to know when reading the table.
-    """
-
-    rows: list[AblationRow]
-    metrics: dict[str, Metric]
-    folder: Path
-    notes: tuple[str, ...] = ()
-
-    def table(self) -> list[dict[str, str]]:
-        """As display strings, with intervals."""
-        return [
-            {"variant": row.variant, "pictures": row.pictures}
-            | {m.heading: m.show(row.scores.get(name)) for name, m in self.metrics.items()}
-            for row in self.rows
-        ]
 
 
 def variants_of(config: Config) -> list[Variant]:
@@ -124,6 +84,7 @@ def ablate(
     split: str | None = None,
     only: Sequence[str] = (),
     reporter: Reporter | None = None,
+    seeds: int = 1,
 ) -> Ablation:
     """Train, package and measure every variant; the table goes to evaluation/ablation-<split>/.
 
@@ -133,6 +94,7 @@ def ablate(
         split: to measure on; None = the validation split.
         only: names of variants besides the full recipe; empty: all.
         reporter: told of progress.
+        seeds: how many training seeds, from `train.seed` upwards. The table is written after each.
 
     Raises:
         UserError: an unknown variant, or see `launch` and `evaluate`.
@@ -142,24 +104,35 @@ def ablate(
     workspace = options.applied_to(workspace)
     split = split or workspace.config.split.validation_name
     chosen = chosen_variants(workspace.config, only)
-    summaries = {}
-    for number, variant in enumerate(chosen, 1):
-        reporter.say(f"ablation {number}/{len(chosen)}: {variant.name}")
-        summaries[variant.name] = _measure(variant, workspace, options, split, reporter)
-    found = collect(summaries, workspace.evaluation / f"{PREFIX}-{split}")
-    write_table(found)
+    first = workspace.config.train.seed
+    summaries: dict[str, list[EvaluationSummary]] = {variant.name: [] for variant in chosen}
+    for seed in range(first, first + seeds):
+        for number, variant in enumerate(chosen, 1):
+            told = f", seed {seed}" if seeds > 1 else ""
+            reporter.say(f"ablation {number}/{len(chosen)}: {variant.name}{told}")
+            changed = with_seed(variant.applied_to(workspace), seed)
+            name = f"{PREFIX}-{variant.name}" + (f"-seed{seed}" if seed != first else "")
+            summaries[variant.name].append(_measure(changed, name, options, split, reporter))
+        found = collect(summaries, workspace.evaluation / f"{PREFIX}-{split}")
+        write_table(found)
     return found
 
 
+def with_seed(workspace: Workspace, seed: int) -> Workspace:
+    """The workspace with this training seed; what is drawn afterwards keeps its own."""
+    values = workspace.config.model_dump()
+    values["train"] |= {"seed": seed}
+    return Workspace(workspace.root, Config.model_validate(values))
+
+
 def _measure(
-    variant: Variant, workspace: Workspace, options: TrainOptions, split: str, reporter: Reporter
+    changed: Workspace, name: str, options: TrainOptions, split: str, reporter: Reporter
 ) -> EvaluationSummary:
-    changed = variant.applied_to(workspace)
     # Other settings are another run: never go on from one that was trained otherwise.
     trained = changed.config.model_dump(
         mode="json", include={"model", "guidance", "train", "loss", "data"}
     )
-    name = f"{PREFIX}-{variant.name}-{sha256_json(trained)[:8]}"
+    name = f"{name}-{sha256_json(trained)[:8]}"
     run = {**vars(options), "run": name, "resume": "auto"}
     try:
         summary = launch(changed, TrainOptions(**run), reporter)
@@ -178,74 +151,3 @@ def _package(workspace: Workspace, name: str, step: int, reporter: Reporter) -> 
         return make(reuse=True).folder
     except PackageExists:
         return make(force=True).folder
-
-
-def collect(summaries: Mapping[str, EvaluationSummary], folder: Path) -> Ablation:
-    """The rows of variants that were measured alike.
-
-    Raises:
-        UserError: they were not measured on the same pictures of the same split.
-    """
-    full = summaries[FULL]
-    for name, summary in summaries.items():
-        if (summary.split, summary.keys_sha256) != (full.split, full.keys_sha256):
-            raise UserError(
-                f"ablation {name}", "measured on other photos than full", "measure both again"
-            )
-    metrics = {name: metric for name, metric in full.metrics.items() if in_ablation(name)}
-    rows = [
-        AblationRow(
-            variant,
-            pictures,
-            {name: score for name, score in summary.scores[pictures].items() if name in metrics},
-        )
-        for variant, summary in summaries.items()
-        for pictures in SETS
-        if pictures in summary.scores
-    ]
-    return Ablation(rows, metrics, folder, tuple(_notes(rows)))
-
-
-def _notes(rows: Sequence[AblationRow]) -> Iterator[str]:
-    """Variants that came out as the full recipe did to the last digit, and why that may be."""
-    scores: dict[str, dict[str, dict[str, Score]]] = {}
-    for row in rows:
-        scores.setdefault(row.variant, {})[row.pictures] = row.scores
-    for name, found in scores.items():
-        if name == FULL or found != scores[FULL]:
-            continue
-        note = f"{name} is {FULL} to the last digit: what it leaves out changes nothing here"
-        if name == NO_BALANCE:
-            note += ", where the training photos show every emotion equally often"
-        yield note
-
-
-def write_table(found: Ablation) -> None:
-    """Write the table as numbers (JSON), CSV and Markdown, each whole or not at all."""
-    table = found.table()
-    headers = list(table[0])
-    plain = {
-        "metrics": {name: metric.model_dump(mode="json") for name, metric in found.metrics.items()},
-        "rows": [
-            {
-                "variant": row.variant,
-                "pictures": row.pictures,
-                "scores": {n: s.model_dump(mode="json") for n, s in row.scores.items()},
-            }
-            for row in found.rows
-        ],
-        "notes": found.notes,
-    }
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    parts = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
-    writer.writerow(["variant", "pictures", *(f"{m}{end}" for m in found.metrics for end in parts)])
-    for row in found.rows:
-        scores = [row.scores.get(name) for name in found.metrics]
-        numbers = (getattr(score, part, None) for score in scores for part in parts.values())
-        writer.writerow([row.variant, row.pictures, *numbers])
-    write_text(found.folder / "ablation.json", json.dumps(plain, indent=2) + "\n")
-    write_text(found.folder / "ablation.csv", stream.getvalue())
-    text = markdown_table(headers, [list(row.values()) for row in table])
-    text += "".join(f"\n{note}\n" for note in found.notes)
-    write_text(found.folder / "ablation.md", text)

@@ -18,6 +18,7 @@ from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.model_card import write_to_card
 from sfe_core.evaluation.reporting.outputs import write_outputs
+from sfe_core.evaluation.resampled import save_resampled
 from sfe_core.evaluation.scoring import Scoreboard, score_all
 from sfe_core.evaluation.statistics.references import References, reference_statistics
 from sfe_core.evaluation.statistics.resampling import draw_resamples
@@ -79,6 +80,8 @@ def evaluate(
         sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
     bench = _Bench(workspace, corpus, RealPictures(corpus), meter, reporter)
     readings, yardstick, reference = bench.held(split, sets.pictures)
+    numbers = dict(vars(_scored(workspace, split, readings, yardstick, meter)))
+    save_resampled(folder, numbers.pop("resampled"))
     summary = EvaluationSummary(
         split=split,
         keys_sha256=sha256_json(keys),
@@ -87,7 +90,7 @@ def evaluate(
         emotions=yardstick.labels.counts(),
         reference=reference,
         resampling=resampling(yardstick.people, len(keys)),
-        **vars(_scored(workspace, split, readings, yardstick, meter)),
+        **numbers,
         **_description(workspace, corpus, meter, sets, images or {}),
         excluded={title: read.faulty() for title, read in readings.items()},
         notes=notes_on(yardstick, readings, reference, sets.pictures, meter.resolution),

@@ -11,7 +11,7 @@ from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.intervals import FEWEST
-from sfe_core.evaluation.summary import FEW_PEOPLE, VARIANTS, Reference, Resampling
+from sfe_core.evaluation.summary import VARIANTS, Reference, Resampling
 from sfe_core.evaluation.yardstick import Yardstick
 
 SMALL_SET = 100
@@ -45,12 +45,8 @@ def notes_on(
         notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
     few = int(min((read.faults == "").sum() for read in readings.values()))
     notes += _of_sample_size(yardstick, few, reference)
-    drawn = resampling(yardstick.people, count)
-    if drawn.unit == "people" and drawn.units < FEW_PEOPLE:
-        notes.append(
-            f"only {drawn.units} people are on these pictures: what holds of so few may not hold "
-            f"of others, so quote no interval or test below {FEW_PEOPLE} people"
-        )
+    few_people = resampling(yardstick.people, count).warning
+    notes += [few_people] if few_people else []
     for name, read in readings.items():
         faults = ", ".join(f"{number} {fault}" for fault, number in read.faulty().items())
         if faults:

@@ -14,6 +14,7 @@ from sfe_core.evaluation.statistics.calibration import recognition_result
 from sfe_core.evaluation.statistics.intervals import estimate_of_change
 from sfe_core.evaluation.statistics.measurables import Measurable, PerPicture
 from sfe_core.evaluation.statistics.paired_tests import compare_shares
+from sfe_core.evaluation.statistics.pooling import Resampled
 from sfe_core.evaluation.statistics.resampling import Resamples
 from sfe_core.evaluation.summary import (
     REAL,
@@ -30,7 +31,10 @@ PREFERRED_BASELINE = "base"
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """All numbers, by the names that summary.json gives them; deltas are against `baseline`."""
+    """All numbers, by the names that summary.json gives them; deltas are against `baseline`.
+
+    `resampled`, which it does not hold: set, then metric.
+    """
 
     metrics: dict[str, Metric]
     scores: dict[str, dict[str, Score]]
@@ -40,6 +44,7 @@ class Scoreboard:
     baselines: dict[str, dict[str, float]]
     confusion: dict[str, list[list[int]]]
     recognitions: dict[str, RecogniserResult]
+    resampled: dict[str, dict[str, Resampled]]
 
 
 def score_all(
@@ -73,14 +78,13 @@ def score_all(
         )
         for recogniser in yardstick.photos.recognisers
     }
+    found = {
+        name: {m: _score(measured[m], one, resamples, instruments) for m, one in defined.items()}
+        for name, measured in sets.items()
+    }
     return Scoreboard(
         metrics={name: definition.metric for name, definition in defined.items()},
-        scores={
-            name: {
-                m: _score(measured[m], one, resamples, instruments) for m, one in defined.items()
-            }
-            for name, measured in sets.items()
-        },
+        scores={name: {m: score for m, (score, _) in of.items()} for name, of in found.items()},
         baseline=baseline,
         deltas={
             name: {m: delta_of(sets[baseline][m], sets[name][m], resamples) for m in defined}
@@ -90,6 +94,7 @@ def score_all(
         baselines={name: levels for name, one in defined.items() if (levels := one.levels)},
         confusion=recognitions[yardstick.photos.recognisers[0]].confusion,
         recognitions=recognitions,
+        resampled={name: {m: kept for m, (_, kept) in of.items()} for name, of in found.items()},
     )
 
 
@@ -106,11 +111,12 @@ def _score(
     definition: Definition,
     resamples: Resamples,
     instruments: Mapping[str, Instrument],
-) -> Score:
+) -> tuple[Score, Resampled]:
     tool = instruments[definition.metric.instrument]
-    found, _ = measured.estimate(np.ones(len(measured.usable), dtype=bool), resamples)
+    everything = np.ones(len(measured.usable), dtype=bool)
+    found, values = measured.estimate(everything, resamples)
     of = {"backend": tool.backend, "weights_sha256": tool.weights_sha256, "resize": tool.resize}
-    return Score(**vars(found), **of)
+    return Score(**vars(found), **of), Resampled(values, resamples.behind(measured.usable))
 
 
 def delta_of(base: Measurable, other: Measurable, resamples: Resamples) -> Delta:

@@ -163,6 +163,16 @@ class Resampling(_Record):
         beside = f", and {self.unknown} pictures of nobody known" if self.unknown else ""
         return f"over {self.people} people, each with all of their pictures{beside}"
 
+    @property
+    def warning(self) -> str:
+        """What to know where people are few; empty where they are not, or not known."""
+        if self.unit == "pictures" or self.units >= FEW_PEOPLE:
+            return ""
+        return (
+            f"only {self.units} people are on these pictures: what holds of so few may not hold of "
+            f"others, so quote no interval or test below {FEW_PEOPLE} people"
+        )
+
 
 class Reference(_Record):
     """The real photos that Fréchet and kernel distance are held against."""

@@ -71,7 +71,13 @@ def percentile_interval(
     return float(low), float(high)
 
 
-def estimate(value: float, resampled: Doubles, behind: Behind, share: bool = False) -> Estimate:
+def estimate(
+    value: float,
+    resampled: Doubles,
+    behind: Behind,
+    share: bool = False,
+    outside: float | None = None,
+) -> Estimate:
     """Put a value and its resamples together; too few units give a value without interval.
 
     Percentiles of a skewed statistic can leave its value out: the interval then reaches to it.
@@ -81,13 +87,14 @@ def estimate(value: float, resampled: Doubles, behind: Behind, share: bool = Fal
         resampled: [R] of the resamples, nan where one has none.
         behind: the pictures that were counted.
         share: it is the mean of numbers from 0 to 1.
+        outside: share of resamples to leave out on either side; None = `tail` of the units.
     """
     found = Estimate(value, n=behind.pictures, people=behind.units if behind.by_people else None)
     if not math.isfinite(value):
         return replace(found, value=None, reason="undefined on these pictures: nothing varies")
     if behind.units < FEWEST:
         return replace(found, reason=f"no interval from fewer than {FEWEST} {behind.word}")
-    interval = percentile_interval(resampled, tail(behind.units))
+    interval = percentile_interval(resampled, tail(behind.units) if outside is None else outside)
     if interval is None:
         return replace(found, reason="no interval: most resamples are undefined")
     ends = [interval, (value, value)]

@@ -17,6 +17,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.instruments.measuring import Meter
+from sfe_core.evaluation.resampled import RESAMPLES, load_resampled
 from sfe_core.evaluation.summary import SCHEMA, EvaluationSummary, summary_schema
 from tests.sfe_core.evaluation.conftest import TRAINING, VALIDATION, write_faces, write_package
 
@@ -27,7 +28,7 @@ def test_writes_every_output(summary: EvaluationSummary):
     names = {path.relative_to(summary.folder).as_posix() for path in summary.folder.rglob("*.*")}
     plain = {name for name in names if not name.startswith("plots/")}
     tables = {"per_image.csv", "emotion_results.csv", "table.tex"}
-    assert plain == {"summary.json", "summary.schema.json", "report.html", *tables}
+    assert plain == {"summary.json", "summary.schema.json", "report.html", RESAMPLES, *tables}
     # test_report holds every plot against the page.
     assert {"plots/topk.png", "plots/topk.svg"} <= names
 
@@ -70,8 +71,16 @@ def test_no_output_tells_where_it_was_made(
     texts = [path for path in summary.folder.iterdir() if path.is_file()]
     assert {"summary.json", "report.html", "table.tex"} <= {path.name for path in texts}
     for place in (evaluated_once.root, tiny_base):
-        telling = [path.name for path in texts if str(place) in path.read_text(encoding="utf-8")]
+        telling = [path.name for path in texts if str(place).encode() in path.read_bytes()]
         assert telling == []
+
+
+def test_what_the_bootstrap_drew_is_kept_to_be_pooled(summary: EvaluationSummary):
+    found = load_resampled(summary.folder)
+    assert found.keys() == summary.scores.keys()
+    assert found["guided"].keys() == summary.scores["guided"].keys()
+    assert len(found["base"]["top1"].values) == 200
+    assert found["base"]["top1"].behind.pictures == summary.scores["base"]["top1"].n
 
 
 def test_the_table_is_ready_to_show(summary: EvaluationSummary):
