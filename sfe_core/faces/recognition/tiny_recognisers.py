@@ -6,8 +6,6 @@ the result without ever having been optimised against.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.recognition.reading import EmotionReading, fit_to_input
+from sfe_core.faces.recognition.tiny_networks import make_stem, patch_stages, residual_stages
 
 
 class _Recogniser(ModelMixin, ConfigMixin):
@@ -48,32 +47,16 @@ class _Recogniser(ModelMixin, ConfigMixin):
         return EmotionReading(out[:, :classes], affect[:, 0], affect[:, 1], features)
 
 
-class _Residual(nn.Module):
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = nn.GroupNorm(8, channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.norm2 = nn.GroupNorm(8, channels_out)
-        self.shortcut = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = F.silu(self.norm1(self.conv1(x)))
-        return F.silu(self.norm2(self.conv2(hidden)) + self.shortcut(x))
-
-
 class TinyEmotionNet(_Recogniser):
-    """The recogniser of the loss: a four-stage residual network (He et al. 2016), GroupNorm, SiLU.
-
-    SiLU keeps its gradient smooth, which is what a loss network is for.
-    """
+    """The recogniser of the loss: a residual network."""
 
     @register_to_config
-    def __init__(self, input_size: int = 64, channels: tuple[int, ...] = (24, 48, 72, 96)) -> None:
+    def __init__(
+        self, input_size: int = 128, channels: tuple[int, ...] = (32, 48, 80, 112)
+    ) -> None:
         super().__init__()
-        widths = (channels[0], *channels)
-        self.stem = nn.Conv2d(3, channels[0], 3, 1, 1)
-        self.stages = nn.Sequential(*(_Residual(a, b, 2) for a, b in pairwise(widths)))
+        self.stem = make_stem(input_size, channels[0])
+        self.stages = residual_stages(channels)
         self.head = nn.Linear(channels[-1] * 4, len(EMOTIONS) + 2)
 
     def features(self, images: Tensor) -> Tensor:
@@ -82,35 +65,18 @@ class TinyEmotionNet(_Recogniser):
         return F.adaptive_avg_pool2d(hidden, 2).flatten(1)
 
 
-class _ConvNextBlock(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
-        self.norm = nn.BatchNorm2d(channels)
-        self.expand = nn.Conv2d(channels, channels * 3, 1)
-        self.project = nn.Conv2d(channels * 3, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.project(F.gelu(self.expand(self.norm(self.depthwise(x)))))
-
-
 class TinyEmotionJudge(_Recogniser):
-    """The judge: patches and large depth-wise kernels (after ConvNeXt, Liu et al. 2022)."""
+    """The judge: patches and large depth-wise kernels."""
 
     @register_to_config
     def __init__(
         self,
-        input_size: int = 64,
-        channels: tuple[int, ...] = (48, 96, 128),
-        blocks: tuple[int, ...] = (2, 3, 2),
+        input_size: int = 128,
+        channels: tuple[int, ...] = (32, 64, 96, 128),
+        blocks: tuple[int, ...] = (1, 2, 3, 2),
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, 4)]
-        for stage, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
-            if stage:
-                layers.append(nn.Conv2d(channels[stage - 1], width, 2, 2))
-            layers += [_ConvNextBlock(width) for _ in range(depth)]
-        self.body = nn.Sequential(*layers)
+        self.body = patch_stages(channels, blocks)
         self.norm = nn.LayerNorm(channels[-1])
         self.head = nn.Linear(channels[-1], len(EMOTIONS) + 2)
 

@@ -19,7 +19,6 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.drawing import draw_batch, prompt_words
 from sfe_core.faces.recognition.recognisers import load_recogniser
-from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.files import atomic_path, write_json
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.recipes.tiny_base import pipeline_of
@@ -29,7 +28,8 @@ from sfe_core.synthesis.tiny.autoencoder import VaeTraining, score_vae
 from sfe_core.synthesis.tiny.cards import write_cards
 from sfe_core.synthesis.tiny.examples import make_examples
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
-from sfe_core.synthesis.tiny.recognition import score_recogniser, train_recogniser
+from sfe_core.synthesis.tiny.readers import READERS
+from sfe_core.synthesis.tiny.recognition import ReaderBuild
 from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings
 from sfe_core.training.options import TrainOptions
 
@@ -80,18 +80,11 @@ class Build:
         state.unlink(missing_ok=True)
 
     def recognisers(self) -> None:
-        """Train the loss network and the judge, each on its own half."""
-        validation = self._faces("validation")
-        pairs = (("loss", TinyEmotionNet, 11), ("judge", TinyEmotionJudge, 22))
-        for name, kind, seed in pairs:
-            target = self.work / f"tiny-emotion-{name}"
-            if target.exists():
-                continue
-            torch.manual_seed(seed)
-            network = train_recogniser(kind(), self._faces(name), self.settings, seed)
-            _save(network, target)
-            scores = score_recogniser(network, validation)
-            write_json(self.work / f"scores-{name}.json", scores)
+        """Train the readers of emotion, action units and identity."""
+        vae = AutoencoderKL.from_pretrained(self.work / "vae")
+        readers = ReaderBuild(self.work, self.settings, self._faces, vae, self.device)
+        for reader in READERS:
+            readers.make(reader)
 
     def base(self) -> None:
         """Train text encoder and UNet on the base's latents; goes on where it stopped.

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from sfe_core.faces.recognition.recognisers import load_recogniser
-from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
+from sfe_core.emotions import EMOTIONS
 from sfe_core.files import atomic_path, write_json, write_text
+from sfe_core.synthesis.tiny.readers import READERS, Reader
 from sfe_core.synthesis.tiny.settings import Settings
 
 _CARD = """---
@@ -45,25 +45,56 @@ def _lines(values: dict) -> str:
     return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in values.items())
 
 
+def _table(title: str, rows: dict[str, dict[str, float]]) -> str:
+    """A Markdown table of rows of numbers that have the same columns."""
+    columns = list(next(iter(rows.values())))
+    lines = [f"| {' | '.join([title, *columns])} |", "|---|" + "---:|" * len(columns)]
+    for name, values in rows.items():
+        cells = [f"{values[column]:.3f}" for column in columns]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return "\n".join(lines).replace("_", " ")
+
+
 def _face_set(settings: Settings, *names: str) -> dict:
     rows = {}
     for name in names:
         chosen = getattr(settings, f"{name}_faces")
         first, last = chosen.identities
+        kind = ", action units at random" * chosen.random_units
+        kind += ", framed and lit as on the web" * chosen.wide
+        if chosen.shares:
+            shares = zip(EMOTIONS, chosen.shares, strict=True)
+            kind += ", " + ", ".join(f"{share:.0%} {emotion}" for emotion, share in shares)
         rows[f"{name} faces"] = (
-            f"{chosen.count}, identities {first} to {last - 1}, seed {chosen.seed}"
+            f"{chosen.count}, identities {first} to {last - 1}, seed {chosen.seed}{kind}"
         )
     return rows
 
 
 def _settings(settings: Settings, *prefixes: str) -> dict:
     chosen = {k: v for k, v in asdict(settings).items() if k.startswith(prefixes)}
+    faces = {name for name in chosen if name.endswith("_faces")}
+    chosen = {name: value for name, value in chosen.items() if name not in faces}
     return chosen | {"image_px": settings.image_px, "seed": settings.seed}
 
 
 def _read_scores(path: Path) -> dict:
     scores = json.loads(path.read_text(encoding="utf-8"))
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in scores.items()}
+
+
+def reader_scores(scores: dict) -> str:
+    """The scores of a reader, as `ReaderBuild.score` gives them, in Markdown."""
+    intro = (
+        f"On {scores['faces']} pictures of {scores['identities']} people that it never saw.\n"
+        "What is read later are drawn pictures, softer and noisier than these photographs: each "
+        "row below the first is the same pictures made worse in one way (a row `set`: other "
+        "pictures, as photographed)."
+    )
+    tables = [_table("pictures", scores["pictures"])]
+    if scores["details"]:
+        tables.append(_table("as photographed", scores["details"]))
+    return "\n\n".join([intro, *tables])
 
 
 def _forget_paths(folder: Path) -> None:
@@ -75,7 +106,13 @@ def _forget_paths(folder: Path) -> None:
 
 
 def write_cards(work: Path, embedded: Path, settings: Settings) -> None:
-    """Write tiny-sd, tiny-emotion-loss and tiny-emotion-judge below `embedded`."""
+    """Write tiny-sd and the readers below `embedded`."""
+    _write_base(work, embedded, settings)
+    for reader in READERS:
+        write_reader(reader, work, embedded, settings)
+
+
+def _write_base(work: Path, embedded: Path, settings: Settings) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
     with atomic_path(embedded / "tiny-sd") as partial:
         pipeline.to(dtype=torch.float16)
@@ -83,36 +120,44 @@ def write_cards(work: Path, embedded: Path, settings: Settings) -> None:
         pipeline.text_encoder.float()
         pipeline.save_pretrained(partial, safe_serialization=True)
         _forget_paths(partial)
-        data = _face_set(settings, "loss", "judge") | {
+        data = _face_set(settings, "base") | {
             "captions that name the emotion": ", then ".join(
                 f"{phase.emotion_caption_share:.0%} for {phase.steps} updates"
                 for phase in settings.base_phases
-            )
+            ),
+            "the autoencoder also saw": _face_set(settings, "loss")["loss faces"],
         }
+        scores = _read_scores(work / "scores-base.json")
+        decoded = _read_scores(work / "scores-vae.json")
         text = _CARD.format(
             name="tiny-sd",
-            what="Stable Diffusion 1.5's classes, a hundredth of its size: 64 px faces from text.",
+            what=(
+                "Stable Diffusion 1.5's classes, a hundredth of its size: "
+                f"{settings.image_px} px faces from text."
+            ),
             data=_lines(data),
             training=_lines(_settings(settings, "vae", "text", "unet", "base", "caption")),
-            scores=_lines(_read_scores(work / "scores-base.json")),
+            scores=_lines(scores | {f"autoencoder {name}": v for name, v in decoded.items()}),
         )
         write_text(partial / "README.md", text)
-    roles = {
-        "loss": "Reads emotion, valence and arousal; used inside the training loss.",
-        "judge": "Reads emotion, valence and arousal; scores pictures and is used by no loss.",
-    }
-    for role, what in roles.items():
-        name = f"tiny-emotion-{role}"
-        with atomic_path(embedded / name) as partial:
-            network = load_recogniser(work / name)
-            assert isinstance(network, TinyEmotionNet | TinyEmotionJudge)
-            network.half().save_pretrained(partial, safe_serialization=True)
-            _forget_paths(partial)
-            text = _CARD.format(
-                name=name,
-                what=what,
-                data=_lines(_face_set(settings, role, "validation")),
-                training=_lines(_settings(settings, "recogniser")),
-                scores=_lines(_read_scores(work / f"scores-{role}.json")),
-            )
-            write_text(partial / "README.md", text)
+
+
+def write_reader(reader: Reader, work: Path, embedded: Path, settings: Settings) -> None:
+    """Write one reader below `embedded`: weights of half precision, configuration, card."""
+    kind = type(reader.network(settings.image_px))
+    with atomic_path(embedded / reader.name) as partial:
+        kind.from_pretrained(work / reader.name).half().save_pretrained(
+            partial, safe_serialization=True
+        )
+        _forget_paths(partial)
+        scores = json.loads((work / f"scores-{reader.name}.json").read_text(encoding="utf-8"))
+        also = (reader.also_on,) if reader.also_on else ()
+        training = _settings(settings, "reader", reader.task.name) | {"seed": reader.seed}
+        text = _CARD.format(
+            name=reader.name,
+            what=reader.what,
+            data=_lines(_face_set(settings, *reader.learns_from, *reader.tested_on, *also)),
+            training=_lines(training),
+            scores=reader_scores(scores),
+        )
+        write_text(partial / "README.md", text)

@@ -73,9 +73,19 @@ class Settings:
     # Images of a batch that the perceptual distance compares, in the steps on whole images.
     vae_perceptual_images: int = 4
 
-    recogniser_epochs: int = 14
-    recogniser_batch: int = 64
-    recogniser_learning_rate: float = 2e-3
+    reader_batch: int = 64
+    reader_learning_rate: float = 2e-3
+    reader_weight_decay: float = 0.05
+    emotion_updates: int = 2000
+    units_updates: int = 2400
+    identity_updates: int = 3000
+    # CosFace's scale of the cosines, and the margin a face must be nearer to its own person by.
+    identity_scale: float = 20.0
+    identity_margin: float = 0.25
+    # Share of the training faces that readers also see as the autoencoder gives them back, with
+    # noise of up to this standard deviation on latents whose own is 1.
+    reader_decoded_share: float = 0.25
+    reader_latent_noise: float = 0.4
 
     text_width: int = 128
     text_layers: int = 4

@@ -11,11 +11,10 @@ from sfe_core.evaluation.statistics.distances import KernelReference
 from sfe_core.faces.crop import CropTransform
 from sfe_core.recipes.tiny_base import draw_captions
 from sfe_core.synthesis.tiny import faces as rendering
-from sfe_core.synthesis.tiny.autoencoder import encode_all, standardise_latents
+from sfe_core.synthesis.tiny.autoencoder import encode_all, standardise_latents, to_pixels
 from sfe_core.synthesis.tiny.examples import Examples, kernel_distance
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
 from sfe_core.synthesis.tiny.networks import make_vae, train_tokenizer
-from sfe_core.synthesis.tiny.recognition import as_tensor
 from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet
 
 SMALL = replace(SETTINGS, image_px=32, render_px=48)
@@ -130,7 +129,7 @@ def test_captions_name_the_emotion_as_rarely_as_asked():
 def test_image_arrays_become_tensors():
     images = np.zeros((2, 4, 6, 3), np.uint8)
     images[0, 1, 2, 0] = 7
-    assert as_tensor(images)[0, 0, 1, 2] == 7
+    assert to_pixels(images)[0, 0, 1, 2] == 7 / 127.5 - 1
 
 
 def test_kernel_distance_is_the_evaluations_on_standardised_features():
