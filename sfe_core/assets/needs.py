@@ -13,6 +13,8 @@ from sfe_core.errors import UserError
 from sfe_core.files import sha256_json
 
 EMOTION_NETWORK = "loss.emotion_network"
+# Recognisers that learnt on real faces: never needed, and read beside the judge where they are.
+OUTSIDE_JUDGES = ("face-api-emotion", "fer-emotion")
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
 BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}
 PERCEPTUAL_ASSETS = {

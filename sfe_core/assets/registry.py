@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -35,6 +36,34 @@ class AssetFile:
 
 
 @dataclass(frozen=True)
+class Package:
+    """A published package that carries weights, and is opened for them without being installed.
+
+    Attributes:
+        index: the registry that it is published in.
+        name: its name there.
+        version: the one that was looked at.
+        archive: its file's name, as the registry's client writes it.
+        sha256: hex digest of that file.
+        members: the files taken out of it, by their path inside; `url` is where the same bytes lie
+            in the package's public repository.
+        conversion: which of `CONVERSIONS` makes tensors of them.
+    """
+
+    index: Literal["pypi", "npm"]
+    name: str
+    version: str
+    archive: str
+    sha256: str
+    members: tuple[AssetFile, ...]
+    conversion: str
+
+    def __str__(self) -> str:
+        kind = {"pypi": "the Python package", "npm": "the npm package"}[self.index]
+        return f"{kind} {self.name} {self.version}"
+
+
+@dataclass(frozen=True)
 class Asset:
     """A named model: one file, or a folder of them.
 
@@ -48,6 +77,8 @@ class Asset:
         embedded: shipped inside sfe.
         package: the installed Python package that brings it, if one does.
         distribution: what it is installed as, where that is another name.
+        taken_from: the package whose weights it is converted from, if it comes so; the one file of
+            `files` is then what sfe makes of them.
         about: size as its page names it, where the exact one is not known.
         note: anything else to know before getting it.
     """
@@ -61,6 +92,7 @@ class Asset:
     embedded: bool = False
     package: str | None = None
     distribution: str | None = None
+    taken_from: Package | None = None
     about: str = ""
     note: str = ""
 
@@ -71,6 +103,8 @@ class Asset:
             return "embedded"
         if self.package:
             return "package"
+        if self.taken_from:
+            return "download"
         return "download" if all(file.url for file in self.files) else "gated"
 
     @property
@@ -98,9 +132,15 @@ def registry() -> dict[str, Asset]:
 def _asset(name: str, entry: dict[str, Any], sealed: dict[str, list[dict[str, Any]]]) -> Asset:
     fields = dict(entry)
     files = fields.pop("files", ()) or sealed.get(name, ())
+    package = fields.pop("taken_from", None)
     return Asset(
         name=name,
-        files=tuple(AssetFile(**file) for file in files),
+        files=_files(files),
         folder=fields.pop("folder", name),
+        taken_from=package and Package(**package | {"members": _files(package["members"])}),
         **fields,
     )
+
+
+def _files(entries: Iterable[dict[str, Any]]) -> tuple[AssetFile, ...]:
+    return tuple(AssetFile(**entry) for entry in entries)

