@@ -110,29 +110,31 @@ def ablate(
         for number, variant in enumerate(chosen, 1):
             told = f", seed {seed}" if seeds > 1 else ""
             reporter.say(f"ablation {number}/{len(chosen)}: {variant.name}{told}")
-            changed = with_seed(variant.applied_to(workspace), seed)
-            name = f"{PREFIX}-{variant.name}" + (f"-seed{seed}" if seed != first else "")
-            summaries[variant.name].append(_measure(changed, name, options, split, reporter))
-        found = collect(summaries, workspace.evaluation / f"{PREFIX}-{split}")
-        write_table(found)
-    return found
+            found = measure(workspace, variant, seed, options, split, reporter)
+            summaries[variant.name].append(found)
+        table = collect(summaries, workspace.evaluation / f"{PREFIX}-{split}")
+        write_table(table)
+    return table
 
 
-def with_seed(workspace: Workspace, seed: int) -> Workspace:
-    """The workspace with this training seed; what is drawn afterwards keeps its own."""
-    values = workspace.config.model_dump()
-    values["train"] |= {"seed": seed}
-    return Workspace(workspace.root, Config.model_validate(values))
-
-
-def _measure(
-    changed: Workspace, name: str, options: TrainOptions, split: str, reporter: Reporter
+def measure(
+    workspace: Workspace,
+    variant: Variant,
+    seed: int,
+    options: TrainOptions,
+    split: str,
+    reporter: Reporter,
 ) -> EvaluationSummary:
+    """Train a variant with a training seed, package and measure it; what is there is gone on from.
+
+    What is drawn afterwards keeps `sampling.seed`.
+
+    Args: see `ablate`; the workspace has its own settings still.
+    """
+    changed = with_seed(variant.applied_to(workspace), seed)
     # Other settings are another run: never go on from one that was trained otherwise.
-    trained = changed.config.model_dump(
-        mode="json", include={"model", "guidance", "train", "loss", "data"}
-    )
-    name = f"{name}-{sha256_json(trained)[:8]}"
+    told = "" if seed == workspace.config.train.seed else f"-seed{seed}"
+    name = f"{PREFIX}-{variant.name}{told}-{trained_hash(changed.config)}"
     run = {**vars(options), "run": name, "resume": "auto"}
     try:
         summary = launch(changed, TrainOptions(**run), reporter)
@@ -142,6 +144,19 @@ def _measure(
         raise type(error)(error.where, error.problem, remedy) from error
     package = _package(changed, name, summary.step, reporter)
     return evaluate(changed, split, package, reporter, name=f"{name}-{split}")
+
+
+def with_seed(workspace: Workspace, seed: int) -> Workspace:
+    """The workspace with this training seed."""
+    values = workspace.config.model_dump()
+    values["train"] |= {"seed": seed}
+    return Workspace(workspace.root, Config.model_validate(values))
+
+
+def trained_hash(config: Config) -> str:
+    """Of all settings that a run is trained by."""
+    sections = {"model", "guidance", "train", "loss", "data"}
+    return sha256_json(config.model_dump(mode="json", include=sections))[:8]
 
 
 def _package(workspace: Workspace, name: str, step: int, reporter: Reporter) -> Path:

@@ -12,8 +12,7 @@ from typing import Any
 
 from sfe_core.errors import UserError
 from sfe_core.evaluation.metrics import in_ablation
-from sfe_core.evaluation.resampled import load_resampled
-from sfe_core.evaluation.statistics.pooling import Resampled, pooled
+from sfe_core.evaluation.pool import Pool
 from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric, Score
 from sfe_core.files import write_text
 from sfe_core.wording import markdown_table
@@ -93,79 +92,31 @@ def collect(summaries: Mapping[str, Sequence[EvaluationSummary]], folder: Path) 
                     f"ablation {name}", "measured on other photos than full", "measure both again"
                 )
     metrics = {name: metric for name, metric in full.metrics.items() if in_ablation(name)}
-    seen = {
-        name: [_Seed(summary.scores, load_resampled(summary.folder)) for summary in of_seeds]
-        for name, of_seeds in summaries.items()
-    }
+    pools = {name: Pool(of_seeds) for name, of_seeds in summaries.items()}
     rows = [
-        _row(variant, pictures, seen, metrics)
-        for variant in seen
+        _row(variant, pictures, pools, metrics)
+        for variant in pools
         for pictures in SETS
-        if all(pictures in seed.scores for seed in seen[variant])
+        if pools[variant].has(pictures)
     ]
     notes = [*_of_intervals(summaries[FULL]), *_without_effect(rows)]
     return Ablation(rows, metrics, folder, tuple(notes))
 
 
-@dataclass(frozen=True)
-class _Seed:
-    """What was measured of one variant of one training seed: set, then metric."""
-
-    scores: Mapping[str, Mapping[str, Score]]
-    resampled: Mapping[str, Mapping[str, Resampled]]
-
-    def drawn(self, pictures: str, metric: str) -> Resampled | None:
-        return self.resampled.get(pictures, {}).get(metric)
-
-    def value(self, pictures: str, metric: str) -> float | None:
-        score = self.scores.get(pictures, {}).get(metric)
-        return None if score is None else score.value
-
-
 def _row(
-    variant: str,
-    pictures: str,
-    seen: Mapping[str, Sequence[_Seed]],
-    metrics: Mapping[str, Metric],
+    variant: str, pictures: str, pools: Mapping[str, Pool], metrics: Mapping[str, Metric]
 ) -> AblationRow:
-    own, full = seen[variant], () if variant == FULL else seen[FULL]
+    own, full = pools[variant], pools[FULL]
     scores, by_seed, changes = {}, {}, {}
-    for name, metric in metrics.items():
-        if any(name not in seed.scores[pictures] for seed in own):
+    for name in metrics:
+        score = own.score(pictures, name)
+        if score is None:
             continue
-        scores[name] = _score(own, pictures, name, metric)
-        values = [seed.value(pictures, name) for seed in own]
-        by_seed[name] = [value for value in values if value is not None]
-        change = _change(own, full, pictures, name)
-        if change is not None:
-            changes[name] = change
+        scores[name], by_seed[name] = score, own.values(pictures, name)
+        after, before = own.measured(pictures, name), full.measured(pictures, name)
+        if variant != FULL and after is not None and before is not None:
+            changes[name] = Delta(**vars(after.minus(before).pooled()))
     return AblationRow(variant, pictures, scores, by_seed, changes)
-
-
-def _score(own: Sequence[_Seed], pictures: str, name: str, metric: Metric) -> Score:
-    """Pooled; where a seed has no value there is none, and no interval without its resamples."""
-    every = [seed.scores[pictures][name] for seed in own]
-    values = [score.value for score in every if score.value is not None]
-    drawn = [one for seed in own if (one := seed.drawn(pictures, name)) is not None]
-    if len(own) == 1 or len(values) < len(own):
-        return next((score for score in every if score.value is None), every[0])
-    if len(drawn) < len(own):
-        nothing = {"low": None, "high": None, "reason": "no interval: no resamples were kept"}
-        return every[0].model_copy(update={"value": sum(values) / len(values)} | nothing)
-    return every[0].model_copy(update=vars(pooled(values, drawn, metric.unit == "share")))
-
-
-def _change(own: Sequence[_Seed], full: Sequence[_Seed], pictures: str, name: str) -> Delta | None:
-    """Minus the full recipe, seed by seed; None where a seed has nothing to hold against it."""
-    values, drawn = [], []
-    for one, other in zip(own, full, strict=False):
-        after, before = one.value(pictures, name), other.value(pictures, name)
-        after_drawn, before_drawn = one.drawn(pictures, name), other.drawn(pictures, name)
-        if after is None or before is None or after_drawn is None or before_drawn is None:
-            return None
-        values.append(after - before)
-        drawn.append(after_drawn.minus(before_drawn))
-    return Delta(**vars(pooled(values, drawn))) if values else None
 
 
 def _spread(metric: Metric, values: Sequence[float]) -> str:

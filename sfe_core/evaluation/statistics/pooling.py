@@ -9,7 +9,7 @@ mean over seeds drawn with replacement.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +30,18 @@ class Resampled:
 
     def minus(self, other: Resampled) -> Resampled:
         """The difference to what was drawn in the same resamples."""
+        return self._with(other, np.subtract)
+
+    def over(self, other: Resampled) -> Resampled:
+        """The ratio to what was drawn in the same resamples; nan over zero."""
+        return self._with(
+            other, lambda a, b: np.divide(a, b, out=np.full_like(a, np.nan), where=b != 0.0)
+        )
+
+    def _with(self, other: Resampled, how: Callable[[Doubles, Doubles], Doubles]) -> Resampled:
         count = min(len(self.values), len(other.values))
         fewer = min(self.behind, other.behind, key=lambda one: one.pictures)
-        return Resampled(self.values[:count] - other.values[:count], fewer)
+        return Resampled(how(self.values[:count], other.values[:count]), fewer)
 
 
 def pooled(
