@@ -46,7 +46,7 @@ def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
     on_head = np.isin(region, [REGION[n] for n in ("skin", "lips", "lid", "scalp", "neck")])
     _face_features(surface, person, colour, gloss, on_head)
     _eyes_and_mouth(surface, person, scene, colour, gloss)
-    paint_hair(surface, person, colour, gloss, on_head)
+    paint_hair(surface, spec, colour, gloss, on_head)
     _clothes(surface, scene, colour, gloss)
     return colour, gloss
 

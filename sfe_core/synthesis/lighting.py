@@ -17,6 +17,7 @@ from sfe_core.arrays import Floats, Mask
 from sfe_core.faces.head import REGION, HeadModel
 from sfe_core.faces.rendering import Raster, shadow
 from sfe_core.synthesis.appearance import paint_surface
+from sfe_core.synthesis.hair import shell_normals
 from sfe_core.synthesis.spec import FaceSpec, Scene
 from sfe_core.synthesis.surface import Surface
 
@@ -26,9 +27,17 @@ GAMMA = 2.2
 SKIN_WRAP = np.array([0.34, 0.17, 0.11], np.float32)
 OTHER_WRAP = np.array([0.08, 0.08, 0.08], np.float32)
 SKIN_REGIONS = ("skin", "lips", "lid", "ear", "neck", "scalp", "socket")
-LIGHT_RAYS = 5  # per picture pixel, spread over the lamp
+LIGHT_RAYS = 3  # per picture pixel, spread over the lamp
 # Half the angle under which a lamp is seen, as the sine: a window, a bulb, the sun through haze.
-LAMP_SIZE = {"soft": 0.42, "side": 0.2, "warm": 0.25, "cool": 0.3, "bright": 0.32}
+LAMP_SIZE = {
+    "hard": 0.06,
+    "back": 0.2,
+    "soft": 0.42,
+    "side": 0.2,
+    "warm": 0.25,
+    "cool": 0.3,
+    "bright": 0.32,
+}
 
 
 def light_head(
@@ -54,7 +63,9 @@ def light_head(
     hit = raster.hit
     values = raster.interpolate(np.concatenate([head.mean, head.paint], 1), faces)
     normals = raster.normals[hit]
-    surface = Surface(values[:, :3], values[:, 3:], face_region[raster.face_index[hit]], normals)
+    region = face_region[raster.face_index[hit]]
+    normals = shell_normals(normals, values[:, :3], region, spec.scene)
+    surface = Surface(values[:, :3], values[:, 3:], region, normals)
     colour, gloss = paint_surface(surface, spec)
     albedo = np.power(np.clip(colour, 1.0, 255.0) / 255.0, GAMMA)
     skin = np.isin(surface.region, [REGION[name] for name in SKIN_REGIONS])

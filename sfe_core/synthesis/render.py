@@ -23,6 +23,7 @@ from sfe_core.synthesis.camera import photograph
 from sfe_core.synthesis.hair import SHELL_END, grow_hair
 from sfe_core.synthesis.lighting import light_head
 from sfe_core.synthesis.spec import FaceSpec, Scene
+from sfe_core.synthesis.strands import draw_strands
 
 FACE_HEIGHT_M = 0.195  # chin to hairline of the mean head
 
@@ -80,6 +81,7 @@ def render_face(spec: FaceSpec, size_px: int, supersample: int = 2) -> Synthetic
     layer = np.zeros((side, side, 4), np.float32)
     layer[raster.hit, :3] = colour
     layer[raster.hit, 3] = 1.0
+    draw_strands(layer, raster, grown, fine, spec)
     dress(layer, raster, Wearer(vertices, head.landmarks(identity)[0], spec), fine)
     layer = layer.reshape(size_px, supersample, size_px, supersample, 4).mean((1, 3))
     behind = shade_wall(background(spec.scene, size_px), layer[..., 3], spec.scene)
@@ -103,8 +105,8 @@ def visible_faces(style: str) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     centre = head.mean[head.extra_faces].mean(1)
     shell = head.extra_region == REGION["hair"]
     end = SHELL_END.get(style, np.inf)
-    # The shell has a fringe down to the chin: only what hangs behind the temples is used.
-    behind = (centre[:, 2] < -0.035) | (centre[:, 1] > 0.1)
-    keep = ~shell | (behind & (centre[:, 1] > end - 0.06))
+    # Only what hangs behind the temples: on top the scalp itself bears the hair.
+    behind = (centre[:, 2] < -0.035) & (centre[:, 1] < 0.1)
+    keep = ~shell | (behind & (centre[:, 1] > end - 0.015))
     faces = np.concatenate([head.faces, head.extra_faces[keep]])
     return faces, np.concatenate([head.face_region, head.extra_region[keep]])

@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from sfe_core.arrays import Floats
 
-TILE_PX = 1024
-TILE_M = 0.22  # side of a tile on the head, metres: a fifth of a millimetre a texel
+TILE_PX = 512
+TILE_M = 0.22  # side of a tile on the head, metres: two fifths of a millimetre a texel
 TEXTURE_STREAM = 31
 
 

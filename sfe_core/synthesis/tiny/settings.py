@@ -52,14 +52,14 @@ class Settings:
     wide_crop_scale: tuple[float, float] = (1.35, 2.1)
     # The loss recogniser learns from the first set, the judge from the second, the base from the
     # third; `unseen` is drawn as the base's are, `validation` as the recognisers'.
-    loss_faces: FaceSet = FaceSet(4000, (0, 1500), 101)
-    judge_faces: FaceSet = FaceSet(4000, (1500, 3000), 202)
-    base_faces: FaceSet = FaceSet(14000, (0, 3000), 707, WEB_SHARES, wide=True)
-    validation_faces: FaceSet = FaceSet(800, (3000, 3584), 303)
+    loss_faces: FaceSet = FaceSet(3000, (0, 1500), 101)
+    judge_faces: FaceSet = FaceSet(3000, (1500, 3000), 202)
+    base_faces: FaceSet = FaceSet(11000, (0, 3000), 707, WEB_SHARES, wide=True)
+    validation_faces: FaceSet = FaceSet(600, (3000, 3584), 303)
     # The readers of action units learn from these as well, on which units do not come in emotions.
-    units_loss_faces: FaceSet = FaceSet(2500, (0, 1500), 404, random_units=True)
-    units_judge_faces: FaceSet = FaceSet(2500, (1500, 3000), 505, random_units=True)
-    units_validation_faces: FaceSet = FaceSet(600, (3000, 3584), 606, random_units=True)
+    units_loss_faces: FaceSet = FaceSet(1500, (0, 1500), 404, random_units=True)
+    units_judge_faces: FaceSet = FaceSet(1500, (1500, 3000), 505, random_units=True)
+    units_validation_faces: FaceSet = FaceSet(400, (3000, 3584), 606, random_units=True)
     unseen_faces: FaceSet = FaceSet(512, (3000, 3584), 808, WEB_SHARES, wide=True)
 
     vae_channels: tuple[int, ...] = (16, 32, 96, 128)
