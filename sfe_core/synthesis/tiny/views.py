@@ -158,12 +158,16 @@ class RandomViews:
 
     def _noised(self, x: Tensor) -> Tensor:
         """Fine noise on half of the pictures, patches of noise on a third."""
-        count, side = len(x), x.shape[-1]
-        fine = self._uniform(count, 0, 0.12) * self._chance(count, 0.5)
-        coarse = self._uniform(count, 0, 0.1) * self._chance(count, 1 / 3)
-        patches = F.interpolate(self._normal(count, 3, side // 8, side // 8), size=(side, side))
-        x = x + fine.view(-1, 1, 1, 1) * self._normal(*x.shape)
-        return x + coarse.view(-1, 1, 1, 1) * blurred(patches, torch.full((count,), side / 32))
+        side = x.shape[-1]
+        x = x.clone()
+        fine, patchy = (self._chance(len(x), share).nonzero()[:, 0] for share in (1 / 2, 1 / 3))
+        levels = self._uniform(len(fine), 0, 0.12).view(-1, 1, 1, 1)
+        x[fine] += levels * self._normal(len(fine), *x.shape[1:])
+        if len(patchy):
+            levels = self._uniform(len(patchy), 0, 0.1).view(-1, 1, 1, 1)
+            patches = self._normal(len(patchy), 3, side // 8, side // 8)
+            x[patchy] += levels * F.interpolate(patches, size=(side, side), mode="bilinear")
+        return x
 
 
 @dataclass(frozen=True)
