@@ -22,6 +22,11 @@ PERCEPTUAL_ASSETS = {
     "lpips-vgg": ("lpips-heads", "vgg16"),
     "lpips-alex": ("lpips-heads", "alexnet"),
 }
+IDENTITY_ASSETS = {
+    "none": (),
+    "dlib": ("dlib-face-recognition",),
+    "tiny-identity": ("tiny-identity",),
+}
 DEPTH_ASSETS = {"mesh": (), "zoedepth": ("zoedepth",)}
 RECONSTRUCTION_ASSETS = {
     "anny": ("anny-head",),
@@ -108,7 +113,7 @@ def _evaluate_assets(config: Config) -> tuple[str, ...]:
         *(("inception",) if settings.features == "inception" else ()),
         *PERCEPTUAL_ASSETS[settings.perceptual_network],
         *(("dists", "vgg16") if settings.dists else ()),
-        *(("dlib-face-recognition",) if settings.identity == "dlib" else ()),
+        *IDENTITY_ASSETS[settings.identity],
         *((settings.clip,) if settings.clip else ()),
         *_detector_assets(settings.detector),
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.assets import locate
+from sfe_core.assets.reference import ModelReference
 from sfe_core.errors import UserError
+from sfe_core.faces.crop import CROP_RULES, crop, crop_around
 from sfe_core.faces.detection import Face
+from sfe_core.faces.recognition.tiny_identity import load_identity_net
 from sfe_core.files import sha256_file
 
-EMBEDDERS: tuple[str, ...] = ("dlib",)
+EMBEDDERS: tuple[str, ...] = ("dlib", "tiny-identity")
 
 
 class IdentityEmbedder(Protocol):
@@ -82,6 +87,37 @@ class DlibEmbedder:
         return self._dlib.full_object_detection(box, points)
 
 
+class TinyEmbedder:
+    """This project's own network: it knows synthetic people only, and needs no library.
+
+    Its vectors have length 1: two photos of one person are told from others by their cosine.
+    """
+
+    name = "tiny-identity"
+
+    def __init__(self, name_or_path: str | Path = "tiny-identity") -> None:
+        """Raises: UserError: its weights are missing."""
+        self._network = load_identity_net(name_or_path)
+        self.width = self._network.width
+        side = self._network.input_px
+        self.crop = f"cut out round its 68 landmarks as preprocess crops, {side} px"
+        self.weights_sha256 = ModelReference(str(name_or_path)).sha256
+
+    def embed(self, images: Sequence[Pixels], faces: Sequence[Face]) -> Floats:
+        """See `IdentityEmbedder.embed`."""
+        if not images:
+            return np.zeros((0, self.width))
+        side, rule = self._network.input_px, CROP_RULES["landmarks"]
+        cut = [
+            crop(image, crop_around(face.landmarks, rule.scale), side)
+            for image, face in zip(images, faces, strict=True)
+        ]
+        x = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        with torch.inference_mode():
+            vectors: Floats = self._network(x).double().numpy()
+        return vectors
+
+
 def load_embedder(name: str) -> IdentityEmbedder:
     """The embedder of that name.
 
@@ -90,4 +126,6 @@ def load_embedder(name: str) -> IdentityEmbedder:
     """
     if name == "dlib":
         return DlibEmbedder()
+    if name == TinyEmbedder.name:
+        return TinyEmbedder()
     raise UserError("evaluate.identity", f"{name!r} is unknown", f"known: {', '.join(EMBEDDERS)}")

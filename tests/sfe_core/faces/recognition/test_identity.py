@@ -1,16 +1,19 @@
-"""dlib's identity vectors on real photographs of faces."""
+"""Identity vectors: dlib's on real photographs of faces, and the tiny network's."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 
 from sfe_core.errors import UserError
 from sfe_core.evaluation.statistics.identity import pair_levels
 from sfe_core.faces.backends import load_detector
-from sfe_core.faces.recognition.identity import DlibEmbedder, load_embedder
+from sfe_core.faces.detection import Face
+from sfe_core.faces.recognition.identity import DlibEmbedder, TinyEmbedder, load_embedder
+from sfe_core.faces.recognition.tiny_identity import TinyIdentityNet
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,40 @@ def test_nothing_to_embed_is_an_empty_table(embedder: DlibEmbedder):
 
 
 def test_an_unknown_embedder_is_the_users_error():
-    with pytest.raises(UserError, match="known: dlib"):
+    with pytest.raises(UserError, match="known: dlib, tiny-identity"):
         load_embedder("arcface")
+
+
+def test_the_tiny_network_gives_unit_vectors_of_the_face_wherever_it_stands(tmp_path):
+    torch.manual_seed(0)
+    network = TinyIdentityNet(input_size=64, channels=(8, 16, 16, 16), width=12).eval()
+    network.save_pretrained(tmp_path / "net")
+    embedder = TinyEmbedder(tmp_path / "net")
+    photo = data.astronaut()[:260, 100:360]
+    points = np.random.default_rng(0).uniform(80, 180, (68, 2))
+    face = Face((80.0, 80.0, 180.0, 180.0), points, 1.0)
+    moved = Face((90.0, 85.0, 190.0, 185.0), points + (10, 5), 1.0)
+    shifted = np.roll(photo, (5, 10), (0, 1))
+    found = embedder.embed([photo, shifted, photo], [face, moved, moved])
+    assert found.shape == (3, embedder.width) == (3, 12) and len(embedder.weights_sha256) == 64
+    assert np.allclose(np.linalg.norm(found, axis=1), 1)
+    assert np.allclose(found[0], found[1], atol=1e-4)
+    assert not np.allclose(found[0], found[2], atol=1e-4)
+    assert embedder.embed([], []).shape == (0, 12)
+
+
+def test_the_tiny_network_passes_gradient_to_every_picture():
+    images = torch.rand(2, 3, 96, 96).mul(2).sub(1).requires_grad_()
+    vectors = TinyIdentityNet()(images)
+    assert vectors.shape == (2, 128)
+    (vectors[0] @ vectors[1]).backward()
+    assert (images.grad.abs().sum((1, 2, 3)) > 0).all()
+
+
+def test_a_folder_that_is_no_identity_network_is_a_one_line_error(tmp_path):
+    (tmp_path / "config.json").write_text('{"_class_name": "TinyEmotionNet"}')
+    with pytest.raises(UserError, match="not an identity network"):
+        TinyEmbedder(tmp_path)
 
 
 def test_levels_are_means_over_pairs():
