@@ -9,6 +9,8 @@ from functools import lru_cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from sfe_core.processes.threads import wait_passively
+
 _LOG_BYTES = 1_000_000
 
 
@@ -20,6 +22,7 @@ def prepare(debug: bool) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    wait_passively(os.environ)
     if debug:
         return
     # Even their errors are of no use here: diffusers tells of one for each part that is no

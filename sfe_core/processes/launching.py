@@ -21,6 +21,7 @@ from sfe_core.errors import RunError, SfeError, error_of
 from sfe_core.processes.placement import Placement
 from sfe_core.processes.stopping_signals import Forwarding
 from sfe_core.processes.surroundings import for_children
+from sfe_core.processes.threads import THREADS, wait_passively
 from sfe_core.processes.worker import EVENT_MARK, as_json
 from sfe_core.reporting import Reporter, Task
 
@@ -133,7 +134,8 @@ def launcher_env(device: str, processes: int, environment: Mapping[str, str]) ->
     if device == "cpu":
         changed["ACCELERATE_USE_CPU"] = "true"
         threads = max(1, cpu_count() // processes)
-        changed.setdefault("OMP_NUM_THREADS", str(threads))
+        changed.setdefault(THREADS, str(threads))
+        wait_passively(changed)
     return changed
 
 

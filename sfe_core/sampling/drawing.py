@@ -15,6 +15,7 @@ from sfe_core.diffusion.drawing import draw_batch, embedded_words, prompt_words
 from sfe_core.diffusion.families.known import family_drawn_by
 from sfe_core.diffusion.prompt_chunks import Chunk, deal_out, encode_pairs
 from sfe_core.errors import RunError
+from sfe_core.processes.threads import ThreadWatch
 from sfe_core.quiet import quiet_libraries
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.settings import DrawSettings
@@ -192,24 +193,26 @@ def draw_all(
     widened: list[str] = []
     waiting: list[Order] = []
     exhausted = False
-    while True:
-        while not exhausted and len(waiting) < batch_size:
-            order = next(orders, None)
-            exhausted = order is None
-            if order is not None:
-                waiting.append(order)
-        if not waiting:
-            break
-        batch = waiting[:batch_size]
-        try:
-            pictures = draw_orders(pipeline, batch, settings, widened)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            batch_size = _halved(len(batch), reporter)
-            continue
-        del waiting[: len(batch)]
-        yield from zip(batch, pictures, strict=True)
+    with ThreadWatch(pipeline.device.type, reporter) as threads:
+        while True:
+            while not exhausted and len(waiting) < batch_size:
+                order = next(orders, None)
+                exhausted = order is None
+                if order is not None:
+                    waiting.append(order)
+            if not waiting:
+                break
+            batch = waiting[:batch_size]
+            try:
+                with threads.piece():
+                    pictures = draw_orders(pipeline, batch, settings, widened)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                batch_size = _halved(len(batch), reporter)
+                continue
+            del waiting[: len(batch)]
+            yield from zip(batch, pictures, strict=True)
     if widened:
         reporter.warn(
             f"the decoder overflowed in half precision: drawn again with it in float32: "

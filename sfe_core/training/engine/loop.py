@@ -18,6 +18,7 @@ from torch import nn
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import Stopped
 from sfe_core.files import atomic_path, sha256_file
+from sfe_core.processes.threads import ThreadWatch
 from sfe_core.reporting import Reporter
 from sfe_core.training.contract import RecipeSpec, SamplingStopped
 from sfe_core.training.engine.checkpoints import (
@@ -137,9 +138,12 @@ def loop(session: Session, interruption: Interruption) -> float:
     pace = Pace(session.plan.effective_batch)
     interruption.wait_for_update()
     batches = session.recipe.batches(wanted_batches(session))
-    with session.reporter.task("Training", steps, done=session.step) as task:
+    with (
+        session.reporter.task("Training", steps, done=session.step) as task,
+        ThreadWatch(session.plan.device, session.reporter) as threads,
+    ):
         while session.step < steps:
-            with pace:
+            with pace, threads.piece():
                 numbers = update(session, batches)
             session.step += 1
             count(session, numbers)

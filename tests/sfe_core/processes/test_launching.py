@@ -108,6 +108,7 @@ def test_environment_of_workers(monkeypatch):
     monkeypatch.setattr("sfe_core.processes.launching.cpu_count", lambda: 8)
     on_cpu = launcher_env("cpu", 2, {"PYTHONPATH": "/elsewhere", "HOME": "/h"})
     assert on_cpu["ACCELERATE_USE_CPU"] == "true" and on_cpu["OMP_NUM_THREADS"] == "4"
+    assert on_cpu["OMP_WAIT_POLICY"] == "PASSIVE"
     root = str(Path(sfe_core.__file__).parents[1])
     assert on_cpu["PYTHONPATH"].startswith(root) and on_cpu["PYTHONPATH"].endswith("/elsewhere")
     assert on_cpu["HOME"] == "/h"

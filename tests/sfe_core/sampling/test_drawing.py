@@ -31,6 +31,8 @@ ORDERS = [Order(f"key {n}", f"face {n}", n, {}) for n in range(5)]
 class FakePipeline:
     """Paints each picture in the grey its generator draws; fails beyond `room` pictures at once."""
 
+    device = torch.device("cpu")
+
     def __init__(self, room: int = 100, error: Exception | None = None, fill: float | None = None):
         self.room, self.fill = room, fill
         self.error = error or torch.OutOfMemoryError("CUDA out of memory")
