@@ -49,8 +49,9 @@ class EngineConfig(LearningSection):
     batch_size: Operational[Count] = Field(4, description="images per device and forward pass")
     effective_batch: Count = Field(64, description="images per update, over all devices")
     learning_rate: Positive = Field(5e-6, description="AdamW, peak")
-    schedule: Literal["constant", "linear", "cosine", "polynomial"] = Field(
-        "polynomial", description="learning rate after warm-up"
+    schedule: Literal["constant", "linear", "cosine", "polynomial", "wsd"] = Field(
+        "polynomial",
+        description="learning rate after warm-up; wsd = constant, falling over the last fifth",
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="linear warm-up, updates")
     weight_decay: Weight = Field(0.01, description="AdamW")

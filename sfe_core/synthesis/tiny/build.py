@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,12 +35,35 @@ from sfe_core.synthesis.tiny.recognition import ReaderBuild
 from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings
 from sfe_core.training.options import TrainOptions
 
+log = logging.getLogger(__name__)
+
 STAGES = ("faces", "vae", "recognisers", "base", "score", "ship")
 # In the order in which the stages want them.
 FACE_SETS = (
     "loss", "base", "validation", "unseen", "judge",
     "units_loss", "units_judge", "units_validation",
 )  # fmt: skip
+
+
+class Log(Reporter):
+    """Tells of the base's training in the log, figures at most once a minute."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def say(self, message: str) -> None:
+        """A line of the log."""
+        log.info("%s", message)
+
+    def warn(self, message: str) -> None:
+        """A line of the log that stands out."""
+        log.warning("%s", message)
+
+    def show(self, figures: Mapping[str, str]) -> None:
+        """The latest figures, if a minute has passed since the last ones."""
+        if time.monotonic() - self._told > 60:
+            self._told = time.monotonic()
+            log.info("base %s", ", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
 class Build:
@@ -96,7 +121,7 @@ class Build:
         trained = train(
             base_workspace(self.work, self.settings, self.device),
             TrainOptions(run="base", resume="auto", gpus=1 if self.device.type == "cuda" else None),
-            Reporter(),
+            Log(),
         )
         pipeline = pipeline_of(trained.best or trained.checkpoint, self.work / "vae")
         _save(pipeline, self.work / "tiny-sd")
@@ -149,7 +174,7 @@ def base_workspace(work: Path, settings: Settings, device: torch.device) -> Work
             "batch_size": settings.base_batch,
             "effective_batch": settings.base_batch,
             "learning_rate": settings.base_learning_rate,
-            "schedule": "cosine",
+            "schedule": "wsd",
             "warmup_steps": settings.base_warmup,
             "ema_decay": settings.base_ema,
             "mixed_precision": "bf16",
@@ -175,9 +200,9 @@ def score_base(
     """
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    correct = 0
+    correct, count = 0, min(count, len(faces.named))
     for start in range(0, count, 16):
-        captions = faces.named[start : start + 16].tolist()
+        captions = faces.named[start : min(start + 16, count)].tolist()
         drawn = draw_batch(
             pipeline,
             prompt_words(captions),
@@ -186,7 +211,7 @@ def score_base(
             steps=20,
             guidance_scale=4.0,
         )
-        truth = torch.from_numpy(faces.emotion[start : start + 16])
+        truth = torch.from_numpy(faces.emotion[start : start + len(captions)])
         correct += (judge(drawn.mul(2).sub(1)).logits.argmax(1).cpu() == truth).sum().item()
     return {"captions": count, "top1_of_drawn_pictures": correct / count}
 

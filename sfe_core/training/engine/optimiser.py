@@ -15,6 +15,7 @@ from sfe_core.config.training_sections import EngineConfig
 from sfe_core.errors import UserError
 from sfe_core.training.network import Network
 
+WSD_DECAY = 0.2  # share of the updates over which "wsd" falls
 POLYNOMIAL_END = 1e-7  # where diffusers' "polynomial" (power 1) ends; "linear" ends at 0
 
 
@@ -68,6 +69,10 @@ def _bitsandbytes() -> ModuleType:
 def learning_rate(update: int, peak: float, train: EngineConfig) -> float:
     """The rate of an update.
 
+    "wsd" (warm-up, stable, decay) stays at its peak for 80 % of the run and then falls as
+    1 - sqrt(progress) (Hägele et al. 2024, https://arxiv.org/abs/2405.18392, sec. 3): until then
+    it does not depend on the run's length, which can be chosen late, by `--steps`.
+
     Args:
         update: 0 .. train.steps - 1.
         peak: the rate after warm-up.
@@ -80,6 +85,9 @@ def learning_rate(update: int, peak: float, train: EngineConfig) -> float:
         return peak
     if train.schedule == "linear":
         return peak * (1.0 - progress)
+    if train.schedule == "wsd":
+        fall = train.steps * WSD_DECAY
+        return peak * (1.0 - math.sqrt(max(0.0, update + 1 - train.steps + fall) / (fall + 1)))
     if train.schedule == "cosine":
         return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
     end = min(POLYNOMIAL_END, peak)
