@@ -83,13 +83,28 @@ def _read_scores(path: Path) -> dict:
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in scores.items()}
 
 
+def _reader_data(reader: Reader, settings: Settings) -> str:
+    names = dict.fromkeys((*reader.learns_from, *reader.tested_on, *reader.also_on))
+    rows = {
+        name: f"{'learnt from' if part in reader.learns_from else 'only tested on'}; {told}"
+        for part in names
+        for name, told in _face_set(settings, part).items()
+    }
+    if reader.people is not None and "base" in reader.learns_from:
+        first, last = reader.people
+        rows["base faces"] += (
+            f"; of these identities {first} to {last - 1} alone, each emotion as often as another"
+        )
+    return _lines(rows)
+
+
 def reader_scores(scores: dict) -> str:
     """The scores of a reader, as `ReaderBuild.score` gives them, in Markdown."""
     intro = (
         f"On {scores['faces']} pictures of {scores['identities']} people that it never saw.\n"
         "What is read later are drawn pictures, softer and noisier than these photographs: each "
-        "row below the first is the same pictures made worse in one way (a row `set`: other "
-        "pictures, as photographed)."
+        "row below the first is the same pictures made worse in one way. The rows `set` are other "
+        "faces, as photographed."
     )
     tables = [_table("pictures", scores["pictures"])]
     if scores["details"]:
@@ -151,12 +166,11 @@ def write_reader(reader: Reader, work: Path, embedded: Path, settings: Settings)
         )
         _forget_paths(partial)
         scores = json.loads((work / f"scores-{reader.name}.json").read_text(encoding="utf-8"))
-        also = (reader.also_on,) if reader.also_on else ()
         training = _settings(settings, "reader", reader.task.name) | {"seed": reader.seed}
         text = _CARD.format(
             name=reader.name,
             what=reader.what,
-            data=_lines(_face_set(settings, *reader.learns_from, *reader.tested_on, *also)),
+            data=_reader_data(reader, settings),
             training=_lines(training),
             scores=reader_scores(scores),
         )

@@ -20,7 +20,7 @@ from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEm
 from sfe_core.faces.recognition.tiny_units import TinyUnitsJudge, TinyUnitsNet
 from sfe_core.synthesis.facs import UNITS
 from sfe_core.synthesis.tiny.faces import Faces
-from sfe_core.synthesis.tiny.settings import Settings
+from sfe_core.synthesis.tiny.settings import SETTINGS, Settings
 
 Table = dict[str, dict[str, float]]  # row → column → value
 FALSE_ACCEPTANCE = 0.01
@@ -231,7 +231,8 @@ class Reader:
         learns_from: names of face sets.
         tested_on: names of face sets of unseen identities.
         seed: of weights, order and views.
-        also_on: another set of unseen identities, which it reads as photographed.
+        also_on: more sets of unseen identities, which it reads as photographed.
+        people: first and one past the last of those it may learn from, see `rows_to_learn`.
     """
 
     name: str
@@ -241,12 +242,33 @@ class Reader:
     learns_from: tuple[str, ...]
     tested_on: tuple[str, ...]
     seed: int
-    also_on: str = ""
+    also_on: tuple[str, ...] = ()
+    people: tuple[int, int] | None = None
+
+
+def rows_to_learn(faces: Faces, people: tuple[int, int] | None, seed: int) -> np.ndarray:
+    """Which faces of a set a reader learns from.
+
+    All, unless there are people on them that it may not see: then, of its own, as many of each
+    emotion as there are of the rarest. Such sets are the base's, most of whom look neutral or
+    smile, as on the web; their wide framing is worth learning, their shares are not.
+    """
+    if people is None:
+        return np.arange(len(faces.identity))
+    own = (faces.identity >= people[0]) & (faces.identity < people[1])
+    if own.all():
+        return np.arange(len(own))
+    rows = np.random.default_rng(seed).permutation(np.flatnonzero(own))
+    kinds = [rows[faces.emotion[rows] == emotion] for emotion in np.unique(faces.emotion[rows])]
+    fewest = min((len(kind) for kind in kinds), default=0)
+    return np.sort(np.concatenate([np.empty(0, np.int64), *(kind[:fewest] for kind in kinds)]))
 
 
 EMOTION = Task("emotion", EmotionObjective, emotion_scores, emotion_details)
 UNITS_TASK = Task("units", UnitsObjective, units_scores, units_details)
 IDENTITY = Task("identity", IdentityObjective, identity_scores)
+
+LOSS_PEOPLE, JUDGE_PEOPLE = SETTINGS.loss_faces.identities, SETTINGS.judge_faces.identities
 
 READERS: tuple[Reader, ...] = (
     Reader(
@@ -254,38 +276,44 @@ READERS: tuple[Reader, ...] = (
         "Reads emotion, valence and arousal; used inside the training loss.",
         EMOTION,
         lambda side: TinyEmotionNet(input_size=side),
-        ("loss",),
+        ("loss", "base"),
         ("validation",),
         seed=11,
+        also_on=("unseen",),
+        people=LOSS_PEOPLE,
     ),
     Reader(
         "tiny-emotion-judge",
         "Reads emotion, valence and arousal; scores pictures and is used by no loss.",
         EMOTION,
         lambda side: TinyEmotionJudge(input_size=side),
-        ("judge",),
+        ("judge", "base"),
         ("validation",),
         seed=22,
+        also_on=("unseen",),
+        people=JUDGE_PEOPLE,
     ),
     Reader(
         "tiny-units-loss",
         "Reads the intensities of 18 action units in each half of a face; for a loss.",
         UNITS_TASK,
         lambda side: TinyUnitsNet(units=UNITS, input_size=side),
-        ("loss", "units_loss"),
+        ("loss", "units_loss", "base"),
         ("units_validation",),
         seed=33,
-        also_on="validation",
+        also_on=("validation", "unseen"),
+        people=LOSS_PEOPLE,
     ),
     Reader(
         "tiny-units-judge",
         "Reads the intensities of 18 action units in each half of a face; is used by no loss.",
         UNITS_TASK,
         lambda side: TinyUnitsJudge(units=UNITS, input_size=side),
-        ("judge", "units_judge"),
+        ("judge", "units_judge", "base"),
         ("units_validation",),
         seed=44,
-        also_on="validation",
+        also_on=("validation", "unseen"),
+        people=JUDGE_PEOPLE,
     ),
     Reader(
         "tiny-identity",
@@ -295,6 +323,6 @@ READERS: tuple[Reader, ...] = (
         ("loss", "judge", "base"),
         ("validation", "units_validation"),
         seed=55,
-        also_on="unseen",
+        also_on=("unseen",),
     ),
 )

@@ -16,7 +16,7 @@ from sfe_core.arrays import Doubles
 from sfe_core.files import atomic_path, write_json
 from sfe_core.synthesis.tiny.autoencoder import to_pixels
 from sfe_core.synthesis.tiny.faces import Faces
-from sfe_core.synthesis.tiny.readers import Reader, as_columns
+from sfe_core.synthesis.tiny.readers import Reader, as_columns, rows_to_learn
 from sfe_core.synthesis.tiny.settings import Settings
 from sfe_core.synthesis.tiny.views import DEGRADATIONS, DecodedFaces, RandomViews, decode_faces
 
@@ -34,25 +34,35 @@ class TrainingFaces:
         sets: faces.
         decoded: of each set, or none at all.
         seed: of the order, and of which are shown decoded.
+        people: see `rows_to_learn`.
     """
 
-    def __init__(self, sets: Sequence[Faces], decoded: Sequence[DecodedFaces], seed: int) -> None:
+    def __init__(
+        self,
+        sets: Sequence[Faces],
+        decoded: Sequence[DecodedFaces],
+        seed: int,
+        people: tuple[int, int] | None = None,
+    ) -> None:
         self.sets = sets
         self._starts = np.cumsum([0, *(len(faces.images) for faces in sets)])
+        own = [rows_to_learn(faces, people, seed) for faces in sets]
+        parts = [start + rows for start, rows in zip(self._starts, own, strict=False)]
+        self._rows = np.concatenate(parts)
         self._random = np.random.default_rng(seed)
         self._decoded = [
             dict(zip(some.rows.tolist(), some.images, strict=True)) for some in decoded
         ] or [{}] * len(sets)
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._rows)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """Rows [size], without end: every face once before any comes again."""
+        """Rows [size] of all sets, without end: every face once before any comes again."""
         left = np.empty(0, np.int64)
         while True:
             while len(left) < size:
-                left = np.concatenate([left, self._random.permutation(len(self))])
+                left = np.concatenate([left, self._random.permutation(self._rows)])
             yield torch.from_numpy(left[:size])
             left = left[size:]
 
@@ -154,7 +164,7 @@ class ReaderBuild:
             return
         decoded = [] if self.vae is None else [self._decoded(one) for one in reader.learns_from]
         sets = [self.faces(name) for name in reader.learns_from]
-        learnt = TrainingFaces(sets, decoded, reader.seed)
+        learnt = TrainingFaces(sets, decoded, reader.seed, reader.people)
         network = train_reader(reader, learnt, self.settings, self.device)
         write_json(self.work / f"scores-{reader.name}.json", self.score(reader, network))
         with atomic_path(target) as partial:
@@ -175,10 +185,10 @@ class ReaderBuild:
             decoded = [self._all_decoded(one, noise).images for one in reader.tested_on]
             read = read_faces(network, np.concatenate(decoded), self.device)
             pictures[name] = reader.task.scores(read, reference, sets)
-        if reader.also_on:
-            others = [self.faces(reader.also_on)]
+        for name in reader.also_on:
+            others = [self.faces(name)]
             read = read_faces(network, others[0].images, self.device)
-            pictures[f"set {reader.also_on}"] = reader.task.scores(read, read, others)
+            pictures[f"set {name}"] = reader.task.scores(read, read, others)
         return {
             "faces": len(images),
             "identities": len(np.unique(people)),

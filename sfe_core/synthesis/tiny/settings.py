@@ -76,9 +76,9 @@ class Settings:
     reader_batch: int = 64
     reader_learning_rate: float = 2e-3
     reader_weight_decay: float = 0.05
-    emotion_updates: int = 2000
-    units_updates: int = 2400
-    identity_updates: int = 3000
+    emotion_updates: int = 1800
+    units_updates: int = 2200
+    identity_updates: int = 2200
     # CosFace's scale of the cosines, and the margin a face must be nearer to its own person by.
     identity_scale: float = 20.0
     identity_margin: float = 0.25

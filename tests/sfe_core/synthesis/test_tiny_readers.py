@@ -28,6 +28,7 @@ from sfe_core.synthesis.tiny.readers import (
     correlation,
     emotion_details,
     emotion_scores,
+    rows_to_learn,
     units_details,
     units_scores,
     verification,
@@ -46,6 +47,13 @@ from sfe_core.synthesis.tiny.views import (
 SMALL = replace(
     SETTINGS, image_px=32, vae_channels=(16, 16), reader_batch=4, units_updates=3, emotion_updates=3
 )
+
+
+SETTINGS_PEOPLE = {
+    name.removesuffix("_faces"): chosen.identities
+    for name, chosen in vars(SETTINGS).items()
+    if name.endswith("_faces")
+}
 
 
 def some_faces(count: int = 16, side: int = 32, seed: int = 0) -> Faces:
@@ -230,19 +238,31 @@ def test_pairs_of_readers_share_neither_people_nor_kind():
     for task in ("emotion", "units"):
         pair = [readers[f"tiny-{task}-{role}"] for role in ("loss", "judge")]
         kinds = {type(reader.network(32)) for reader in pair}
-        people = [
-            {
-                person
-                for name in reader.learns_from
-                for person in range(*getattr(SETTINGS, f"{name}_faces").identities)
-            }
-            for reader in pair
-        ]
-        assert len(kinds) == 2 and not people[0] & people[1]
+        assert len(kinds) == 2
+        assert not set(range(*pair[0].people)) & set(range(*pair[1].people))
+        for reader in pair:
+            kept = {name for name in reader.learns_from if name != "base"}
+            assert all(SETTINGS_PEOPLE[name] == reader.people for name in kept)
     for reader in READERS:
-        tested = {*reader.tested_on, *([reader.also_on] if reader.also_on else [])}
+        tested = {*reader.tested_on, *reader.also_on}
         assert not tested & set(reader.learns_from)
-        assert min(getattr(SETTINGS, f"{name}_faces").identities[0] for name in tested) >= 3000
+        learnt = max(SETTINGS_PEOPLE[name][1] for name in reader.learns_from)
+        assert min(SETTINGS_PEOPLE[name][0] for name in tested) >= learnt
+
+
+def test_of_a_set_with_other_people_only_the_readers_own_are_learnt_and_emotions_alike():
+    faces = some_faces(64)
+    shares = np.random.default_rng(0).integers(0, 3, 64) * 2  # three emotions
+    faces = replace(faces, emotion=shares)
+    assert np.array_equal(rows_to_learn(faces, None, 0), np.arange(64))
+    assert np.array_equal(rows_to_learn(faces, (0, 40), 0), np.arange(64))
+    rows = rows_to_learn(faces, (5, 15), 0)
+    assert set(faces.identity[rows]) <= set(range(5, 15))
+    counts = np.bincount(faces.emotion[rows])[[0, 2, 4]]
+    own = faces.emotion[(faces.identity >= 5) & (faces.identity < 15)]
+    assert (counts == np.bincount(own)[[0, 2, 4]].min()).all()
+    learnt = TrainingFaces([some_faces(4), faces], [], 0, (5, 15))
+    assert len(learnt) == len(rows) and next(learnt.batches(2)).min() >= 4
 
 
 def test_decoding_is_kept_and_its_noise_shows(tmp_path):
@@ -281,7 +301,7 @@ def test_a_reader_is_made_once_scored_and_carded(toy_readers, tmp_path):
     scores = json.loads((toy_readers.work / "scores-tiny-units-loss.json").read_text())
     assert scores["faces"] == 16 and len(scores["details"]) == len(UNITS)
     rows = {*DEGRADATIONS, "VAE round trip", "VAE round trip, latents with noise 0.3"}
-    assert set(scores["pictures"]) == rows | {"set validation"}
+    assert set(scores["pictures"]) == rows | {"set validation", "set unseen"}
     write_reader(reader, toy_readers.work, tmp_path, SMALL)
     card = (tmp_path / reader.name / "README.md").read_text()
     r = scores["pictures"]["blur, sigma 2 px"]["mean r"]

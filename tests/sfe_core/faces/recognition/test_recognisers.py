@@ -5,6 +5,7 @@ import torch
 
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_networks import make_stem
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 
 
@@ -33,3 +34,15 @@ def test_a_folder_that_is_no_recogniser_is_a_one_line_error(tmp_path):
     (tmp_path / "config.json").write_text('{"_class_name": "Other"}')
     with pytest.raises(UserError, match="not an emotion recogniser"):
         load_recogniser(tmp_path)
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_every_pixel_has_as_many_ways_into_the_loss_network(side):
+    stem = make_stem(side, 1)
+    torch.nn.init.ones_(stem.weight)
+    images = torch.zeros(1, 3, side, side, requires_grad=True)
+    hidden = stem(images)
+    assert hidden.shape == (1, 1, 64, 64)
+    hidden.sum().backward()
+    inside = images.grad[:, :, 2:-2, 2:-2]
+    assert torch.equal(inside, inside[:, :, :1, :1].expand_as(inside))
