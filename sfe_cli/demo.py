@@ -38,6 +38,7 @@ def demo(
         [
             ("time", f"{total} ({steps})"),
             ("triptychs", summary.gallery),
+            ("one person, every emotion", summary.story),
             ("report", summary.evaluation.report),
         ]
     )

@@ -18,6 +18,7 @@ from sfe_core.evaluation.reporting.latex import latex_table
 from sfe_core.evaluation.reporting.original_table import original_table
 from sfe_core.evaluation.reporting.plots import draw_plots
 from sfe_core.evaluation.reporting.report import render_report
+from sfe_core.evaluation.reporting.story import write_story
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.summary import (
     PERSON,
@@ -44,7 +45,7 @@ def write_outputs(
     """Write the numbers, the tables for others' tools, plots/ and report.html, the report last.
 
     per_image.csv, emotion_results.csv (StableFaceEmotion's columns), summary.json and its schema
-    summary.schema.json, table.tex, plots/*.png and .svg.
+    summary.schema.json, table.tex, plots/*.png and .svg, and story.png where people are known.
     """
     for folder in (summary.folder, summary.folder / PLOTS):
         clear_leftovers(folder)
@@ -57,9 +58,10 @@ def write_outputs(
     write_text(summary.folder / "summary.schema.json", summary_schema())
     write_text(summary.folder / "table.tex", latex_table(summary))
     with reporter.task("Writing the report", 2) as task:
+        story = write_story(summary, table, sets)
         plots = draw_plots(summary, table, summary.folder / PLOTS)
         task.advance()
-        write_text(summary.report, render_report(summary, table, sets, plots))
+        write_text(summary.report, render_report(summary, table, sets, plots, story))
         task.advance()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,6 +30,7 @@ def render_report(
     table: pd.DataFrame,
     sets: Mapping[str, PictureSet],
     plots: Sequence[PlotGroup],
+    story: Path | None = None,
 ) -> str:
     """The page as text.
 
@@ -36,6 +39,7 @@ def render_report(
         table: per-image rows as `outputs.per_image_table` makes them.
         sets: where the pictures of the strips come from.
         plots: embedded as SVG, in the colours of the reader's theme.
+        story: the sheet of one person, to be embedded.
     """
     environment = Environment(
         loader=PackageLoader("sfe_core.evaluation", "templates"),
@@ -54,6 +58,7 @@ def render_report(
             further=score_table(summary, headline=False),
             tests=paired_sentences(summary),
             plots=plots,
+            story=None if story is None else _embedded(story),
             strips=best_and_worst(summary, table, sets),
             instruments=instrument_rows(summary),
             meanings=meanings(summary),
@@ -61,6 +66,11 @@ def render_report(
         )
         + "\n"
     )
+
+
+def _embedded(picture: Path) -> str:
+    """A PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
 def lead_sentence(summary: EvaluationSummary) -> str:
