@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -50,7 +50,7 @@ from sfe_core.synthesis.tiny.networks import (
     make_unet,
     train_tokenizer,
 )
-from sfe_core.synthesis.tiny.settings import SETTINGS, Settings
+from sfe_core.synthesis.tiny.settings import Settings, settings_of
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples, SamplingStopped
 from sfe_core.training.network import Network
 
@@ -77,7 +77,7 @@ class Options(Section):
 
     def all_settings(self) -> Settings:
         """What the networks and captions are made by."""
-        return replace(SETTINGS, **self.settings)
+        return settings_of(self.settings)
 
 
 def _options(workspace: Workspace) -> Options:

@@ -76,7 +76,7 @@ class VaeTraining:
         settings: sizes, steps, rates.
         perceptual: distance [B] of two batches [B, 3, S, S] in [-1, 1], for the last stretch.
         device: where to train.
-        state: file that keeps the state between processes.
+        state: file that keeps the state between processes; None: it is not kept.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class VaeTraining:
         settings: Settings,
         perceptual: nn.Module,
         device: torch.device,
-        state: Path,
+        state: Path | None,
     ) -> None:
         self.sets, self.settings, self.device, self.state = sets, settings, device, state
         self.perceptual = perceptual.to(device)
@@ -95,8 +95,8 @@ class VaeTraining:
             self.vae.parameters(), lr=settings.vae_learning_rate, weight_decay=0, fused=True
         )
         self.step = 0
-        if state.exists():
-            self._go_on()
+        if state is not None and state.exists():
+            self._go_on(state)
 
     @property
     def steps(self) -> int:
@@ -109,8 +109,8 @@ class VaeTraining:
             loss = self.update()
             if self.step % 50 == 0:
                 log.info("vae %d/%d loss %.4f", self.step, self.steps, loss.item())
-            if self.step % KEEP_EVERY == 0:
-                self._keep()
+            if self.state is not None and self.step % KEEP_EVERY == 0:
+                self._keep(self.state)
         share = max(1, STANDARD_IMAGES // len(self.sets))
         some = np.concatenate([images[:share] for images in self.sets])
         return standardise_latents(self.vae.eval(), some)
@@ -139,13 +139,13 @@ class VaeTraining:
         self.step += 1
         return loss.detach()
 
-    def _keep(self) -> None:
+    def _keep(self, state: Path) -> None:
         kept = {"vae": self.vae.state_dict(), "optimizer": self.optimizer.state_dict()}
-        with atomic_path(self.state) as partial:
+        with atomic_path(state) as partial:
             torch.save(kept | {"step": self.step}, partial)
 
-    def _go_on(self) -> None:
-        kept = torch.load(self.state, map_location=self.device, weights_only=True)
+    def _go_on(self, state: Path) -> None:
+        kept = torch.load(state, map_location=self.device, weights_only=True)
         self.vae.load_state_dict(kept["vae"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.step = kept["step"]

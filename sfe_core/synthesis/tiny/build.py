@@ -1,15 +1,19 @@
 """Build the shipped tiny weights: `python -m sfe_core.synthesis.tiny.build --work DIR`.
 
-About three hours on two cores. Every stage keeps its result in DIR and is skipped where it stands;
-`--stage` does one alone. Renders and training are seeded; rounding differs between machines.
+On the GPU where there is one, else on the CPU. Every stage keeps its result in DIR, goes on where
+it was stopped and is skipped where it is done; `--stage` does one alone, and stages may run in
+several processes at once. `--budget 25m` measures this device and fits everything into that time.
+Renders and training are seeded; rounding differs between machines.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +24,7 @@ from sfe_core.assets.store import EMBEDDED
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.drawing import draw_batch, prompt_words
+from sfe_core.errors import UserError
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.files import atomic_path, write_json
 from sfe_core.losses.perceptual import load_perceptual
@@ -27,12 +32,13 @@ from sfe_core.recipes.tiny_base import pipeline_of
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import train
 from sfe_core.synthesis.tiny.autoencoder import VaeTraining, score_vae
+from sfe_core.synthesis.tiny.budget import fit, measure, seconds_of
 from sfe_core.synthesis.tiny.cards import write_cards
 from sfe_core.synthesis.tiny.examples import make_examples
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
 from sfe_core.synthesis.tiny.readers import READERS
 from sfe_core.synthesis.tiny.recognition import ReaderBuild
-from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings
+from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings, settings_of
 from sfe_core.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
@@ -120,7 +126,13 @@ class Build:
         self._examples("unseen")
         trained = train(
             base_workspace(self.work, self.settings, self.device),
-            TrainOptions(run="base", resume="auto", gpus=1 if self.device.type == "cuda" else None),
+            TrainOptions(
+                run="base",
+                resume="auto",
+                gpus=1 if self.device.type == "cuda" else None,
+                cpu_processes=1 if self.device.type == "cpu" else None,
+                accept_changes=True,  # the length may be chosen late
+            ),
             Log(),
         )
         pipeline = pipeline_of(trained.best or trained.checkpoint, self.work / "vae")
@@ -158,8 +170,8 @@ def base_workspace(work: Path, settings: Settings, device: torch.device) -> Work
     """The workspace of the base's run, below `work`."""
     changed = {
         name: value
-        for name, value in vars(settings).items()
-        if value != getattr(SETTINGS, name) and not isinstance(value, FaceSet)
+        for name, value in asdict(settings).items()
+        if value != asdict(SETTINGS)[name] and not isinstance(getattr(settings, name), FaceSet)
     }
     config = {
         "recipe": "tiny-base",
@@ -216,12 +228,59 @@ def score_base(
     return {"captions": count, "top1_of_drawn_pictures": correct / count}
 
 
+def chosen_settings(work: Path, budget: str | None, workers: int, device: torch.device) -> Settings:
+    """The full settings, or those that fit into a budget; once fitted, they are kept in `work`.
+
+    Raises:
+        UserError: the budget is no length of time, or not the one that the work was begun with.
+    """
+    kept = work / "settings.json"
+    if not kept.exists() and budget is None:
+        return SETTINGS
+    if not kept.exists():
+        assert budget is not None
+        seconds = seconds_of(budget)
+        speeds = measure(SETTINGS, workers, device, load_perceptual("st-lpips"))
+        log.info("measured, per second: %s", speeds)
+        write_json(kept, {"budget": budget, "settings": asdict(fit(SETTINGS, seconds, speeds))})
+    stored = json.loads(kept.read_text(encoding="utf-8"))
+    if budget not in (None, stored["budget"]):
+        raise UserError(
+            f"--budget {budget}",
+            f"{kept} was fitted to {stored['budget']}",
+            "leave the option out to go on, or choose another folder",
+        )
+    return settings_of(stored["settings"])
+
+
+def tell_settings(settings: Settings) -> None:
+    """Log what differs from the full settings."""
+    for name, value in vars(settings).items():
+        if value != getattr(SETTINGS, name):
+            log.info("%s: %s instead of %s", name, value, getattr(SETTINGS, name))
+
+
+def tell_scores(work: Path) -> None:
+    """Log the scores of every stage that has some, without their details."""
+    for path in sorted(work.glob("scores-*.json")):
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        photographed = scores.get("pictures", {}).get("as photographed", {})
+        plain = {name: value for name, value in scores.items() if not isinstance(value, dict)}
+        log.info("%s: %s", path.stem, plain | photographed)
+
+
 def main() -> None:
     """Run the chosen stages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for what stages leave")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this; repeatable")
     parser.add_argument("--workers", type=int, default=cpu_count(), help="rendering processes")
+    parser.add_argument("--budget", help="time for all stages, such as 25m or 3h")
+    parser.add_argument(
+        "--base-steps",
+        type=int,
+        help="updates of the base instead; may be lowered or raised while four fifths are not done",
+    )
     parser.add_argument(
         "--device",
         choices=("cpu", "cuda"),
@@ -230,9 +289,18 @@ def main() -> None:
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    build = Build(options.work, SETTINGS, options.workers, options.device)
-    for stage in options.stage or STAGES:
-        getattr(build, stage)()
+    device = torch.device(options.device)
+    try:
+        settings = chosen_settings(options.work, options.budget, options.workers, device)
+        if options.base_steps is not None:
+            settings = replace(settings, base_steps=options.base_steps)
+        tell_settings(settings)
+        build = Build(options.work, settings, options.workers, options.device)
+        for stage in options.stage or STAGES:
+            getattr(build, stage)()
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    tell_scores(options.work)
 
 
 if __name__ == "__main__":

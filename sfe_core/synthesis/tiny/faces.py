@@ -110,6 +110,12 @@ def _one_face(index: int, faces: FaceSet, settings: Settings) -> tuple:
     )
 
 
+def render_few_faces(count: int, settings: Settings) -> Faces:
+    """The first faces of the base's set, rendered in this process and not kept."""
+    rows = [_one_face(index, settings.base_faces, settings) for index in range(count)]
+    return Faces(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
 def make_faces(faces: FaceSet, settings: Settings, target: Path, workers: int) -> Faces:
     """Render a set, or read it where it stands already; goes on where an earlier call was stopped.
 

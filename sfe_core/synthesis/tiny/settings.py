@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 # Shares of AffectNet's eight emotions among photos as the web has them: people mostly look
 # neutral or smile for the camera.
@@ -114,3 +116,20 @@ class Settings:
 
 
 SETTINGS = Settings()
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """`SETTINGS` with other values, as `dataclasses.asdict` and a way through JSON leave them."""
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(getattr(SETTINGS, name), FaceSet):
+            read[name] = FaceSet(**{key: _tuples(inner) for key, inner in value.items()})
+        elif name == "base_phases":
+            read[name] = tuple(Phase(**phase) for phase in value)
+        else:
+            read[name] = _tuples(value)
+    return replace(SETTINGS, **read)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
