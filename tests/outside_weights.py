@@ -26,12 +26,13 @@ Stored = dict[str, np.ndarray]
 
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
-    """The network with every weight drawn anew, variances above zero."""
+    """The network with every weight drawn anew, so that the picture still shows at its end."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if value.is_floating_point():
-                value.copy_(torch.randn(value.shape, generator=generator) * 0.2)
+                fan_in = value[0].numel() if value.ndim > 1 else 50
+                value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
                 if name.endswith("running_var"):
                     value.abs_().add_(0.5)
     return network.eval()
@@ -124,6 +125,53 @@ def fer_file(network: nn.Module) -> tuple[bytes]:
             stored[f"model_weights/{name}"] = value
         stored["optimizer_weights/iterations_1:0"] = 7
     return (file.getvalue(),)
+
+
+def _graph(tensors: Stored) -> tuple[bytes, bytes]:
+    manifest, data = tfjs_files(tensors, "float16")
+    return json.dumps({"modelTopology": {}, "weightsManifest": json.loads(manifest)}).encode(), data
+
+
+def faceres_files(network: nn.Module) -> tuple[bytes, bytes]:
+    """The graph and the data of HSE-FaceRes; half of each depthwise kernel stands as a factor."""
+    found: Stored = {
+        "age_pred/kernel": np.zeros((256, 100)),
+        "conv1/convolution/merged_input": kernel(network.conv1),
+        "conv1_bn/batchnorm_1/sub": numbers(network.conv1.bias),
+    }
+    for place, block in enumerate(network.blocks, start=1):
+        deep, point = block.depthwise, block.pointwise
+        found[f"conv_dw_{place}/depthwise_kernel"] = kernel(deep) * 2
+        found[f"conv_dw_{place}_bn/batchnorm_1/mul"] = np.full(len(deep.weight), 0.5)
+        found[f"conv_dw_{place}_bn/batchnorm_1/sub"] = numbers(deep.bias)
+        found[f"conv_pw_{place}/convolution/merged_input"] = kernel(point)
+        found[f"conv_pw_{place}_bn/batchnorm_1/sub"] = numbers(point.bias)
+    return _graph(found)
+
+
+def selfie_files(network: nn.Module) -> tuple[bytes, bytes]:
+    """The graph and the data of MediaPipe's selfie segmentation, numbered as its layers run."""
+    plain, deep = [network.stem], []
+    for block in network.blocks:
+        gate = [block.squeeze, block.excite] if block.gated else []
+        plain += [block.expand, *gate, block.project]
+        deep.append(block.depthwise)
+    plain += [network.head, network.gate]
+    for merge in network.merges:
+        plain += [merge.reduce, merge.squeeze, merge.excite, merge.mix]
+        deep.append(merge.depthwise)
+    found: Stored = {"Conv2D/filter": kernel(plain[0]), "conv2d_1/y": numbers(plain[0].bias)}
+    for number, layer in enumerate(plain[1:], start=2):
+        found[f"Conv2D_{number}/filter"] = kernel(layer)
+        found[f"conv2d_{number - 1}_1/y"] = numbers(layer.bias)
+    for number, layer in enumerate(deep):
+        suffix = f"_{number}" if number else ""
+        found[f"depthwise{suffix}/filter_in"] = kernel(layer)
+        found[f"depthwise_conv2d{suffix}/y"] = numbers(layer.bias)
+    # [in, out, H, W] to [H, W, out, in], as the gradient of a convolution is written.
+    found["segment/filter"] = numbers(network.segment.weight).transpose(2, 3, 1, 0)
+    found["segment_add/y"] = numbers(network.segment.bias)
+    return _graph(found)
 
 
 def packed(asset: str, contents: tuple[bytes, ...], folder: Path) -> tuple[Asset, Path]:

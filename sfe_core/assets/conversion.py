@@ -99,6 +99,62 @@ def _face_api_emotion(manifest: bytes, data: bytes) -> Tensors:
     return found
 
 
+def _faceres(graph: bytes, data: bytes) -> Tensors:
+    stored = tfjs_tensors(json.loads(graph)["weightsManifest"], data)
+    # Behind each convolution stands what is left of its batch norm: a factor, in the depthwise
+    # ones alone, which goes into the kernel, and a summand.
+    found = {
+        "conv1.weight": _kernel(stored["conv1/convolution/merged_input"]),
+        "conv1.bias": stored["conv1_bn/batchnorm_1/sub"],
+    }
+    for block in range(13):
+        for kind, ours in (("dw", "depthwise"), ("pw", "pointwise")):
+            source, target = f"conv_{kind}_{block + 1}", f"blocks.{block}.{ours}"
+            found[f"{target}.bias"] = stored[f"{source}_bn/batchnorm_1/sub"]
+            if kind == "dw":
+                factor = stored[f"{source}_bn/batchnorm_1/mul"].astype(np.float32)
+                kernel = _depthwise(stored[f"{source}/depthwise_kernel"])
+                found[f"{target}.weight"] = kernel * factor[:, None, None, None]
+            else:
+                found[f"{target}.weight"] = _kernel(stored[f"{source}/convolution/merged_input"])
+    return found
+
+
+def _selfie(graph: bytes, data: bytes) -> Tensors:
+    """Its convolutions are numbered in the order of the graph, plain from 1, depthwise from 0."""
+    stored = tfjs_tensors(json.loads(graph)["weightsManifest"], data)
+
+    def plain(target: str, number: int) -> Tensors:
+        first = number == 1
+        kernel = stored["Conv2D/filter" if first else f"Conv2D_{number}/filter"]
+        bias = stored["conv2d_1/y" if first else f"conv2d_{number - 1}_1/y"]
+        return {f"{target}.weight": _kernel(kernel), f"{target}.bias": bias}
+
+    def depthwise(target: str, number: int) -> Tensors:
+        suffix = f"_{number}" if number else ""
+        kernel = stored[f"depthwise{suffix}/filter_in"]
+        bias = stored[f"depthwise_conv2d{suffix}/y"]
+        return {f"{target}.weight": _depthwise(kernel), f"{target}.bias": bias}
+
+    found = plain("stem", 1)
+    number = 2
+    for block in range(8):
+        gated = block not in (1, 2)
+        for part in ("expand", *(("squeeze", "excite") if gated else ()), "project"):
+            found |= plain(f"blocks.{block}.{part}", number)
+            number += 1
+        found |= depthwise(f"blocks.{block}.depthwise", block)
+    found |= plain("head", 30) | plain("gate", 31)
+    for merge in range(3):
+        for place, part in enumerate(("reduce", "squeeze", "excite", "mix")):
+            found |= plain(f"merges.{merge}.{part}", 32 + 4 * merge + place)
+        found |= depthwise(f"merges.{merge}.depthwise", 8 + merge)
+    return found | {
+        "segment.weight": _kernel(stored["segment/filter"]),
+        "segment.bias": stored["segment_add/y"],
+    }
+
+
 def _fer_emotion(data: bytes) -> Tensors:
     stored = _keras_layers(data)
 
@@ -149,5 +205,7 @@ def _keras_layers(data: bytes) -> Mapping[str, Tensors]:
 
 CONVERSIONS: dict[str, Callable[..., Tensors]] = {
     "face-api-emotion": _face_api_emotion,
+    "faceres": _faceres,
     "fer-emotion": _fer_emotion,
+    "selfie": _selfie,
 }

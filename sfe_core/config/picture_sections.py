@@ -78,7 +78,7 @@ class EvaluateConfig(Section):
     dists_px: Annotated[int, Field(ge=32, le=1024)] = Field(
         256, description="side at which DISTS compares; its authors' own is 256"
     )
-    identity: Literal["none", "dlib", "tiny-identity"] = Field(
+    identity: Literal["none", "dlib", "tiny-identity", "faceres"] = Field(
         "none", description="whose vectors tell whether a face is still the photo's"
     )
     clip: NamesModel[str] = Field(

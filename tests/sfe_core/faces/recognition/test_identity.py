@@ -1,4 +1,4 @@
-"""Identity vectors: dlib's on real photographs of faces, and the tiny network's."""
+"""Identity vectors: dlib's and faceres' on real photographs of faces, and the tiny network's."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from skimage import data
 
+from sfe_core.assets.registry import registry
+from sfe_core.assets.store import folder_of
 from sfe_core.errors import UserError
 from sfe_core.evaluation.statistics.identity import pair_levels
 from sfe_core.faces.backends import load_detector
 from sfe_core.faces.detection import Face
+from sfe_core.faces.recognition.faceres import FaceRes
 from sfe_core.faces.recognition.identity import DlibEmbedder, TinyEmbedder, load_embedder
 from sfe_core.faces.recognition.tiny_identity import TinyIdentityNet
+from tests.outside_weights import randomised
+
+FACERES = folder_of(registry()["faceres"]) / "faceres.safetensors"  # of this machine
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,37 @@ def test_a_face_stays_who_it_is_through_light_and_turning(embedder: DlibEmbedder
 def test_nothing_to_embed_is_an_empty_table(embedder: DlibEmbedder):
     assert embedder.embed([], []).shape == (0, 128)
     assert len(embedder.weights_sha256) == 64
+
+
+@pytest.mark.skipif(not FACERES.is_file(), reason="sfe assets fetch faceres")
+def test_faceres_gives_the_vector_of_the_published_graph(monkeypatch):
+    monkeypatch.setenv("SFE_ASSETS", str(FACERES.parents[1]))
+    levels = data.astronaut()[20:244, 110:334].copy()
+    image = torch.from_numpy(levels).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        vector = load_embedder("faceres").network(image)[0].numpy()
+    # The tensor global_pooling/Mean of TensorFlow.js for the same pixels.
+    wanted = [0.03525, 0, 0.26813, 0.04728, 0, 0.90868, 0.01202, 0.04874, 0.0349, 0.22589]
+    assert np.allclose(vector[:10], wanted, atol=1e-3)
+    assert np.linalg.norm(vector) == pytest.approx(9.999112, abs=1e-3)
+
+
+def test_faceres_embeds_the_face_that_the_landmarks_mark(own_assets_root):
+    with pytest.raises(UserError, match="sfe assets fetch faceres"):
+        load_embedder("faceres")
+    (own_assets_root / "faceres").mkdir()
+    state = randomised(FaceRes()).state_dict()
+    save_file(state, own_assets_root / "faceres" / "faceres.safetensors")
+    embedder = load_embedder("faceres")
+    assert embedder.embed([], []).shape == (0, 1024) and len(embedder.weights_sha256) == 64
+    photo = data.astronaut()
+    marks = np.random.default_rng(0).uniform([180, 60], [270, 170], (68, 2)).astype(np.float32)
+    elsewhere = np.where(np.arange(512)[:, None, None] < 250, photo, 0).astype(np.uint8)
+    face = Face((180, 60, 270, 170), marks, 1.0)
+    found = embedder.embed([photo, elsewhere], [face, face])
+    assert found.shape == (2, 1024) and np.allclose(found[0], found[1])
+    moved = Face((0, 0, 0, 0), marks + 60, 1.0)
+    assert not np.allclose(embedder.embed([photo], [moved]), found[:1])
 
 
 def test_an_unknown_embedder_is_the_users_error():
