@@ -71,14 +71,13 @@ def timed(work: Path, variables: dict[str, str]) -> dict[str, float]:
     }
 
 
-def two_processes(work: Path) -> dict[str, float]:
+def two_processes(work: Path, batch: int) -> dict[str, float]:
     """The same of one thread in each of two processes, by the run's own log."""
     argv = [sys.executable, "-m", "sfe_cli.main", "train", "-w", str(work), "--run", "two"]
     argv += ["--cpu-processes", "2", "--steps", str(UPDATES + 1), "--set", "train.log_every=1"]
     shutil.rmtree(work / "runs", ignore_errors=True)
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
     subprocess.run(argv, env=plain | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=True)
-    batch = 8
     rates = [line["images_per_s"] for line in read_metrics(work / "runs" / "two")][1:]
     seconds = [batch / rate for rate in rates]
     return {"median_s": statistics.median(seconds), "fastest_s": min(seconds), "threads": 1}
@@ -89,9 +88,10 @@ def test_update_beside_busy_neighbours(corpus: Workspace, tmp_path: Path):
     settings = corpus.config.model_dump(mode="json", exclude={"preset"})
     settings["train"]["steps"] = 50  # an update takes its images from what is left of them
     (tmp_path / "sfe.yaml").write_text(json.dumps(settings), encoding="utf-8")  # YAML holds JSON
+    batch = corpus.config.train.effective_batch
     ways = {
         name: (lambda chosen=chosen: timed(tmp_path, chosen)) for name, chosen in WAYS.items()
-    } | {"two processes of one thread": lambda: two_processes(tmp_path)}
+    } | {"two processes of one thread": lambda: two_processes(tmp_path, batch)}
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in ways}
     for count in NEIGHBOURS:
         with neighbours(count):
@@ -107,4 +107,4 @@ def test_update_beside_busy_neighbours(corpus: Workspace, tmp_path: Path):
         )
         print(f"{name:<30} {told}", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}, {CORES} cores, torch {torch.__version__}")
-    record("neighbours", {"ways": found}, corpus.config.model.resolution, 8)
+    record("neighbours", {"ways": found}, corpus.config.model.resolution, batch)
