@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from sfe_core.evaluation.resampled import load_resampled
 from sfe_core.evaluation.statistics.intervals import Estimate
 from sfe_core.evaluation.statistics.pooling import Resampled, pooled
-from sfe_core.evaluation.summary import EvaluationSummary, Score
+from sfe_core.evaluation.summary import EvaluationSummary, Metric, Score
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,27 @@ class Measured:
         """The difference to another number of the same seeds and people."""
         return self._with(other, lambda a, b: a - b, Resampled.minus)
 
+    def plus(self, other: Measured) -> Measured:
+        """The sum with another number of the same seeds and people."""
+        return self._with(other, lambda a, b: a + b, Resampled.plus)
+
     def over(self, other: Measured) -> Measured:
         """The ratio to another number of the same seeds and people."""
         return self._with(other, lambda a, b: a / b if b else float("nan"), Resampled.over)
 
-    def pooled(self, share: bool = False) -> Estimate:
+    def pooled(self) -> Estimate:
         """Over seeds and people, see `statistics.pooling.pooled`."""
-        return pooled(self.values, self.resampled, share)
+        return pooled(self.values, self.resampled)
+
+    def pooled_score(self, metric: Metric) -> Estimate:
+        """The same of a metric's own values, within what it can be."""
+        drawn = np.concatenate([one.values for one in self.resampled])
+        bounds = (-math.inf, math.inf)
+        if metric.better == "higher":  # shares, correlations and cosines, all of 1 at most
+            bounds = (0.0 if metric.unit == "share" else -1.0, 1.0)
+        elif not (drawn < 0.0).any():  # a kernel distance can be negative
+            bounds = (0.0, math.inf)
+        return pooled(self.values, self.resampled, metric.unit == "share", bounds)
 
     def _with(
         self,
@@ -86,5 +103,5 @@ class Pool:
         if measured is None:
             nothing = {"low": None, "high": None, "reason": "no interval: no resamples were kept"}
             return every[0].model_copy(update={"value": sum(values) / len(values)} | nothing)
-        share = self.summaries[0].metrics[metric].unit == "share"
-        return every[0].model_copy(update=vars(measured.pooled(share)))
+        found = measured.pooled_score(self.summaries[0].metrics[metric])
+        return every[0].model_copy(update=vars(found))

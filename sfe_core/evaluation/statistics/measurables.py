@@ -148,10 +148,9 @@ class OfTheSet(_OfFeatures):
         features = self.features[rows]
         value = self.reference.distance(features)
         values = without_resampling_bias(value, self.reference.resampled(features, drawn))
-        found = estimate(value, values, behind)
-        if self.never_negative and found.low is not None:
-            found = replace(found, low=max(0.0, found.low))
-        return found, values
+        if self.never_negative:
+            values = np.maximum(values, 0.0)
+        return estimate(value, values, behind), values
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ class Resampled:
         """The difference to what was drawn in the same resamples."""
         return self._with(other, np.subtract)
 
+    def plus(self, other: Resampled) -> Resampled:
+        """The sum with what was drawn in the same resamples."""
+        return self._with(other, np.add)
+
     def over(self, other: Resampled) -> Resampled:
         """The ratio to what was drawn in the same resamples; nan over zero."""
         return self._with(
@@ -45,7 +49,10 @@ class Resampled:
 
 
 def pooled(
-    values: Sequence[float], resampled: Sequence[Resampled], share: bool = False
+    values: Sequence[float],
+    resampled: Sequence[Resampled],
+    share: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
     """The mean over seeds with its 95 % interval over people and seeds.
 
@@ -57,6 +64,7 @@ def pooled(
         values: [S] of each seed.
         resampled: [S] of each seed, all from the same resamples.
         share: each is the mean of numbers from 0 to 1.
+        bounds: no such number is lower or higher.
     """
     value, seeds = float(np.mean(values)), len(values)
     behind = min((one.behind for one in resampled), key=lambda one: one.pictures)
@@ -73,8 +81,7 @@ def pooled(
     people_part = math.sqrt(behind.units / (behind.units - 1)) * (over_people - value)
     stretch = _stretch(np.asarray(values, dtype=np.float64), over_people, behind.units)
     spread = value + stretch * (people_part + moved)
-    if share:
-        spread = np.clip(spread, 0.0, 1.0)
+    spread = np.clip(spread, *bounds)
     return estimate(value, spread, behind, share, outside=(1.0 - COVERAGE) / 2.0)
 
 

@@ -73,5 +73,5 @@ def test_a_share_is_never_empty_and_stays_a_share():
     found = pooled(values, resampled, share=True)
     assert found.high == 1.0 and 0.9 < found.low < 0.98
     half = [np.repeat(np.arange(PEOPLE) % 2, EACH) * 1.0] * 2
-    found = pooled(*measured([half[0], 1 - half[1] * 0.0]), share=True)
+    found = pooled(*measured([half[0], 1 - half[1] * 0.0]), share=True, bounds=(0.0, 1.0))
     assert 0.0 <= found.low < found.high <= 1.0
