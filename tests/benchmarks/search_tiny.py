@@ -7,7 +7,7 @@ better half goes on to the next one, and the preset as it is always does. It wri
 results/search_tiny.md and .json after every seed. What is in DIR already is not done again.
 
 Candidates are ordered by Top-1 of text plus Top-1 of guided, minus both Fréchet distances over that
-of the base as the preset draws it: a picture that shows its emotion and is unlike photos is no gain.
+of the base as the preset draws it: pictures that show an emotion and are unlike photos are no gain.
 """
 
 from __future__ import annotations
