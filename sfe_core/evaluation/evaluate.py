@@ -9,10 +9,11 @@ from pathlib import Path
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
+from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
-from sfe_core.evaluation.limits import notes_on, resampling
+from sfe_core.evaluation.limits import not_independent, notes_on, resampling
 from sfe_core.evaluation.origin import provenance, seen_by_loss
-from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
+from sfe_core.evaluation.picture_sets import drawn_sets, given_sets
 from sfe_core.evaluation.pictures import PictureSet, RealPictures
 from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
@@ -68,6 +69,8 @@ def evaluate(
         UserError: no such split, package or asset, or a folder without a picture of the split.
     """
     reporter, split = reporter or Reporter(), split or workspace.config.split.validation_name
+    chosen = choose(workspace)
+    workspace = chosen.workspace
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
@@ -82,6 +85,7 @@ def evaluate(
     readings, yardstick, reference = bench.held(split, sets.pictures)
     numbers = dict(vars(_scored(workspace, split, readings, yardstick, meter)))
     save_resampled(folder, numbers.pop("resampled"))
+    instruments = _instruments(workspace, meter, sets.package)
     summary = EvaluationSummary(
         split=split,
         keys_sha256=sha256_json(keys),
@@ -91,9 +95,15 @@ def evaluate(
         reference=reference,
         resampling=resampling(yardstick.people, len(keys)),
         **numbers,
-        **_description(workspace, corpus, meter, sets, images or {}),
+        sets={title: usual_set(title) for title in sets.pictures},
+        instruments=instruments,
+        provenance=provenance(workspace, corpus, sets.package, sets.series, images or {}),
         excluded={title: read.faulty() for title, read in readings.items()},
-        notes=notes_on(yardstick, readings, reference, sets.pictures, meter.resolution),
+        notes=[
+            *chosen.left_out,
+            *not_independent(instruments),
+            *notes_on(yardstick, readings, reference, sets.pictures, meter.resolution),
+        ],
         folder=folder,
     )
     summary = with_published(summary)
@@ -195,22 +205,14 @@ class _Bench:
         return replace(reference_statistics(features, self.cache), people=people), found
 
 
-def _description(
-    workspace: Workspace,
-    corpus: Corpus,
-    meter: Meter,
-    sets: PictureSets,
-    images: Mapping[str, Path],
-) -> dict[str, object]:
-    """The fields of a summary that say what was measured, and by what."""
-    origin = workspace.config, sets.package
+def _instruments(
+    workspace: Workspace, meter: Meter, package: Path | None
+) -> dict[str, InstrumentInfo]:
+    """What measured, and whether the model of `package` was optimised against it."""
+    origin = workspace.config, package
     return {
-        "sets": {title: usual_set(title) for title in sets.pictures},
-        "instruments": {
-            title: InstrumentInfo(
-                **vars(tool), seen_by_loss=seen_by_loss(tool, meter.models.get(title), *origin)
-            )
-            for title, tool in meter.instruments.items()
-        },
-        "provenance": provenance(workspace, corpus, sets.package, sets.series, images),
+        title: InstrumentInfo(
+            **vars(tool), seen_by_loss=seen_by_loss(tool, meter.models.get(title), *origin)
+        )
+        for title, tool in meter.instruments.items()
     }

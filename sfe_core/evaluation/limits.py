@@ -11,7 +11,7 @@ from sfe_core.evaluation.pictures import GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.intervals import FEWEST
-from sfe_core.evaluation.summary import VARIANTS, Reference, Resampling
+from sfe_core.evaluation.summary import VARIANTS, InstrumentInfo, Reference, Resampling
 from sfe_core.evaluation.yardstick import Yardstick
 
 SMALL_SET = 100
@@ -61,6 +61,15 @@ def notes_on(
     if any(isinstance(pictures, GivenPictures) for pictures in sets.values()):
         notes.append("of pictures made elsewhere it is not known what their model's loss has seen")
     return notes
+
+
+def not_independent(instruments: Mapping[str, InstrumentInfo]) -> list[str]:
+    """Judges that the fine-tuning optimised against, in a sentence each."""
+    return [
+        f"{name} is the network that the fine-tuning optimised against: what it sees proves nothing"
+        for name, tool in instruments.items()
+        if tool.seen_by_loss and tool.kind in ("judge", "witness")
+    ]
 
 
 def _not_readable(yardstick: Yardstick) -> list[str]:

@@ -13,11 +13,12 @@ from sfe_core.arrays import Doubles
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.measurables import Measurable, PerPicture
-from sfe_core.evaluation.summary import Metric, MetricGroup
+from sfe_core.evaluation.summary import REAL, Metric, MetricGroup, usual_set
 from sfe_core.evaluation.yardstick import Yardstick
 
 NOT_MEASURED = "no picture measured"
 PHOTOS_THEMSELVES = "these are the photos themselves"
+PHOTOS_PREFIX = usual_set(REAL).prefix
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class OfPictures:
         statistic: over the last axis of what `entries` makes of the columns.
         share: entries are 0 or 1.
         entries: from the columns; None = they are the entries.
-        stored: what holds the columns in per_image.csv, `*` being the set's prefix; () = nothing.
+        stored: what holds the columns in per_image.csv, `*` being the set's prefix and `^` the
+            photos'; () = nothing. What a recogniser beside the judge reads has its name behind it.
         of_photos: the photos themselves have it; what is held against them does not.
     """
 
@@ -70,19 +72,30 @@ class OfPictures:
         return self._measurable(columns, absent)
 
     def own(self, seen: SetReading) -> dict[str, Doubles]:
-        """The columns of the set that per_image.csv has, by name without its prefix.
-
-        Of recognisers it has what the judge reads.
-        """
+        """The columns of the set that per_image.csv has, by name without its prefix."""
         further = seen.instrument in seen.readings.recognisers[1:]
-        if not self.stored or further or (seen.photos and not self.of_photos):
+        if not self.stored or (seen.photos and not self.of_photos):
             return {}
         named = zip(self.stored, self.columns(seen), strict=True)
-        return {name[2:]: column for name, column in named if name.startswith("*_")}
+        ending = f"_{seen.instrument}" if further else ""
+        return {
+            f"{name[2:]}{ending}": column
+            for name, column in named
+            if name.startswith("*_") and not (further and np.isnan(column).all())
+        }
 
-    def from_table(self, table: pd.DataFrame, prefix: str) -> PerPicture | None:
-        """As per_image.csv holds it of the set with this prefix; None where it does not."""
-        names = [name.replace("*", prefix) for name in self.stored]
+    def from_table(self, table: pd.DataFrame, prefix: str, reader: str) -> PerPicture | None:
+        """As per_image.csv holds it of a set; None where it does not.
+
+        Args:
+            prefix: of the set's columns.
+            reader: the recogniser beside the judge that is meant; empty: none.
+        """
+        prefixes, ending = {"*": prefix, "^": PHOTOS_PREFIX}, f"_{reader}" if reader else ""
+        names = [
+            f"{prefixes[name[0]]}{name[1:]}{ending}" if name[0] in prefixes else name
+            for name in self.stored
+        ]
         if not names or any(name not in table for name in names):
             return None
         columns = (table[name].to_numpy(dtype=float, na_value=np.nan) for name in names)
@@ -129,9 +142,16 @@ class MetricRecord:
 
     def answers_to(self, name: str) -> bool:
         """Whether `name`, found in a summary, is this metric as its first reader reads it."""
-        return name == self.name or (
-            self.reader != "recogniser" and name.startswith(f"{self.name}_")
-        )
+        return self.reader_in(name) == ""
+
+    def reader_in(self, name: str) -> str | None:
+        """The recogniser beside the judge by whom `name`, found in a summary, is this metric.
+
+        Empty: its first reader; None: it is another metric.
+        """
+        if name != self.name and not name.startswith(f"{self.name}_"):
+            return None
+        return name[len(self.name) + 1 :] if self.reader == "recogniser" else ""
 
     def metric(self, photos: SetReading, label: str) -> Metric:
         """What summary.json says of it; `label` tells its instrument from others that read it."""

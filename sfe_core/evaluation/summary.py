@@ -28,7 +28,7 @@ MetricGroup = Literal[
 ]
 Verdict = Literal["better", "worse", "even"]
 InstrumentKind = Literal[
-    "judge", "recogniser", "detector", "perceptual", "statistics", "identity", "text"
+    "judge", "witness", "recogniser", "detector", "perceptual", "statistics", "identity", "text"
 ]
 
 

@@ -12,7 +12,7 @@ from sfe_core.evaluation.instruments.guidance_fidelity import (
     map_at,
     rotation_angle,
 )
-from sfe_core.evaluation.instruments.probes import Batch, Instrument
+from sfe_core.evaluation.instruments.probes import Batch, Instrument, Searched
 from sfe_core.faces.detectors.dlib_detector import predictor_path
 from sfe_core.faces.drawn_faces import DrawnFaceFinder, landmark_error
 from sfe_core.faces.recognition.identity import IdentityEmbedder
@@ -35,6 +35,7 @@ class FaceProbe:
     beside = True
     of_photos = True
     needs: tuple[str, ...] = ("landmarks", "depth_sha256")
+    searches = True
     name = "detector"
 
     def __init__(self, detector: str, resolution: int, embedder: IdentityEmbedder | None) -> None:
@@ -52,15 +53,18 @@ class FaceProbe:
             )
         self.instruments: Mapping[str, Instrument] = found
 
-    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
-        """See `Probe.read`."""
-        count = len(batch.keys)
+    def search(self, batch: Batch) -> list[Searched]:
+        """Look for the face on every picture of a batch, see `Batch.searched`."""
         levels = [self.finder.levels(image) for image in batch.images.cpu()]
-        looked = [
-            self.finder.find(picture) if good else None
+        return [
+            Searched(picture, self.finder.find(picture) if good else None)
             for picture, good in zip(levels, batch.valid, strict=True)
         ]
-        faces = {place: face for place, face in enumerate(looked) if face is not None}
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`."""
+        count, searched = len(batch.keys), batch.searched()
+        faces = {place: one.face for place, one in enumerate(searched) if one.face is not None}
         places, found = list(faces), list(faces.values())
         columns = {
             "detected": np.array([float(place in faces) for place in range(count)]),
@@ -68,7 +72,9 @@ class FaceProbe:
         }
         if self.embedder is not None:
             embedding = np.full((count, self.embedder.width), np.nan)
-            embedding[places] = self.embedder.embed([levels[place] for place in places], found)
+            embedding[places] = self.embedder.embed(
+                [searched[place].levels for place in places], found
+            )
             columns["embedding"] = embedding
         return columns
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +56,16 @@ class Meter:
         self.recognisers = tuple(self.models)
         self.statistics = "inception" if settings.features == "inception" else self.recognisers[0]
         self.perceptual = settings.perceptual_network
-        self.probes = {probe.name: probe for probe in self._load(config)}
+        embedder = None if settings.identity == "none" else load_embedder(settings.identity)
+        self.faces = FaceProbe(settings.detector, self.resolution, embedder)
+        self.probes = {probe.name: probe for probe in (*self._networks(config), self.faces)}
 
-    def _load(self, config: Config) -> Iterator[Probe]:
+    def _networks(self, config: Config) -> Iterator[Probe]:
         settings, side = config.evaluate, f"measured at {self.resolution} px"
         for name, model in self.models.items():
-            kind: Kind = "judge" if name == self.recognisers[0] else "recogniser"
-            yield RecogniserProbe(name, model, side, self.device, kind)
+            kind: Kind = "witness" if model.given in settings.witnesses else "recogniser"
+            kind = "judge" if name == self.recognisers[0] else kind
+            yield RecogniserProbe(name, model, side, self.device, kind, settings.detector)
         if self.statistics == "inception":
             yield InceptionProbe(settings.fid_resize, side, self.device)
         yield PerceptualProbe(settings.perceptual_network, side, self.device)
@@ -70,8 +73,6 @@ class Meter:
             yield PerceptualProbe("dists", side, self.device, settings.dists_px)
         if settings.clip:
             yield TextProbe(settings.clip, side, self.device)
-        embedder = None if settings.identity == "none" else load_embedder(settings.identity)
-        yield FaceProbe(settings.detector, self.resolution, embedder)
 
     @property
     def instruments(self) -> dict[str, Instrument]:
@@ -90,6 +91,9 @@ class Meter:
     ) -> dict[str, Measured]:
         """Measure the pictures of `keys`, at least one, by probe; each picture is decoded once."""
         done: list[_BatchReadings] = []
+        searched = any(probe.searches for probe in probes)
+        # What waits for the faces comes last, so that the other networks read meanwhile.
+        networks = sorted((p for p in probes if not p.beside), key=lambda p: p.searches)
         # PIL, dlib and torch let go of the interpreter: the next batch is decoded and the last
         # one's faces are looked for while the networks read. One thread each, as dlib keeps state.
         with (
@@ -98,8 +102,11 @@ class Meter:
             ThreadPoolExecutor(1) as beside,
         ):
             for faults, batch in self._batches(pictures, keys, originals, decoder):
+                if searched:
+                    search = beside.submit(self.faces.search, batch)
+                    batch = replace(batch, searched=search.result)
                 slow = [beside.submit(probe.read, batch) for probe in probes if probe.beside]
-                read = {p.name: self._run(p, batch, reporter) for p in probes if not p.beside}
+                read = {p.name: self._run(p, batch, reporter) for p in networks}
                 names = [probe.name for probe in probes if probe.beside]
                 done.append(_BatchReadings(faults, read, dict(zip(names, slow, strict=True))))
                 if len(done) > 1:
@@ -167,7 +174,7 @@ class Meter:
 
 
 def recognisers_of(config: Config) -> dict[str, ModelReference]:
-    """Instrument → emotion recogniser, the judge first; one that is named twice stands once.
+    """Instrument → emotion recogniser: the judge, the witnesses, others; each network stands once.
 
     An instrument goes by its model's name. Where that is another instrument's already, the
     beginning of its weights' hash tells them apart.
@@ -181,7 +188,8 @@ def recognisers_of(config: Config) -> dict[str, ModelReference]:
     ]
     found: dict[str, ModelReference] = {}
     taken = {*OTHER_INSTRUMENTS, settings.perceptual_network}
-    for model in map(ModelReference, dict.fromkeys([settings.judge, *further])):
+    named = dict.fromkeys([settings.judge, *settings.witnesses, *further])
+    for model in map(ModelReference, named):
         if any(model.is_same_as(other) for other in found.values()):
             continue
         unique = model.name not in taken | found.keys()

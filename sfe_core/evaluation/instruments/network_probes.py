@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfe_core.assets.reference import ModelReference
 from sfe_core.emotions import EMOTIONS
@@ -23,40 +23,57 @@ from sfe_core.evaluation.instruments.probes import (
     weights_sha256,
 )
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
+from sfe_core.faces.recognition.reading import FaceSquare, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.losses.perceptual import load_perceptual
 
 
 class RecogniserProbe:
-    """An emotion recogniser: logits, valence, arousal and features."""
+    """An emotion recogniser: logits, valence, arousal and features.
+
+    One that was made for faces cut out by their landmarks is shown them so: cut where the detector
+    finds the face, or where it finds none, where the photo has it.
+    """
 
     beside = False
     of_photos = True
-    needs: tuple[str, ...] = ()
 
     def __init__(
-        self, name: str, model: ModelReference, measured_at: str, device: torch.device, kind: Kind
+        self,
+        name: str,
+        model: ModelReference,
+        measured_at: str,
+        device: torch.device,
+        kind: Kind,
+        detector: str,
     ) -> None:
         """Load it.
 
         Args:
             name: of the instrument.
+            detector: which finds the faces, see `Batch.searched`.
 
         Raises:
             UserError: the asset is missing, or is not a recogniser.
         """
         self.name = name
-        self.network: nn.Module = load_recogniser(model.given).to(device)
-        side = getattr(getattr(self.network, "config", None), "input_size", None)
-        side = side or getattr(self.network, "input_px", None)
-        target = f"{side} px" if side else "its own side"
-        resize = f"{measured_at}; brought to {target} by the recogniser, bilinear, antialiased"
+        self.network = load_recogniser(model.given).to(device)
+        self.square: FaceSquare | None = self.network.face_square
+        self.searches = self.square is not None
+        self.needs: tuple[str, ...] = ("landmarks",) if self.searches else ()
+        side = self.network.input_px
+        resize = f"{measured_at}; brought to {side} px by the recogniser, bilinear, antialiased"
+        if self.searches:
+            resize = f"{measured_at}; {self.square} as {detector} finds them, cut to {side} px"
         weights = weights_sha256(self.network)
         self.instruments: Mapping[str, Instrument] = {name: Instrument(name, weights, resize, kind)}
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
-        found = self.network(batch.images)
+        images = batch.images
+        if self.square is not None:
+            images = cut_faces(images, batch.landmarks, self.square, self.network.input_px)
+        found = self.network(images)
         logits = as_array(found.logits)
         # A network of fewer emotions cannot see the others: they come last, at no probability.
         unseen = np.full((len(logits), len(EMOTIONS) - logits.shape[1]), UNSEEN_LOGIT)
@@ -74,6 +91,7 @@ class PerceptualProbe:
     beside = False
     of_photos = False
     needs: tuple[str, ...] = ()
+    searches = False
 
     def __init__(
         self, name: str, measured_at: str, device: torch.device, side: int | None = None
@@ -115,6 +133,7 @@ class InceptionProbe:
     beside = False
     of_photos = True
     needs: tuple[str, ...] = ()
+    searches = False
     name = "inception"
 
     def __init__(self, rule: InceptionRule, measured_at: str, device: torch.device) -> None:
@@ -138,6 +157,7 @@ class TextProbe:
     beside = False
     of_photos = True
     needs: tuple[str, ...] = ("caption",)
+    searches = False
     name = "clip"
 
     def __init__(self, name_or_path: str, measured_at: str, device: torch.device) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -12,10 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sfe_core.arrays import Pixels
 from sfe_core.evaluation.pictures import RealPictures
+from sfe_core.faces.detection import Face
 from sfe_core.files import sha256_json
 
-Kind = Literal["judge", "recogniser", "statistics", "perceptual", "detector", "identity", "text"]
+Kind = Literal[
+    "judge", "witness", "recogniser", "statistics", "perceptual", "detector", "identity", "text"
+]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,23 @@ class Instrument:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """A picture in which a face was looked for.
+
+    Attributes:
+        levels: [side, side, 3] uint8, what was searched.
+        face: what was found, in pixels of `levels`; None where there is none.
+    """
+
+    levels: Pixels
+    face: Face | None
+
+
+def _not_searched() -> Sequence[Searched]:
+    raise RuntimeError("no face was looked for in this batch")
+
+
+@dataclass(frozen=True)
 class Batch:
     """Pictures that are measured together.
 
@@ -38,6 +59,7 @@ class Batch:
         valid: [B] bool, False where there is no picture.
         originals: the photos of the same keys.
         are_originals: the pictures are the photos themselves.
+        searched: B pictures that the detector looked at, once for all probes; waits for it.
     """
 
     keys: Sequence[str]
@@ -45,6 +67,18 @@ class Batch:
     valid: np.ndarray
     originals: RealPictures
     are_originals: bool
+    searched: Callable[[], Sequence[Searched]] = _not_searched
+
+    @cached_property
+    def landmarks(self) -> Tensor:
+        """[B, 68, 2] in pixels of `images`: as found, or where no face is, as on the photo."""
+        side = self.images.shape[-1]
+        asked = torch.stack([self.originals.corpus.points(key) for key in self.keys]) * side
+        for place, one in enumerate(self.searched()):
+            if one.face is not None:
+                scale = side / one.levels.shape[0]
+                asked[place] = torch.from_numpy(np.asarray(one.face.landmarks) * scale)
+        return asked
 
     @cached_property
     def photos(self) -> Tensor:
@@ -60,7 +94,7 @@ class Batch:
 
     def _part(self, part: slice) -> Batch:
         kept = self.keys[part], self.images[part], self.valid[part]
-        return Batch(*kept, self.originals, self.are_originals)
+        return Batch(*kept, self.originals, self.are_originals, lambda: self.searched()[part])
 
     @cached_property
     def levels(self) -> np.ndarray:
@@ -78,6 +112,7 @@ class Probe(Protocol):
         beside: it works on the processor and can run beside the networks, in a thread.
         of_photos: the real photos are measured as well.
         needs: columns of the manifest that decide a reading, beside the picture and the photo.
+        searches: it asks for the face that the detector found, see `Batch.searched`.
     """
 
     name: str
@@ -85,6 +120,7 @@ class Probe(Protocol):
     beside: bool
     of_photos: bool
     needs: tuple[str, ...]
+    searches: bool
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """Columns by name, [B] or [B, D] each; rows that are not valid are ignored."""

@@ -52,6 +52,8 @@ def _section(summary: EvaluationSummary) -> str:
     headings = ["", *(title for title in rows[0] if title != "metric")] if rows else [""]
     judges = [tool.backend for tool in summary.instruments.values() if tool.kind == "judge"]
     judged = f" The judge is {judges[0]}." if judges else ""
+    outside = [tool.backend for tool in summary.instruments.values() if tool.kind == "witness"]
+    judged += f" Judges from outside: {', '.join(outside)}." if outside else ""
     return (
         f"## Evaluation on {summary.split}\n\n"
         f"{summary.counted}, measured at {summary.resolution} px by sfe "

@@ -13,6 +13,12 @@ from markupsafe import Markup
 from sfe_core.evaluation.pictures import PictureSet
 from sfe_core.evaluation.reporting.plot_style import inline_svg
 from sfe_core.evaluation.reporting.plots import PlotGroup
+from sfe_core.evaluation.reporting.report_judges import (
+    judge_rows,
+    photos_first,
+    told_by_judges,
+    witness_sentences,
+)
 from sfe_core.evaluation.reporting.report_strips import best_and_worst
 from sfe_core.evaluation.reporting.report_tables import (
     flat_settings,
@@ -54,8 +60,10 @@ def render_report(
             summary=summary,
             judge=summary.backend_name(summary.judge),
             lead=lead_sentence(summary),
-            headline=score_table(summary, headline=True),
-            further=score_table(summary, headline=False),
+            headline=score_table(summary, True, told_by_judges(summary)),
+            judges=judge_rows(summary),
+            judged_sets=photos_first(summary),
+            further=score_table(summary, False),
             tests=paired_sentences(summary),
             plots=plots,
             story=None if story is None else _embedded(story),
@@ -74,7 +82,7 @@ def _embedded(picture: Path) -> str:
 
 
 def lead_sentence(summary: EvaluationSummary) -> str:
-    """The result in words: how often each set shows the emotion it was asked for."""
+    """The result in words: how often each set shows the emotion it was asked for, and to whom."""
     shown = {}
     for name, scores in summary.scores.items():
         if "top1" in scores and scores["top1"].value is not None:
@@ -94,7 +102,7 @@ def lead_sentence(summary: EvaluationSummary) -> str:
     joined = ", ".join(f"in {part}" for part in parts[:-1])
     last = f"in {parts[-1]}"
     joined = f"{joined}, and {last}" if joined else last
-    return f"The judge sees the asked emotion {joined}."
+    return " ".join([f"The judge sees the asked emotion {joined}.", *witness_sentences(summary)])
 
 
 def paired_sentences(summary: EvaluationSummary) -> list[str]:

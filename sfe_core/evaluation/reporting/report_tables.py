@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,17 +73,25 @@ class ScoreTable:
     footnotes: list[str]
 
 
-def score_table(summary: EvaluationSummary, headline: bool) -> ScoreTable:
-    """The short table (`headline`), or the one of all further metrics that have a value."""
+def score_table(
+    summary: EvaluationSummary, headline: bool, elsewhere: Collection[str] = ()
+) -> ScoreTable:
+    """The short table (`headline`), or the one of all further metrics that have a value.
+
+    Args:
+        elsewhere: metrics that another table tells; they stand here only beside published numbers.
+    """
     published = {one.metric: one for one in summary.published} if headline else {}
     common = _common([one.differences for one in published.values()])
     footnotes: list[str] = []
     found: dict[str, list[Row]] = {}
     for name, metric in summary.metrics.items():
         used = any(scores[name].value is not None for scores in summary.scores.values())
+        beside = published.get(name)
         if metric.headline != headline or not (used or headline):
             continue
-        beside = published.get(name)
+        if name in elsewhere and beside is None:
+            continue
         cell = None
         if beside is not None:
             own = [text for text in beside.differences if text not in common]
@@ -103,7 +111,7 @@ def _row(
     summary: EvaluationSummary, name: str, metric: Metric, published: PublishedCell | None
 ) -> Row:
     cells = {
-        variant: _cell(scores[name], summary.deltas.get(variant, {}).get(name), metric)
+        variant: score_cell(scores[name], summary.deltas.get(variant, {}).get(name), metric)
         for variant, scores in summary.scores.items()
     }
     levels = summary.baselines.get(name, {})
@@ -125,7 +133,8 @@ def seen_by_loss(summary: EvaluationSummary, name: str) -> bool:
     return backend in summary.provenance.loss_networks  # of summaries without instruments
 
 
-def _cell(score: Score, delta: Delta | None, metric: Metric) -> Cell:
+def score_cell(score: Score, delta: Delta | None, metric: Metric) -> Cell:
+    """A score as its cell shows it; `delta`: to the base, None where there is none."""
     detail = f"n = {score.n}" + ("" if score.people is None else f" of {score.people} people")
     if score.value is None:
         return Cell("n/a", "", "", "", score.reason, detail)

@@ -35,6 +35,20 @@ def within(ranks: Doubles, k: int) -> Doubles:
     return np.where(np.isnan(ranks), np.nan, (ranks <= k).astype(np.float64))
 
 
+def share_of_photos(right: Doubles, photo_right: Doubles) -> Doubles:
+    """How often a set is read as asked, over how often the photos of the same keys are.
+
+    Args:
+        right, photo_right: [..., N] of 0.0 and 1.0; keys with a nan on either side are left out.
+
+    Returns:
+        [...], a ratio that noise can lift beyond 1; nan where no photo is read as asked.
+    """
+    known = ~(np.isnan(right) | np.isnan(photo_right))
+    drawn, photos = (np.where(known, one, 0.0).sum(axis=-1) for one in (right, photo_right))
+    return np.where(photos > 0, drawn / np.where(photos > 0, photos, 1.0), np.nan)
+
+
 def order(logits: Doubles) -> Indices:
     """[N, 8] indices of emotions, from what the recogniser sees first to what it sees last."""
     return np.argsort(-np.nan_to_num(logits), axis=1, kind="stable")

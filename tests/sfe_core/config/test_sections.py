@@ -14,7 +14,8 @@ from sfe_core.config.training_sections import EngineConfig
 MEANT = {
     Meaning.MODEL: """
         preprocess.reconstruction_model preprocess.flame captions.blip_model model.base
-        loss.emotion_network loss.pixel_decoder evaluate.judge evaluate.recognisers evaluate.clip
+        loss.emotion_network loss.pixel_decoder evaluate.judge evaluate.witnesses
+        evaluate.recognisers evaluate.clip
     """,
     Meaning.OPERATIONAL: """
         train.batch_size train.gradient_checkpointing train.channels_last train.compile

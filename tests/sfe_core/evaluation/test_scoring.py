@@ -100,6 +100,10 @@ def with_columns(read: Readings, instrument: str, **changed: np.ndarray) -> Read
 def test_every_metric_is_scored_for_every_set():
     board = score({"base": readings(24, 6), "real": readings(24, 20)}, labels(24))
     assert set(board.scores["base"]) == set(board.scores["real"]) == set(board.metrics)
+    # The other one is never right.
+    assert (
+        board.scores["base"].pop("top1_of_photos_other").reason == f"{OTHER} sees no photo as asked"
+    )
     assert all(s.value is not None and s.low <= s.value <= s.high for s in _all(board, "base"))
     assert {s.backend for s in _all(board, "base")} == set(KINDS)
     for name, metric in board.metrics.items():
@@ -108,7 +112,7 @@ def test_every_metric_is_scored_for_every_set():
 
 def test_the_photos_are_not_held_against_themselves():
     found = score({"base": readings(24, 6), "real": readings(24, 20)}, labels(24)).scores["real"]
-    for name in ("same_top1", "same_top3", IDENTITY):
+    for name in ("same_top1", "same_top3", "top1_of_photos", IDENTITY):
         assert found[name].value is None and "photos themselves" in found[name].reason
 
 
@@ -121,6 +125,21 @@ def test_a_second_recogniser_has_scores_of_its_own():
     assert board.recognitions[OTHER].confusion["base"] != board.confusion["base"]
     titles = [metric.title for metric in board.metrics.values()]
     assert "Emotion Top-1 (other)" in titles and len(set(titles)) == len(titles)
+
+
+def test_each_reader_is_held_against_its_own_ceiling():
+    given = {"base": readings(24, 6), "guided": readings(24, 18), "real": readings(24, 20)}
+    board = score(given, labels(24))
+    found = {name: board.scores[name]["top1_of_photos"] for name in given}
+    assert found["base"].value == pytest.approx(6 / 20)
+    assert found["guided"].value == pytest.approx(18 / 20)
+    assert found["guided"].low < 18 / 20 < found["guided"].high
+    assert found["real"].value is None and "photos themselves" in found["real"].reason
+    delta = board.deltas["guided"]["top1_of_photos"]
+    assert delta.value == pytest.approx(12 / 20) and delta.low > 0
+    other = board.scores["guided"]["top1_of_photos_other"]
+    assert other.value is None and other.reason == "other sees no photo as asked"
+    assert other.backend == OTHER and board.metrics["top1_of_photos_other"].headline
 
 
 def test_levels_of_identity_stand_beside_its_score():
@@ -214,7 +233,8 @@ def test_faulty_pictures_leave_every_number_and_every_pair():
     broken = without(readings(24, 6), [0, 1, 10])
     board = score({"base": broken, "text": readings(24, 18)}, labels(24))
     assert board.scores["base"]["top1"].value == pytest.approx(4 / 21)
-    assert {s.n for n, s in board.scores["base"].items() if "recall_" not in n} == {21}
+    counted = board.scores["base"].items()
+    assert {s.n for n, s in counted if "recall_" not in n and "photos_other" not in n} == {21}
     assert board.deltas["text"]["top1"].n == 21
     assert board.deltas["text"]["top1"].value == pytest.approx(11 / 21)
     assert board.deltas["text"]["kernel_judge"].n == 21

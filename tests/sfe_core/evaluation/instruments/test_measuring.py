@@ -13,12 +13,17 @@ from PIL import Image
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
+from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.instruments.probes import Batch, weights_sha256
 from sfe_core.evaluation.pictures import DrawnPictures, RealPictures
 from sfe_core.evaluation.readings import Measured, Readings, load_measured, save_measured
+from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
+from sfe_core.faces.recognition.reading import cut_faces
 from sfe_core.reporting import Reporter
 from tests.listening import Listener
+from tests.outside_judge import put_outside_judge
+from tests.sfe_core.conftest import with_settings
 
 
 class Bench:
@@ -27,7 +32,7 @@ class Bench:
     def __init__(self, workspace: Workspace) -> None:
         self.corpus = Corpus.open(workspace)
         self.keys = self.corpus.split("val300")["key"].tolist()[:5]
-        self.meter = Meter(workspace.config)
+        self.meter = Meter(choose(workspace).workspace.config)
         self.judge = self.meter.recognisers[0]
         self.real = RealPictures(self.corpus)
         self.drawn = DrawnPictures(workspace.root / "drawn")
@@ -214,6 +219,37 @@ def test_weights_hash_sees_every_value_and_name():
 
 
 def test_a_missing_judge_is_the_users_error(evaluable: Workspace):
-    settings = evaluable.config.evaluate.model_copy(update={"judge": "no-such-judge"})
+    config = with_settings(evaluable, evaluate={"judge": "no-such-judge"})
     with pytest.raises(UserError, match="no-such-judge"):
-        Meter(evaluable.config.model_copy(update={"evaluate": settings}))
+        Meter(choose(config).workspace.config)
+
+
+def test_a_judge_that_wants_faces_cut_out_is_shown_them_where_they_are(
+    evaluable: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, network = put_outside_judge(tmp_path / "models", monkeypatch)
+    bench = Bench(with_settings(evaluable, evaluate={"witnesses": (path,)}))
+    blank, *_ = bench.keys
+    bench.save(blank, np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    searches = []
+    search = bench.meter.faces.finder.find
+    monkeypatch.setattr(
+        bench.meter.faces.finder, "find", lambda one: searches.append(1) or search(one)
+    )
+    read = bench.read()
+    assert len(searches) == len(bench.keys)  # once for all who ask
+    detected = read.column("detector", "detected") == 1
+    assert not detected[0] and detected[1:].all()
+    # On the picture without a face it is shown the place where the photo has it.
+    asked = torch.stack([bench.corpus.points(key) for key in bench.keys]) * 64
+    images = torch.stack([bench.drawn.picture(key, 64).image for key in bench.keys])
+    shown, wanted = torch.cat(network.shown), cut_faces(images, asked, network.face_square, 16)
+    torch.testing.assert_close(shown[0], wanted[0])
+    # Elsewhere the found landmarks are near those asked for, and not the same.
+    assert 0.001 < (shown[1:] - wanted[1:]).abs().mean() < 0.15
+    name = "outsider.bin"
+    logits = read.column(name, "logits")
+    assert (logits[:, 7] == UNSEEN_LOGIT).all() and np.isfinite(logits).all()
+    assert np.isnan(read.column(name, "valence")).all()
+    tool = bench.meter.instruments[name]
+    assert tool.kind == "witness" and "as dlib finds them, cut to 16 px" in tool.resize

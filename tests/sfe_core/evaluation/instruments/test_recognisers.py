@@ -11,6 +11,7 @@ import torch
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
+from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.instruments.probes import weights_sha256
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge
@@ -24,14 +25,12 @@ def saved(folder: Path, seed: int = 1) -> str:
     return str(folder)
 
 
-def meter(workspace: Workspace, judge: str, loss: str, *further: str) -> Meter:
-    return Meter(
-        with_settings(
-            workspace,
-            evaluate={"judge": judge, "recognisers": ("loss", *further)},
-            loss={"emotion_network": loss},
-        ).config
-    )
+def meter(
+    workspace: Workspace, judge: str, loss: str, *further: str, witnesses: tuple[str, ...] = ()
+) -> Meter:
+    settings = {"judge": judge, "recognisers": ("loss", *further), "witnesses": witnesses}
+    changed = with_settings(workspace, evaluate=settings, loss={"emotion_network": loss})
+    return Meter(choose(changed).workspace.config)
 
 
 def test_a_judge_of_the_same_folder_name_as_the_loss_network_stays_the_judge(
@@ -82,3 +81,19 @@ def test_one_network_by_two_paths_reads_once(evaluated_once: Workspace, tmp_path
     judge = evaluated_once.config.evaluate.judge
     names = meter(evaluated_once, judge, one, str(other)).recognisers
     assert names == ("random-judge", "one")
+
+
+def test_witnesses_stand_after_the_judge_and_each_network_stands_once(
+    evaluated_once: Workspace, tmp_path: Path
+):
+    judge, loss = saved(tmp_path / "judge"), saved(tmp_path / "loss", seed=2)
+    other = saved(tmp_path / "other", seed=3)
+    found = meter(evaluated_once, judge, loss, witnesses=(judge, other, loss))
+    kinds = {name: found.instruments[name].kind for name in found.recognisers}
+    assert kinds == {"judge": "judge", "other": "witness", "loss": "witness"}
+
+
+def test_a_witness_that_is_named_and_not_there_is_told_before_any_work(evaluated_once: Workspace):
+    judge = evaluated_once.config.evaluate.judge
+    with pytest.raises(UserError, match="no-such-witness"):
+        meter(evaluated_once, judge, "tiny-emotion-loss", witnesses=("no-such-witness",))

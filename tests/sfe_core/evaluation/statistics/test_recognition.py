@@ -82,3 +82,13 @@ def test_guesses_of_a_random_recogniser_are_right_as_often_as_chance_says():
     for k in (1, 2, 3):
         found = np.nanmean(recognition.within(ranks, k))
         assert found == pytest.approx(recognition.chance(known, k), abs=0.01)
+
+
+def test_the_share_of_the_photos_is_over_keys_that_both_have():
+    right = np.array([1.0, 0.0, 1.0, np.nan, 1.0])
+    photo = np.array([1.0, 1.0, 0.0, 1.0, np.nan])
+    assert recognition.share_of_photos(right, photo) == pytest.approx(2 / 2)
+    assert recognition.share_of_photos(right[:2], photo[:2]) == pytest.approx(1 / 2)
+    both = np.stack([right[:2], right[1:3]]), np.stack([photo[:2], photo[1:3]])
+    assert recognition.share_of_photos(*both).tolist() == [0.5, 1.0]
+    assert np.isnan(recognition.share_of_photos(np.ones(2), np.zeros(2)))
