@@ -113,7 +113,7 @@ def _evaluate_assets(config: Config) -> tuple[str, ...]:
         settings.judge,
         *(name for name in settings.witnesses if name != AUTO),
         *(loss if name == "loss" else name for name in settings.recognisers),
-        *(("inception",) if settings.features == "inception" else ()),
+        *(name for name in settings.features if name not in (AUTO, "judge")),
         *PERCEPTUAL_ASSETS[settings.perceptual_network],
         *(("dists", "vgg16") if settings.dists else ()),
         *IDENTITY_ASSETS[settings.identity],

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from sfe_core.config.sections import Count, Fraction, GuidanceMap, NamesModel, Section, Seed
+
+
+def _several(value: object) -> object:
+    """One word where several may stand, as a list of it."""
+    return (value,) if isinstance(value, str) else value
 
 
 class SamplingConfig(Section):
@@ -70,8 +75,14 @@ class EvaluateConfig(Section):
     recognisers: NamesModel[tuple[str, ...]] = Field(
         ("loss",), description="read beside the judge; loss = the one that fine-tuning uses"
     )
-    features: Literal["judge", "inception"] = Field(
-        "judge", description="what distances to the training photos are of; inception: FID, KID"
+    features: Annotated[
+        tuple[Literal["auto", "judge", "inception", "efficientnet-lite0"], ...],
+        BeforeValidator(_several),
+        Field(min_length=1),
+    ] = Field(
+        ("auto",),
+        description="what distances to the training photos are of: judge, efficientnet-lite0 "
+        "(ImageNet's), inception (FID, KID); auto: the first two, where they are installed",
     )
     fid_resize: Literal["torch-fidelity", "pytorch-fid"] = Field(
         "torch-fidelity", description="whose rule brings pictures to Inception's size"

@@ -13,6 +13,9 @@ from sfe_core.assets.registry import Asset, registry
 from sfe_core.assets.store import how_to_get, missing_files
 from sfe_core.config.workspace import Workspace
 
+JUDGE = "judge"  # in evaluate.features: the judge's own
+FEATURES = (JUDGE, "efficientnet-lite0")
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -29,13 +32,12 @@ class Chosen:
 
 def choose(workspace: Workspace) -> Chosen:
     """Settle what `auto` of section evaluate stands for."""
-    config = workspace.config
-    witnesses, left_out = _those_there(
-        config.evaluate.witnesses, OUTSIDE_JUDGES, "judges from outside"
-    )
-    evaluate = config.evaluate.model_copy(update={"witnesses": witnesses})
-    settled = config.model_copy(update={"evaluate": evaluate})
-    return Chosen(Workspace(workspace.root, settled), left_out)
+    settings = workspace.config.evaluate
+    witnesses, no_witness = _those_there(settings.witnesses, OUTSIDE_JUDGES, "judges from outside")
+    features, no_features = _those_there(settings.features, FEATURES, "features of distances")
+    evaluate = settings.model_copy(update={"witnesses": witnesses, "features": features})
+    settled = workspace.config.model_copy(update={"evaluate": evaluate})
+    return Chosen(Workspace(workspace.root, settled), [*no_witness, *no_features])
 
 
 def _those_there(
@@ -44,10 +46,10 @@ def _those_there(
     """`asked`, with those of `known` that are on this machine for `auto`, and what of it is not."""
     if AUTO not in asked:
         return tuple(asked), []
-    assets = registry()
-    absent = [assets[name] for name in known if name in assets and missing_files(assets[name])]
+    assets = [registry()[name] for name in known if name != JUDGE]
+    absent = [asset for asset in assets if missing_files(asset)]
     gone = {asset.name for asset in absent}
-    there = [name for name in known if name in assets and name not in gone]
+    there = [name for name in known if name not in gone]
     found = [one for name in asked for one in (there if name == AUTO else [name])]
     return tuple(dict.fromkeys(found)), [_left_out(absent, what)] if absent else []
 

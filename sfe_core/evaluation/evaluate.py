@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -159,9 +159,13 @@ class _Bench:
         return self.workspace.evaluation / ".readings"
 
     def read(
-        self, title: str, pictures: PictureSet, keys: Sequence[str], only: str | None = None
+        self,
+        title: str,
+        pictures: PictureSet,
+        keys: Sequence[str],
+        only: Collection[str] | None = None,
     ) -> Readings:
-        """What the instruments read off `pictures`; `only`: one of them."""
+        """What the instruments read off `pictures`; `only`: these."""
         where = self.photos, self.cache, title, self.reporter
         return read_cached(self.meter, pictures, keys, *where, only)
 
@@ -177,15 +181,18 @@ class _Bench:
             labels=Labels.of(rows),
             references=references,
             photos=readings[REAL],
-            statistics=meter.statistics,
             perceptual=meter.perceptual,
             further=frozenset(meter.instruments),
             people=rows["identity"].to_numpy(dtype=object),
         )
         return readings, yardstick, reference
 
-    def _references(self, split: str) -> tuple[References, Reference]:
-        """Statistics of the training photos: never the evaluated ones, as real has a score too."""
+    def _references(self, split: str) -> tuple[dict[str, References], Reference]:
+        """Statistics of the training photos: never the evaluated ones, as real has a score too.
+
+        By the instrument whose features they are of.
+        """
+        statistics = self.meter.statistics
         rows, name, reason = self.corpus.rows, REFERENCE_SPLIT, ""
         keys = rows.loc[rows["split"] == name, "key"].tolist()
         if split == name:
@@ -193,16 +200,20 @@ class _Bench:
         elif len(keys) < 2:
             reason = f"the {name} split has fewer than two photos"
         if reason:
-            return References.missing(reason), Reference(split=name, n=0, reason=reason)
+            missing = dict.fromkeys(statistics, References.missing(reason))
+            return missing, Reference(split=name, n=0, reason=reason)
         most = self.workspace.config.evaluate.reference_count
         if len(keys) > most:
             keys = sorted(sorted(keys, key=lambda key: derive_seed("reference", key))[:most])
-        read = self.read(f"{name} photos", self.photos, keys, self.meter.statistics)
-        features = read.columns[self.meter.statistics]["features"]
+        read = self.read(f"{name} photos", self.photos, keys, statistics)
         digest = sha256_json([[key, self.photos.fingerprint(key)] for key in keys])
         found = Reference(split=name, n=len(keys), sha256=digest)
         people = rows.set_index("key").loc[keys, "identity"].to_numpy(dtype=object)
-        return replace(reference_statistics(features, self.cache), people=people), found
+        held = {
+            network: reference_statistics(read.columns[network]["features"], self.cache)
+            for network in statistics
+        }
+        return {name: replace(one, people=people) for name, one in held.items()}, found
 
 
 def _instruments(

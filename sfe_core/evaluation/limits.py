@@ -12,10 +12,11 @@ from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.intervals import FEWEST
 from sfe_core.evaluation.summary import VARIANTS, InstrumentInfo, Reference, Resampling
-from sfe_core.evaluation.yardstick import Yardstick
+from sfe_core.evaluation.yardstick import INCEPTION, Yardstick
 
 SMALL_SET = 100
-# A covariance of Inception's 2048 features has full rank only beyond as many pictures.
+# A covariance of Inception's 2048 features has full rank only beyond as many pictures; of the 1280
+# of EfficientNet-lite0 the same is asked.
 FULL_RANK = 2048
 
 
@@ -101,17 +102,19 @@ def resampling(people: np.ndarray | None, count: int) -> Resampling:
 
 
 def _of_sample_size(yardstick: Yardstick, count: int, reference: Reference) -> list[str]:
-    inception = yardstick.statistics == "inception"
-    name, unbiased = ("FID", "KID") if inception else ("Fréchet distance", "the kernel distance")
     if reference.reason:
         return [f"no distance to real photos: {reference.reason}"]
     fewest = min(count, reference.n)
-    if not inception and fewest >= SMALL_SET:
-        return []
-    if inception and fewest >= FULL_RANK:
-        return []
     which = f"{count} pictures" if count == fewest else f"{reference.n} reference photos"
+    recognisers = yardstick.photos.recognisers
+    few = dict.fromkeys(
+        "FID" if network == INCEPTION else "Fréchet distance"
+        for network in yardstick.references
+        if fewest < (SMALL_SET if network in recognisers else FULL_RANK)
+    )
+    unbiased = {"FID": "KID", "Fréchet distance": "the kernel distance"}
     return [
         f"{which} are few: a {name} grows as pictures get fewer, so compare it only at this very "
-        f"number; {unbiased} has no such bias"
+        f"number; {unbiased[name]} has no such bias, and is the one to read"
+        for name in few
     ]

@@ -27,8 +27,9 @@ from sfe_core.evaluation.statistics.measurables import (
     OfTheSet,
     PerPicture,
 )
+from sfe_core.evaluation.statistics.references import References
 from sfe_core.evaluation.summary import REAL, Metric
-from sfe_core.evaluation.yardstick import Labels, Yardstick
+from sfe_core.evaluation.yardstick import INCEPTION, Labels, Yardstick
 
 NO_FACE = "no face was found on any picture"
 Statistic = Callable[..., Doubles]
@@ -199,27 +200,31 @@ def _affect(name: str) -> Iterator[MetricRecord]:
     )
 
 
+def _references(seen: SetReading) -> References:
+    return seen.yardstick.references[seen.instrument]
+
+
 def _features(seen: SetReading) -> Doubles:
     return np.asarray(seen.column("features"), dtype=np.float64)
 
 
 def _distance(seen: SetReading, kernel: bool) -> Measurable:
-    held = seen.yardstick.references
+    held = _references(seen)
     distance = held.kernel if kernel else held.frechet
     return OfTheSet(_features(seen), held.reason, distance, never_negative=not kernel)
 
 
 def _few(seen: SetReading) -> str:
-    return seen.yardstick.references.reason or "the reference has too few photos"
+    return _references(seen).reason or "the reference has too few photos"
 
 
 def _covered(seen: SetReading) -> Measurable:
-    held = seen.yardstick.references
+    held = _references(seen)
     return OfTheReference(_features(seen), _few(seen), held.manifold, held.people)
 
 
 def _inside(seen: SetReading) -> tuple[Doubles]:
-    features, manifold = _features(seen), seen.yardstick.references.manifold
+    features, manifold = _features(seen), _references(seen).manifold
     held = np.full(len(features), np.nan)
     there = np.isfinite(features).all(axis=1)
     if manifold is not None and there.any():
@@ -230,21 +235,22 @@ def _inside(seen: SetReading) -> tuple[Doubles]:
 def _distribution(reader: str, frechet: str, kernel: str) -> Iterator[MetricRecord]:
     """Titles of both distances: only on Inception's features are they FID and KID."""
     record = partial(MetricRecord, group="distribution", reader=reader)
-    balls = partial(record, unit="share", digits=1, headline=reader == "inception")
+    balls = partial(record, unit="share", digits=1, headline=reader == INCEPTION)
     yield record(
-        name="fid" if reader == "inception" else "frechet",
+        name="fid" if reader == INCEPTION else "frechet",
         title=frechet,
-        meaning="Distance of the features' Gaussian to the reference photos'; "
-        "grows with fewer pictures.",
+        meaning="Distance of the features' Gaussian to the reference photos' (Heusel et al. 2017); "
+        "grows with fewer pictures: below about 2000, the kernel distance is the one to read.",
         better="lower",
         digits=2,
         ablation=True,
         measure=partial(_distance, kernel=False),
     )
     yield record(
-        name="kid" if reader == "inception" else "kernel",
+        name="kid" if reader == INCEPTION else "kernel",
         title=kernel,
-        meaning="Squared MMD to the reference photos: unbiased, whatever the number of pictures.",
+        meaning="Squared MMD to the reference photos (Gretton et al. 2012, Bińkowski et al. 2018): "
+        "unbiased, whatever the number of pictures.",
         better="lower",
         measure=partial(_distance, kernel=True),
     )
@@ -320,7 +326,7 @@ METRICS: tuple[MetricRecord, ...] = (
         digits=1,
         measure=_column("detected", share=True, stored=("*_face_found",)),
     ),
-    *_distribution("inception", "FID", "KID"),
+    *_distribution(INCEPTION, "FID", "KID"),
     *_distribution("features", "Fréchet", "Kernel distance"),
     PERCEPTUAL(
         name="perceptual",
@@ -400,14 +406,14 @@ def definitions(yardstick: Yardstick) -> dict[str, Definition]:
 def _readers(reader: str, yardstick: Yardstick) -> Iterator[tuple[str, str]]:
     """Instruments that a record's `reader` means, and what tells each from others, if any do."""
     judge, *beside = yardstick.photos.recognisers
-    inception = yardstick.statistics == "inception"
     if reader in ("judge", "recogniser"):
         yield judge, ""
         if reader == "recogniser":
             yield from ((name, name) for name in beside)
-    elif reader in ("inception", "features"):
-        if inception == (reader == "inception"):
-            yield yardstick.statistics, "" if inception else yardstick.statistics
+    elif reader == INCEPTION:
+        yield from ((name, "") for name in yardstick.references if name == INCEPTION)
+    elif reader == "features":
+        yield from ((name, name) for name in yardstick.references if name != INCEPTION)
     elif reader == "perceptual":
         yield yardstick.perceptual, yardstick.perceptual
     elif reader == "identity":

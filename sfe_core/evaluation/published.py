@@ -31,7 +31,7 @@ class _Known:
 _PUBLISHED = (
     _Known("EmoNet Top-1", 0.31, 0.39, "share", 0, "top1_emonet", ("top1_emonet", "top1")),
     _Known("EmoNet Top-3", 0.62, 0.72, "share", 0, "top3_emonet", ("top3_emonet", "top3")),
-    _Known("FID", 106.0, 84.4, "", 1, "fid", ("fid", "frechet_")),
+    _Known("FID", 106.0, 84.4, "", 1, "fid", ("fid", "frechet_efficientnet-lite0", "frechet_")),
     _Known("DISTS", 0.329, 0.320, "", 3, "dists", ("dists", "perceptual_")),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from sfe_core.arrays import Doubles, Indices
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.references import References
+
+INCEPTION = "inception"  # the network on whose features the distances are FID and KID
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,16 @@ class Yardstick:
 
     Attributes:
         labels: what was asked for.
-        references: of the real photos of another split.
+        references: of the real photos of another split, by the instrument whose features they are.
         photos: readings of the photos of the same keys.
-        statistics, perceptual: name of the instruments of distances and of LPIPS.
+        perceptual: name of the instrument of LPIPS.
         further: other instruments that measured: dists, clip, identity.
         people: [N] who is on each photo, None where that is not known; None = of no photo.
     """
 
     labels: Labels
-    references: References
+    references: Mapping[str, References]
     photos: Readings
-    statistics: str
     perceptual: str
     further: frozenset[str] = frozenset()
     people: np.ndarray | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +16,10 @@ from sfe_core.assets.needs import require_independent_judge
 from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
 from sfe_core.errors import RunError
+from sfe_core.evaluation.choices import JUDGE
 from sfe_core.evaluation.instruments.face_probe import FaceProbe, identity_name
 from sfe_core.evaluation.instruments.network_probes import (
-    InceptionProbe,
+    FeaturesProbe,
     PerceptualProbe,
     RecogniserProbe,
     TextProbe,
@@ -32,7 +33,10 @@ from sfe_core.reporting import Reporter
 
 MEASURE_VERSION = 2  # counted up when a number below would change for the same picture
 # Names of probes and instruments that no recogniser takes from them.
-OTHER_INSTRUMENTS = ("inception", "dists", "clip", "detector", *map(identity_name, EMBEDDERS))
+OTHER_INSTRUMENTS = (
+    *("inception", "efficientnet-lite0", "dists", "clip", "detector"),
+    *map(identity_name, EMBEDDERS),
+)
 LOSS = "loss"  # in evaluate.recognisers: the network that the fine-tuning optimises against
 
 
@@ -54,7 +58,10 @@ class Meter:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.models = recognisers_of(config)
         self.recognisers = tuple(self.models)
-        self.statistics = "inception" if settings.features == "inception" else self.recognisers[0]
+        # Instruments whose features distances are of.
+        self.statistics = tuple(
+            self.recognisers[0] if name == JUDGE else name for name in settings.features
+        )
         self.perceptual = settings.perceptual_network
         embedder = None if settings.identity == "none" else load_embedder(settings.identity)
         self.faces = FaceProbe(settings.detector, self.resolution, embedder)
@@ -66,8 +73,9 @@ class Meter:
             kind: Kind = "witness" if model.given in settings.witnesses else "recogniser"
             kind = "judge" if name == self.recognisers[0] else kind
             yield RecogniserProbe(name, model, side, self.device, kind, settings.detector)
-        if self.statistics == "inception":
-            yield InceptionProbe(settings.fid_resize, side, self.device)
+        for name in settings.features:
+            if name != JUDGE:
+                yield FeaturesProbe(name, settings.fid_resize, side, self.device)
         yield PerceptualProbe(settings.perceptual_network, side, self.device)
         if settings.dists:
             yield PerceptualProbe("dists", side, self.device, settings.dists_px)
@@ -230,7 +238,7 @@ def read_cached(
     cache: Path,
     title: str,
     reporter: Reporter,
-    only: str | None = None,
+    only: Collection[str] | None = None,
 ) -> Readings:
     """What every instrument reads, or read in an earlier run, off exactly these pictures.
 
@@ -238,10 +246,10 @@ def read_cached(
         cache: folder of one file per set of pictures and instrument, so that another instrument or
             checkpoint measures nothing twice.
         title: of the set, part of the files' names.
-        only: the one probe that is wanted; None = all.
+        only: the probes that are wanted; None = all.
     """
     photos = isinstance(pictures, RealPictures)
-    wanted = [p for p in meter.probes.values() if only in (None, p.name)]
+    wanted = [p for p in meter.probes.values() if only is None or p.name in only]
     probes = [probe for probe in wanted if probe.of_photos or not photos]
     content = [[key, pictures.fingerprint(key), originals.fingerprint(key)] for key in keys]
     paths = {probe.name: _cache_path(cache, title, probe, content, originals) for probe in probes}

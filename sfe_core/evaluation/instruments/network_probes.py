@@ -1,4 +1,4 @@
-"""The probes that are networks: recognisers, perceptual distances, Inception, CLIP."""
+"""The probes that are networks: recognisers, perceptual distances, ImageNet's features, CLIP."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from sfe_core.assets.reference import ModelReference
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.instruments.clip_similarity import ClipSimilarity, load_clip
 from sfe_core.evaluation.instruments.dists import load_dists
+from sfe_core.evaluation.instruments.efficientnet_lite0 import (
+    EfficientNetLite0,
+    load_efficientnet_lite0,
+)
 from sfe_core.evaluation.instruments.inception import Inception, InceptionRule, load_inception
 from sfe_core.evaluation.instruments.probes import (
     Batch,
@@ -23,6 +27,7 @@ from sfe_core.evaluation.instruments.probes import (
     weights_sha256,
 )
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
+from sfe_core.evaluation.yardstick import INCEPTION
 from sfe_core.faces.recognition.reading import FaceSquare, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.losses.perceptual import load_perceptual
@@ -127,18 +132,31 @@ class PerceptualProbe:
         return large.clamp(-1.0, 1.0)
 
 
-class InceptionProbe:
-    """Inception's 2048 features, as FID and its relatives are defined on."""
+class FeaturesProbe:
+    """Features of a network that learnt ImageNet, as distances between sets are taken on."""
 
     beside = False
     of_photos = True
     needs: tuple[str, ...] = ()
     searches = False
-    name = "inception"
 
-    def __init__(self, rule: InceptionRule, measured_at: str, device: torch.device) -> None:
-        """Raises: UserError: the asset `inception` is missing."""
-        self.network: Inception = load_inception(rule).to(device)
+    def __init__(
+        self, name: str, rule: InceptionRule, measured_at: str, device: torch.device
+    ) -> None:
+        """Load it.
+
+        Args:
+            name: inception, whose distances are FID and KID, or efficientnet-lite0.
+            rule: how pictures are brought to Inception's size.
+
+        Raises:
+            UserError: the asset of that name is missing.
+        """
+        self.name = name
+        network: Inception | EfficientNetLite0 = (
+            load_inception(rule) if name == INCEPTION else load_efficientnet_lite0()
+        )
+        self.network = network.to(device)
         resize = f"{measured_at}; 8-bit levels; {self.network.resize}"
         weights = self.network.weights_sha256
         self.instruments: Mapping[str, Instrument] = {

@@ -58,6 +58,7 @@ def evaluation_run(
             "evaluate": {
                 "judge": str(judge_folder),
                 "witnesses": [],
+                "features": ["judge"],
                 "bootstrap": 200,
                 "batch_size": 4,
             },

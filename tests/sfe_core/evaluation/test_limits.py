@@ -26,7 +26,7 @@ def readings(count: int, blank: int = 0) -> Readings:
 def notes(
     count: int,
     reference: Reference,
-    statistics: str = "judge",
+    statistics: tuple[str, ...] = ("judge",),
     blank: int = 0,
     unlabelled: int = 0,
     names: tuple[str, ...] = ("base", "text", "guided", "real"),
@@ -39,9 +39,8 @@ def notes(
     photos = readings(count)
     yardstick = Yardstick(
         labels,
-        References.missing(""),
+        dict.fromkeys(statistics, References.missing("")),
         photos,
-        statistics,
         "st-lpips",
         people=None if people is None else np.array(people, dtype=object),
     )
@@ -50,16 +49,20 @@ def notes(
 
 def test_nothing_is_said_where_all_is_well():
     assert notes(300, Reference(split="train", n=5000)) == []
-    assert notes(3000, Reference(split="train", n=5000), "inception") == []
+    assert notes(3000, Reference(split="train", n=5000), ("inception",)) == []
 
 
 def test_fid_warns_of_few_pictures_and_names_its_unbiased_companion():
-    (note,) = notes(300, Reference(split="train", n=5000), "inception")
+    (note,) = notes(300, Reference(split="train", n=5000), ("inception",))
     assert "300 pictures are few" in note and "FID" in note and "KID has no such bias" in note
-    (note,) = notes(3000, Reference(split="train", n=500), "inception")
+    (note,) = notes(3000, Reference(split="train", n=500), ("inception",))
     assert "500 reference photos are few" in note
     (note,) = notes(30, Reference(split="train", n=5000))
     assert "kernel distance has no such bias" in note
+    # Of 300 pictures the judge's few features are full; ImageNet's are not, and are told once.
+    (note,) = notes(300, Reference(split="train", n=5000), ("judge", "efficientnet-lite0"))
+    assert "300 pictures are few: a Fréchet distance" in note and "is the one to read" in note
+    assert len(notes(30, Reference(split="train", n=5000), ("judge", "efficientnet-lite0"))) == 1
 
 
 def test_what_a_judge_does_not_know_is_counted():
@@ -67,7 +70,7 @@ def test_what_a_judge_does_not_know_is_counted():
     logits[:, 7] = UNSEEN_LOGIT
     labels = Labels(np.arange(16) % 8, np.zeros(16), np.zeros(16))
     photos = replace(readings(16), columns={"judge": {"logits": logits}})
-    yardstick = Yardstick(labels, References.missing(""), photos, "judge", "st-lpips")
+    yardstick = Yardstick(labels, {"judge": References.missing("")}, photos, "st-lpips")
     found = notes_on(yardstick, {"real": photos}, Reference(split="train", n=5000), {}, 64)
     assert found[0] == (
         "judge does not know contempt: 2 of 16 pictures of a set are not readable by it, "

@@ -73,9 +73,8 @@ def score(
     given: dict[str, Readings], asked: Labels, references: References = REFERENCES, people=None
 ) -> Scoreboard:
     photos = given.get("real", next(iter(given.values())))
-    yardstick = Yardstick(
-        asked, references, photos, JUDGE, NETWORK, frozenset(["dists", "clip", IDENTITY]), people
-    )
+    further = frozenset(["dists", "clip", IDENTITY])
+    yardstick = Yardstick(asked, {JUDGE: references}, photos, NETWORK, further, people)
     resamples = draw_resamples(len(asked.emotion), 300, seed=1, people=people)
     return score_all(given, yardstick, INSTRUMENTS, resamples)
 
@@ -295,12 +294,33 @@ def test_emotions_stand_in_their_fixed_order():
 
 
 def test_on_inceptions_features_the_distances_go_by_their_known_names():
-    yardstick = Yardstick(labels(9), REFERENCES, readings(9, 3), "inception", NETWORK)
+    yardstick = Yardstick(labels(9), {"inception": REFERENCES}, readings(9, 3), NETWORK)
     metrics = {name: found.metric for name, found in definitions(yardstick).items()}
     names = [name for name, metric in metrics.items() if metric.group == "distribution"]
     assert names == ["fid", "kid", "precision", "recall"]
     assert all(metrics[name].instrument == "inception" for name in names)
     assert "dists" not in metrics and IDENTITY not in metrics
+
+
+def test_distances_on_several_networks_features_stand_side_by_side_under_their_names():
+    held = dict.fromkeys((JUDGE, "inception", "efficientnet-lite0"), REFERENCES)
+    yardstick = Yardstick(labels(9), held, readings(9, 3), NETWORK)
+    metrics = {name: found.metric for name, found in definitions(yardstick).items()}
+    shown = {
+        name: metric.title
+        for name, metric in metrics.items()
+        if metric.group == "distribution" and metric.headline
+    }
+    assert shown == {
+        "fid": "FID",
+        "kid": "KID",
+        "precision": "Precision",
+        "recall": "Recall",
+        "frechet_judge": "Fréchet (judge)",
+        "kernel_judge": "Kernel distance (judge)",
+        "frechet_efficientnet-lite0": "Fréchet (efficientnet-lite0)",
+        "kernel_efficientnet-lite0": "Kernel distance (efficientnet-lite0)",
+    }
 
 
 def test_chance_follows_the_emotions_that_each_recogniser_knows():
@@ -330,7 +350,7 @@ def test_identity_is_that_of_the_embedder_it_is_named_after():
     photos = replace(read, columns={**read.columns, second: read.columns[IDENTITY]})
     drawn = replace(read, columns={**read.columns, second: opposite})
     further = frozenset([IDENTITY, second])
-    yardstick = Yardstick(labels(9), REFERENCES, photos, JUDGE, NETWORK, further)
+    yardstick = Yardstick(labels(9), {JUDGE: REFERENCES}, photos, NETWORK, further)
     tools = INSTRUMENTS | {second: replace(INSTRUMENTS[IDENTITY], backend=second)}
     resamples = draw_resamples(9, 50, seed=1)
     found = score_all({"base": drawn, "real": photos}, yardstick, tools, resamples).scores["base"]
