@@ -133,6 +133,14 @@ class CompositeLoss(nn.Module):
             raise ValueError("the perceptual term has a weight but no network")
         if emotion and self.recogniser is None:
             raise ValueError(f"the {next(iter(emotion))} term has a weight but no network")
+        square = getattr(self.recogniser, "face_square", None)
+        if emotion and square is not None:
+            raise UserError(
+                "loss.emotion_network",
+                f"{settings.emotion_network} reads faces cut out ({square}), and the loss shows "
+                "it whole pictures",
+                "choose another recogniser, and this one as a judge",
+            )
         affect = [name for name in AFFECT_TERMS if name in emotion]
         if affect and not getattr(self.recogniser, "reads_affect", True):
             raise UserError(

@@ -10,7 +10,7 @@ from torch import nn
 
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
-from sfe_core.faces.recognition.reading import EmotionReading
+from sfe_core.faces.recognition.reading import EmotionReading, FaceSquare
 from sfe_core.losses.composite import TERMS, CompositeLoss
 from sfe_core.losses.emotion_target import EmotionLabels
 from sfe_core.losses.pixels import PixelBatch
@@ -176,6 +176,14 @@ def test_the_noise_term_is_the_one_chosen():
 
 def only_noise() -> dict[str, float]:
     return {name: float(name == "noise") for name in TERMS}
+
+
+def test_a_recogniser_of_faces_cut_out_is_refused():
+    recogniser = Mean()
+    recogniser.face_square = FaceSquare(1.2)
+    CompositeLoss(weights(noise=1.0), recogniser)
+    with pytest.raises(UserError, match="loss.emotion_network.*whole pictures"):
+        CompositeLoss(weights(expression=1.0), recogniser)
 
 
 def test_a_recogniser_without_affect_is_refused_by_the_terms_that_need_it():
