@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -88,7 +89,9 @@ def fit(settings: Settings, seconds: float, speeds: Speeds) -> Settings:
         "vae_whole_steps": scale["vae"],
         **dict.fromkeys(READER_FIELDS, scale["recognisers"]),
     }
-    fewer = {name: max(1, round(getattr(settings, name) * by)) for name, by in shrink.items()}
+    fewer: dict[str, Any] = {
+        name: max(1, round(getattr(settings, name) * by)) for name, by in shrink.items()
+    }
     return _fit_base(replace(fitted, **fewer), usable - sum(taken.values()), speeds.base)
 
 
@@ -111,13 +114,14 @@ def face_sets(settings: Settings) -> dict[str, FaceSet]:
 
 
 def _shrink_faces(settings: Settings, scale: float) -> Settings:
-    sets = {
-        name: replace(
-            chosen, count=min(chosen.count, max(LEAST_FACES, round(chosen.count * scale)))
-        )
+    def fewer(count: int) -> int:
+        return min(count, max(LEAST_FACES, round(count * scale)))
+
+    changed: dict[str, Any] = {
+        name: replace(chosen, count=fewer(chosen.count))
         for name, chosen in face_sets(settings).items()
     }
-    return replace(settings, **sets)
+    return replace(settings, **changed)
 
 
 def _fit_base(settings: Settings, seconds: float, speeds: Mapping[int, float]) -> Settings:
@@ -194,7 +198,8 @@ def _reader_seconds(
     """Seconds of an update: what three more take."""
 
     def seconds(updates: int) -> float:
-        short = replace(settings, **dict.fromkeys(READER_FIELDS, updates))
+        fewer: dict[str, Any] = dict.fromkeys(READER_FIELDS, updates)
+        short = replace(settings, **fewer)
         start = time.perf_counter()
         train_reader(reader, TrainingFaces([faces], [], reader.seed), short, device)
         return time.perf_counter() - start
@@ -206,7 +211,8 @@ def _base_update(
     faces: Faces, settings: Settings, batch: int, device: torch.device
 ) -> Callable[[], object]:
     tokenizer = train_tokenizer(faces.named, settings)
-    text = make_text_encoder(tokenizer, settings).to(device).train()
+    text = make_text_encoder(tokenizer, settings).train()
+    nn.Module.to(text, device)  # transformers' own hint takes no device
     unet = make_unet(settings).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW([*text.parameters(), *unet.parameters()], fused=True)
     side = unet.config.sample_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ def read_examples(path: Path) -> Examples:
 
 
 @torch.no_grad()
-def perceptual_features(network: nn.Module, images: Tensor) -> Tensor:
+def perceptual_features(network: Any, images: Tensor) -> Tensor:
     """Mean activations of all layers of an (ST-)LPIPS backbone: [B, D] float32.
 
     Args:
