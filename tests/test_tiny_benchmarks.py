@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,18 +12,20 @@ import torch
 from PIL import Image
 
 from sfe_core.config.layers import Layer
-from sfe_core.config.loading import override_layer, resolve
+from sfe_core.config.loading import load_workspace, override_layer, resolve
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.errors import UserError
+from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.pictures import Picture
 from sfe_core.evaluation.pool import Pool
 from sfe_core.evaluation.resampled import save_resampled
 from sfe_core.evaluation.statistics.pooling import Resampled
 from sfe_core.evaluation.statistics.resampling import Behind
 from sfe_core.evaluation.summary import EvaluationSummary, InstrumentInfo, Resampling, usual_set
+from sfe_core.files import write_json
 from sfe_core.reporting import Reporter
-from tests.benchmarks import tiny_road
+from sfe_core.training.options import TrainOptions
+from tests.benchmarks import search_tiny, tiny_road
 from tests.benchmarks.fidelity_measures import measures, rows_table
 from tests.benchmarks.picture_rows import picture_rows
 from tests.benchmarks.search_candidates import AS_IT_IS, candidates
@@ -230,3 +233,59 @@ def test_a_folder_of_other_people_is_refused_and_steps_add_up(tmp_path, monkeypa
     assert seconds_of(tmp_path)["preprocess"] >= before
     told = time_told({"train": 3700.0, "rest": 65.0})
     assert told == "1 h 02 min (train 1 h 01 min, rest 1 min 05 s)"
+
+
+@pytest.fixture
+def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A search whose training and measuring are faked; what was trained, in order."""
+    trained: list[str] = []
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "sfe.yaml").write_text("preset: tiny\n", encoding="utf-8")
+
+    def launch(workspace: Workspace, options: TrainOptions, reporter: Reporter) -> SimpleNamespace:
+        if workspace.config.train.ema_decay == 0.95:
+            raise RunError("run x", "learnt nothing", "look at it")
+        trained.append(str(options.run))
+        (workspace.runs / str(options.run)).mkdir(parents=True)
+        return SimpleNamespace(step=3)
+
+    def package(workspace: Workspace, run: str, *_: object, **__: object) -> None:
+        (workspace.packaged / run).mkdir(parents=True)
+        (workspace.packaged / run / "provenance.json").write_text("{}", encoding="utf-8")
+
+    def evaluate(workspace: Workspace, *_: object, name: str) -> EvaluationSummary:
+        sharper = workspace.config.sampling.guidance_scale == 2.0
+        values = {**GOOD, "top1": (1.0, 0.15, 0.60 if sharper else 0.50, 0.90)}
+        found = summary(workspace.evaluation / name, values, 16)
+        write_json(found.folder / "summary.json", found.as_json())
+        return found
+
+    road = "tests.benchmarks.search_tiny"
+    facts = {"device": "d", "torch": "2", "base_sha256": "ab" * 32, "seconds": {}}
+    monkeypatch.setattr(f"{road}.make_workspace", lambda folder, *_: load_workspace(folder))
+    monkeypatch.setattr(f"{road}.launch", launch)
+    monkeypatch.setattr(f"{road}.package_checkpoint", package)
+    monkeypatch.setattr(f"{road}.evaluate", evaluate)
+    monkeypatch.setattr(f"{road}.setting", lambda _: facts)
+    return trained
+
+
+def test_a_search_halves_shares_runs_and_does_nothing_twice(tmp_path, faked):
+    command = ["--work", str(tmp_path / "work"), "--results", str(tmp_path), "--seeds", "2"]
+    for text in ("guidance_scale=2", "guidance_scale=6", "ema_decay=0.95", "ema_decay=0.99"):
+        command += ["--only", text]
+    search_tiny.main(command)
+    found = json.loads((tmp_path / "search_tiny.json").read_text(encoding="utf-8"))
+    seeds = {name: one["seeds"] for name, one in found["candidates"].items()}
+    # Of four that could be trained, two of them by the name of one, the better two go on.
+    assert seeds.pop("sampling.guidance_scale=2") == 2 and seeds.pop(AS_IT_IS) == 2
+    assert sorted(seeds.values()) == [1, 1, 2]
+    assert next(iter(found["candidates"])) == "sampling.guidance_scale=2"
+    assert found["failed"].keys() == {"train.ema_decay=0.95"}
+    # The preset and the guidance scales draw with one run a seed: two, and ema_decay's own three.
+    assert len(faked) == len(set(faked)) == 5
+    assert list((tmp_path / "work" / "runs").iterdir()) == []
+    before = list(faked)
+    search_tiny.main(command)
+    assert faked == before
+    assert json.loads((tmp_path / "search_tiny.json").read_text(encoding="utf-8")) == found
