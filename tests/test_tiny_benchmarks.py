@@ -63,8 +63,9 @@ def summary(folder: Path, values: dict[str, tuple[float, ...]], people: int) -> 
     save_resampled(folder, kept)
     tools = {
         "judge": InstrumentInfo(backend="judge", kind="judge", resize=""),
-        "witness": InstrumentInfo(backend="witness", kind="recogniser", resize=""),
+        "witness": InstrumentInfo(backend="witness", kind="witness", resize=""),
         "loss": InstrumentInfo(backend="l", kind="recogniser", resize="", seen_by_loss=True),
+        "beside": InstrumentInfo(backend="b", kind="recogniser", resize=""),
     }
     return make_summary(
         folder,

@@ -108,10 +108,10 @@ def _geometry_and_affect(pool: Pool) -> Iterator[Measure]:
 
 
 def outside_judges(pool: Pool) -> list[str]:
-    """Recognisers that neither judge for the project nor were optimised against."""
+    """Recognisers that learnt on photos of real people, and were not optimised against."""
     tools = pool.summaries[0].instruments
     return [
-        name for name, tool in tools.items() if tool.kind == "recogniser" and not tool.seen_by_loss
+        name for name, tool in tools.items() if tool.kind == "witness" and not tool.seen_by_loss
     ]
 
 
