@@ -24,6 +24,7 @@ PERCEPTUAL_ASSETS = {
     "lpips-alex": ("lpips-heads", "alexnet"),
 }
 IDENTITY_ASSETS = {
+    AUTO: (),
     "none": (),
     "dlib": ("dlib-face-recognition",),
     "tiny-identity": ("tiny-identity",),
@@ -117,6 +118,7 @@ def _evaluate_assets(config: Config) -> tuple[str, ...]:
         *PERCEPTUAL_ASSETS[settings.perceptual_network],
         *(("dists", "vgg16") if settings.dists else ()),
         *IDENTITY_ASSETS[settings.identity],
+        *(("selfie",) if settings.background else ()),
         *((settings.clip,) if settings.clip else ()),
         *_detector_assets(settings.detector),
     )

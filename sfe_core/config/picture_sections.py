@@ -94,8 +94,14 @@ class EvaluateConfig(Section):
     dists_px: Annotated[int, Field(ge=32, le=1024)] = Field(
         256, description="side at which DISTS compares; its authors' own is 256"
     )
-    identity: Literal["none", "dlib", "tiny-identity", "faceres"] = Field(
-        "none", description="whose vectors tell whether a face is still the photo's"
+    identity: Literal["auto", "none", "dlib", "tiny-identity", "faceres"] = Field(
+        "auto",
+        description="whose vectors tell whether a face is still the photo's; auto: dlib, where "
+        "it is installed and the faces are as large as it works on",
+    )
+    background: bool = Field(
+        False,
+        description="of edited photos (sfe evaluate --images): what changed outside the person",
     )
     clip: NamesModel[str] = Field(
         "", description="CLIP that holds pictures against captions; empty = none"

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+import numpy as np
+
+from sfe_core.arrays import Doubles
 from sfe_core.assets.needs import AUTO, OUTSIDE_JUDGES
 from sfe_core.assets.registry import Asset, registry
 from sfe_core.assets.store import how_to_get, missing_files
 from sfe_core.config.workspace import Workspace
+from sfe_core.faces.recognition.identity import DlibEmbedder
 
 JUDGE = "judge"  # in evaluate.features: the judge's own
 FEATURES = (JUDGE, "efficientnet-lite0")
+DLIB_FACES = "dlib-face-recognition"
+# A median of more faces would say the same.
+MOST_FACES = 100
+NO_EDITS = (
+    "left out: evaluate.background, of edited photos alone (a picture drawn from text promises no "
+    "background); give them by --images"
+)
 
 
 @dataclass(frozen=True)
@@ -30,14 +42,44 @@ class Chosen:
     left_out: list[str]
 
 
-def choose(workspace: Workspace) -> Chosen:
-    """Settle what `auto` of section evaluate stands for."""
+def choose(workspace: Workspace, faces: Doubles | None = None, edited: bool = False) -> Chosen:
+    """Settle what `auto` of section evaluate stands for.
+
+    Args:
+        faces: [N, 68, 2], landmarks on the photos in pixels as they are measured; None or N = 0
+            leaves identity out.
+        edited: the pictures may be edits of the photos: they were given, not drawn.
+    """
     settings = workspace.config.evaluate
     witnesses, no_witness = _those_there(settings.witnesses, OUTSIDE_JUDGES, "judges from outside")
     features, no_features = _those_there(settings.features, FEATURES, "features of distances")
-    evaluate = settings.model_copy(update={"witnesses": witnesses, "features": features})
-    settled = workspace.config.model_copy(update={"evaluate": evaluate})
-    return Chosen(Workspace(workspace.root, settled), [*no_witness, *no_features])
+    identity, no_identity = settings.identity, []
+    if identity == AUTO:
+        identity, no_identity = _identity(faces)
+    settled = {"witnesses": witnesses, "features": features, "identity": identity}
+    if settings.background and not edited:
+        settled["background"] = False
+        no_identity = [*no_identity, NO_EDITS]
+    evaluate = settings.model_copy(update=settled)
+    config = workspace.config.model_copy(update={"evaluate": evaluate})
+    return Chosen(Workspace(workspace.root, config), [*no_witness, *no_features, *no_identity])
+
+
+def _identity(faces: Doubles | None) -> tuple[str, list[str]]:
+    """dlib, where it is installed and the faces are as large as it works on; else why not."""
+    if faces is None or not len(faces):
+        return "none", []
+    absent = [asset for asset in [registry()[DLIB_FACES]] if missing_files(asset)]
+    if absent or find_spec("dlib") is None:
+        return "none", ["left out: dlib (identity of faces); pip install 'sfe[offline]'"]
+    chosen = faces[np.linspace(0, len(faces) - 1, min(len(faces), MOST_FACES)).astype(int)]
+    found = float(np.median([DlibEmbedder.cut_px(face) for face in chosen]))
+    if found < DlibEmbedder.input_px:
+        return "none", [
+            f"left out: identity by dlib, which cuts faces out at {DlibEmbedder.input_px} px and "
+            f"here finds {found:.0f}; `evaluate.identity: dlib` enlarges them"
+        ]
+    return "dlib", []
 
 
 def _those_there(

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
@@ -69,11 +71,12 @@ def evaluate(
         UserError: no such split, package or asset, or a folder without a picture of the split.
     """
     reporter, split = reporter or Reporter(), split or workspace.config.split.validation_name
-    chosen = choose(workspace)
-    workspace = chosen.workspace
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
+    faces = np.stack([corpus.points(key).double().numpy() for key in keys])
+    chosen = choose(workspace, faces * workspace.config.model.resolution, edited=bool(images))
+    workspace = chosen.workspace
     folder = workspace.evaluation / _folder_name(split, images or {}, name)
     package = None if images else package or newest_package(workspace)
     meter = Meter(workspace.config)  # a missing asset is told before hours of drawing

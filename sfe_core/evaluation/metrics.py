@@ -340,6 +340,19 @@ METRICS: tuple[MetricRecord, ...] = (
         reader="dists",
         measure=_column("distance", of_photos=False, stored=("*_dists",)),
     ),
+    PERCEPTUAL(
+        name="background",
+        title="Background changed",
+        meaning="Of edits: mean difference to the photo outside the person, in grey levels of 255.",
+        reader="background",
+        digits=1,
+        measure=_column(
+            "difference",
+            absent="the person fills every picture",
+            of_photos=False,
+            stored=("*_background",),
+        ),
+    ),
     MetricRecord(
         name="identity",
         title="Identity",

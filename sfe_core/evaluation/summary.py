@@ -28,7 +28,15 @@ MetricGroup = Literal[
 ]
 Verdict = Literal["better", "worse", "even"]
 InstrumentKind = Literal[
-    "judge", "witness", "recogniser", "detector", "perceptual", "statistics", "identity", "text"
+    "judge",
+    "witness",
+    "recogniser",
+    "detector",
+    "perceptual",
+    "statistics",
+    "identity",
+    "text",
+    "mask",
 ]
 
 

@@ -19,6 +19,7 @@ from sfe_core.errors import RunError
 from sfe_core.evaluation.choices import JUDGE
 from sfe_core.evaluation.instruments.face_probe import FaceProbe, identity_name
 from sfe_core.evaluation.instruments.network_probes import (
+    BackgroundProbe,
     FeaturesProbe,
     PerceptualProbe,
     RecogniserProbe,
@@ -34,7 +35,7 @@ from sfe_core.reporting import Reporter
 MEASURE_VERSION = 2  # counted up when a number below would change for the same picture
 # Names of probes and instruments that no recogniser takes from them.
 OTHER_INSTRUMENTS = (
-    *("inception", "efficientnet-lite0", "dists", "clip", "detector"),
+    *("inception", "efficientnet-lite0", "dists", "clip", "background", "detector"),
     *map(identity_name, EMBEDDERS),
 )
 LOSS = "loss"  # in evaluate.recognisers: the network that the fine-tuning optimises against
@@ -81,6 +82,8 @@ class Meter:
             yield PerceptualProbe("dists", side, self.device, settings.dists_px)
         if settings.clip:
             yield TextProbe(settings.clip, side, self.device)
+        if settings.background:
+            yield BackgroundProbe(side, self.device)
 
     @property
     def instruments(self) -> dict[str, Instrument]:

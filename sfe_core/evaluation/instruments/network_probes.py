@@ -28,9 +28,12 @@ from sfe_core.evaluation.instruments.probes import (
 )
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 from sfe_core.evaluation.yardstick import INCEPTION
+from sfe_core.faces.person_mask import load_person_mask
 from sfe_core.faces.recognition.reading import FaceSquare, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.losses.perceptual import load_perceptual
+
+SMALLEST_OUTSIDE = 0.05  # of a picture: less is the mask's own edge
 
 
 class RecogniserProbe:
@@ -167,6 +170,37 @@ class FeaturesProbe:
         """See `Probe.read`."""
         levels = torch.from_numpy(batch.levels).permute(0, 3, 1, 2).to(batch.images.device)
         return {"features": as_features(self.network(levels))}
+
+
+class BackgroundProbe:
+    """How far an edited photo differs from the photo outside the person.
+
+    Outside is what neither picture's mask takes for the person. Columns: `difference`, the mean
+    absolute difference there in grey levels of 255; nan where less than `SMALLEST_OUTSIDE` of the
+    picture is outside.
+    """
+
+    beside = False
+    of_photos = False
+    needs: tuple[str, ...] = ()
+    searches = False
+    name = "background"
+
+    def __init__(self, measured_at: str, device: torch.device) -> None:
+        """Raises: UserError: the asset `selfie` is missing."""
+        self.network = load_person_mask().to(device)
+        resize = f"{measured_at}; the mask at 256 px"
+        tool = Instrument("selfie", weights_sha256(self.network), resize, "mask")
+        self.instruments: Mapping[str, Instrument] = {self.name: tool}
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`."""
+        masks = [self.network(one) for one in (batch.images, batch.photos)]
+        outside = (torch.maximum(*masks) < 0.5).double()
+        change = (batch.images - batch.photos).abs().mean(dim=1, keepdim=True).double() * 127.5
+        share = outside.mean(dim=(1, 2, 3))
+        mean = (change * outside).mean(dim=(1, 2, 3)) / share
+        return {"difference": as_array(mean.where(share >= SMALLEST_OUTSIDE, torch.nan))}
 
 
 class TextProbe:

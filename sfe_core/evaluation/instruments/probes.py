@@ -18,7 +18,15 @@ from sfe_core.faces.detection import Face
 from sfe_core.files import sha256_json
 
 Kind = Literal[
-    "judge", "witness", "recogniser", "statistics", "perceptual", "detector", "identity", "text"
+    "judge",
+    "witness",
+    "recogniser",
+    "statistics",
+    "perceptual",
+    "detector",
+    "identity",
+    "text",
+    "mask",
 ]
 
 

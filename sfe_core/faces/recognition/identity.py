@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from sfe_core.arrays import Floats, Pixels
+from sfe_core.arrays import Doubles, Floats, Pixels
 from sfe_core.assets import locate
 from sfe_core.assets.reference import ModelReference
 from sfe_core.errors import UserError
@@ -51,7 +51,8 @@ class DlibEmbedder:
 
     name = "dlib"
     width = 128
-    crop = "aligned by its 68 landmarks to 150 px"
+    input_px = 150
+    crop = f"aligned by its 68 landmarks to {input_px} px"
 
     def __init__(self) -> None:
         """Raises: UserError: dlib or its weights are not installed."""
@@ -81,6 +82,22 @@ class DlibEmbedder:
             ],
             dtype=np.float64,
         )
+
+    @classmethod
+    def cut_px(cls, landmarks: Doubles) -> float:
+        """Side of the square that it cuts out round 68 landmarks [68, 2], in their unit.
+
+        Below `input_px` pixels the face is enlarged to what it works on. Needs dlib.
+        """
+        import dlib
+
+        # The library rounds to whole pixels.
+        fine = 1000.0 / max(float(np.ptp(landmarks, axis=0).max()), 1e-6)
+        points = [dlib.point(round(x), round(y)) for x, y in (landmarks * fine).tolist()]
+        found = dlib.full_object_detection(dlib.rectangle(0, 0, 1, 1), points)
+        # The margin is that of its own descriptor.
+        chip = dlib.get_face_chip_details(found, cls.input_px, 0.25)
+        return float(chip.rect.width()) / fine
 
     def _marked(self, face: Face) -> Any:
         box = self._dlib.rectangle(*(round(float(edge)) for edge in face.box))

@@ -59,6 +59,7 @@ def evaluation_run(
                 "judge": str(judge_folder),
                 "witnesses": [],
                 "features": ["judge"],
+                "identity": "none",
                 "bootstrap": 200,
                 "batch_size": 4,
             },

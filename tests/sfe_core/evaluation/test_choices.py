@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.evaluation import choices
 from sfe_core.evaluation.choices import choose
+from sfe_core.faces.recognition.identity import DlibEmbedder
+
+PLAIN = {"witnesses": [], "features": ["judge"]}
 
 
 @pytest.fixture
@@ -75,3 +79,45 @@ def test_one_word_and_several_choose_features():
     assert settled(features=several, witnesses=[])[0].evaluate.features == ("inception", "judge")
     with pytest.raises(ValueError, match="at least 1"):
         settled(features=[])
+
+
+@pytest.mark.parametrize(("side", "identity"), [(64, "none"), (128, "none"), (512, "dlib")])
+def test_identity_is_told_where_faces_are_as_large_as_dlib_works_on(face, side, identity):
+    pytest.importorskip("dlib")
+    _, points, around = face
+    low = np.array([around.center_x, around.center_y]) - around.side / 2
+    faces = ((points - low) / around.side * side)[None]
+    workspace = Workspace(Path("work"), Config.model_validate({"evaluate": PLAIN}))
+    chosen = choose(workspace, faces)
+    assert chosen.workspace.config.evaluate.identity == identity
+    if identity == "none":
+        (said,) = chosen.left_out
+        cut = DlibEmbedder.cut_px(faces[0])
+        assert cut < 150 and f"at 150 px and here finds {cut:.0f}" in said
+        # Twice as large a face is cut out twice as large, to a pixel of the library's rounding.
+        assert DlibEmbedder.cut_px(faces[0] * 2) == pytest.approx(2 * cut, rel=0.01)
+    else:
+        assert chosen.left_out == []
+
+
+def test_dlib_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(choices, "find_spec", lambda _: None)
+    workspace = Workspace(Path("work"), Config.model_validate({"evaluate": PLAIN}))
+    chosen = choose(workspace, np.zeros((1, 68, 2)))
+    assert chosen.workspace.config.evaluate.identity == "none"
+    assert chosen.left_out == ["left out: dlib (identity of faces); pip install 'sfe[offline]'"]
+    named = Config.model_validate({"evaluate": {**PLAIN, "identity": "dlib"}})
+    chosen = choose(Workspace(Path("work"), named), np.zeros((1, 68, 2)))
+    assert (chosen.workspace.config.evaluate.identity, chosen.left_out) == ("dlib", [])
+
+
+def test_the_background_is_of_edits():
+    workspace = Workspace(
+        Path("work"), Config.model_validate({"evaluate": {**PLAIN, "background": True}})
+    )
+    drawn, given = choose(workspace), choose(workspace, edited=True)
+    assert (drawn.workspace.config.evaluate.background, drawn.left_out) == (
+        False,
+        [choices.NO_EDITS],
+    )
+    assert (given.workspace.config.evaluate.background, given.left_out) == (True, [])
