@@ -121,7 +121,8 @@ def _of_recogniser(
                 ),
             )
             for name, title in summary.titles.items()
-            if name in found.confusion
+            # Of a recogniser beside the judge it is of interest how far it can be trusted.
+            if name in found.confusion and (not ending or name == REAL)
         ],
     )
     yield (

@@ -61,10 +61,11 @@ def witness_sentences(summary: EvaluationSummary) -> list[str]:
         metric = f"{TOP1}{summary.metric_suffix(name)}"
         if tool.kind != "witness" or metric not in summary.metrics:
             continue
+        values = {title: found[metric].value for title, found in summary.scores.items()}
         shown = [
-            f"{summary.metrics[metric].number(found[metric].value)} % ({summary.titles[title]})"
-            for title, found in summary.scores.items()
-            if found[metric].value is not None
+            f"{summary.metrics[metric].number(value)} % ({summary.titles[title]})"
+            for title, value in values.items()
+            if value is not None
         ]
         if shown:
             told.append(f"From outside, {tool.backend} sees it in {', '.join(shown)}.")
