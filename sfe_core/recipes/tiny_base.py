@@ -117,7 +117,7 @@ class TextToImage(nn.Module):
         self.text_encoder, self.unet = text_encoder, unet
 
     def forward(self, noisy: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
-        """Noise in latents [B, 4, h, w], of token ids [B, L]."""
+        """Noise in latents [B, C, h, w], of token ids [B, L]."""
         # On so few tokens the plain attention is faster on CPUs than the flash kernel.
         with sdpa_kernel(SDPBackend.MATH) if noisy.device.type == "cpu" else nullcontext():
             return self.unet(noisy, timesteps, self.text_encoder(ids)[0]).sample
@@ -136,7 +136,7 @@ class Draw:
 
 @dataclass
 class Batch:
-    """Scaled latents [B, 4, h, w] and token ids [B, L]."""
+    """Scaled latents [B, C, h, w] and token ids [B, L]."""
 
     latents: Tensor
     ids: Tensor

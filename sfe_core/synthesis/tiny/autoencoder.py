@@ -176,7 +176,7 @@ def standardise_latents(vae: AutoencoderKL, images: np.ndarray) -> AutoencoderKL
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
-    """Mean latents [N, 4, h, w] of uint8 images [N, S, S, 3], not yet scaled, on the CPU."""
+    """Mean latents [N, C, h, w] of uint8 images [N, S, S, 3], not yet scaled, on the CPU."""
     parts = [
         vae.encode(to_pixels(images[start : start + batch], vae.device)).latent_dist.mode().cpu()
         for start in range(0, len(images), batch)

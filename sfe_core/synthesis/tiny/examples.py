@@ -21,7 +21,7 @@ class Examples:
     """A set of faces as the base sees it.
 
     Attributes:
-        latents: [N, 2, 4, h, w] float16, scaled; the face and its mirror image.
+        latents: [N, 2, C, h, w] float16, scaled; the face and its mirror image.
         emotion: [N] int, index into `EMOTIONS`.
         named, unnamed: [N] captions with and without the emotion.
         features: [N, D] float32 of the faces after encoding and decoding: what the autoencoder

@@ -65,15 +65,16 @@ class Settings:
     unseen_faces: FaceSet = FaceSet(512, (3000, 3584), 808, WEB_SHARES, wide=True)
 
     vae_channels: tuple[int, ...] = (16, 32, 96, 128)
-    vae_crop_steps: int = 3000
+    latent_channels: int = 8
+    vae_crop_steps: int = 12000
     vae_crop_px: int = 64
-    vae_whole_steps: int = 700
-    vae_batch: int = 16
+    vae_whole_steps: int = 1200
+    vae_batch: int = 8
     vae_learning_rate: float = 1e-3
     vae_kl_weight: float = 1e-6
     vae_perceptual_weight: float = 0.1
     # Images of a batch that the perceptual distance compares, in the steps on whole images.
-    vae_perceptual_images: int = 4
+    vae_perceptual_images: int = 2
 
     reader_batch: int = 64
     reader_learning_rate: float = 2e-3

@@ -46,7 +46,7 @@ def workspace(tmp_path: Path) -> Workspace:
     for name in ("base", "unseen"):
         np.savez(
             tmp_path / f"examples-{name}.npz",
-            latents=rng.normal(size=(8, 2, 4, 8, 8)).astype(np.float16),
+            latents=rng.normal(size=(8, 2, 8, 8, 8)).astype(np.float16),
             emotion=np.arange(8),
             named=np.array([f"Happy, face {number}" for number in range(8)]),
             unnamed=np.array([f"Face {number}" for number in range(8)]),
