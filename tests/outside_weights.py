@@ -132,6 +132,42 @@ def _graph(tensors: Stored) -> tuple[bytes, bytes]:
     return json.dumps({"modelTopology": {}, "weightsManifest": json.loads(manifest)}).encode(), data
 
 
+def face_mesh_files(network: nn.Module) -> tuple[bytes, bytes]:
+    """The graph and the data of MediaPipe's face mesh, numbered as its layers run."""
+    prefix = "StatefulPartitionedCall/functional_1"
+    heads = {
+        "flag": "conv_faceflag",
+        "mesh": "output_mesh",
+        "lips.points.head": "conv_lips",
+        "right_eye.points.head": "conv_left_eye",
+        "right_eye.iris.head": "conv_left_iris",
+        "left_eye.points.head": "conv_right_eye",
+        "left_eye.iris.head": "conv_right_iris",
+    }
+    found: Stored = {f"{prefix}/output_faceflag/Const": np.zeros(2)}
+    plain = deep = slopes = 0
+
+    def suffix(number: int) -> str:
+        return f"_{number}" if number else ""
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.PReLU):
+            found[f"{prefix}/p_re_lu{suffix(slopes)}/Neg"] = numbers(layer.weight)[None, None]
+            slopes += 1
+        elif name in heads:
+            found[f"{prefix}/{heads[name]}/Conv2D/ReadVariableOp"] = kernel(layer)
+            found[f"{prefix}/{heads[name]}/BiasAdd/ReadVariableOp"] = numbers(layer.bias)
+        elif isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            place = f"depthwise_conv2d{suffix(deep)}/depthwise"
+            found[f"{prefix}/{place}/ReadVariableOp"] = kernel(layer)
+            deep += 1
+        elif isinstance(layer, nn.Conv2d):
+            found[f"{prefix}/conv2d{suffix(plain)}/Conv2D_weights"] = kernel(layer)
+            found[f"{prefix}/conv2d{suffix(plain)}/Conv2D_bn_offset"] = numbers(layer.bias)
+            plain += 1
+    return _graph(found)
+
+
 def faceres_files(network: nn.Module) -> tuple[bytes, bytes]:
     """The graph and the data of HSE-FaceRes; half of each depthwise kernel stands as a factor."""
     found: Stored = {

@@ -99,6 +99,61 @@ def _face_api_emotion(manifest: bytes, data: bytes) -> Tensors:
     return found
 
 
+def _face_mesh(graph: bytes, data: bytes) -> Tensors:
+    """Its layers of each kind are numbered in the order they run, region after region."""
+    stored = tfjs_tensors(json.loads(graph)["weightsManifest"], data)
+    stored = {
+        name.removeprefix("StatefulPartitionedCall/functional_1/"): stored[name] for name in stored
+    }
+    found: Tensors = {}
+    counts = {"plain": 0, "depthwise": 0}
+
+    def numbered(kind: str, name: str) -> str:
+        number = counts[kind]
+        counts[kind] += 1
+        return f"{name}_{number}" if number else name
+
+    def plain(target: str, slope: str) -> None:
+        source = numbered("plain", "conv2d")
+        found[f"{target}.weight"] = _kernel(stored[f"{source}/Conv2D_weights"])
+        found[f"{target}.bias"] = stored[f"{source}/Conv2D_bn_offset"]
+        found[f"{slope}.weight"] = stored[f"{source.replace('conv2d', 'p_re_lu')}/Neg"].ravel()
+
+    def blocks(*targets: str) -> None:
+        for target in targets:
+            source = numbered("depthwise", "depthwise_conv2d")
+            kernel = stored[f"{source}/depthwise/ReadVariableOp"]
+            found[f"{target}.depthwise.weight"] = _depthwise(kernel)
+            plain(f"{target}.pointwise", f"{target}.slope")
+
+    def narrow(target: str) -> None:
+        plain(f"{target}.reduce", f"{target}.slope")
+        blocks(f"{target}.block")
+
+    def head(target: str, source: str) -> None:
+        found[f"{target}.weight"] = _kernel(stored[f"{source}/Conv2D/ReadVariableOp"])
+        found[f"{target}.bias"] = stored[f"{source}/BiasAdd/ReadVariableOp"]
+
+    plain("stem", "slope")
+    blocks(*(f"early.{place}" for place in range(3)), *(f"late.{place}" for place in range(14)))
+    narrow("narrow")
+    head("flag", "conv_faceflag")
+    head("mesh", "output_mesh")
+    # The graph calls left what is left in the picture.
+    for region, source in (("lips", "lips"), ("right_eye", "left"), ("left_eye", "right")):
+        blocks(*(f"{region}.blocks.{place}" for place in range(6)))
+        parts = (
+            {"points": "lips"}
+            if region == "lips"
+            else {"points": f"{source}_eye", "iris": f"{source}_iris"}
+        )
+        for part, end in parts.items():
+            blocks(*(f"{region}.{part}.blocks.{place}" for place in range(5)))
+            narrow(f"{region}.{part}.narrow")
+            head(f"{region}.{part}.head", f"conv_{end}")
+    return found
+
+
 def _faceres(graph: bytes, data: bytes) -> Tensors:
     stored = tfjs_tensors(json.loads(graph)["weightsManifest"], data)
     # Behind each convolution stands what is left of its batch norm: a factor, in the depthwise
@@ -205,6 +260,7 @@ def _keras_layers(data: bytes) -> Mapping[str, Tensors]:
 
 CONVERSIONS: dict[str, Callable[..., Tensors]] = {
     "face-api-emotion": _face_api_emotion,
+    "face-mesh": _face_mesh,
     "faceres": _faceres,
     "fer-emotion": _fer_emotion,
     "selfie": _selfie,

@@ -23,6 +23,7 @@ from sfe_core.assets.fetch import fetch_asset
 from sfe_core.assets.packed import STAGED
 from sfe_core.assets.registry import registry
 from sfe_core.errors import RunError, UserError
+from sfe_core.faces.face_mesh import FaceMesh, load_face_mesh
 from sfe_core.faces.person_mask import PersonMask, load_person_mask
 from sfe_core.faces.recognition.faceres import FaceRes, FaceresEmbedder
 from sfe_core.faces.recognition.outside_recognisers import FaceApiEmotion, FerEmotion
@@ -30,6 +31,7 @@ from sfe_core.faces.recognition.recognisers import load_recogniser
 from tests.listening import Listener
 from tests.outside_weights import (
     face_api_files,
+    face_mesh_files,
     faceres_files,
     fer_file,
     packed,
@@ -87,14 +89,20 @@ def test_the_network_reads_as_the_one_whose_weights_were_packed(name, tmp_path, 
     assert (found.logits - wanted.logits).abs().max() < tolerance * spread
 
 
-def test_identity_and_mask_come_out_of_one_package_as_they_went_in(tmp_path, own_assets_root):
+def test_identity_mask_and_mesh_come_out_of_one_package_as_they_went_in(tmp_path, own_assets_root):
+    loaders = {
+        "faceres": lambda: FaceresEmbedder().network,
+        "selfie": load_person_mask,
+        "face-mesh": load_face_mesh,
+    }
     for name, network, files in (
         ("faceres", randomised(FaceRes()), faceres_files),
         ("selfie", randomised(PersonMask()), selfie_files),
+        ("face-mesh", randomised(FaceMesh()), face_mesh_files),
     ):
         asset, archive = packed(name, files(network), tmp_path)
         assert fetch_asset(asset, source=archive)
-        loaded = FaceresEmbedder().network if name == "faceres" else load_person_mask()
+        loaded = loaders[name]()
         wanted = network.state_dict()
         for key, value in loaded.state_dict().items():
             # The files hold half precision, whose least numbers are some 1e-7 apart.
