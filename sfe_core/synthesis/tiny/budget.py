@@ -216,7 +216,7 @@ def _base_update(
     unet = make_unet(settings).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW([*text.parameters(), *unet.parameters()], fused=True)
     side = unet.config.sample_size
-    latents = torch.randn(batch, 4, side, side, device=device)
+    latents = torch.randn(batch, unet.config.in_channels, side, side, device=device)
     times = torch.randint(1000, (batch,), device=device)
     ids = torch.randint(len(tokenizer), (batch, settings.text_tokens), device=device)
 
