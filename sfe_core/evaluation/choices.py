@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 import numpy as np
 
@@ -53,19 +54,20 @@ def choose(workspace: Workspace, faces: Doubles | None = None, edited: bool = Fa
     settings = workspace.config.evaluate
     witnesses, no_witness = _those_there(settings.witnesses, OUTSIDE_JUDGES, "judges from outside")
     features, no_features = _those_there(settings.features, FEATURES, "features of distances")
-    identity, no_identity = settings.identity, []
-    if identity == AUTO:
-        identity, no_identity = _identity(faces)
-    settled = {"witnesses": witnesses, "features": features, "identity": identity}
+    settled: dict[str, object] = {"witnesses": witnesses, "features": features}
+    left_out = [*no_witness, *no_features]
+    if settings.identity == AUTO:
+        settled["identity"], no_identity = _identity(faces)
+        left_out += no_identity
     if settings.background and not edited:
         settled["background"] = False
-        no_identity = [*no_identity, NO_EDITS]
+        left_out.append(NO_EDITS)
     evaluate = settings.model_copy(update=settled)
     config = workspace.config.model_copy(update={"evaluate": evaluate})
-    return Chosen(Workspace(workspace.root, config), [*no_witness, *no_features, *no_identity])
+    return Chosen(Workspace(workspace.root, config), left_out)
 
 
-def _identity(faces: Doubles | None) -> tuple[str, list[str]]:
+def _identity(faces: Doubles | None) -> tuple[Literal["none", "dlib"], list[str]]:
     """dlib, where it is installed and the faces are as large as it works on; else why not."""
     if faces is None or not len(faces):
         return "none", []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from sfe_core.evaluation.instruments.probes import (
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 from sfe_core.evaluation.yardstick import INCEPTION
 from sfe_core.faces.person_mask import load_person_mask
-from sfe_core.faces.recognition.reading import FaceSquare, cut_faces
+from sfe_core.faces.recognition.reading import EmotionRecogniser, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.losses.perceptual import load_perceptual
 
@@ -66,13 +67,15 @@ class RecogniserProbe:
         """
         self.name = name
         self.network = load_recogniser(model.given).to(device)
-        self.square: FaceSquare | None = self.network.face_square
+        said = cast(EmotionRecogniser, self.network)
+        self.square, self.side = said.face_square, said.input_px
         self.searches = self.square is not None
         self.needs: tuple[str, ...] = ("landmarks",) if self.searches else ()
-        side = self.network.input_px
-        resize = f"{measured_at}; brought to {side} px by the recogniser, bilinear, antialiased"
+        resize = (
+            f"{measured_at}; brought to {self.side} px by the recogniser, bilinear, antialiased"
+        )
         if self.searches:
-            resize = f"{measured_at}; {self.square} as {detector} finds them, cut to {side} px"
+            resize = f"{measured_at}; {self.square} as {detector} finds them, cut to {self.side} px"
         weights = weights_sha256(self.network)
         self.instruments: Mapping[str, Instrument] = {name: Instrument(name, weights, resize, kind)}
 
@@ -80,7 +83,7 @@ class RecogniserProbe:
         """See `Probe.read`."""
         images = batch.images
         if self.square is not None:
-            images = cut_faces(images, batch.landmarks, self.square, self.network.input_px)
+            images = cut_faces(images, batch.landmarks, self.square, self.side)
         found = self.network(images)
         logits = as_array(found.logits)
         # A network of fewer emotions cannot see the others: they come last, at no probability.
