@@ -277,4 +277,4 @@ def doubts_of(row: Mapping[str, Any], config: QualityConfig) -> list[str]:
     least, most = config.confidence
     if value is None or math.isnan(value) or least <= value <= most:
         return []
-    return [f"confidence {value:.2g}, allowed {least:g} to {most:g}"]
+    return [f"confidence {value:.4g}, allowed {least:g} to {most:g}"]
