@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfe_core.errors import UserError
@@ -13,6 +15,18 @@ from sfe_core.wording import listed
 _NAMED = 3
 # A count of training batches, which files older than PyTorch 0.4.1 lack and evaluation never reads.
 _UNREAD = "num_batches_tracked"
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a fetched .safetensors file, by name.
+
+    Raises:
+        UserError: it is no such file.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(path, f"is not a safetensors file ({error})", "fetch it again") from error
 
 
 def load_strictly(

@@ -12,15 +12,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfe_core.assets import locate
-from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import FaceSquare, cut_faces, fit_to_input
 from sfe_core.faces.tensorflow_padding import SameConv2d
-from sfe_core.strict_loading import load_strictly
+from sfe_core.strict_loading import load_strictly, read_tensors
 
 SIDE = 192
 POINTS, IRIS_POINTS = 468, 5
@@ -219,12 +216,8 @@ def load_face_mesh(path: Path | None = None) -> FaceMesh:
         UserError: it is not fetched, or holds something else.
     """
     path = path or locate("face-mesh")
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(path, f"is not a safetensors file ({error})", "fetch it again") from error
     network = FaceMesh()
-    load_strictly(network, state, path)
+    load_strictly(network, read_tensors(path), path)
     return network.eval().requires_grad_(False)
 
 

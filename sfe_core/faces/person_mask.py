@@ -10,15 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfe_core.assets import locate
-from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import fit_to_input
 from sfe_core.faces.tensorflow_padding import SameConv2d
-from sfe_core.strict_loading import load_strictly
+from sfe_core.strict_loading import load_strictly, read_tensors
 
 SIDE = 256
 # Of the encoder: inputs, inner width, outputs, kernel, stride, width of the gate (0: none).
@@ -119,10 +116,6 @@ def load_person_mask(path: Path | None = None) -> PersonMask:
         UserError: it is not fetched, or holds something else.
     """
     path = path or locate("selfie")
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(path, f"is not a safetensors file ({error})", "fetch it again") from error
     network = PersonMask()
-    load_strictly(network, state, path)
+    load_strictly(network, read_tensors(path), path)
     return network.eval().requires_grad_(False)

@@ -34,14 +34,15 @@ def lip_seam() -> tuple[Floats, Floats]:
 def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
     """Diffuse colour [P, 3] in 0..255 and gloss [P] in 0..1 of the visible points."""
     person, scene = spec.person, spec.scene
-    colour = _skin(surface, person)
+    texels = unroll(surface.where)
+    colour = _skin(surface, person, texels)
     left, right = np.asarray(spec.expression.units_of_sides, np.float32) / FULL_INTENSITY
     of_point = np.where(surface.where[:, :1] > 0, left, right)
     units = dict(zip(UNITS, of_point.T, strict=True))
     # Folds of skin are reddish: what light there is has gone through flesh.
     folds = _creases(surface.where, units, person.age)[:, None]
     colour *= 1.0 - folds * np.array([0.8, 1.05, 1.1])
-    gloss = _oil(surface, person).astype(np.float32)
+    gloss = _oil(surface, person, texels).astype(np.float32)
     region = surface.region
     on_head = np.isin(region, [REGION[n] for n in ("skin", "lips", "lid", "scalp", "neck")])
     _face_features(surface, person, colour, gloss, on_head)
@@ -51,13 +52,12 @@ def paint_surface(surface: Surface, spec: FaceSpec) -> tuple[Floats, Floats]:
     return colour, gloss
 
 
-def _skin(surface: Surface, person: Person) -> Floats:
+def _skin(surface: Surface, person: Person, texels: Floats) -> Floats:
     """Skin: blood and pigment unevenly spread, warm cheeks, nose and chin, spots, bags of age."""
     where = surface.where
     x, y = np.abs(where[:, 0]), where[:, 1]
     colour = np.tile(np.asarray(person.skin, np.float32), (len(where), 1))
     front = ramp(where[:, 2], -0.04, 0.01)
-    texels = unroll(where)
     blood = look_up(cloudy(0.011), texels, person.texture_seed)
     pigment = look_up(cloudy(0.006, seed=1), texels, person.texture_seed + 1)
     fine = look_up(cloudy(0.0011, 2, seed=2), texels, person.texture_seed + 2)
@@ -93,7 +93,7 @@ def _spots(surface: Surface, person: Person, colour: Floats, texels: Floats, sho
     blend(colour, skin * (0.98, 0.55, 0.52), share)
 
 
-def _oil(surface: Surface, person: Person) -> Floats:
+def _oil(surface: Surface, person: Person, texels: Floats) -> Floats:
     """Gloss of skin [P]: forehead, nose and cheekbones shine, pores break the shine up."""
     where = surface.where
     x, y = np.abs(where[:, 0]), where[:, 1]
@@ -101,7 +101,7 @@ def _oil(surface: Surface, person: Person) -> Floats:
     zone += 0.55 * bump(x, 0.035) * bump(y - 0.05, 0.018) + 0.5 * bump(x - 0.045, 0.015) * bump(
         y + 0.018, 0.012
     )
-    pores = look_up(cloudy(0.0009, 1, seed=6), unroll(where), person.texture_seed + 6)
+    pores = look_up(cloudy(0.0009, 1, seed=6), texels, person.texture_seed + 6)
     oily = 0.75 + 0.5 * (person.texture_seed % 89 / 89)
     return (0.10 + 0.16 * zone) * np.clip(1.0 + 0.2 * pores, 0.4, 1.8) * oily
 

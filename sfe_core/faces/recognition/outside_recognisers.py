@@ -12,15 +12,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import EmotionReading, FaceSquare, fit_to_input
 from sfe_core.faces.tensorflow_padding import SameConv2d, pad_same
-from sfe_core.strict_loading import load_strictly
+from sfe_core.strict_loading import load_strictly, read_tensors
 
 # All but contempt, which is the last.
 _KNOWN = EMOTIONS[:-1]
@@ -175,10 +172,7 @@ def load_outside(path: Path) -> _Outside:
     Raises:
         UserError: the file holds neither.
     """
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(path, f"is not a safetensors file ({error})", "fetch it again") from error
+    state = read_tensors(path)
     network = FaceApiEmotion() if "fc.weight" in state else FerEmotion()
     load_strictly(network, state, path)
     return network.eval().requires_grad_(False)
