@@ -78,7 +78,7 @@ class Build:
     Args:
         work: folder for what the stages leave.
         settings: every number.
-        workers: rendering processes.
+        workers: processes that render, and that train the base on the CPU.
         device: where networks train; "cpu" or "cuda".
     """
 
@@ -130,7 +130,7 @@ class Build:
                 run="base",
                 resume="auto",
                 gpus=1 if self.device.type == "cuda" else None,
-                cpu_processes=1 if self.device.type == "cpu" else None,
+                cpu_processes=self.workers if self.device.type == "cpu" else None,
                 accept_changes=True,  # the length may be chosen late
             ),
             Log(),
@@ -274,7 +274,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for what stages leave")
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this; repeatable")
-    parser.add_argument("--workers", type=int, default=cpu_count(), help="rendering processes")
+    parser.add_argument("--workers", type=int, default=cpu_count(), help="processes on the CPU")
     parser.add_argument("--budget", help="time for all stages, such as 25m or 3h")
     parser.add_argument(
         "--base-steps",

@@ -66,9 +66,9 @@ class Settings:
 
     vae_channels: tuple[int, ...] = (16, 32, 96, 128)
     latent_channels: int = 8
-    vae_crop_steps: int = 12000
+    vae_crop_steps: int = 9000
     vae_crop_px: int = 64
-    vae_whole_steps: int = 1200
+    vae_whole_steps: int = 900
     vae_batch: int = 8
     vae_learning_rate: float = 1e-3
     vae_kl_weight: float = 1e-6
