@@ -187,12 +187,16 @@ def standardise_latents(vae: AutoencoderKL, images: np.ndarray) -> AutoencoderKL
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
-    """Mean latents [N, C, h, w] of uint8 images [N, S, S, 3], not yet scaled, on the CPU."""
-    parts = [
-        vae.encode(to_pixels(images[start : start + batch], vae.device)).latent_dist.mode().cpu()
-        for start in range(0, len(images), batch)
-    ]
+def encode_all(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> Tensor:
+    """Mean latents [N, C, h, w] of uint8 images [N, S, S, 3], not yet scaled, on the CPU.
+
+    In bfloat16, at a third of the time; that moves them by half a hundredth of their spread.
+    """
+    parts = []
+    with torch.autocast(vae.device.type, dtype=torch.bfloat16):
+        for start in range(0, len(images), batch):
+            pixels = to_pixels(images[start : start + batch], vae.device)
+            parts.append(vae.encode(pixels).latent_dist.mode().float().cpu())
     return torch.cat(parts)
 
 
