@@ -12,8 +12,9 @@ import numpy as np
 
 from sfe_core.arrays import Floats
 from sfe_core.faces.head import REGION, HeadModel
+from sfe_core.synthesis.facial_hair import paint_beard, paint_brows
 from sfe_core.synthesis.facs import FULL_INTENSITY, UNITS
-from sfe_core.synthesis.hair import paint_beard, paint_brows, paint_hair
+from sfe_core.synthesis.hair import paint_hair
 from sfe_core.synthesis.spec import FaceSpec, Person, Scene
 from sfe_core.synthesis.surface import Surface, blend, bump, ramp
 from sfe_core.synthesis.texture import cloudy, dotted, look_up, unroll

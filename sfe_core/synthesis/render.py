@@ -17,11 +17,12 @@ from sfe_core.faces.rendering import (
     raycast,
     rotation_matrix,
 )
-from sfe_core.synthesis.accessories import Wearer, dress
 from sfe_core.synthesis.background import background, shade_wall
 from sfe_core.synthesis.camera import photograph
+from sfe_core.synthesis.dressing import dress
 from sfe_core.synthesis.hair import SHELL_END, grow_hair
 from sfe_core.synthesis.lighting import light_head
+from sfe_core.synthesis.pieces import Wearer
 from sfe_core.synthesis.spec import FaceSpec, Scene
 from sfe_core.synthesis.strands import draw_strands
 

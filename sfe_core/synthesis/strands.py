@@ -15,12 +15,10 @@ from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from sfe_core.arrays import Floats
 from sfe_core.faces.head import REGION, HeadModel
 from sfe_core.faces.rendering import Camera, Raster
+from sfe_core.synthesis.facial_hair import beard_extent, brow_cover, brow_place
 from sfe_core.synthesis.hair import (
     HEAD_CENTRE_M,
     SHELL_END,
-    beard_extent,
-    brow_cover,
-    brow_place,
     curl_noise,
     hair_flow,
     hair_noise,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sfe_core.faces.head import HeadModel
-from sfe_core.synthesis.accessories import Wearer, belongings
+from sfe_core.synthesis.accessories import belongings
 from sfe_core.synthesis.captions import person_words
+from sfe_core.synthesis.pieces import Wearer
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import FaceSpec, sample_face
 

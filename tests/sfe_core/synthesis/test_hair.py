@@ -12,8 +12,6 @@ from sfe_core.arrays import Floats
 from sfe_core.faces.head import REGION, HeadModel
 from sfe_core.faces.rendering import Raster, raycast
 from sfe_core.synthesis.hair import (
-    brow_cover,
-    brow_curve,
     curl_noise,
     grow_hair,
     hair_flow,
@@ -160,16 +158,6 @@ def test_round_normals_of_shells_are_unit_and_leave_the_skin() -> None:
     assert (normals == given).all() and (result[100:] == given[100:]).all()
     assert np.allclose(np.linalg.norm(result[:100], axis=1), 1.0, atol=1e-3)
     assert (result[:100] != given[:100]).any(1).all()
-
-
-def test_brows_cover_their_own_curve_and_nothing_else() -> None:
-    person = sample_person(3)
-    xs, ys = brow_curve()
-    middle = slice(1, -1)
-    on = np.stack([xs[middle], ys[middle], np.zeros(len(xs) - 2)], -1).astype(np.float32)
-    assert brow_cover(on, person).min() > 0.45
-    for shift in (-0.012, 0.012):
-        assert brow_cover(on + np.array([0, shift, 0], np.float32), person).max() < 0.01
 
 
 def test_a_highlight_runs_over_hair_and_turns_with_the_light() -> None:
