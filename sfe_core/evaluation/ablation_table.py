@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.errors import UserError
-from sfe_core.evaluation.metrics import in_ablation
+from sfe_core.evaluation.definitions import in_ablation
 from sfe_core.evaluation.pool import Pool
 from sfe_core.evaluation.summary import Delta, EvaluationSummary, Metric, Score
 from sfe_core.files import write_text

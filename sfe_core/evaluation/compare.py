@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
-from sfe_core.evaluation.metrics import stored
+from sfe_core.evaluation.definitions import stored
 from sfe_core.evaluation.scoring import delta_of
 from sfe_core.evaluation.statistics.resampling import Resamples, draw_resamples
 from sfe_core.evaluation.summary import (

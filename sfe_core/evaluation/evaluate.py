@@ -15,7 +15,7 @@ from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.limits import not_independent, notes_on, resampling
 from sfe_core.evaluation.origin import provenance, seen_by_loss
-from sfe_core.evaluation.picture_sets import drawn_sets, given_sets
+from sfe_core.evaluation.picture_sets import PictureSets, drawn_sets, given_sets
 from sfe_core.evaluation.pictures import PictureSet, RealPictures
 from sfe_core.evaluation.published import with_published
 from sfe_core.evaluation.readings import Readings
@@ -29,6 +29,7 @@ from sfe_core.evaluation.summary import (
     REAL,
     EvaluationSummary,
     InstrumentInfo,
+    Provenance,
     Reference,
     usual_set,
 )
@@ -71,48 +72,62 @@ def evaluate(
         UserError: no such split, package or asset, or a folder without a picture of the split.
     """
     reporter, split = reporter or Reporter(), split or workspace.config.split.validation_name
-    corpus = Corpus.open(workspace)
+    images, corpus = images or {}, Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
     faces = np.stack([corpus.points(key).double().numpy() for key in keys])
     chosen = choose(workspace, faces * workspace.config.model.resolution, edited=bool(images))
     workspace = chosen.workspace
-    folder = workspace.evaluation / _folder_name(split, images or {}, name)
+    folder = workspace.evaluation / _folder_name(split, images, name)
     package = None if images else package or newest_package(workspace)
     meter = Meter(workspace.config)  # a missing asset is told before hours of drawing
     if package is None:
-        sets = given_sets(images or {}, keys, corpus)
+        sets = given_sets(images, keys, corpus)
     else:
         sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
-    bench = _Bench(workspace, corpus, RealPictures(corpus), meter, reporter)
-    readings, yardstick, reference = bench.held(split, sets.pictures)
-    numbers = dict(vars(_scored(workspace, split, readings, yardstick, meter)))
+    bench = _Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
+    held = bench.held(sets.pictures)
+    origin = provenance(workspace, corpus, sets.package, sets.series, images)
+    summary = _summed_up(bench, sets, held, origin, chosen.left_out, folder)
+    write_outputs(summary, rows, held.yardstick, held.readings, sets.pictures, reporter)
+    _tell_card(workspace, sets.package, summary, reporter)
+    return summary
+
+
+def _summed_up(
+    bench: _Bench,
+    sets: PictureSets,
+    held: _Held,
+    origin: Provenance,
+    left_out: Sequence[str],
+    folder: Path,
+) -> EvaluationSummary:
+    """All numbers and what limits them; what the bootstrap drew is saved in `folder`."""
+    meter, yardstick, keys = bench.meter, held.yardstick, held.readings[REAL].keys.tolist()
+    numbers = dict(vars(_scored(bench.workspace, bench.split, held.readings, yardstick, meter)))
     save_resampled(folder, numbers.pop("resampled"))
-    instruments = _instruments(workspace, meter, sets.package)
+    instruments = _instruments(bench.workspace, meter, sets.package)
     summary = EvaluationSummary(
-        split=split,
+        split=bench.split,
         keys_sha256=sha256_json(keys),
         pictures=len(keys),
         resolution=meter.resolution,
         emotions=yardstick.labels.counts(),
-        reference=reference,
+        reference=held.reference,
         resampling=resampling(yardstick.people, len(keys)),
         **numbers,
         sets={title: usual_set(title) for title in sets.pictures},
         instruments=instruments,
-        provenance=provenance(workspace, corpus, sets.package, sets.series, images or {}),
-        excluded={title: read.faulty() for title, read in readings.items()},
+        provenance=origin,
+        excluded={title: read.faulty() for title, read in held.readings.items()},
         notes=[
-            *chosen.left_out,
+            *left_out,
             *not_independent(instruments),
-            *notes_on(yardstick, readings, reference, sets.pictures, meter.resolution),
+            *notes_on(yardstick, held.readings, held.reference, sets.pictures, meter.resolution),
         ],
         folder=folder,
     )
-    summary = with_published(summary)
-    write_outputs(summary, rows, yardstick, readings, sets.pictures, reporter)
-    _tell_card(workspace, sets.package, summary, reporter)
-    return summary
+    return with_published(summary)
 
 
 def _scored(
@@ -148,11 +163,21 @@ def _tell_card(
 
 
 @dataclass(frozen=True)
+class _Held:
+    """What was read off every set, and what it is held against."""
+
+    readings: dict[str, Readings]
+    yardstick: Yardstick
+    reference: Reference
+
+
+@dataclass(frozen=True)
 class _Bench:
     """What every reading of one evaluation shares."""
 
     workspace: Workspace
     corpus: Corpus
+    split: str
     photos: RealPictures
     meter: Meter
     reporter: Reporter
@@ -172,14 +197,12 @@ class _Bench:
         where = self.photos, self.cache, title, self.reporter
         return read_cached(self.meter, pictures, keys, *where, only)
 
-    def held(
-        self, split: str, pictures: Mapping[str, PictureSet]
-    ) -> tuple[dict[str, Readings], Yardstick, Reference]:
+    def held(self, pictures: Mapping[str, PictureSet]) -> _Held:
         """Every set read, and what the readings are held against."""
-        rows, meter = self.corpus.split(split), self.meter
+        rows, meter = self.corpus.split(self.split), self.meter
         keys = rows["key"].tolist()
         readings = {title: self.read(title, one, keys) for title, one in pictures.items()}
-        references, reference = self._references(split)
+        references, reference = self._references()
         yardstick = Yardstick(
             labels=Labels.of(rows),
             references=references,
@@ -188,9 +211,9 @@ class _Bench:
             further=frozenset(meter.instruments),
             people=rows["identity"].to_numpy(dtype=object),
         )
-        return readings, yardstick, reference
+        return _Held(readings, yardstick, reference)
 
-    def _references(self, split: str) -> tuple[dict[str, References], Reference]:
+    def _references(self) -> tuple[dict[str, References], Reference]:
         """Statistics of the training photos: never the evaluated ones, as real has a score too.
 
         By the instrument whose features they are of.
@@ -198,7 +221,7 @@ class _Bench:
         statistics = self.meter.statistics
         rows, name, reason = self.corpus.rows, REFERENCE_SPLIT, ""
         keys = rows.loc[rows["split"] == name, "key"].tolist()
-        if split == name:
+        if self.split == name:
             reason = "the evaluated split is itself the reference"
         elif len(keys) < 2:
             reason = f"the {name} split has fewer than two photos"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfe_core.evaluation.definitions import Definition, definitions
 from sfe_core.evaluation.instruments.probes import Instrument
-from sfe_core.evaluation.metrics import Definition, definitions
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.calibration import recognition_result
 from sfe_core.evaluation.statistics.intervals import estimate_of_change

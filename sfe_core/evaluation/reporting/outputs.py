@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from sfe_core.arrays import Doubles, Indices
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.metrics import definitions
+from sfe_core.evaluation.definitions import definitions
 from sfe_core.evaluation.pictures import PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.latex import latex_table

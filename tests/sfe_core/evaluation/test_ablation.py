@@ -15,7 +15,7 @@ from sfe_core.errors import Interrupted, Stopped, UserError
 from sfe_core.evaluation import ablation
 from sfe_core.evaluation.ablation import ablate, chosen_variants, variants_of
 from sfe_core.evaluation.ablation_table import FULL, collect, write_table
-from sfe_core.evaluation.metrics import in_ablation
+from sfe_core.evaluation.definitions import in_ablation
 from sfe_core.evaluation.resampled import load_resampled, save_resampled
 from sfe_core.evaluation.statistics.pooling import Resampled
 from sfe_core.evaluation.statistics.resampling import Behind

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.definitions import definitions
 from sfe_core.evaluation.instruments.probes import Instrument
-from sfe_core.evaluation.metrics import definitions
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.scoring import Scoreboard, score_all
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
