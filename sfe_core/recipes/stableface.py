@@ -76,10 +76,12 @@ from sfe_core.training.batches.data import BatchSource
 from sfe_core.training.batches.sources import SourceOptions, open_source
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
 from sfe_core.training.network import Network
-from sfe_core.training.parallel.devices import to_channels_last
+from sfe_core.training.parallel.devices import plain_attention, to_channels_last
 
 TRAIN_SPLIT = "train"
 BASE = "model.base"
+# Up to 32 x 32 latents.
+FEW_TOKENS_PX = 256
 
 # ---- Checked before anything is loaded -----------------------------------------------------------
 
@@ -317,6 +319,8 @@ def build(
     model = build_model(config, base).to(device)
     if config.train.channels_last:
         to_channels_last(model, base.vae)
+    if device.type == "cpu" and config.model.resolution <= FEW_TOKENS_PX:
+        plain_attention(model)
     weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
     return StableFace(
         config=config,

@@ -21,7 +21,6 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from diffusers.models.attention_processor import AttnProcessor
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -52,6 +51,7 @@ from sfe_core.synthesis.tiny.networks import (
 from sfe_core.synthesis.tiny.settings import Settings, settings_of
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples, SamplingStopped
 from sfe_core.training.network import Network
+from sfe_core.training.parallel.devices import plain_attention
 
 SNR_GAMMA = 5.0
 # A look at the base: few steps and few pictures, so that it costs a twentieth of the time at most.
@@ -166,8 +166,7 @@ class TinyBase:
         self.model = TextToImage(text, make_unet(self.settings)).to(accelerator.device)
         self.model.to(memory_format=torch.channels_last).train()
         if accelerator.device.type == "cpu":
-            # On so few tokens the flash kernel's backward takes thrice the time of plain products.
-            self.model.unet.set_attn_processor(AttnProcessor())
+            plain_attention(self.model.unet)
         vae = AutoencoderKL.from_pretrained(options.vae).eval().requires_grad_(False)
         self.vae = vae.to(accelerator.device)
         self.perceptual = load_perceptual("st-lpips").network.to(accelerator.device)

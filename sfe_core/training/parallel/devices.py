@@ -21,6 +21,7 @@ from accelerate.utils import (
     GradientAccumulationPlugin,
     InitProcessGroupKwargs,
 )
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import nn
 from torch.distributed.tensor import DTensor
 
@@ -157,6 +158,17 @@ def to_channels_last(*networks: nn.Module) -> None:
     """
     for network in networks:
         network.to(memory_format=torch.channels_last)
+
+
+def plain_attention(network: nn.Module) -> None:
+    """Let attention multiply matrices plainly: for training on the CPU, on few tokens.
+
+    There the backward pass of torch's flash kernel takes several times as long. Plain products hold
+    a score for every pair of tokens, so on many tokens the kernel is the better choice.
+    """
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.set_processor(AttnProcessor())
 
 
 def compile_blocks(unet: nn.Module) -> None:

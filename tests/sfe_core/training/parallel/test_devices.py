@@ -9,7 +9,7 @@ from diffusers import UNet2DConditionModel
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.training.parallel import devices
-from sfe_core.training.parallel.devices import compile_blocks, to_channels_last
+from sfe_core.training.parallel.devices import compile_blocks, plain_attention, to_channels_last
 
 
 @pytest.fixture
@@ -41,6 +41,16 @@ def test_channels_last_lies_otherwise_and_computes_the_same(model):
     assert list(model.state_dict()) == names
     for ours, theirs in zip(predict_and_go_back(model), before, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_plain_attention_has_no_flash_kernel_and_computes_the_same(model, monkeypatch):
+    before = predict_and_go_back(model)
+    names = list(model.state_dict())
+    plain_attention(model)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", None)
+    for ours, theirs in zip(predict_and_go_back(model), before, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    assert list(model.state_dict()) == names
 
 
 @pytest.mark.slow
