@@ -94,13 +94,16 @@ def kernel_distance(drawn: Tensor, real: Tensor) -> float:
     """Unbiased squared maximum mean discrepancy with KID's kernel, of features by their spread.
 
     k(x, y) = (x.y / D + 1)^3 (Bińkowski et al. 2018, https://arxiv.org/abs/1801.01401, sec. 4), on
-    features whose mean and spread over the real pictures are 0 and 1.
+    features whose mean and spread over the real pictures are 0 and 1; those that hardly vary there
+    stay small.
 
     Args:
         drawn: [N, D], N >= 2.
         real: [M, D], M >= 2.
     """
-    mean, spread = real.double().mean(0), real.double().std(0).clamp(min=1e-6)
+    mean, spread = real.double().mean(0), real.double().std(0)
+    # Activations that hardly any real picture has: one drawn picture that has some would decide.
+    spread = spread.clamp(min=0.01 * spread.max())
     x, y = ((values.double() - mean) / spread for values in (drawn, real))
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:

@@ -140,3 +140,12 @@ def test_kernel_distance_is_the_evaluations_on_standardised_features():
     reference = KernelReference(((real - mean) / spread).numpy())
     expected = reference.distance(((drawn - mean) / spread).numpy())
     assert kernel_distance(drawn, real) == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_activation_that_real_pictures_hardly_have_does_not_decide_the_kernel_distance():
+    generator = torch.Generator().manual_seed(0)
+    real, drawn = torch.randn(2, 40, 6, generator=generator)
+    real[:, 0], drawn[:, 0] = 0, 0
+    before = kernel_distance(drawn, real)
+    drawn[7, 0] = 0.01
+    assert kernel_distance(drawn, real) == pytest.approx(before, abs=0.01)
