@@ -77,6 +77,20 @@ def test_an_untrained_bank_adds_nothing(maps):
     assert not features.any()
 
 
+@pytest.mark.parametrize("widths", [(16, 32, 64), (16, 32, 64, 96), (16, 32, 96, 256)])
+def test_what_a_map_shows_reaches_the_last_convolution_of_a_fresh_encoder(widths):
+    torch.manual_seed(0)
+    encoder, reached = GuidanceEncoder(widths, 8), []
+    encoder.conv_out.register_forward_pre_hook(lambda _, given: reached.append(given[0]))
+    square = torch.zeros(2, 3, 64, 64)
+    square[0, :, 8:32, 8:32] = 1
+    square[1, :, 16:56, 24:48] = 0.5
+    with torch.no_grad():
+        encoder(square)
+    (features,) = reached
+    assert (features[0] - features[1]).std() > 0.1 * features.std()
+
+
 def test_features_are_summed_with_their_strengths(bank, maps):
     with torch.no_grad():
         landmarks = bank({"landmarks": maps["landmarks"]})
