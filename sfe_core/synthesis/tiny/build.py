@@ -30,7 +30,7 @@ from sfe_core.files import atomic_path, write_json
 from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.recipes.tiny_base import pipeline_of
 from sfe_core.reporting import Reporter
-from sfe_core.runs.start import train
+from sfe_core.runs.launch import launch
 from sfe_core.synthesis.tiny.autoencoder import VaeTraining, score_vae
 from sfe_core.synthesis.tiny.budget import fit, measure, seconds_of
 from sfe_core.synthesis.tiny.cards import write_cards
@@ -124,7 +124,7 @@ class Build:
         """
         self._examples("base")
         self._examples("unseen")
-        trained = train(
+        trained = launch(
             base_workspace(self.work, self.settings, self.device),
             TrainOptions(
                 run="base",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from sfe_core.config.workspace import Workspace
@@ -17,7 +18,7 @@ from sfe_core.recipes import tiny_base
 from sfe_core.recipes.tiny_base import pipeline_of
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import plan_training, train
-from sfe_core.synthesis.tiny.build import base_workspace
+from sfe_core.synthesis.tiny.build import Build, base_workspace
 from sfe_core.synthesis.tiny.networks import make_scheduler, make_vae
 from sfe_core.synthesis.tiny.settings import SETTINGS, Phase
 from sfe_core.training.engine.checkpoints import list_checkpoints
@@ -70,6 +71,17 @@ def test_it_trains_goes_on_exactly_and_becomes_a_pipeline(workspace, monkeypatch
     pipeline = pipeline_of(whole.checkpoint, workspace.root.parent / "vae")
     drawn = pipeline("Face 1", num_inference_steps=1, height=64, width=64, output_type="pt").images
     assert drawn.shape == (1, 3, 64, 64) and drawn.isfinite().all()
+
+
+@pytest.mark.slow
+def test_the_build_trains_it_in_several_processes(workspace):
+    work = workspace.root.parent
+    build = Build(work, replace(SMALL, base_steps=2), workers=2)
+    build.base()
+    drawn = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
+    assert drawn.unet.config.block_out_channels == list(SMALL.unet_channels)
+    starts = (work / "base" / "runs" / "base" / "starts.jsonl").read_text(encoding="utf-8")
+    assert '"processes": 2' in starts
 
 
 def test_the_emotion_is_named_as_often_as_the_phase_says(workspace):
