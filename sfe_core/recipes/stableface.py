@@ -60,6 +60,7 @@ from sfe_core.losses.perceptual import load_perceptual
 from sfe_core.losses.photo_area import photo_mask
 from sfe_core.losses.pixels import PixelBatch
 from sfe_core.losses.timestep_window import TimestepWindow, pixel_window
+from sfe_core.network_layout import plain_attention, to_channels_last
 from sfe_core.recipes.shared.draws import Slot, draw_noise, plan_update
 from sfe_core.recipes.shared.samples import SampleMeter, draw_samples, make_grid, pick_faces
 from sfe_core.recipes.shared.unet import make_trainable
@@ -76,7 +77,6 @@ from sfe_core.training.batches.data import BatchSource
 from sfe_core.training.batches.sources import SourceOptions, open_source
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
 from sfe_core.training.network import Network
-from sfe_core.training.parallel.devices import plain_attention, to_channels_last
 
 TRAIN_SPLIT = "train"
 BASE = "model.base"

@@ -43,6 +43,7 @@ from sfe_core.synthesis.tiny.examples import (
     read_examples,
 )
 from sfe_core.synthesis.tiny.networks import (
+    lay_out_unet,
     make_scheduler,
     make_text_encoder,
     make_unet,
@@ -51,7 +52,6 @@ from sfe_core.synthesis.tiny.networks import (
 from sfe_core.synthesis.tiny.settings import Settings, settings_of
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples, SamplingStopped
 from sfe_core.training.network import Network
-from sfe_core.training.parallel.devices import plain_attention, to_channels_last
 
 SNR_GAMMA = 5.0
 # A look at the base: few steps and few pictures, so that it costs a twentieth of the time at most.
@@ -165,10 +165,7 @@ class TinyBase:
         text = make_text_encoder(self.tokenizer, self.settings)
         self.model = TextToImage(text, make_unet(self.settings)).to(accelerator.device)
         self.model.train()
-        if accelerator.device.type == "cpu":
-            plain_attention(self.model.unet)
-        else:
-            to_channels_last(self.model)  # an eighth slower on the CPU
+        lay_out_unet(self.model.unet, accelerator.device)
         vae = AutoencoderKL.from_pretrained(options.vae).eval().requires_grad_(False)
         self.vae = vae.to(accelerator.device)
         self.perceptual = load_perceptual("st-lpips").network.to(accelerator.device)

@@ -20,7 +20,12 @@ from torch import nn
 from sfe_core.errors import UserError
 from sfe_core.synthesis.tiny.autoencoder import VaeTraining
 from sfe_core.synthesis.tiny.faces import Faces, render_few_faces
-from sfe_core.synthesis.tiny.networks import make_text_encoder, make_unet, train_tokenizer
+from sfe_core.synthesis.tiny.networks import (
+    lay_out_unet,
+    make_text_encoder,
+    make_unet,
+    train_tokenizer,
+)
 from sfe_core.synthesis.tiny.readers import READERS, Reader
 from sfe_core.synthesis.tiny.recognition import TrainingFaces, train_reader
 from sfe_core.synthesis.tiny.settings import FaceSet, Phase, Settings
@@ -213,7 +218,7 @@ def _base_update(
     tokenizer = train_tokenizer(faces.named, settings)
     text = make_text_encoder(tokenizer, settings).train()
     nn.Module.to(text, device)  # transformers' own hint takes no device
-    unet = make_unet(settings).to(device, memory_format=torch.channels_last).train()
+    unet = lay_out_unet(make_unet(settings).to(device), device).train()
     optimizer = torch.optim.AdamW([*text.parameters(), *unet.parameters()], fused=True)
     side = unet.config.sample_size
     latents = torch.randn(batch, unet.config.in_channels, side, side, device=device)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from sfe_core.network_layout import plain_attention, to_channels_last
 from sfe_core.synthesis.tiny.settings import Settings
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -48,6 +50,15 @@ def make_unet(settings: Settings) -> UNet2DConditionModel:
         attention_head_dim=4,
         norm_num_groups=16,
     )
+
+
+def lay_out_unet(unet: UNet2DConditionModel, device: torch.device) -> UNet2DConditionModel:
+    """The UNet as it trains fastest on a device, in place; it computes the same."""
+    if device.type == "cpu":
+        plain_attention(unet)  # channels last would cost an eighth there
+    else:
+        to_channels_last(unet)
+    return unet
 
 
 def make_scheduler() -> DDPMScheduler:

@@ -95,9 +95,9 @@ class Settings:
     text_tokens: int = 48
     vocabulary: int = 1000
     unet_channels: tuple[int, ...] = (96, 128, 192)
-    base_steps: int = 24000
+    base_steps: int = 16000
     # The last phase lasts to the end.
-    base_phases: tuple[Phase, ...] = (Phase(4000, 0.04), Phase(20000, 0.08))
+    base_phases: tuple[Phase, ...] = (Phase(4000, 0.04), Phase(12000, 0.08))
     base_learning_rate: float = 7e-4
     base_warmup: int = 500
     base_batch: int = 32

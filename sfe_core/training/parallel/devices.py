@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import (
@@ -21,7 +20,6 @@ from accelerate.utils import (
     GradientAccumulationPlugin,
     InitProcessGroupKwargs,
 )
-from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import nn
 from torch.distributed.tensor import DTensor
 
@@ -149,26 +147,6 @@ def clip_gradient(accelerator: Accelerator, wrapped: nn.Module, limit: float) ->
     norm = accelerator.clip_grad_norm_(wrapped.parameters(), limit)
     # Of shards, each process holds a part of the norm.
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-
-
-def to_channels_last(*networks: nn.Module) -> None:
-    """Store convolution weights channels last, the order of GPUs' half-precision kernels.
-
-    The feature maps follow the weights; names, shapes and values stay as they are.
-    """
-    for network in networks:
-        network.to(memory_format=torch.channels_last)
-
-
-def plain_attention(network: nn.Module) -> None:
-    """Let attention multiply matrices plainly: for training on the CPU, on few tokens.
-
-    There the backward pass of torch's flash kernel takes several times as long. Plain products hold
-    a score for every pair of tokens, so on many tokens the kernel is the better choice.
-    """
-    for module in network.modules():
-        if isinstance(module, Attention):
-            module.set_processor(AttnProcessor())
 
 
 def compile_blocks(unet: nn.Module) -> None:

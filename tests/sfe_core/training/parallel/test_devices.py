@@ -8,8 +8,9 @@ from diffusers import UNet2DConditionModel
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.network_layout import plain_attention, to_channels_last
 from sfe_core.training.parallel import devices
-from sfe_core.training.parallel.devices import compile_blocks, plain_attention, to_channels_last
+from sfe_core.training.parallel.devices import compile_blocks
 
 
 @pytest.fixture
