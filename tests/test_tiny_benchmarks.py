@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sfe_core.config.layers import Layer
-from sfe_core.config.loading import load_workspace, override_layer, resolve
+from sfe_core.config.loading import load_workspace, override_layer, preset_config, resolve
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import RunError, UserError
@@ -29,7 +29,13 @@ from tests.benchmarks import search_tiny, tiny_road
 from tests.benchmarks.fidelity_measures import measures, rows_table
 from tests.benchmarks.picture_rows import picture_rows
 from tests.benchmarks.search_candidates import AS_IT_IS, candidates
-from tests.benchmarks.search_tiny import Tried, better_half, gain, write_result
+from tests.benchmarks.search_tiny import (
+    Tried,
+    better_half,
+    chosen_candidates,
+    gain,
+    write_result,
+)
 from tests.benchmarks.tiny_road import People, make_workspace, seconds_of, spent, time_told
 from tests.sfe_core.evaluation.summaries import make_summary, metric, score
 
@@ -179,8 +185,11 @@ def test_a_search_is_written_best_first_with_what_failed(tmp_path, monkeypatch):
         AS_IT_IS: Tried(AS_IT_IS, pool(tmp_path / "a", GOOD)),
         "better": Tried("better", pool(tmp_path / "b", better, seeds=2)),
     }
-    write_result(Workspace(tmp_path, Config()), every, {"bad": "it broke"}, tmp_path)
+    write_result(
+        Workspace(tmp_path, Config()), every, {"bad": "it broke"}, {"train.steps": 9}, tmp_path
+    )
     text = (tmp_path / "search_tiny.md").read_text(encoding="utf-8")
+    assert "The preset then: train.steps 9." in text
     assert text.index("| better | 2 | +0.15 [") < text.index("| preset | 3 |")
     assert "+10.00 points [" in text and "bad failed: it broke" in text
     plain = json.loads((tmp_path / "search_tiny.json").read_text(encoding="utf-8"))
@@ -271,6 +280,12 @@ def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return trained
 
 
+def test_a_further_candidate_may_hold_lists(tmp_path, faked):
+    further = "guidance.block_channels=[8,16,32,96],train.steps=3"
+    every = chosen_candidates(load_workspace(tmp_path / "work"), ["no such"], [further])
+    assert every == {AS_IT_IS: (), further: tuple(further.rsplit(",", 1))}
+
+
 def test_a_search_halves_shares_runs_and_does_nothing_twice(tmp_path, faked):
     command = ["--work", str(tmp_path / "work"), "--results", str(tmp_path), "--seeds", "2"]
     for text in ("guidance_scale=2", "guidance_scale=6", "ema_decay=0.95", "ema_decay=0.99"):
@@ -283,6 +298,9 @@ def test_a_search_halves_shares_runs_and_does_nothing_twice(tmp_path, faked):
     assert sorted(seeds.values()) == [1, 1, 2]
     assert next(iter(found["candidates"])) == "sampling.guidance_scale=2"
     assert found["failed"].keys() == {"train.ema_decay=0.95"}
+    assert (
+        found["preset"]["sampling.guidance_scale"] == preset_config("tiny").sampling.guidance_scale
+    )
     # The preset and the guidance scales draw with one run a seed: two, and ema_decay's own three.
     assert len(faked) == len(set(faked)) == 5
     assert list((tmp_path / "work" / "runs").iterdir()) == []

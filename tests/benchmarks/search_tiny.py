@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfe_cli.progress import RichReporter
 from sfe_core.config.loading import load_workspace
@@ -50,6 +52,8 @@ from tests.benchmarks.tiny_road import (
 NAME = "search_tiny"
 IDENTITIES = (3584, 3840)
 _SETS = ("text", "guided")
+# The commas between settings, not those within a list.
+_BETWEEN = re.compile(r",(?=\w+\.\w+=)")
 _SHOWN = (("top1", 100.0, " points"), ("frechet", 1.0, ""), ("landmark_error", 1.0, ""))
 
 
@@ -90,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 reporter.warn(f"{name}: {error}")
                 continue
             tried[name] = Tried(name, Pool([*before, summary]))
-            write_result(workspace, tried, failed, chosen.results)
+            write_result(workspace, tried, failed, changed_values(workspace, every), chosen.results)
         going_on = better_half(tried, [name for name in going_on if name not in failed])
     print((chosen.results / f"{NAME}.md").read_text(encoding="utf-8"))
 
@@ -126,7 +130,14 @@ def chosen_candidates(
         for name, overrides in every.items()
         if name == AS_IT_IS or not only or any(text in name for text in only)
     }
-    return kept | {text: tuple(text.split(",")) for text in further}
+    return kept | {text: tuple(_BETWEEN.split(text)) for text in further}
+
+
+def changed_values(workspace: Workspace, every: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The preset's own values of all settings that candidates change."""
+    keys = sorted({text.partition("=")[0] for overrides in every.values() for text in overrides})
+    values = workspace.config.model_dump(mode="json")
+    return {key: values[key.partition(".")[0]][key.partition(".")[2]] for key in keys}
 
 
 def measured(
@@ -202,9 +213,13 @@ def _distance(pool: Pool) -> str:
 
 
 def write_result(
-    workspace: Workspace, tried: Mapping[str, Tried], failed: Mapping[str, str], folder: Path
+    workspace: Workspace,
+    tried: Mapping[str, Tried],
+    failed: Mapping[str, str],
+    values: Mapping[str, Any],
+    folder: Path,
 ) -> None:
-    """The Markdown and its numbers, best first."""
+    """The Markdown and its numbers, best first; `values` as of `changed_values`."""
     preset, facts = tried[AS_IT_IS], setting(workspace)
     gains = {name: gain(one, preset) for name, one in tried.items()}
     ordered = sorted(
@@ -222,7 +237,8 @@ def write_result(
         }
         for name in ordered
     }
-    write_json(folder / f"{NAME}.json", {"setting": facts, "candidates": numbers, "failed": failed})
+    found = {"setting": facts, "preset": values, "candidates": numbers, "failed": failed}
+    write_json(folder / f"{NAME}.json", found)
     summary = preset.pool.summaries[0]
     heads = ["candidate", "seeds", "gain", *(f"{p} {m}" for p, m, _ in _changes(preset, preset))]
     rows = [
@@ -242,6 +258,7 @@ def write_result(
         f"{summary.counted}; {facts['device']}, torch {facts['torch']}; {time_told(seconds)}. All "
         f"numbers are minus the preset's of the same seeds and people, in brackets 95 % "
         f"intervals{over} and over seeds. Base {facts['base_sha256'][:12]}.",
+        "The preset then: " + ", ".join(f"{key} {value}" for key, value in values.items()) + ".",
         markdown_table(heads, rows).strip(),
         *(f"{name} failed: {error}" for name, error in failed.items()),
     ]

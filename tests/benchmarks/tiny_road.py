@@ -71,7 +71,7 @@ def make_workspace(
     if not (folder / "sfe.yaml").exists():
         sizes = {"split.validation_count": held_out, "split.validation_fraction": 0.95}
         sizes["train.keep_checkpoints"] = 1  # of dozens of runs
-        init_workspace(folder, "tiny", settings={**demo.SETTINGS, **sizes})
+        init_workspace(folder, "tiny", settings=sizes)
     workspace = load_workspace(folder, overrides)
     models = {
         name: ModelReference(given).sha256
