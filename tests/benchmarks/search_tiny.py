@@ -253,7 +253,7 @@ def write_result(
     seconds = facts["seconds"]
     over = "" if summary.resampling is None else f" {summary.resampling.told}"
     text = [
-        "# The tiny preset's settings, tried one at a time",
+        "# The tiny preset's settings, tried",
         " ".join((__doc__ or "").split("\n\n", 1)[1].split()),
         f"{summary.counted}; {facts['device']}, torch {facts['torch']}; {time_told(seconds)}. All "
         f"numbers are minus the preset's of the same seeds and people, in brackets 95 % "
