@@ -25,3 +25,8 @@ def plain_attention(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Attention):
             module.set_processor(AttnProcessor())
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16; on others it is slower than float32."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

@@ -40,7 +40,9 @@ class SamplingConfig(Section):
         "text", description="what (happy:1.5), (happy) and [happy] are: text, or A1111's weights"
     )
     precision: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="of the networks; auto: float16 on a GPU, else float32"
+        "auto",
+        description="of the networks; auto: float16 on a GPU, bfloat16 on CPUs made for it, "
+        "else float32",
     )
     safety_checker: bool = Field(
         False, description="black out what the pipeline's own safety checker objects to"

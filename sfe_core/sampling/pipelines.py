@@ -24,6 +24,7 @@ from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.errors import RunError, UserError
+from sfe_core.network_layout import has_bfloat16
 from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
 from sfe_core.sampling.settings import GUIDANCE_PART, Variant
@@ -48,11 +49,14 @@ def sampling_device() -> torch.device:
 def sampling_precision(device: torch.device, choice: str = "auto") -> torch.dtype:
     """The networks' type: as `sampling.precision` says, or chosen for the device.
 
-    Half precision on a GPU; on a CPU it would be slower and no smaller in effect.
+    Half precision on a GPU, and on a CPU that has instructions for bfloat16: twice as fast there.
+    On others it would be slower than float32.
     """
     if choice != "auto":
         return getattr(torch, choice)
-    return torch.float16 if device.type == "cuda" else torch.float32
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if has_bfloat16() else torch.float32
 
 
 def pipeline_folder(variant: Variant, config: Config, package: Path | None) -> Path:

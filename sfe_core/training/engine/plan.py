@@ -10,6 +10,7 @@ import torch
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
+from sfe_core.network_layout import has_bfloat16
 from sfe_core.processes.launching import STRATEGY_FILES, Topology
 from sfe_core.processes.placement import Placement, place
 from sfe_core.processes.surroundings import arithmetic, switched_off
@@ -223,8 +224,7 @@ def resolve_precision(wanted: str, device: str) -> str:
         return wanted
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    # Without these instructions bfloat16 works on a CPU, but slower than float32.
-    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "no"
+    return "bf16" if has_bfloat16() else "no"
 
 
 def lay_out(batch_size: int, effective_batch: int, processes: int) -> tuple[int, int]:

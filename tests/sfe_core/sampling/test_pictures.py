@@ -21,6 +21,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.sampling import share as module
 from sfe_core.sampling.pictures import draw_series
+from sfe_core.sampling.pipelines import sampling_precision
 from sfe_core.sampling.pngs import read_record, read_remarks
 from sfe_core.sampling.settings import VARIANTS
 from tests.sfe_core.sampling.conftest import draw_split, with_sampling
@@ -238,12 +239,22 @@ def test_original_is_named_and_drawn_with_its_own_negative_prompt(workspace: Wor
 def test_half_precision_draws_nearly_the_same_under_its_own_name(
     workspace: Workspace, precision: str
 ):
-    whole = draw_series(workspace, SPLIT, "guided")
+    whole = draw_series(with_sampling(workspace, precision="float32"), SPLIT, "guided")
     half = draw_series(with_sampling(workspace, precision=precision), SPLIT, "guided")
     assert half.folder != whole.folder and half.drawn == 5
     assert half.settings.precision == precision
     difference = np.abs(pixels(half.folder, workspace) - pixels(whole.folder, workspace))
     assert 0 < difference.mean() < 4
+
+
+@pytest.mark.parametrize(("made_for_it", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_a_cpu_draws_in_what_it_is_made_for(
+    monkeypatch: pytest.MonkeyPatch, made_for_it: bool, chosen: str
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": made_for_it})
+    assert sampling_precision(torch.device("cpu")) is getattr(torch, chosen)
+    assert sampling_precision(torch.device("cpu"), "float32") is torch.float32
+    assert sampling_precision(torch.device("cuda")) is torch.float16
 
 
 def test_a_picture_draws_the_same_whatever_else_the_split_holds(workspace: Workspace):
