@@ -29,6 +29,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Pa
     settings = {
         "model.base": str(tiny_base),
         "model.resolution": 32,
+        "guidance.block_channels": [8, 16, 32],
         "loss.emotion_network": str(models / "loss"),
         "evaluate.judge": str(models / "judge"),
         "evaluate.bootstrap": 40,
