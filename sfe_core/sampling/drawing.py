@@ -15,6 +15,7 @@ from sfe_core.diffusion.drawing import draw_batch, embedded_words, prompt_words
 from sfe_core.diffusion.families.known import family_drawn_by
 from sfe_core.diffusion.prompt_chunks import Chunk, deal_out, encode_pairs
 from sfe_core.errors import RunError
+from sfe_core.network_layout import to_channels_last
 from sfe_core.processes.threads import ThreadWatch
 from sfe_core.quiet import quiet_libraries
 from sfe_core.reporting import Reporter
@@ -44,8 +45,7 @@ def prepare_pipeline(
     """The pipeline on `device` in `precision`, convolutions in channels-last, its bar off."""
     with quiet_libraries():
         pipeline.to(device=device, dtype=precision)
-    for part in (pipeline.unet, pipeline.vae):
-        part.to(memory_format=torch.channels_last)
+    to_channels_last(pipeline.unet, pipeline.vae)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

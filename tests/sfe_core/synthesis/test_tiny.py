@@ -11,7 +11,7 @@ from sfe_core.evaluation.statistics.distances import KernelReference
 from sfe_core.faces.crop import CropTransform
 from sfe_core.recipes.tiny_base import draw_captions
 from sfe_core.synthesis.tiny import faces as rendering
-from sfe_core.synthesis.tiny.autoencoder import standardise_latents, to_pixels
+from sfe_core.synthesis.tiny.autoencoder import encode_all, standardise_latents, to_pixels
 from sfe_core.synthesis.tiny.examples import Examples, kernel_distance
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
 from sfe_core.synthesis.tiny.networks import make_vae, train_tokenizer
@@ -93,14 +93,12 @@ def test_standardised_latents_change_no_reconstruction():
     torch.manual_seed(0)
     vae = make_vae(replace(SETTINGS, vae_channels=(16, 16, 16, 16))).eval()
     images = np.random.default_rng(0).integers(256, size=(16, 64, 64, 3), dtype=np.uint8)
-    # Encoded in float32: how much bfloat16 rounds, and so moves a picture, differs by processor.
-    pixels = to_pixels(images, vae.device)
-    before = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
+    before = vae.decode(encode_all(vae, images, exact=True)).sample
     standardise_latents(vae, images)
-    latents = vae.encode(pixels).latent_dist.mode()
+    latents = encode_all(vae, images, exact=True)
     assert torch.allclose(vae.decode(latents).sample, before, atol=1e-4)
-    assert latents.mean((0, 2, 3)).abs().max() < 0.02
-    assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.02
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-3
 
 
 def test_tokenizer_knows_every_word():
