@@ -9,7 +9,7 @@ from functools import lru_cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from sfe_core.processes.threads import wait_passively
+from sfe_core.processes.threads import wait_briefly
 
 _LOG_BYTES = 1_000_000
 
@@ -22,7 +22,7 @@ def prepare(debug: bool) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    wait_passively(os.environ)
+    wait_briefly(os.environ)
     if debug:
         return
     # Even their errors are of no use here: diffusers tells of one for each part that is no

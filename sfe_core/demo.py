@@ -22,7 +22,6 @@ from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.reporting.story import STORY
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.packaging.package import package_checkpoint
-from sfe_core.processes.placement import place
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.sampling.triptych import make_triptychs
@@ -42,7 +41,6 @@ IDENTITIES = (3584, 4096)
 # The preset trains four times as long (tests/benchmarks/results/fidelity_tiny.md); what the maps do
 # shows by then, what captions do hardly.
 SETTINGS: dict[str, Any] = {"train.steps": 250}
-_PROCESSES = 2  # that train on the CPU; each holds all the networks
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
     if not found.status_counts.get("ok"):
         raise RunError(workspace.photos, "no face was found", "run `sfe doctor`")
     with clock.step("3/6 train"):
-        launch(workspace, _train_options(), reporter)
+        launch(workspace, TrainOptions(), reporter)
     with clock.step("4/6 package-checkpoint"):
         package_checkpoint(workspace, reporter=reporter)
     with clock.step("5/6 triptych"):
@@ -108,17 +106,6 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
         evaluation = evaluate(workspace, reporter=reporter)
     story = _copied(evaluation.folder / STORY, folder)
     return DemoSummary(workspace, evaluation, triptychs.gallery, story, clock.seconds)
-
-
-def _train_options() -> TrainOptions:
-    """One GPU where there is one; else two processes of a thread each, where there are two cores.
-
-    They meet once an update, two threads in each of its thousands of small operations: quicker on
-    idle cores, and beside other work slower in proportion to it.
-    """
-    if place().device == "cuda" or cpu_count() < _PROCESSES:
-        return TrainOptions()
-    return TrainOptions(cpu_processes=_PROCESSES)
 
 
 def _copied(file: Path, folder: Path) -> Path | None:

@@ -21,7 +21,7 @@ from sfe_core.errors import RunError, SfeError, error_of
 from sfe_core.processes.placement import Placement
 from sfe_core.processes.stopping_signals import Forwarding
 from sfe_core.processes.surroundings import for_children
-from sfe_core.processes.threads import THREADS, wait_passively
+from sfe_core.processes.threads import THREADS, wait_briefly
 from sfe_core.processes.worker import EVENT_MARK, as_json
 from sfe_core.reporting import Reporter, Task
 
@@ -135,7 +135,7 @@ def launcher_env(device: str, processes: int, environment: Mapping[str, str]) ->
         changed["ACCELERATE_USE_CPU"] = "true"
         threads = max(1, cpu_count() // processes)
         changed.setdefault(THREADS, str(threads))
-        wait_passively(changed)
+        wait_briefly(changed)
     return changed
 
 

@@ -2,8 +2,9 @@
 
 Torch parts each operation among its OpenMP threads and waits for the last of them. Where other work
 keeps a core busy, that one has to wait for its turn in each of the thousands of operations of an
-update of small networks, and by default the others spin meanwhile, on the very core it waits for:
-tests/benchmarks/test_neighbours.py measures what that costs.
+update of small networks, and by default the others spin meanwhile, on the very core it waits for.
+Threads that sleep at once are no remedy: waking one takes longer than most of those operations. So
+they spin for some microseconds, then sleep: tests/benchmarks/test_neighbours.py measures each.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from sfe_core.reporting import Reporter
 THREADS = "OMP_NUM_THREADS"
 # Each says how threads wait: to any OpenMP runtime, GNU's (in torch's wheels), Intel's twice.
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+_SPINS = "1000"  # between two of an update's operations; ten times as many gain nothing
 _PIECES = 3  # in a row that must say the same; one may have waited for a disk
 
 
-def wait_passively(environment: MutableMapping[str, str]) -> None:
-    """Have OpenMP's threads sleep while they wait, unless `environment` says how they wait.
+def wait_briefly(environment: MutableMapping[str, str]) -> None:
+    """Have OpenMP's threads spin for microseconds and then sleep while they wait for each other.
 
-    The runtime reads it when it is loaded: call this before anything imports torch.
+    Nothing changes where `environment` says how they wait. The runtime reads it when it is loaded:
+    call this before anything imports torch.
     """
     if not any(environment.get(name) for name in _WAITING):
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        # The policy is for Intel's runtime, which spins for milliseconds or not at all. GNU's heeds
+        # the number first.
+        environment.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT=_SPINS)
 
 
 class ThreadWatch:

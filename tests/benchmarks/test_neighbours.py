@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.processes.launching import launcher_env
+from sfe_core.processes.threads import wait_briefly
 from sfe_core.training.engine.runlog import read_metrics
 from tests.benchmarks.results import record
 
@@ -30,12 +30,14 @@ UPDATES = 3
 NEIGHBOURS = (0, 1, 2)
 CORES = str(len(os.sched_getaffinity(0)))
 TIMED = Path(__file__).with_name("timed_updates.py")
+SHORT_SPIN: dict[str, str] = {}
+wait_briefly(SHORT_SPIN)
 # What a process is given; nothing else in them is of OpenMP.
 WAYS = {
-    "all threads, as OpenMP waits": {"OMP_WAIT_POLICY": "", "OMP_NUM_THREADS": CORES},
-    "all threads, short spin": {"GOMP_SPINCOUNT": "1000", "OMP_NUM_THREADS": CORES},
-    "all threads, passive": {"OMP_NUM_THREADS": CORES},
-    "passive and watched": {},  # what `sfe train` does
+    "all threads, as OpenMP waits": {"OMP_NUM_THREADS": CORES},
+    "all threads, passive": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": CORES},
+    "all threads, short spin": {**SHORT_SPIN, "OMP_NUM_THREADS": CORES},
+    "short spin and watched": SHORT_SPIN,  # what `sfe train` does
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 
@@ -55,11 +57,7 @@ def neighbours(count: int) -> Iterator[None]:
 def timed(work: Path, variables: dict[str, str]) -> dict[str, float]:
     """Median seconds of an update in a process with `variables`, and cores that others used."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
-    environment = launcher_env("cpu", 1, plain)
-    del environment["OMP_NUM_THREADS"]  # as in `sfe train` itself, which starts no worker for one
-    environment |= variables
-    if not environment["OMP_WAIT_POLICY"] or "GOMP_SPINCOUNT" in variables:
-        del environment["OMP_WAIT_POLICY"]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), **plain, **variables}
     command = [sys.executable, str(TIMED), str(work), str(UPDATES)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])

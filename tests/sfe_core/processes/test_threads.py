@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from sfe_core.processes.threads import ThreadWatch, wait_passively
+from sfe_core.processes.threads import ThreadWatch, wait_briefly
 from tests.listening import Listener
 
 
@@ -63,11 +63,11 @@ def test_chosen_threads_stay_and_a_gpu_is_not_watched(device: str, chosen: dict[
 
 def test_who_says_how_threads_wait_is_heard() -> None:
     environment: dict[str, str] = {}
-    wait_passively(environment)
-    assert environment == {"OMP_WAIT_POLICY": "PASSIVE"}
+    wait_briefly(environment)
+    assert environment == {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
     for chosen in ({"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "9"}, {"KMP_BLOCKTIME": "1"}):
         environment = dict(chosen)
-        wait_passively(environment)
+        wait_briefly(environment)
         assert environment == chosen
 
 
@@ -75,8 +75,8 @@ def test_the_command_line_says_so_before_the_threads_are_there() -> None:
     """OpenMP reads the environment once, when torch loads it."""
     code = (
         "import os, sys; from sfe_cli.main import app; from sfe_cli.environment import prepare; "
-        "assert 'torch' not in sys.modules; prepare(False); print(os.environ['OMP_WAIT_POLICY'])"
+        "assert 'torch' not in sys.modules; prepare(False); print(os.environ['GOMP_SPINCOUNT'])"
     )
-    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    kept = {name: value for name, value in os.environ.items() if "OMP_" not in name}
     done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True)
-    assert done.stdout == "PASSIVE\n", done.stderr
+    assert done.stdout == "1000\n", done.stderr
