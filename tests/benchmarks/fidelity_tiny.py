@@ -33,8 +33,8 @@ from tests.benchmarks.fidelity_measures import SETS, Measure, measures, rows_tab
 from tests.benchmarks.picture_rows import picture_rows
 from tests.benchmarks.results import FOLDER
 from tests.benchmarks.tiny_road import (
+    TRAINING_PEOPLE,
     People,
-    demo_training_people,
     make_workspace,
     setting,
     spent,
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--work", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on in")
     add("--seeds", type=int, default=3, help="training seeds")
     add("--people", type=int, default=48, help="unseen people to measure on, eight pictures each")
-    add("--training-people", type=int, default=demo_training_people(), help="as in the demo")
+    add("--training-people", type=int, default=TRAINING_PEOPLE, help="eight pictures each")
     add("--results", type=Path, default=FOLDER, metavar="DIR", help="where the result goes")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="as of sfe; to try it")
     add("--no-ablation", dest="ablation", action="store_false", help="the rows and measures alone")

@@ -41,8 +41,8 @@ from sfe_core.wording import markdown_table
 from tests.benchmarks.results import FOLDER
 from tests.benchmarks.search_candidates import AS_IT_IS, candidates
 from tests.benchmarks.tiny_road import (
+    TRAINING_PEOPLE,
     People,
-    demo_training_people,
     make_workspace,
     setting,
     spent,
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--work", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on in")
     add("--seeds", type=int, default=3, help="training seeds, and rounds of halving")
     add("--people", type=int, default=16, help="unseen people to measure on, eight pictures each")
-    add("--training-people", type=int, default=demo_training_people(), help="as in the demo")
+    add("--training-people", type=int, default=TRAINING_PEOPLE, help="eight pictures each")
     add("--only", action="append", default=[], metavar="TEXT", help="candidates that hold this")
     add("--try", dest="try_", action="append", default=[], metavar="KEY=VALUE,…",
         help="a further candidate, of several settings together")  # fmt: skip

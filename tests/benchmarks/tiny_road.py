@@ -26,7 +26,9 @@ from sfe_core.reporting import Reporter
 from sfe_core.synthesis.photos import synthesize
 
 _MADE = "road.json"
+TRAINING_PEOPLE = 51
 _SECONDS = "seconds.json"
+_PHOTOS = {key: value for key, value in demo.PHOTOS.items() if key != "count"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class People:
 
     Attributes:
         held_out: people to measure on, each in eight emotions.
-        training: people to learn from, likewise; the demo's number unless told otherwise.
+        training: people to learn from, likewise.
         identities: first and one past the last that they are drawn from. No shipped weight has
             seen any of 3584 to 4095.
     """
@@ -43,13 +45,6 @@ class People:
     held_out: int
     training: int
     identities: tuple[int, int]
-
-
-def demo_training_people() -> int:
-    """How many people the demo learns from: all but those that its split holds out."""
-    each = demo.PHOTOS["expressions_per_identity"]
-    people = demo.PHOTOS["count"] // each
-    return int(people - int(demo.PHOTOS["count"] * 0.15) // each)
 
 
 def make_workspace(
@@ -80,7 +75,7 @@ def make_workspace(
             ("judge", workspace.config.evaluate.judge),
         )
     }
-    made = json.loads(json.dumps({**asdict(people), "photos": demo.PHOTOS, **models}))
+    made = json.loads(json.dumps({**asdict(people), "photos": _PHOTOS, **models}))
     record = folder / _MADE
     if record.exists() and json.loads(record.read_text(encoding="utf-8")) != made:
         raise UserError(
@@ -92,7 +87,7 @@ def make_workspace(
         with spent(folder, "synthesize"):
             synthesize(
                 folder,
-                **{**demo.PHOTOS, "count": count},
+                **{**_PHOTOS, "count": count},
                 identity_range=people.identities,
                 workers=os.cpu_count() or 1,
                 reporter=reporter,
