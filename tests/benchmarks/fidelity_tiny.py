@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.ablation:
         split = workspace.config.split.validation_name
         with spent(workspace.root, "ablation"):
-            found = ablate(workspace, TrainOptions(), split, (), reporter, chosen.seeds)
+            found = ablate(workspace, TrainOptions(), split, (), reporter, chosen.ablation_seeds)
         write_result(workspace, pool, found, chosen.results)
     print((chosen.results / f"{NAME}.md").read_text(encoding="utf-8"))
 
@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--training-people", type=int, default=TRAINING_PEOPLE, help="eight pictures each")
     add("--results", type=Path, default=FOLDER, metavar="DIR", help="where the result goes")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="as of sfe; to try it")
+    add(
+        "--ablation-seeds",
+        type=int,
+        default=3,
+        help="likewise, of the recipes with a part left out",
+    )
     add("--no-ablation", dest="ablation", action="store_false", help="the rows and measures alone")
     return parser
 
