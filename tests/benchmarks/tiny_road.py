@@ -87,7 +87,8 @@ def make_workspace(
         with spent(folder, "synthesize"):
             synthesize(
                 folder,
-                **{**_PHOTOS, "count": count},
+                count=count,
+                **_PHOTOS,
                 identity_range=people.identities,
                 workers=os.cpu_count() or 1,
                 reporter=reporter,
