@@ -16,7 +16,7 @@ from sfe_core.training.batches.data import BatchSource, CachedSource, StreamedSo
 from sfe_core.training.batches.latent_cache import LatentCache
 from sfe_core.wording import bytes_told
 
-_SPARE_BYTES = 2_000_000_000  # left on the disk for checkpoints and pictures
+_SPARE_BYTES = 2_000_000_000  # left on the disk for checkpoints and pictures; half of a fuller disk
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _no_room(cache: LatentCache, options: SourceOptions) -> UserError | None:
         return None
     place = next(folder for folder in options.folder.parents if folder.is_dir())
     free = shutil.disk_usage(place).free
-    if wanted + _SPARE_BYTES <= free:
+    if wanted <= free - min(_SPARE_BYTES, free // 2):
         return None
     return UserError(
         "data.cache: disk",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -101,16 +103,26 @@ def test_auto_is_memory_then_disk_then_none(opened, dataset, monkeypatch):
     assert isinstance(opened("auto"), CachedSource)
     monkeypatch.setattr(data, "CACHE_BYTES", cache_bytes(dataset, LATENT, TEXT) - 1)
     assert isinstance(opened("auto"), DiskSource)
-    monkeypatch.setattr(sources, "_SPARE_BYTES", 10**18)
+    _leave_free(monkeypatch, 0)
     assert isinstance(opened("auto"), DiskSource)  # nothing is missing there any more
 
 
-def test_without_room_on_the_disk(opened, monkeypatch):
-    monkeypatch.setattr(sources, "_SPARE_BYTES", 10**18)
+def _leave_free(monkeypatch, free):
+    monkeypatch.setattr(sources.shutil, "disk_usage", lambda place: SimpleNamespace(free=free))
+
+
+@pytest.mark.parametrize("free", [0, 40_000])  # 40 kB would hold them, and nothing beside
+def test_without_room_on_the_disk(free, opened, monkeypatch):
+    _leave_free(monkeypatch, free)
     with pytest.raises(UserError, match="data.cache: disk: the latents and texts take \\d+"):
         opened("disk")
     monkeypatch.setattr(data, "CACHE_BYTES", 0)
     assert isinstance(opened("auto"), StreamedSource)
+
+
+def test_a_small_cache_is_kept_on_a_disk_that_is_nearly_full(opened, monkeypatch):
+    _leave_free(monkeypatch, 1_000_000)
+    assert isinstance(opened("disk"), DiskSource)
 
 
 def test_the_estimate_bounds_what_is_kept(opened, dataset):
