@@ -4,7 +4,7 @@ Numbers and names are those of FACS (P. Ekman, W. V. Friesen and J. C. Hager, "F
 System", 2002; AU13 is "cheek puffer" in the edition of 1978). The table holds every unit that is
 coded in DISFA (Mavadati et al., IEEE TAC 4(2), 2013: twelve units, intensity 0 to 5) and in BP4D
 (Zhang et al., Image and Vision Computing 32(10), 2014: presence of 27 units and more in its files,
-intensity of five). How units become movements of the head model is `synthesis.facs`.
+intensity of five). How units become movements of the head model is `facial_actions`.
 
 Intensity is 0 to 5, the FACS grades none, A trace, B slight, C marked, D severe, E maximum.
 """

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.controls.circumplex import AskedExpression
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
 from sfe_core.faces.crop import crop_square
@@ -14,7 +15,6 @@ from sfe_core.faces.head import ACTION_NAMES, HeadModel
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Camera
 from sfe_core.reporting import Reporter
-from sfe_core.synthesis.circumplex import AskedExpression
 
 _RESTING_LIDS = 0.3  # eyeWide of people at rest, the middle of the synthetic ones'
 _GAZE = tuple(place for place, name in enumerate(ACTION_NAMES) if name.startswith("eyeLook"))

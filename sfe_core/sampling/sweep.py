@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sfe_core.controls.circumplex import AskedExpression, expression_at
 from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.synthesis.circumplex import AskedExpression, expression_at
 
 Sweep = Literal["emotion", "intensity", "seed"]
 SWEEPS: tuple[Sweep, ...] = ("emotion", "intensity", "seed")

@@ -11,9 +11,10 @@ from functools import lru_cache
 import numpy as np
 
 from sfe_core.arrays import Floats
+from sfe_core.controls.facial_actions import UNITS
 from sfe_core.faces.head import REGION, HeadModel
 from sfe_core.synthesis.facial_hair import paint_beard, paint_brows
-from sfe_core.synthesis.facs import FULL_INTENSITY, UNITS
+from sfe_core.synthesis.facs import FULL_INTENSITY
 from sfe_core.synthesis.hair import paint_hair
 from sfe_core.synthesis.spec import FaceSpec, Person, Scene
 from sfe_core.synthesis.surface import Surface, blend, bump, ramp

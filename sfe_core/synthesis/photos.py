@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sfe_core.controls.facial_actions import UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, write_json
 from sfe_core.reporting import Reporter
 from sfe_core.synthesis.captions import caption
-from sfe_core.synthesis.facs import UNITS
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import FaceSpec, sample_face
 

@@ -13,12 +13,12 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from sfe_core.arrays import Doubles
+from sfe_core.controls.facial_actions import UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.faces.recognition.tiny_identity import TinyIdentityNet
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
 from sfe_core.faces.recognition.tiny_units import TinyUnitsJudge, TinyUnitsNet
-from sfe_core.synthesis.facs import UNITS
 from sfe_core.synthesis.tiny.faces import Faces
 from sfe_core.synthesis.tiny.settings import SETTINGS, Settings
 

@@ -13,7 +13,7 @@ from sfe_core.controls.action_units import (
     read_unit_column,
     scale_of_values,
 )
-from sfe_core.synthesis.facs import UNITS
+from sfe_core.controls.facial_actions import UNITS
 
 DISFA_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 # Units coded for presence in BP4D, and those of its occurrence files beyond the paper's 27.

@@ -12,6 +12,7 @@ from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.controls.circumplex import AskedExpression
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.emotions import EMOTIONS
@@ -22,7 +23,6 @@ from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expressio
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.sweep import Request
-from sfe_core.synthesis.circumplex import AskedExpression
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
 from tests.sfe_core.sampling.conftest import with_sampling

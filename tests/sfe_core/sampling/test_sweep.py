@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sfe_core.controls.circumplex import AskedExpression
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.sampling.generate import compose_grid
 from sfe_core.sampling.sweep import Request, plan_shots
-from sfe_core.synthesis.circumplex import AskedExpression
 
 TEMPLATE = "{emotion}, face"
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sfe_core.controls.emotion_prototypes import PROTOTYPES
+from sfe_core.controls.facial_actions import (
+    ACTIONS_OF_UNIT,
+    SIDED_UNITS,
+    UNITS,
+    unit_actions,
+)
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.head import ACTION_NAMES
-from sfe_core.synthesis.facs import (
-    ACTIONS_OF_UNIT,
-    EXCLUSIVE_UNITS,
-    PROTOTYPES,
-    SIDED_UNITS,
-    UNITS,
-    sample_expression,
-    sample_units,
-    unit_actions,
-)
+from sfe_core.synthesis.facs import EXCLUSIVE_UNITS, sample_expression, sample_units
 
 
 def draws(emotion: str, count: int = 60):

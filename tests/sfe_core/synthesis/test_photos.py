@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sfe_core.controls.facial_actions import UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.synthesis.captions import caption
-from sfe_core.synthesis.facs import UNITS
 from sfe_core.synthesis.photos import LABEL_COLUMNS, plan_photos, synthesize
 from sfe_core.synthesis.spec import sample_face
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from sfe_core.controls.facial_actions import UNITS
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.tiny_units import TinyUnitsJudge, TinyUnitsNet, load_unit_reader
-from sfe_core.synthesis.facs import UNITS
 
 
 @pytest.mark.parametrize("kind", [TinyUnitsNet, TinyUnitsJudge])

@@ -1,6 +1,6 @@
 """From valence and arousal to an expression, and from that to a face's actions, without chance.
 
-The places of the emotions are those of `facs.PROTOTYPES` on J. A. Russell's circumplex (JPSP 39(6),
+The places of the emotions are those of `PROTOTYPES` on J. A. Russell's circumplex (JPSP 39(6),
 1980); along the line from neutral to such a place the expression grows from nothing to the whole.
 """
 
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfe_core.arrays import Floats
+from sfe_core.controls.emotion_prototypes import PROTOTYPES
+from sfe_core.controls.facial_actions import unit_actions
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.synthesis.facs import PROTOTYPES, unit_actions
 
 
 @dataclass(frozen=True)

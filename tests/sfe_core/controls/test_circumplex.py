@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sfe_core.controls.circumplex import AskedExpression, expression_at
+from sfe_core.controls.emotion_prototypes import PROTOTYPES
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.head import ACTION_NAMES
-from sfe_core.synthesis.circumplex import AskedExpression, expression_at
-from sfe_core.synthesis.facs import PROTOTYPES
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
