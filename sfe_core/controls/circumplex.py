@@ -1,4 +1,4 @@
-"""From valence and arousal to an expression, and from that to a face's actions, without chance.
+"""From valence and arousal to an emotion's word and its strength, without chance.
 
 The places of the emotions are those of `PROTOTYPES` on J. A. Russell's circumplex (JPSP 39(6),
 1980); along the line from neutral to such a place the expression grows from nothing to the whole.
@@ -7,45 +7,15 @@ The places of the emotions are those of `PROTOTYPES` on J. A. Russell's circumpl
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from sfe_core.arrays import Floats
+from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.emotion_prototypes import PROTOTYPES
-from sfe_core.controls.facial_actions import unit_actions
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-
-
-@dataclass(frozen=True)
-class AskedExpression:
-    """An expression to be shown.
-
-    Args:
-        emotion: one of EMOTIONS.
-        intensity: 0 (neutral) to 1 (the whole prototype).
-    """
-
-    emotion: str
-    intensity: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.emotion not in EMOTIONS:
-            raise UserError(
-                "--emotion", f"{self.emotion!r}", f"choose one of {', '.join(EMOTIONS)}"
-            )
-        if not 0.0 <= self.intensity <= 1.0:
-            raise UserError("intensity", f"{self.intensity}", "give 0 to 1")
-
-    def actions(self) -> Floats:
-        """Facial actions [52]: the emotion's core units at this intensity, both sides alike.
-
-        Contempt, whose units are on one side, shows on the left.
-        """
-        prototype = PROTOTYPES[self.emotion]
-        units = {name: share * self.intensity for name, share in prototype.core.items()}
-        return unit_actions(units, (1.0, 0.0) if prototype.unilateral else (1.0, 1.0))
 
 
 def expression_at(
@@ -61,8 +31,8 @@ def expression_at(
     Raises:
         UserError: a value out of range, neither given, or an unknown emotion.
 
-    >>> expression_at(0.0, 0.0)
-    AskedExpression(emotion='neutral', intensity=0.0)
+    >>> expression_at(0.0, 0.0).record()
+    {'emotion': 'neutral', 'intensity': 0.0}
     >>> expression_at(0.8, 0.2).emotion
     'happy'
     """
@@ -73,10 +43,13 @@ def expression_at(
     known = ~np.isnan(asked)
     if not known.any():
         raise UserError("--valence, --arousal", "neither is given", "give one of them")
-    names = EMOTIONS if emotion is None else (AskedExpression(emotion).emotion,)
+    if emotion is not None:
+        AskedExpression(emotion)  # refuses an unknown word
+    names = EMOTIONS if emotion is None else (emotion,)
     nearest = [_nearest(name, asked[known], known) for name in names]
     # Of equals the weaker: at the centre every emotion comes down to neutral.
-    return min(nearest, key=lambda found: (round(found[0], 9), found[1].intensity))[1]
+    found = min(nearest, key=lambda found: (round(found[0], 9), found[1].intensity))[1]
+    return replace(found, valence=valence, arousal=arousal)
 
 
 def _nearest(name: str, asked: Floats, known: Floats) -> tuple[float, AskedExpression]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.controls.circumplex import AskedExpression
+from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
 from sfe_core.faces.crop import crop_square

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sfe_core.controls.circumplex import AskedExpression, expression_at
+from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.circumplex import expression_at
 from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError

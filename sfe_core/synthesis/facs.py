@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfe_core.controls.emotion_prototypes import PROTOTYPES
-from sfe_core.controls.facial_actions import SIDED_UNITS, UNITS, Sides, unit_actions
+from sfe_core.controls.facial_actions import (
+    EXCLUSIVE_UNITS,
+    SIDED_UNITS,
+    UNITS,
+    Sides,
+    unit_actions,
+)
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 
@@ -22,9 +28,6 @@ FULL_INTENSITY = 5.0
 OPTIONAL_CHANCE = 0.45
 # Faces at rest are never quite still: mean of each unit's share of full intensity.
 REST = 0.015
-# No face does both at once, or not so that it shows (FACS manual, Ekman, Friesen & Hager 2002):
-# lids wide or closed, lips pressed or apart.
-EXCLUSIVE_UNITS = (("AU5", "AU43"), ("AU24", "AU25"), ("AU24", "AU26"))
 MOST_RANDOM_UNITS = 6
 ONE_SIDED_CHANCE = 0.35
 

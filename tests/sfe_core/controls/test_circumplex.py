@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfe_core.controls.circumplex import AskedExpression, expression_at
+from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.circumplex import expression_at
 from sfe_core.controls.emotion_prototypes import PROTOTYPES
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError

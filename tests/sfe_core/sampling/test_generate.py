@@ -12,7 +12,7 @@ from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.controls.circumplex import AskedExpression
+from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.emotions import EMOTIONS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfe_core.controls.circumplex import AskedExpression
+from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.sampling.generate import compose_grid
