@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sfe_cli import options, render
 from sfe_cli.help import with_examples
 
+if TYPE_CHECKING:
+    from sfe_core.config.workspace import Workspace
+    from sfe_core.controls.expression_files import AskedRow
+
 HELP = with_examples(
     "Draw pictures from a prompt with a packaged model.\n\n"
-    "An emotion is put into words; with --like, --head, --valence, --arousal or --sweep intensity "
-    "a face shows it too: the photo's, or the parametric head, given that expression.",
+    "An emotion is put into words; with a strength (happy=0.7), --mix, --au, --like, --head, "
+    "--valence, --arousal or --sweep intensity a face shows it too: the photo's, or the "
+    "parametric head, given that expression.",
     'sfe generate "close-up portrait of an old man" --emotion happy',
     'sfe generate "portrait of a woman" --sweep emotion --like photos/her.jpg',
     'sfe generate "portrait" --emotion sad --sweep intensity',
     'sfe generate "portrait" --valence -0.6 --arousal 0.7 --count 4',
     'sfe generate "happy, portrait" --sweep seed --preset original',
+    'sfe generate "portrait" --mix happy=0.6,surprise=0.4',
+    'sfe generate "portrait" --au AU12=3,AU6=2 --au AU12R=0',
+    'sfe generate "portrait" --table faces.csv',
 )
 
 
@@ -26,7 +34,49 @@ Prompt = Annotated[
     str,
     typer.Argument(metavar="[PROMPT]", help="What to draw.", show_default="the captions' template"),
 ]
-Emotion = Annotated[str | None, typer.Option(help="happy, sad, …; put in front of the prompt.")]
+Emotion = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD[=0..1]", help="happy, sad, …, or with a strength; in front of the prompt."
+    ),
+]
+Mix = Annotated[
+    str | None, typer.Option(metavar="WORD=0..1,…", help="Several emotions on one face.")
+]
+Au = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--au",
+        metavar="AU12=0..5,…",
+        help="Action units, AU12L and AU12R for one side; over what a word says of them.",
+        show_default=False,
+    ),
+]
+Blendshapes = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="ARKit's or MediaPipe's, JSON or CSV.", show_default=False),
+]
+ExpressionFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--expression",
+        metavar="FILE",
+        help="JSON or CSV of your own, or of OpenFace, py-feat, LibreFace, MediaPipe.",
+        show_default=False,
+    ),
+]
+ExpressionOf = Annotated[
+    Path | None,
+    typer.Option(metavar="PHOTO", help="The expression on this photo.", show_default=False),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="CSV or JSON, a picture per line: prompt, seed, emotion, AU12, jawOpen, …",
+        show_default=False,
+    ),
+]
 Valence = Annotated[float | None, typer.Option(min=-1, max=1, help="Unpleasant to pleasant.")]
 Arousal = Annotated[float | None, typer.Option(min=-1, max=1, help="Calm to excited.")]
 Like = Annotated[
@@ -82,6 +132,12 @@ def generate(
     emotion: Emotion = None,
     valence: Valence = None,
     arousal: Arousal = None,
+    mix: Mix = None,
+    au: Au = None,
+    blendshapes: Blendshapes = None,
+    expression: ExpressionFile = None,
+    expression_of: ExpressionOf = None,
+    table: Table = None,
     like: Like = None,
     head: Head = False,
     sweep: Sweep = None,
@@ -103,14 +159,18 @@ def generate(
     chosen += [f"sampling.prompt_weights={prompt_weights}"] if prompt_weights else []
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
+    said = _read_said(emotion, mix, au, valence, arousal, (blendshapes, expression, expression_of))
+    rows = _read_rows(table)
+    if expression_of is not None:
+        said = _with_photo(said, expression_of, found)
+
     from sfe_core.sampling.generate import generate as draw
     from sfe_core.sampling.sweep import Request
 
     request = Request(
         prompt=prompt,
-        emotion=emotion.lower() if emotion else None,
-        valence=valence,
-        arousal=arousal,
+        **said,
+        rows=rows,
         like=like,
         head=head,
         sweep=sweep,
@@ -127,6 +187,56 @@ def generate(
             ("folder" if made.grid else "picture", made.folder if made.grid else made.pictures),
         ]
     )
+
+
+def _read_said(
+    emotion: str | None,
+    mix: str | None,
+    au: list[str] | None,
+    valence: float | None,
+    arousal: float | None,
+    sources: tuple[Path | None, Path | None, Path | None],
+) -> dict[str, Any]:
+    """Fields of the request that say the expression; a photo's is put in later, being slow."""
+    from sfe_core.controls.asked_expression import AskedExpression
+    from sfe_core.controls.expression_files import read_expression
+    from sfe_core.controls.expression_text import compose, read_emotion, read_mixture, read_units
+    from sfe_core.errors import UserError
+
+    blendshapes, expression, photo = sources
+    if sum(source is not None for source in sources) > 1:
+        raise UserError(
+            "--blendshapes, --expression, --expression-of",
+            "say the face more than once",
+            "give one of them",
+        )
+    word, strength = read_emotion(emotion) if emotion else (None, None)
+    file = blendshapes or expression
+    if file is None and photo is None and mix is None and not au and strength is None:
+        return {"emotion": word, "valence": valence, "arousal": arousal}
+    given = read_expression(file) if file is not None else None
+    if given is not None and blendshapes is not None and not given.blendshapes:
+        raise UserError(blendshapes, "holds no blendshapes", "read it by --expression")
+    if photo is not None:
+        given = AskedExpression()
+    mixture = read_mixture(mix) if mix is not None else ()
+    units = read_units(au) if au else ()
+    return {"asked": compose(word, strength, mixture, units, valence, arousal, given)}
+
+
+def _read_rows(table: Path | None) -> tuple[AskedRow, ...]:
+    from sfe_core.controls.expression_files import read_table
+
+    return tuple(read_table(table)) if table is not None else ()
+
+
+def _with_photo(said: dict[str, Any], photo: Path, found: Workspace) -> dict[str, Any]:
+    """The photo's expression below the units that were asked for beside it."""
+    from sfe_core.controls.expression_text import compose
+    from sfe_core.sampling.asked_face import expression_of_photo
+
+    shown = expression_of_photo(photo, found.config.preprocess)
+    return {"asked": compose(given=shown, units=said["asked"].units)}
 
 
 generate.__doc__ = HELP

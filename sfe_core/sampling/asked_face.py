@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.facial_actions import MOST_ACTIVATION
 from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.corpus.preprocessing.single_photo import scene_of_photo
 from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
 from sfe_core.faces.crop import crop_square
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
@@ -80,6 +83,26 @@ def with_expression(scene: FaceScene, expression: AskedExpression) -> FaceScene:
         given_mesh=None,
         depth=None,
     )
+
+
+def expression_of_photo(photo: Path, config: PreprocessConfig) -> AskedExpression:
+    """The expression on a photo, as facial actions of the parametric head fitted to it.
+
+    The gaze is left out, and so is how far people's lids are open at rest, which
+    `with_expression` adds again.
+
+    Raises:
+        UserError: the photo cannot be read, or shows no face that is large enough.
+    """
+    scene = scene_of_photo(photo, config)
+    if scene.detailed or "actions" not in scene.head.codes:
+        scene = _with_parametric_head(scene)
+    actions = np.array(scene.head.codes["actions"], np.float64)
+    actions -= _at_rest(np.zeros(len(ACTION_NAMES)))
+    actions[list(_GAZE)] = 0.0
+    named = zip(ACTION_NAMES, np.clip(actions, 0.0, MOST_ACTIVATION), strict=True)
+    # Zero stays in: a face at rest is asked for as well.
+    return AskedExpression(blendshapes=tuple((name, round(float(x), 6)) for name, x in named))
 
 
 def shared_maps(

@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def _record(settings: DrawSettings, shot: Shot, maps: Maps) -> dict[str, Any]:
         "settings": settings.sha256,
         "prompt": shot.prompt,
         "seed": shot.seed,
-        "expression": asdict(shot.expression) if shot.expression else None,
+        "expression": shot.expression.record() if shot.expression else None,
         "maps": {
             name: hashlib.sha256(image.numpy().tobytes()).hexdigest()
             for name, image in maps.items()

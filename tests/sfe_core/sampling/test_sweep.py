@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.expression_files import AskedRow
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.sampling.generate import compose_grid
@@ -61,6 +62,32 @@ def test_valence_and_arousal_choose_word_and_strength():
     assert Request(valence=0.5).guided
 
 
+SMIRK = AskedExpression(units=(("AU12", (3.0, 0.0)),))
+
+
+def test_units_guide_a_face_and_leave_the_text_alone():
+    (shot,) = shots(prompt="portrait", asked=SMIRK)
+    assert (shot.prompt, shot.expression) == ("portrait", SMIRK)
+    assert Request(prompt="portrait", asked=SMIRK).guided
+    mixed = AskedExpression(mixture=(("happy", 0.3), ("surprise", 0.6)))
+    assert shots(prompt="portrait", asked=mixed)[0].prompt == "surprise, portrait"
+
+
+def test_a_table_is_a_picture_per_line():
+    rows = (
+        AskedRow("t.csv:2", "a", "old man", 7, AskedExpression("sad", 0.5)),
+        AskedRow("t.csv:3", expression=SMIRK),
+    )
+    drawn = shots(prompt="portrait", rows=rows, seed=1)
+    assert [(shot.label, shot.prompt, shot.seed) for shot in drawn] == [
+        ("a", "sad, old man", 7),
+        ("line 2", "portrait", 1),
+    ]
+    assert [shot.expression for shot in drawn] == [row.expression for row in rows]
+    with pytest.raises(UserError, match="t.csv:3: has neither prompt nor emotion"):
+        Request(rows=rows)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -75,6 +102,11 @@ def test_valence_and_arousal_choose_word_and_strength():
         ({"sweep": "intensity", "emotion": "neutral"}, "needs an emotion"),
         ({"prompt": "x", "like": Path("a.jpg"), "head": True}, "--head"),
         ({"prompt": "x", "count": 0}, "--count"),
+        ({"asked": SMIRK}, "PROMPT: is empty"),
+        ({"prompt": "x", "asked": SMIRK, "emotion": "sad"}, "together with emotion"),
+        ({"prompt": "x", "asked": SMIRK, "sweep": "intensity"}, "needs an emotion"),
+        ({"rows": (AskedRow("t.csv:2"),), "emotion": "sad"}, "--table.*expression"),
+        ({"prompt": "x", "rows": (AskedRow("t.csv:2"),), "count": 2}, "--table.*--count"),
     ],
 )
 def test_contradictions_are_refused(asked, said):
