@@ -4,7 +4,7 @@ Tables of one's own have the columns of `OWN_FIELDS`, action units (AU12, AU12L,
 ARKit's blendshapes by name; any other column is refused. Detectors' files are known by columns
 that only they have, and their other columns are passed over:
 
-- OpenFace 2 (Baltrusaitis et al., FG 2018): `AU12_r` intensity 0 to 5, `AU12_c` presence, `success`.
+- OpenFace 2 (Baltrusaitis et al., FG 2018): `AU12_r` 0 to 5, `AU12_c` presence, `success`.
 - py-feat (Cheong et al., Affective Science 4, 2023): `AU12` 0 to 1, `FaceScore`.
 - LibreFace (Chang et al., WACV 2024): `au_12_intensity` 0 to 5.
 - MediaPipe's face landmarker: JSON lists of categories with `categoryName` (or `category_name`) and

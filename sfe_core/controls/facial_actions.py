@@ -132,7 +132,8 @@ def units_of_actions(actions: Floats) -> dict[str, Sides]:
 @cache
 def _unit_columns() -> tuple[Floats, dict[str, tuple[int, int]]]:
     """Actions [52, columns] at full intensity, and each unit's column for left and right."""
-    columns, places = [], {}
+    columns: list[Floats] = []
+    places: dict[str, tuple[int, int]] = {}
     for name in READABLE_UNITS:
         halves = ((1.0, 0.0), (0.0, 1.0)) if is_sided(name) else ((1.0, 1.0),)
         places[name] = (len(columns), len(columns) + len(halves) - 1)

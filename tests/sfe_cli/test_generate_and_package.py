@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sfe_core.packaging import hub
+from sfe_core.sampling.pngs import read_record
 from tests.sfe_cli.typed import sfe
 from tests.tiny_workspace import make_run, make_workspace
 
@@ -68,10 +69,45 @@ def test_sweeps_are_drawn_and_named(folder: Path):
     assert "2, 0 of them drawn now" in sfe(*typed, "--count", 2).stdout
 
 
+def test_units_of_each_side_reach_the_pictures_record(folder: Path):
+    typed = ("generate", "portrait", "-w", folder, "--au", "AU12=3,AU6=2", "--au", "AU12R=0")
+    result = sfe(*typed, "--package", _package(folder), "--out", folder / "smirk")
+    assert result.exit_code == 0, result.stderr
+    (picture,) = (folder / "smirk").glob("*.png")
+    record = read_record(picture)
+    assert record["expression"] == {"units": {"AU12": [3.0, 0.0], "AU6": [2.0, 2.0]}}
+    assert record["prompt"] == "portrait" and record["maps"]
+
+
+def test_a_table_draws_a_picture_per_line(folder: Path):
+    table = folder / "faces.csv"
+    table.write_text("name,emotion,intensity,AU12L\na,sad,0.5,\nb,,,4\n", encoding="utf-8")
+    typed = ("generate", "portrait", "-w", folder, "--table", table, "--out", folder / "faces")
+    result = sfe(*typed, "--package", _package(folder))
+    assert result.exit_code == 0, result.stderr
+    said = [read_record(folder / "faces" / name)["expression"] for name in ("01-a.png", "02-b.png")]
+    assert said == [{"emotion": "sad", "intensity": 0.5}, {"units": {"AU12": [4.0, 0.0]}}]
+
+
+def _package(folder: Path) -> str:
+    if not (folder / "packaged" / "asked").exists():
+        assert sfe("package-checkpoint", "-w", folder, "--name", "asked").exit_code == 0
+    return "asked"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (("generate",), "PROMPT: is empty"),
+        (("generate", "x", "--emotion", "sad=2"), "intensity: 2; give 0 to 1"),
+        (("generate", "x", "--au", "AU99=2"), "AU99: is not an action unit"),
+        (("generate", "x", "--mix", "sad"), "'sad' has no value"),
+        (("generate", "x", "--emotion", "sad=0.5", "--valence", "0.1"), "decide the strength"),
+        (("generate", "x", "--table", "gone.csv"), "cannot be read"),
+        (
+            ("generate", "x", "--expression", "a.csv", "--expression-of", "b.png"),
+            "say the face more than once",
+        ),
         (("generate", "x", "--emotion", "joy"), "choose one of neutral, happy"),
         (("generate", "x", "--package", "gone"), "there are"),
         (("package-checkpoint", "--push-to", "nowhere"), "owner/name"),

@@ -19,7 +19,12 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.packaging.listing import newest_package
 from sfe_core.sampling import generate as module
-from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
+from sfe_core.sampling.asked_face import (
+    expression_of_photo,
+    head_scene,
+    shared_maps,
+    with_expression,
+)
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.sweep import Request
@@ -124,6 +129,18 @@ def test_an_expression_moves_the_mouth_and_not_the_pose(workspace: Workspace, ph
     assert spread[1] > 1.1 * spread[0]
     again = with_expression(happy, AskedExpression("happy", 0.0))
     assert np.abs(again.landmarks - calm.landmarks).max() < 1e-3 * scene.transform.side
+
+
+def test_the_expression_of_a_photo_is_the_fitted_heads(workspace: Workspace, photo: Path):
+    config = workspace.config.preprocess
+    asked = expression_of_photo(photo, config)
+    scene = scene_of_photo(photo, config)
+    again = with_expression(scene, asked)
+    # The same face again, but for lids that are less open than people's at rest.
+    off = np.abs(again.landmarks - scene.landmarks) / scene.transform.side
+    lids = [*range(36, 48)]
+    assert np.delete(off, lids, axis=0).max() < 0.003 and off[lids].max() < 0.03
+    assert asked.unit_intensities() and not dict(asked.blendshapes)["eyeLookUpLeft"]
 
 
 def test_the_head_fills_the_frame_as_corpus_faces_do(workspace: Workspace):
