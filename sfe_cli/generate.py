@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HELP = with_examples(
     "Draw pictures from a prompt with a packaged model.\n\n"
     "An emotion is put into words; with a strength (happy=0.7), --mix, --au, --like, --head, "
-    "--valence, --arousal or --sweep intensity a face shows it too: the photo's, or the "
+    "--valence, --arousal or a --sweep a face shows it too: the photo's, or the "
     "parametric head, given that expression.",
     'sfe generate "close-up portrait of an old man" --emotion happy',
     'sfe generate "portrait of a woman" --sweep emotion --like photos/her.jpg',
@@ -26,6 +26,7 @@ HELP = with_examples(
     'sfe generate "happy, portrait" --sweep seed --preset original',
     'sfe generate "portrait" --mix happy=0.6,surprise=0.4',
     'sfe generate "portrait" --au AU12=3,AU6=2 --au AU12R=0',
+    'sfe generate "portrait" --sweep AU12xAU4 --like photos/her.jpg',
     'sfe generate "portrait" --table faces.csv',
 )
 
@@ -92,8 +93,13 @@ Head = Annotated[
     bool, typer.Option("--head", help="The parametric head guides, seen from the front.")
 ]
 Sweep = Annotated[
-    Literal["emotion", "intensity", "seed"] | None,
-    typer.Option(help="A row of pictures that differ in this alone."),
+    str | None,
+    typer.Option(
+        metavar="AXIS[xAXIS]",
+        help="A row of pictures that differ in this alone, or a grid of two: emotion, intensity, "
+        "seed, valence, arousal, happy, AU12, AU12L, jawOpen, AU12xAU4.",
+        show_default=False,
+    ),
 ]
 Count = Annotated[
     int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8")
@@ -184,6 +190,7 @@ def generate(
             ("prompt", prompts[0] if len(prompts) == 1 else f"{prompts[0]} (and so on)"),
             ("pictures", f"{len(made.pictures)}, {made.drawn} of them drawn now"),
             ("grid", made.grid),
+            ("animation", made.animation),
             ("folder" if made.grid else "picture", made.folder if made.grid else made.pictures),
         ]
     )

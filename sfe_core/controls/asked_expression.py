@@ -51,6 +51,8 @@ class AskedExpression:
         blendshapes: ARKit's names with their activation, 0 to 2.3; they say all of the face.
         valence: -1 to 1, where it was asked for; `emotion` and `intensity` say what is shown.
         arousal: likewise.
+        named: an emotion that goes with units or blendshapes and that the text may name: read off
+            the photo they come from, or the word that was turned into them.
 
     Raises:
         UserError: something unknown, out of range, or said in two ways.
@@ -63,6 +65,7 @@ class AskedExpression:
     blendshapes: tuple[tuple[str, float], ...] = ()
     valence: float | None = field(default=None, compare=False)
     arousal: float | None = field(default=None, compare=False)
+    named: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.emotion is not None:
@@ -104,10 +107,10 @@ class AskedExpression:
 
     @property
     def word(self) -> str | None:
-        """The emotion to be put into words: the one named, or a mixture's strongest."""
+        """The emotion to be put into words: the one asked for, or a mixture's strongest."""
         if self.mixture:
             return max(self.mixture, key=lambda part: part[1])[0]
-        return self.emotion
+        return self.emotion or self.named
 
     def unit_intensities(self) -> dict[str, Sides]:
         """Intensity 0 to 5 of each unit that is asked for, left and right.
@@ -155,13 +158,29 @@ class AskedExpression:
     def as_blendshapes(self) -> AskedExpression:
         """The same face, asked for by those of the 52 blendshapes that are not zero."""
         pairs = zip(ACTION_NAMES, self.actions(), strict=True)
-        return AskedExpression(
+        return self._in_other_terms(
             blendshapes=tuple((name, float(value)) for name, value in pairs if value)
         )
 
     def as_units(self) -> AskedExpression:
         """The face asked for by AU intensities."""
-        return AskedExpression(units=tuple(without_exclusive(self.unit_intensities()).items()))
+        units = without_exclusive(self.unit_intensities())
+        return self._in_other_terms(units=tuple(units.items()))
+
+    def _in_other_terms(self, **said: Any) -> AskedExpression:
+        return AskedExpression(**said, valence=self.valence, arousal=self.arousal, named=self.word)
+
+    def scaled(self, share: float) -> AskedExpression:
+        """The same on its way from the face at rest, all of it times a share of 0 to 1."""
+        return replace(
+            self,
+            intensity=self.intensity * share if self.emotion else self.intensity,
+            mixture=tuple((word, value * share) for word, value in self.mixture),
+            units=tuple((code, (a * share, b * share)) for code, (a, b) in self.units),
+            blendshapes=tuple((name, value * share) for name, value in self.blendshapes),
+            valence=None,
+            arousal=None,
+        )
 
     def record(self) -> dict[str, Any]:
         """What decides the face, as it stands in a picture's record."""

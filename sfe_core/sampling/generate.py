@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +19,7 @@ from sfe_core.files import atomic_path, sha256_json
 from sfe_core.packaging.listing import guidance_maps, newest_package
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
-from sfe_core.sampling.composition import as_tile
 from sfe_core.sampling.drawing import Order, draw_all
-from sfe_core.sampling.lettering import draw_line, wrap
 from sfe_core.sampling.pipelines import (
     load_pipeline,
     pipeline_folder,
@@ -32,13 +29,12 @@ from sfe_core.sampling.pipelines import (
 from sfe_core.sampling.pngs import read_record, save_png
 from sfe_core.sampling.prompts import tell_of_prompts
 from sfe_core.sampling.settings import DrawSettings, draw_settings
+from sfe_core.sampling.sheets import compose_grid, save_animation
 from sfe_core.sampling.sweep import Request, Shot, plan_shots
 
-FOLDER, GRID = "prompts", "grid.png"
+FOLDER, GRID, ANIMATION = "prompts", "grid.png", "sweep.webp"
 _SLUG_LENGTH = 40
-_COLUMNS = 4
-_LEAST_PX = 96  # smaller pictures are shown enlarged, or their headings would not fit
-_PAPER, _INK, _FAINT_INK = (255, 255, 255), (24, 24, 27), (113, 113, 122)
+_LONGEST_ROW = 8
 
 Maps = dict[str, torch.Tensor]
 
@@ -51,6 +47,7 @@ class Generated:
         folder: holds the pictures.
         pictures: in order.
         grid: all of them with headings; None for a single one.
+        animation: a sweep over anything but seeds as a moving picture, along its first axis.
         prompts: as given to the sampler, in order.
         drawn: pictures drawn now; the others stood from before.
     """
@@ -58,6 +55,7 @@ class Generated:
     folder: Path
     pictures: tuple[Path, ...]
     grid: Path | None
+    animation: Path | None
     prompts: tuple[str, ...]
     drawn: int
 
@@ -95,7 +93,7 @@ def generate(
     given, own = folder, workspace.generated / FOLDER / f"{slug}-{sha256_json(records)[:8]}"
     folder = given or own
     pictures = [
-        folder / f"{place:02d}-{re.sub(r'[^0-9a-z.]+', '-', shot.label)}.png"
+        folder / f"{place:02d}-{re.sub(r'[^0-9a-z.]+', '-', shot.label.lower())}.png"
         for place, shot in enumerate(shots, start=1)
     ]
     if given is not None:
@@ -107,14 +105,42 @@ def generate(
             for place in missing
         ]
         _draw(workspace, source, settings, orders, pictures, records, reporter)
-    grid = folder / GRID if len(shots) > 1 else None
-    if grid is not None and (missing or not grid.is_file()):
-        with atomic_path(grid) as partial:
-            tiles = [
-                (shot.label, Image.open(path)) for shot, path in zip(shots, pictures, strict=True)
-            ]
-            compose_grid(tiles, _caption(request, shots)).save(partial, format="PNG")
-    return Generated(folder, tuple(pictures), grid, prompts, len(missing))
+    grid, animation = _sheets(request, shots, pictures, anew=bool(missing))
+    return Generated(folder, tuple(pictures), grid, animation, prompts, len(missing))
+
+
+def _sheets(
+    request: Request, shots: Sequence[Shot], pictures: Sequence[Path], anew: bool
+) -> tuple[Path | None, Path | None]:
+    """Grid and animation of the pictures, made where they are missing, or `anew`."""
+    if len(shots) < 2:
+        return None, None
+    axes, folder = request.axes(), pictures[0].parent
+    along = len(axes[0].values) if axes else 1
+    grid = folder / GRID
+    moves = along > 1 and axes[0].kind != "seed"
+    animation = folder / ANIMATION if moves else None
+    if not anew and grid.is_file() and (animation is None or animation.is_file()):
+        return grid, animation
+    tiles = [(shot.label, Image.open(path)) for shot, path in zip(shots, pictures, strict=True)]
+    in_a_row = len(axes) == 2 or (moves and axes[0].graded and along <= _LONGEST_ROW)
+    with atomic_path(grid) as partial:
+        sheet = compose_grid(tiles, _caption(request, shots), along if in_a_row else None)
+        sheet.save(partial, format="PNG")
+    if animation is not None:
+        frames = [tiles[place::along] for place in range(along)]
+        save_animation(animation, frames, there_and_back=axes[0].graded)
+    return grid, animation
+
+
+def _caption(request: Request, shots: Sequence[Shot]) -> str:
+    """What all pictures of a grid share, below it."""
+    face = "text alone"
+    if request.guided:
+        face = f"like {request.like.name}" if request.like else "guided by the parametric head"
+    prompts = {shot.prompt for shot in shots}
+    text = prompts.pop() if len(prompts) == 1 else request.prompt.strip()
+    return " · ".join(part for part in (text, face, f"seed {shots[0].seed}") if part)
 
 
 def _check_own(pictures: Sequence[Path]) -> None:
@@ -219,44 +245,3 @@ def _draw(
             place = int(order.key)
             save_png(Image.fromarray(pixels), pictures[place], records[place])
             task.advance()
-
-
-def _caption(request: Request, shots: Sequence[Shot]) -> str:
-    """What all pictures of a grid share, below it."""
-    face = "text alone"
-    if request.guided:
-        face = f"like {request.like.name}" if request.like else "guided by the parametric head"
-    text = request.prompt.strip() if request.sweep == "emotion" else shots[0].prompt
-    return " · ".join(part for part in (text, face, f"seed {shots[0].seed}") if part)
-
-
-def compose_grid(tiles: Sequence[tuple[str, Image.Image]], caption: str) -> Image.Image:
-    """Lay pictures out in rows of four (five where that makes one row), the caption underneath.
-
-    Args:
-        tiles: heading and picture, in order; pictures of one square size.
-        caption: what they share.
-
-    Returns:
-        An RGB image on white.
-    """
-    side = max(_LEAST_PX, tiles[0][1].width)
-    columns = len(tiles) if len(tiles) <= _COLUMNS + 1 else _COLUMNS
-    rows = math.ceil(len(tiles) / columns)
-    type_px = max(11, round(side * 0.05))
-    gap, heading = max(4, side // 48), round(type_px * 1.8)
-    width = gap + columns * (side + gap)
-    lines = wrap(caption, type_px, width - 2 * gap)
-    line_height = round(type_px * 1.5)
-    top_of_caption = gap + rows * (heading + side + gap)
-    height = top_of_caption + len(lines) * line_height + gap
-    sheet = Image.new("RGB", (width, height), _PAPER)
-    for place, (label, picture) in enumerate(tiles):
-        left = gap + place % columns * (side + gap)
-        top = gap + place // columns * (heading + side + gap)
-        draw_line(sheet, (left, top + heading / 2), label, type_px, _INK)
-        sheet.paste(as_tile(picture, side), (left, top + heading))
-    for number, line in enumerate(lines):
-        middle = top_of_caption + (number + 0.5) * line_height
-        draw_line(sheet, (gap, middle), line, type_px, _FAINT_INK)
-    return sheet

@@ -1,11 +1,11 @@
-"""What a request draws: one picture, or one per emotion, intensity, seed or line of a table."""
+"""What a request draws: one picture, or one per point of a sweep or line of a table."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Literal
 
 from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.circumplex import expression_at
@@ -13,10 +13,7 @@ from sfe_core.controls.expression_files import AskedRow
 from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-
-Sweep = Literal["emotion", "intensity", "seed"]
-SWEEPS: tuple[Sweep, ...] = ("emotion", "intensity", "seed")
-_USUAL_COUNTS = {"intensity": 5, "seed": 8}
+from sfe_core.sampling.axes import Axis, check_axes, expression_along, read_axes
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,9 @@ class Request:
         rows: lines of a table, each a picture, in place of all that is said of expressions.
         like: photo whose face guides; its own expression unless one is asked for.
         head: without a photo, let the parametric head guide.
-        sweep: a row of pictures that differ in this alone.
-        count: of intensities or seeds; without a sweep, of pictures from seeds that follow.
+        sweep: a row of pictures that differ in this alone, or, of two as AU12xAU4, a grid with the
+            first from left to right; see `axes.read_axes`.
+        count: of pictures along each axis; without a sweep, from seeds that follow.
         seed: of the first picture's noise; None = sampling.seed.
 
     Raises:
@@ -49,13 +47,11 @@ class Request:
     rows: tuple[AskedRow, ...] = ()
     like: Path | None = None
     head: bool = False
-    sweep: Sweep | None = None
+    sweep: str | None = None
     count: int | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.sweep is not None and self.sweep not in SWEEPS:
-            raise UserError("--sweep", f"{self.sweep!r}", f"use {', '.join(SWEEPS)}")
         if self.like is not None and self.head:
             raise UserError("--head", "was given together with --like", "give one of them")
         if self.count is not None and self.count < 1:
@@ -64,19 +60,15 @@ class Request:
         expression = self.expression()
         if self.rows:
             self._check_rows()
-        elif self.sweep == "emotion":
-            if expression is not None:
-                raise UserError("--sweep emotion", "draws every emotion", "leave --emotion out")
-            if self.count is not None:
-                raise UserError("--count", "has no part in --sweep emotion", "leave it out")
-        elif self.sweep == "intensity" and (
-            expression is None or self.asked is not None or expression.emotion == "neutral"
-        ):
-            raise UserError(
-                "--sweep intensity", "needs an emotion other than neutral", "add --emotion happy"
-            )
-        elif not self.prompt.strip() and (expression is None or expression.word is None):
+            return
+        axes = self.axes()
+        check_axes(axes, expression)
+        says_word = expression is not None and expression.word is not None
+        says_word |= any(axis.kind in ("emotion", "word", "place") for axis in axes)
+        if not self.prompt.strip() and not says_word:
             raise UserError("PROMPT", "is empty", "write what to draw, or give --emotion")
+        for point in points(axes):
+            self.expression_at(point)  # before any work: what no face can show
 
     def _check_asked(self) -> None:
         said = (self.emotion, self.valence, self.arousal)
@@ -109,13 +101,24 @@ class Request:
             return expression_at(self.valence, self.arousal, self.emotion)
         return None if self.emotion is None else AskedExpression(self.emotion)
 
+    def axes(self) -> tuple[Axis, ...]:
+        """Of the sweep; none without one."""
+        return () if self.sweep is None else read_axes(self.sweep, self.count)
+
+    def expression_at(self, point: dict[Axis, float]) -> AskedExpression | None:
+        """The expression at a point of the sweep, None where nothing is said of it."""
+        return expression_along(self.expression(), point, self.emotion)
+
     @property
     def guided(self) -> bool:
         """Whether a face guides: intensity has no words, so it can be shown in no other way."""
-        if self.asked is not None or any(row.expression is not None for row in self.rows):
+        if self.like is not None or self.head or self.asked is not None:
             return True
-        circumplex = self.valence is not None or self.arousal is not None
-        return self.like is not None or self.head or circumplex or self.sweep == "intensity"
+        if self.valence is not None or self.arousal is not None:
+            return True
+        if any(row.expression is not None for row in self.rows):
+            return True
+        return any(axis.graded for axis in self.axes())
 
 
 @dataclass(frozen=True)
@@ -144,11 +147,6 @@ def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
     """
     first = seed if request.seed is None else request.seed
     asked = request.expression()
-    if request.sweep == "emotion":
-        return [
-            Shot(name, _prompt(request.prompt, name, template), first, AskedExpression(name))
-            for name in EMOTIONS
-        ]
     if request.rows:
         return [
             Shot(
@@ -163,18 +161,36 @@ def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
             )
             for number, row in enumerate(request.rows, start=1)
         ]
-    prompt = _prompt(request.prompt, asked.word if asked else None, template)
-    count = request.count or _USUAL_COUNTS.get(request.sweep or "", 1)
-    if request.sweep == "intensity":
-        assert asked is not None and asked.emotion is not None
-        steps = [place / max(1, count - 1) for place in range(count)]
+    axes = request.axes()
+    if not axes:
+        prompt = _prompt(request.prompt, asked.word if asked else None, template)
         return [
-            Shot(
-                f"{asked.emotion} {share:.2f}", prompt, first, AskedExpression(asked.emotion, share)
-            )
-            for share in steps
+            Shot(f"seed {first + n}", prompt, first + n, asked) for n in range(request.count or 1)
         ]
-    return [Shot(f"seed {first + n}", prompt, first + n, asked) for n in range(count)]
+    shots = []
+    for point in points(axes):
+        shown = request.expression_at(point)
+        label = " ".join(_label(axis, value, first, asked) for axis, value in point.items())
+        seed = first + sum(int(value) for axis, value in point.items() if axis.kind == "seed")
+        prompt = _prompt(request.prompt, shown.word if shown else None, template)
+        shots.append(Shot(label, prompt, seed, shown))
+    return shots
+
+
+def points(axes: tuple[Axis, ...]) -> list[dict[Axis, float]]:
+    """Every point of a sweep, the first axis fastest, so that it runs along the rows of a grid."""
+    rows = product(*(axis.values for axis in reversed(axes)))
+    return [dict(zip(axes, reversed(row), strict=True)) for row in rows]
+
+
+def _label(axis: Axis, value: float, first: int, asked: AskedExpression | None) -> str:
+    if axis.kind == "emotion":
+        return EMOTIONS[int(value)]
+    if axis.kind == "seed":
+        return f"seed {first + int(value)}"
+    if axis.kind == "intensity" and asked is not None and asked.emotion is not None:
+        return f"{asked.emotion} {value * asked.intensity:.2f}"
+    return f"{axis.name} {value:.2f}"
 
 
 def _prompt(text: str, emotion: str | None, template: str) -> str:

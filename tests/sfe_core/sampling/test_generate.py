@@ -79,6 +79,7 @@ def test_what_is_there_stands_and_what_is_torn_is_drawn_again(workspace: Workspa
     first = generate(workspace, request)
     before = [path.read_bytes() for path in first.pictures]
     assert (first.drawn, generate(workspace, request).drawn) == (3, 0)
+    assert first.animation is None
     first.pictures[1].unlink()
     again = generate(with_sampling(workspace, batch_size=1), request)
     assert again.drawn == 1 and again.folder == first.folder
@@ -96,6 +97,17 @@ def test_emotions_on_a_photos_face(workspace: Workspace, photo: Path):
     for name in NAMES:
         assert len({record["maps"][name] for record in records}) == len(EMOTIONS)
     assert len({path.read_bytes() for path in made.pictures}) == len(EMOTIONS)
+
+
+def test_a_grid_of_two_units_moves_along_the_first(workspace: Workspace, photo: Path):
+    made = generate(workspace, Request(prompt="portrait", sweep="AU12xAU26", like=photo, count=2))
+    assert [path.name for path in made.pictures][1] == "02-au12-5.00-au26-0.00.png"
+    assert made.grid is not None and made.animation is not None
+    with Image.open(made.animation) as moving, Image.open(made.grid) as sheet:
+        assert moving.n_frames == 2 and moving.width == sheet.width > moving.height
+    made.animation.unlink()
+    again = generate(workspace, Request(prompt="portrait", sweep="AU12xAU26", like=photo, count=2))
+    assert again.drawn == 0 and made.animation.is_file()
 
 
 def test_a_photo_alone_keeps_its_own_expression(workspace: Workspace, photo: Path, monkeypatch):

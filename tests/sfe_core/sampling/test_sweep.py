@@ -10,7 +10,7 @@ from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.expression_files import AskedRow
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.sampling.generate import compose_grid
+from sfe_core.sampling.sheets import compose_grid, save_animation
 from sfe_core.sampling.sweep import Request, plan_shots
 
 TEMPLATE = "{emotion}, face"
@@ -48,6 +48,87 @@ def test_intensities_run_from_nothing_to_all():
     assert len({(shot.prompt, shot.seed) for shot in drawn}) == 1
     assert len(shots(emotion="fear", sweep="intensity")) == 5
     assert len(shots(emotion="fear", sweep="intensity", count=1)) == 1
+
+
+def test_a_unit_runs_through_its_grades_over_what_was_asked_beside_it():
+    drawn = shots(prompt="portrait", sweep="AU12")
+    assert [shot.label for shot in drawn] == [f"AU12 {grade}.00" for grade in range(6)]
+    assert [dict(shot.expression.units)["AU12"] for shot in drawn] == [
+        (float(grade), float(grade)) for grade in range(6)
+    ]
+    assert {(shot.prompt, shot.seed) for shot in drawn} == {("portrait", 42)}
+    assert Request(prompt="portrait", sweep="AU12").guided
+    calm = AskedExpression(units=(("AU6", (2.0, 2.0)),))
+    left = shots(prompt="x", sweep="AU12L", count=2, asked=calm)[1].expression
+    assert dict(left.units) == {"AU6": (2.0, 2.0), "AU12": (5.0, 0.0)}
+    sad = shots(prompt="x", sweep="au12", emotion="sad", count=2)
+    assert [shot.prompt for shot in sad] == ["sad, x"] * 2
+    assert sad[1].expression == AskedExpression("sad", units=(("AU12", (5.0, 5.0)),))
+
+
+def test_valence_runs_from_one_word_to_another():
+    drawn = shots(prompt="x", sweep="valence")
+    assert [shot.expression.valence for shot in drawn] == [-1.0, -0.5, 0.0, 0.5, 1.0]
+    assert drawn[2].expression.actions().max() == 0
+    assert drawn[-1].prompt == "happy, x" and drawn[0].prompt == "disgust, x"
+    placed = shots(prompt="x", sweep="arousal", valence=-0.7, count=2)
+    assert [shot.expression.place() for shot in placed] == [(-0.7, -1.0), (-0.7, 1.0)]
+    happy = shots(sweep="valence", emotion="happy", count=3)
+    assert [shot.expression.intensity for shot in happy] == [0.0, 0.0, 1.0]
+
+
+def test_two_axes_are_a_grid_whose_first_runs_along_the_rows():
+    drawn = shots(prompt="x", sweep="AU12xAU4", count=3)
+    found = [
+        tuple(dict(shot.expression.units)[code][0] for code in ("AU12", "AU4")) for shot in drawn
+    ]
+    assert found == [(across, down) for down in (0.0, 2.5, 5.0) for across in (0.0, 2.5, 5.0)]
+    assert drawn[1].label == "AU12 2.50 AU4 0.00"
+    assert len(shots(prompt="x", sweep="AU12xAU4")) == 25
+    halves = shots(prompt="x", sweep="AU12L×AU12R", count=2)
+    assert [dict(shot.expression.units)["AU12"] for shot in halves] == [
+        (0.0, 0.0), (5.0, 0.0), (0.0, 5.0), (5.0, 5.0),
+    ]  # fmt: skip
+    plane = shots(prompt="x", sweep="valencexarousal", count=2)
+    assert [shot.expression.place() for shot in plane] == [(-1, -1), (1, -1), (-1, 1), (1, 1)]
+    seeds = shots(sweep="emotionxseed", count=2, seed=3)
+    assert len(seeds) == 16 and [shot.seed for shot in seeds] == [3] * 8 + [4] * 8
+    strengths = shots(sweep="intensityxemotion", count=2)
+    assert [shot.expression for shot in strengths[:4]] == [
+        AskedExpression(word, share) for word in EMOTIONS[:2] for share in (0.0, 1.0)
+    ]
+
+
+def test_words_mix_and_blendshapes_move_along_an_axis():
+    mixed = shots(sweep="happyxsurprise", count=2)
+    assert [dict(shot.expression.mixture) for shot in mixed][1] == {"happy": 1.0, "surprise": 0.0}
+    opened = shots(sweep="jawopen", emotion="sad", count=2)
+    assert [dict(shot.expression.blendshapes)["jawOpen"] for shot in opened] == [0.0, 1.0]
+    assert {shot.prompt for shot in opened} == {"sad, face"}
+    browns = AskedExpression("sad").as_blendshapes()
+    assert dict(browns.blendshapes).items() <= dict(opened[1].expression.blendshapes).items()
+
+
+def test_intensity_scales_all_that_was_asked():
+    asked = AskedExpression(units=(("AU12", (4.0, 0.0)), ("AU1", (1.0, 1.0))))
+    drawn = shots(prompt="x", sweep="intensity", asked=asked, count=3)
+    assert [dict(shot.expression.units)["AU12"] for shot in drawn] == [
+        (0.0, 0.0), (2.0, 0.0), (4.0, 0.0),
+    ]  # fmt: skip
+    half = shots(sweep="intensity", asked=AskedExpression("sad", 0.6), count=2)
+    assert [shot.label for shot in half] == ["sad 0.00", "sad 0.60"]
+    assert [shot.expression.intensity for shot in half] == [0.0, 0.6]
+
+
+def test_an_animation_returns_over_its_frames(tmp_path: Path):
+    tiles = [[(f"n {k}", Image.new("RGB", (96, 96), (50 * k, 0, 0)))] * 2 for k in range(4)]
+    for back, frames in ((True, 6), (False, 4)):
+        save_animation(tmp_path / "moving.webp", tiles, back)
+        with Image.open(tmp_path / "moving.webp") as moving:
+            assert (moving.format, moving.n_frames) == ("WEBP", frames)
+            assert moving.width > 2 * 96
+            moving.seek(3)
+            assert moving.convert("RGB").getpixel((60, 60))[0] == pytest.approx(150, abs=6)
 
 
 def test_seeds_follow_each_other():
@@ -104,7 +185,20 @@ def test_a_table_is_a_picture_per_line():
         ({"prompt": "x", "count": 0}, "--count"),
         ({"asked": SMIRK}, "PROMPT: is empty"),
         ({"prompt": "x", "asked": SMIRK, "emotion": "sad"}, "together with emotion"),
-        ({"prompt": "x", "asked": SMIRK, "sweep": "intensity"}, "needs an emotion"),
+        ({"sweep": "AU12"}, "PROMPT: is empty"),
+        ({"prompt": "x", "sweep": "AU99"}, "'AU99' is unknown"),
+        ({"prompt": "x", "sweep": "AU30"}, "the head cannot show it"),
+        ({"prompt": "x", "sweep": "AU26L"}, "moves both halves"),
+        ({"prompt": "x", "sweep": "AU12xAU4xAU1"}, "has 3 axes"),
+        ({"prompt": "x", "sweep": "AU12xAU12L"}, "one thing twice"),
+        ({"prompt": "x", "sweep": "AU12x"}, "'' is unknown"),
+        ({"prompt": "x", "sweep": "AU24xAU25"}, "at once"),
+        ({"prompt": "x", "sweep": "happyxvalence"}, "both choose words"),
+        ({"prompt": "x", "sweep": "AU12", "asked": SMIRK}, "--sweep AU12: was asked for"),
+        ({"sweep": "valence", "valence": 0.5}, "--sweep valence: was asked for"),
+        ({"sweep": "happy", "emotion": "happy"}, "--sweep happy: was asked for"),
+        ({"sweep": "valence", "asked": AskedExpression("sad", 0.5)}, "without a strength"),
+        ({"sweep": "intensity", "prompt": "x", "emotion": "neutral"}, "needs an emotion"),
         ({"rows": (AskedRow("t.csv:2"),), "emotion": "sad"}, "--table.*expression"),
         ({"prompt": "x", "rows": (AskedRow("t.csv:2"),), "count": 2}, "--table.*--count"),
     ],
