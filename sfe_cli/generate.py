@@ -239,10 +239,14 @@ def _read_rows(table: Path | None) -> tuple[AskedRow, ...]:
 
 def _with_photo(said: dict[str, Any], photo: Path, found: Workspace) -> dict[str, Any]:
     """The photo's expression below the units that were asked for beside it."""
+    from sfe_cli.progress import RichReporter
     from sfe_core.controls.expression_text import compose
     from sfe_core.sampling.asked_face import expression_of_photo
 
-    shown = expression_of_photo(photo, found.config.preprocess)
+    config = found.config
+    shown = expression_of_photo(
+        photo, config.preprocess, config.loss.emotion_network, RichReporter()
+    )
     return {"asked": compose(given=shown, units=said["asked"].units)}
 
 

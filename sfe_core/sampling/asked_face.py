@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.asked_expression import TRACE, AskedExpression
 from sfe_core.controls.facial_actions import MOST_ACTIVATION
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import scene_of_photo
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
 from sfe_core.faces.anny.anny_reconstruction import AnnyReconstructor
 from sfe_core.faces.crop import crop_square
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
+from sfe_core.faces.recognition.reading import EmotionRecogniser, cut_faces
+from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.faces.reconstruction import Reconstruction
 from sfe_core.faces.rendering import Camera
 from sfe_core.reporting import Reporter
 
 _RESTING_LIDS = 0.3  # eyeWide of people at rest, the middle of the synthetic ones'
 _GAZE = tuple(place for place, name in enumerate(ACTION_NAMES) if name.startswith("eyeLook"))
+_SURE = 0.5  # probability from which a recogniser's emotion may stand in the text
 _FRAME_M = 0.34  # what the head's picture is wide; the crop is cut from it
 
 
@@ -85,16 +92,24 @@ def with_expression(scene: FaceScene, expression: AskedExpression) -> FaceScene:
     )
 
 
-def expression_of_photo(photo: Path, config: PreprocessConfig) -> AskedExpression:
-    """The expression on a photo, as facial actions of the parametric head fitted to it.
+def expression_of_photo(
+    photo: Path, config: PreprocessConfig, recogniser: str, reporter: Reporter
+) -> AskedExpression:
+    """The expression on a photo: facial actions of the parametric head, and what they mean.
 
     The gaze is left out, and so is how far people's lids are open at rest, which
-    `with_expression` adds again.
+    `with_expression` adds again. An emotion, valence and arousal go with them where the recogniser
+    is on this machine; an emotion that it finds less likely than not is left out.
+
+    Args:
+        recogniser: asset name or path, see `load_recogniser`.
+        reporter: told what was read.
 
     Raises:
         UserError: the photo cannot be read, or shows no face that is large enough.
     """
     scene = scene_of_photo(photo, config)
+    meaning, told = _meaning(scene, recogniser)
     if scene.detailed or "actions" not in scene.head.codes:
         scene = _with_parametric_head(scene)
     actions = np.array(scene.head.codes["actions"], np.float64)
@@ -102,7 +117,36 @@ def expression_of_photo(photo: Path, config: PreprocessConfig) -> AskedExpressio
     actions[list(_GAZE)] = 0.0
     named = zip(ACTION_NAMES, np.clip(actions, 0.0, MOST_ACTIVATION), strict=True)
     # Zero stays in: a face at rest is asked for as well.
-    return AskedExpression(blendshapes=tuple((name, round(float(x), 6)) for name, x in named))
+    shown = tuple((name, round(float(value), 6)) for name, value in named)
+    asked = AskedExpression(blendshapes=shown, **meaning)
+    units = {code: max(sides) for code, sides in asked.unit_intensities().items()}
+    seen = [f"{code} {value:.1f}" for code, value in units.items() if value > TRACE]
+    reporter.say(f"on {photo.name}: {', '.join(seen) or 'no unit'}; {told}")
+    return asked
+
+
+def _meaning(scene: FaceScene, recogniser: str) -> tuple[dict[str, Any], str]:
+    """What a recogniser says of a face, as AskedExpression's arguments and in words."""
+    try:
+        network = cast(EmotionRecogniser, load_recogniser(recogniser))
+    except UserError as error:
+        return {}, f"no emotion is read ({error})"
+    images = torch.tensor(scene.crop).permute(2, 0, 1)[None] / 127.5 - 1.0
+    square = network.face_square
+    if square is not None:
+        points = torch.tensor(scene.points)[None]
+        images = cut_faces(images, points, square, network.input_px)
+    with torch.inference_mode():
+        reading = network(images)
+    likely = reading.logits[0].softmax(0)
+    emotion = EMOTIONS[int(likely.argmax())]
+    told = [f"{emotion} ({float(likely.max()):.0%})"]
+    said: dict[str, Any] = {"named": emotion if likely.max() >= _SURE else None}
+    for name, value in (("valence", reading.valence[0]), ("arousal", reading.arousal[0])):
+        if not torch.isnan(value):
+            said[name] = float(value.clamp(-1.0, 1.0))
+            told.append(f"{name} {said[name]:.2f}")
+    return said, f"{recogniser} reads {', '.join(told)}"
 
 
 def shared_maps(

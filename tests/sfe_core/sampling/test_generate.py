@@ -17,7 +17,9 @@ from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_p
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
+from sfe_core.faces.recognition.reading import EmotionReading, FaceSquare
 from sfe_core.packaging.listing import newest_package
+from sfe_core.sampling import asked_face
 from sfe_core.sampling import generate as module
 from sfe_core.sampling.asked_face import (
     expression_of_photo,
@@ -143,9 +145,11 @@ def test_an_expression_moves_the_mouth_and_not_the_pose(workspace: Workspace, ph
     assert np.abs(again.landmarks - calm.landmarks).max() < 1e-3 * scene.transform.side
 
 
-def test_the_expression_of_a_photo_is_the_fitted_heads(workspace: Workspace, photo: Path):
+def test_the_expression_of_a_photo_is_the_fitted_heads(workspace: Workspace, photo: Path, listener):
+    said = []
+    listener.say = said.append
     config = workspace.config.preprocess
-    asked = expression_of_photo(photo, config)
+    asked = expression_of_photo(photo, config, "tiny-emotion-loss", listener)
     scene = scene_of_photo(photo, config)
     again = with_expression(scene, asked)
     # The same face again, but for lids that are less open than people's at rest.
@@ -153,6 +157,39 @@ def test_the_expression_of_a_photo_is_the_fitted_heads(workspace: Workspace, pho
     lids = [*range(36, 48)]
     assert np.delete(off, lids, axis=0).max() < 0.003 and off[lids].max() < 0.03
     assert asked.unit_intensities() and not dict(asked.blendshapes)["eyeLookUpLeft"]
+    assert "her.png: " in said[0] and "AU4 " in said[0]
+    assert "tiny-emotion-loss reads sad" in said[0]
+    assert (asked.word, asked.as_units().word) == ("sad", "sad")
+    assert asked.place()[0] == asked.valence < 0
+
+
+def test_without_a_recogniser_a_photo_says_its_muscles_alone(
+    workspace: Workspace, photo: Path, listener
+):
+    said = []
+    listener.say = said.append
+    asked = expression_of_photo(photo, workspace.config.preprocess, "emonet-8", listener)
+    assert asked.word is None and asked.blendshapes and "no emotion is read" in said[0]
+
+
+def test_a_recogniser_that_wants_faces_cut_out_is_shown_the_face(
+    workspace: Workspace, photo: Path, listener, monkeypatch
+):
+    class Reader:
+        face_square, input_px = FaceSquare(1.2), 40
+
+        def __call__(self, images: torch.Tensor) -> EmotionReading:
+            shown.append(images)
+            unread = torch.full((1,), torch.nan)
+            return EmotionReading(torch.tensor([[0.0, 0.2, 0.1]]), unread, unread, images)
+
+    shown: list[torch.Tensor] = []
+    monkeypatch.setattr(asked_face, "load_recogniser", lambda _: Reader())
+    asked = expression_of_photo(photo, workspace.config.preprocess, "outside", listener)
+    (face,) = shown
+    assert face.shape == (1, 3, 40, 40) and -1 <= face.min() < face.max() <= 1
+    # Of three about alike none is said; what is not read is not asked for.
+    assert (asked.word, asked.valence, asked.arousal) == (None, None, None)
 
 
 def test_the_head_fills_the_frame_as_corpus_faces_do(workspace: Workspace):
