@@ -62,7 +62,8 @@ ExpressionFile = Annotated[
     typer.Option(
         "--expression",
         metavar="FILE",
-        help="JSON or CSV of your own, or of OpenFace, py-feat, LibreFace, MediaPipe.",
+        help="JSON or CSV of your own, or of OpenFace, py-feat, LibreFace, MediaPipe; .npz or "
+        ".npy of FLAME's expression and jaw.",
         show_default=False,
     ),
 ]
@@ -165,7 +166,8 @@ def generate(
     chosen += [f"sampling.prompt_weights={prompt_weights}"] if prompt_weights else []
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
-    said = _read_said(emotion, mix, au, valence, arousal, (blendshapes, expression, expression_of))
+    sources = (blendshapes, expression, expression_of)
+    said = _read_said(emotion, mix, au, valence, arousal, sources, found.config.preprocess.flame)
     rows = _read_rows(table)
     if expression_of is not None:
         said = _with_photo(said, expression_of, found)
@@ -203,6 +205,7 @@ def _read_said(
     valence: float | None,
     arousal: float | None,
     sources: tuple[Path | None, Path | None, Path | None],
+    flame: str,
 ) -> dict[str, Any]:
     """Fields of the request that say the expression; a photo's is put in later, being slow."""
     from sfe_core.controls.asked_expression import AskedExpression
@@ -221,7 +224,7 @@ def _read_said(
     file = blendshapes or expression
     if file is None and photo is None and mix is None and not au and strength is None:
         return {"emotion": word, "valence": valence, "arousal": arousal}
-    given = read_expression(file) if file is not None else None
+    given = read_expression(file, flame) if file is not None else None
     if given is not None and blendshapes is not None and not given.blendshapes:
         raise UserError(blendshapes, "holds no blendshapes", "read it by --expression")
     if photo is not None:

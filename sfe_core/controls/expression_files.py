@@ -9,6 +9,7 @@ that only they have, and their other columns are passed over:
 - LibreFace (Chang et al., WACV 2024): `au_12_intensity` 0 to 5.
 - MediaPipe's face landmarker: JSON lists of categories with `categoryName` (or `category_name`) and
   `score`, the 52 blendshapes and `_neutral`.
+- FLAME's expression and jaw in .npz or .npy files, see `flame_code`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from sfe_core.controls.expression_text import (
     read_value,
 )
 from sfe_core.controls.facial_actions import ASKABLE_UNITS
+from sfe_core.controls.flame_code import is_flame_file, read_flame
+from sfe_core.controls.flame_translator import load_translator
 from sfe_core.errors import UserError
+from sfe_core.faces.emoca.flame_head import FLAME_ASSET
 from sfe_core.faces.head import ACTION_NAMES
 
 OWN_FIELDS = ("name", "prompt", "seed", "emotion", "intensity", "mix", "valence", "arousal")
@@ -82,12 +86,18 @@ def read_table(path: Path) -> list[AskedRow]:
     return [read(where, row, scale) for where, row in rows]
 
 
-def read_expression(path: Path) -> AskedExpression:
+def read_expression(path: Path, flame: str | Path = FLAME_ASSET) -> AskedExpression:
     """The one expression that a file holds.
 
+    Args:
+        flame: the user's FLAME, for an .npz or .npy file with its codes (`load_translator`).
+
     Raises:
-        UserError: as `read_table`; several lines; nothing said of the face.
+        UserError: as `read_table` and `read_flame`; several lines; nothing said of the face.
     """
+    if is_flame_file(path):
+        code = read_flame(path)
+        return load_translator(flame, len(code.expression)).blendshapes(code)
     rows = read_table(path)
     if len(rows) > 1:
         raise UserError(path, f"holds {len(rows)} expressions", "give one, or use --table")

@@ -66,7 +66,7 @@ def load_flame_head(flame: str | Path, settings: EmocaSettings) -> FlameHead:
     given = locate(flame)
     folder = given if given.is_dir() else given.parent
     model = given if given.suffix == ".pkl" else files.locate(folder, files.MODEL)
-    template = load_head_template(_place(folder, files.TEMPLATE))
+    template = load_head_template(place_of(folder, files.TEMPLATE))
     parameters = load_flame(model)
     if len(parameters.faces) != len(template.faces) or len(parameters.v_template) != len(
         template.vertices
@@ -77,9 +77,9 @@ def load_flame_head(flame: str | Path, settings: EmocaSettings) -> FlameHead:
             f"head_template.obj {len(template.vertices)}, {len(template.faces)}",
             f"use FLAME's own files from {files.FLAME_PAGE}",
         )
-    embedding = load_landmark_embedding(_place(folder, files.LANDMARKS))
-    fixed = load_fixed_displacement(_place(folder, files.DISPLACEMENT).parent)
-    mask_folder = _place(folder, files.FACE_EYE_MASK).parent
+    embedding = load_landmark_embedding(place_of(folder, files.LANDMARKS))
+    fixed = load_fixed_displacement(place_of(folder, files.DISPLACEMENT).parent)
+    mask_folder = place_of(folder, files.FACE_EYE_MASK).parent
     mask = load_face_mask(mask_folder, fixed.shape[-1])
     albedo = _optional(folder, files.ALBEDO, ALBEDO_ASSET)
     dense = _optional(folder, files.DENSE_TEMPLATE, DENSE_ASSET)
@@ -92,7 +92,7 @@ def load_flame_head(flame: str | Path, settings: EmocaSettings) -> FlameHead:
     )
 
 
-def _place(folder: Path, file: files.FlameFile) -> Path:
+def place_of(folder: Path, file: files.FlameFile) -> Path:
     """A file of the user's folder, or of the asset that brings it."""
     found = files.find(folder, file)
     if found is not None:
