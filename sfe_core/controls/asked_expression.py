@@ -223,7 +223,9 @@ def without_exclusive(units: Mapping[str, Sides]) -> dict[str, Sides]:
     kept = dict(units)
     for pair in EXCLUSIVE_UNITS:
         if kept.keys() >= set(pair):
-            del kept[min(pair, key=lambda code: max(kept[code]))]
+            weaker = min(pair, key=lambda code: max(kept[code]))
+            if max(kept[weaker]) > 0:
+                del kept[weaker]
     return kept
 
 

@@ -110,7 +110,7 @@ def _csv_rows(path: Path) -> list[tuple[str, Row]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"cannot be read ({error})", "give a CSV or JSON file") from error
+        raise _unreadable(path, error) from error
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     names = [name.strip() for name in reader.fieldnames or ()]
     if len(set(names)) < len(names):
@@ -130,7 +130,7 @@ def _json_rows(path: Path) -> list[tuple[str, Row]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise UserError(path, f"cannot be read ({error})", "give a CSV or JSON file") from error
+        raise _unreadable(path, error) from error
     faces = _mediapipe_faces(data)
     if faces:
         data = faces
@@ -139,6 +139,11 @@ def _json_rows(path: Path) -> list[tuple[str, Row]]:
         if not isinstance(row, dict):
             raise UserError(f"{path.name}[{number}]", "is not an object", "write a list of objects")
     return [(f"{path.name}[{number}]", row) for number, row in enumerate(found, 1)]
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    remedy = "give a CSV or JSON file, a photo by --expression-of"
+    return UserError(path, f"cannot be read ({error})", remedy)
 
 
 def _mediapipe_faces(data: Any) -> list[dict[str, float]]:

@@ -116,8 +116,9 @@ def compose(
     if given is not None:
         if emotion is not None or mixture or on_circumplex:
             raise UserError(
-                "--expression",
-                "was given together with a word, a mixture, valence or arousal",
+                "the expression",
+                "comes from blendshapes, a file or a photo, and from a word, a mixture, valence or "
+                "arousal too",
                 "give one of them",
             )
         if not units:

@@ -45,7 +45,9 @@ SIDED_UNITS = frozenset(
 
 # No face does both at once, or not so that it shows (FACS manual, Ekman, Friesen & Hager 2002):
 # lids wide or closed, lips pressed or apart.
-EXCLUSIVE_UNITS = (("AU5", "AU43"), ("AU24", "AU25"), ("AU24", "AU26"))
+EXCLUSIVE_UNITS = (
+    ("AU5", "AU43"), ("AU5", "AU45"), ("AU24", "AU25"), ("AU24", "AU26"), ("AU24", "AU27"),
+)  # fmt: skip
 
 # Units that the synthetic faces never draw, but that one may ask for. Which blendshape shows which
 # unit: Apple's descriptions of ARFaceAnchor.BlendShapeLocation beside the FACS manual's.

@@ -68,6 +68,49 @@ def test_every_unit_moves_the_head_more_the_stronger_it_is(unit: str) -> None:
     assert all((more >= less - 1e-12).all() for less, more in pairwise(steps))
 
 
+@pytest.mark.parametrize("emotion", SHOWN)
+def test_a_stronger_word_is_stronger_in_every_other_way(emotion: str) -> None:
+    steps = [AskedExpression(emotion, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    for less, more in pairwise(steps):
+        assert (more.actions() >= less.actions() - 1e-9).all()
+        assert more.actions().sum() > less.actions().sum()
+        assert np.linalg.norm(more.place()) > np.linalg.norm(less.place())
+        units = more.unit_intensities()
+        for code, sides in less.unit_intensities().items():
+            assert units[code] >= sides
+        read = [
+            sum(map(sum, face.as_blendshapes().unit_intensities().values()))
+            for face in (less, more)
+        ]
+        assert read[1] > read[0]
+    whole = AskedExpression(emotion)
+    assert np.allclose(whole.scaled(0.5).actions(), AskedExpression(emotion, 0.5).actions())
+
+
+@pytest.mark.parametrize("emotion", SHOWN)
+def test_along_its_line_on_the_circumplex_a_word_grows(emotion: str) -> None:
+    valence, arousal = AskedExpression(emotion).place()
+    found = [expression_at(valence * share, arousal * share, emotion) for share in (0, 0.3, 0.6, 1)]
+    assert [face.intensity for face in found] == pytest.approx([0, 0.3, 0.6, 1])
+
+
+def test_a_mixture_grows_with_each_of_its_words() -> None:
+    shown = [
+        AskedExpression(mixture=(("happy", 0.4), ("fear", share))).actions().sum()
+        for share in (0.0, 0.3, 0.6, 0.9)
+    ]
+    assert (np.diff(shown) > 0).all()
+
+
+def test_a_word_goes_with_the_face_into_other_terms_without_deciding_it() -> None:
+    asked = AskedExpression("happy", 0.5)
+    for other in (asked.as_blendshapes(), asked.as_units(), asked.as_blendshapes().as_units()):
+        assert (other.word, other.emotion) == ("happy", None)
+    assert AskedExpression(units=(("AU1", (1.0, 1.0)),), named="sad").record() == {
+        "units": {"AU1": [1.0, 1.0]}
+    }
+
+
 def test_a_side_moves_its_own_half_alone() -> None:
     actions = AskedExpression(units=(("AU12", (3.0, 0.0)),)).actions()
     moved = {name for name, value in zip(ACTION_NAMES, actions, strict=True) if value}
@@ -110,6 +153,7 @@ def test_a_words_record_is_what_it_was() -> None:
         ({"units": (("AU12", (float("nan"), 1.0)),)}, "AU12: nan"),
         ({"units": (("AU26", (3.0, 1.0)),)}, "moves both halves"),
         ({"units": (("AU24", (3.0, 3.0)), ("AU25", (3.0, 3.0)))}, "at once"),
+        ({"units": (("AU5", (2.0, 2.0)), ("AU45", (3.0, 3.0)))}, "at once"),
         ({"units": (("AU6", (3.0, 3.0)), ("AU6", (2.0, 2.0)))}, "twice"),
         ({"mixture": (("joy", 0.5),)}, "--mix: 'joy'"),
         ({"mixture": (("happy", 1.5),)}, "--mix happy: 1.5"),

@@ -36,7 +36,7 @@ def test_a_side_says_more_than_the_whole_unit_in_any_order() -> None:
         (lambda: read_units(["AU12=inf"]), "not a number"),
         (lambda: compose("sad", 0.5, valence=-0.5), "decide the strength"),
         (lambda: compose(mixture=(("sad", 0.5),), arousal=0.1), "of its own"),
-        (lambda: compose("sad", given=AskedExpression("sad")), "together with a word"),
+        (lambda: compose("sad", given=AskedExpression("sad")), "from a word, a mixture"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(call, said: str) -> None:
@@ -124,6 +124,14 @@ def test_mediapipe_categories_wherever_they_stand(tmp_path: Path, key: str, dept
         ("a.csv", "seed,emotion\n1.5,sad\n", "whole number"),
         ("a.csv", "emotion\nsad\nfear\n", "holds 2 expressions"),
         ("a.csv", "prompt\nx\n", "says nothing"),
+        ("a.csv", "emotion,jawOpen\nsad,1\n", "a.csv:2: the expression: comes from blendshapes"),
+        ("a.csv", "emotion;mix\nsad;\n", "emotion;mix: is unknown"),
+        ("a.csv", "AU26L\n2\n", "a.csv:2: --au AU26.*both halves"),
+        ("a.csv", "intensity\n0.3\n", "name the emotion"),
+        ("a.csv", "success,AU12_r\n1,nan\n", "a.csv:2: AU12_r: 'nan'"),
+        ("a.json", "null", "not an object"),
+        ("a.json", '{"jawOpen": [1]}', "'\\[1\\]' is not a number"),
+        ("a.json", '{"jawOpen": 5}', "jawOpen: 5; give 0 to 2.3"),
         ("a.csv", "success,AU12_r\n0,3\n", "found no face"),
         ("a.csv", "success,AU12_c\n1,1\n", "no intensity"),
         ("a.json", "{", "cannot be read"),

@@ -15,7 +15,7 @@ from sfe_core.errors import UserError
 from sfe_core.faces.flame.landmarks import LandmarkEmbedding
 from sfe_core.faces.flame.parameters import SHAPE_COUNT, FlameParameters
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
-from tests.flame_files import write_flame_model
+from tests.flame_files import head_surface, make_disk, write_landmark_embedding, write_model_pickle
 
 # Component n of this FLAME is half of one of these, as many as its two eyes, brows and mouth need.
 COMPONENTS = [
@@ -94,7 +94,10 @@ def test_rest_is_rest_and_left_stays_left(translator: FlameTranslator) -> None:
 
 
 def test_files_of_flame_are_found(tmp_path: Path) -> None:
-    folder = write_flame_model(tmp_path / "FLAME2020")
+    folder, disk = tmp_path, make_disk()
+    vertices = head_surface(disk)
+    write_model_pickle(folder / "generic_model.pkl", disk, vertices, np.random.default_rng(0))
+    write_landmark_embedding(folder / "landmark_embedding.npy", disk, vertices)
     found = load_translator(folder, 3)
     np.save(tmp_path / "code.npy", np.full(50, 0.5))
     assert read_expression(tmp_path / "code.npy", folder).blendshapes
