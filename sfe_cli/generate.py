@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from sfe_cli.help import with_examples
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
+    from sfe_core.controls.asked_expression import AskedExpression
     from sfe_core.controls.expression_files import AskedRow
 
 HELP = with_examples(
@@ -103,7 +105,7 @@ Sweep = Annotated[
     ),
 ]
 Count = Annotated[
-    int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 or 8")
+    int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 to 8")
 ]
 Seed = Annotated[
     int | None,
@@ -169,8 +171,6 @@ def generate(
     sources = (blendshapes, expression, expression_of)
     said = _read_said(emotion, mix, au, valence, arousal, sources, found.config.preprocess.flame)
     rows = _read_rows(table)
-    if expression_of is not None:
-        said = _with_photo(said, expression_of, found)
 
     from sfe_core.sampling.generate import generate as draw
     from sfe_core.sampling.sweep import Request
@@ -185,7 +185,10 @@ def generate(
         count=count,
         seed=seed,
     )
-    made = draw(found, request, find_package(found, package), RichReporter(), out)
+    source = find_package(found, package)
+    if expression_of is not None:  # slow, so only once all else that was typed has been checked
+        request = replace(request, asked=_with_photo(said["asked"], expression_of, found))
+    made = draw(found, request, source, RichReporter(), out)
     prompts = list(dict.fromkeys(made.prompts))
     render.facts(
         [
@@ -207,7 +210,7 @@ def _read_said(
     sources: tuple[Path | None, Path | None, Path | None],
     flame: str,
 ) -> dict[str, Any]:
-    """Fields of the request that say the expression; a photo's is put in later, being slow."""
+    """Fields of the request that say the expression; until a photo is read, a face at rest."""
     from sfe_core.controls.asked_expression import AskedExpression
     from sfe_core.controls.expression_files import read_expression
     from sfe_core.controls.expression_text import compose, read_emotion, read_mixture, read_units
@@ -228,7 +231,7 @@ def _read_said(
     if given is not None and blendshapes is not None and not given.blendshapes:
         raise UserError(blendshapes, "holds no blendshapes", "read it by --expression")
     if photo is not None:
-        given = AskedExpression()
+        given = AskedExpression(blendshapes=(("jawOpen", 0.0),), named="neutral")
     mixture = read_mixture(mix) if mix is not None else ()
     units = read_units(au) if au else ()
     return {"asked": compose(word, strength, mixture, units, valence, arousal, given)}
@@ -240,17 +243,15 @@ def _read_rows(table: Path | None) -> tuple[AskedRow, ...]:
     return tuple(read_table(table)) if table is not None else ()
 
 
-def _with_photo(said: dict[str, Any], photo: Path, found: Workspace) -> dict[str, Any]:
+def _with_photo(asked: AskedExpression, photo: Path, found: Workspace) -> AskedExpression | None:
     """The photo's expression below the units that were asked for beside it."""
     from sfe_cli.progress import RichReporter
     from sfe_core.controls.expression_text import compose
     from sfe_core.sampling.asked_face import expression_of_photo
 
-    config = found.config
-    shown = expression_of_photo(
-        photo, config.preprocess, config.loss.emotion_network, RichReporter()
-    )
-    return {"asked": compose(given=shown, units=said["asked"].units)}
+    preprocess, recogniser = found.config.preprocess, found.config.loss.emotion_network
+    shown = expression_of_photo(photo, preprocess, recogniser, RichReporter())
+    return compose(given=shown, units=asked.units)
 
 
 generate.__doc__ = HELP

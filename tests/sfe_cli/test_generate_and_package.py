@@ -105,6 +105,11 @@ def _package(folder: Path) -> str:
         (("generate", "x", "--emotion", "sad=0.5", "--valence", "0.1"), "decide the strength"),
         (("generate", "x", "--table", "gone.csv"), "cannot be read"),
         (
+            ("generate", "x", "--expression-of", "gone.png", "--sweep", "smile"),
+            "'smile' is unknown",
+        ),
+        (("generate", "x", "--expression-of", "gone.png"), "gone.png"),
+        (
             ("generate", "x", "--expression", "a.csv", "--expression-of", "b.png"),
             "say the face more than once",
         ),
