@@ -138,7 +138,10 @@ def _json_rows(path: Path) -> list[tuple[str, Row]]:
     for number, row in enumerate(found, 1):
         if not isinstance(row, dict):
             raise UserError(f"{path.name}[{number}]", "is not an object", "write a list of objects")
-    return [(f"{path.name}[{number}]", row) for number, row in enumerate(found, 1)]
+    return [
+        (f"{path.name}[{number}]", {name: v for name, v in row.items() if v is not None})
+        for number, row in enumerate(found, 1)
+    ]
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -179,18 +182,16 @@ def _asked(where: str, row: Row, _scale: float) -> AskedRow:
                 f"use {', '.join(OWN_FIELDS)}, action units or ARKit's blendshapes",
             )
     said = {name.lower(): str(value) for name, value in row.items()}
-    word, strength = read_emotion(said["emotion"]) if "emotion" in said else (None, None)
-    if "intensity" in said:
-        if strength is not None:
-            raise UserError(f"{where}: intensity", "is given twice", "leave it out of emotion")
-        strength = _number(where, said, "intensity")
-    seed = _number(where, said, "seed")
+    intensity, seed = (_number(where, said, field) for field in ("intensity", "seed"))
     if seed is not None and (seed != int(seed) or seed < 0):
         raise UserError(f"{where}: seed", f"{said['seed']}", "give a whole number from 0")
     try:
+        word, strength = read_emotion(said["emotion"]) if "emotion" in said else (None, None)
+        if strength is not None and intensity is not None:
+            raise UserError("intensity", "is given twice", "leave it out of emotion")
         expression = compose(
             word,
-            strength,
+            intensity if strength is None else strength,
             read_mixture(said["mix"]) if "mix" in said else (),
             join_sides("", units),
             _number(where, said, "valence"),

@@ -14,7 +14,8 @@ from scipy.optimize import nnls
 from sfe_core.arrays import Floats
 from sfe_core.faces.head import ACTION_NAMES
 
-Sides = tuple[float, float]  # shares of an intensity on the left and right of the face, 0 to 1
+# Of the left and right of the face, the person's own: shares, 0 to 1, or AU intensities, 0 to 5.
+Sides = tuple[float, float]
 
 # AU -> facial actions with the activation reached at intensity 5; "*" stands for Left and Right.
 ACTIONS_OF_UNIT: dict[str, dict[str, float]] = {
@@ -67,8 +68,6 @@ ASKABLE_UNITS: dict[str, dict[str, float]] = ACTIONS_OF_UNIT | FURTHER_ACTIONS
 READABLE_UNITS: tuple[str, ...] = (*UNITS, "AU18", "AU19", "AU22", "AU29", "AU34")
 MOST_ACTIVATION = 2.3  # the head tears beyond
 
-UnitSides = Mapping[str, Sides]  # AU intensity 0 to 5 on the left and right of the face
-
 
 def is_sided(unit: str) -> bool:
     """Whether the two halves of the head can show this unit apart (the subject's left and right).
@@ -98,8 +97,8 @@ def unit_actions(units: dict[str, float], sides: Sides | Mapping[str, Sides]) ->
     return np.clip(actions, 0.0, MOST_ACTIVATION)
 
 
-def actions_of_units(units: UnitSides) -> Floats:
-    """Facial actions [52] of AU intensities; what moves as one takes the stronger half."""
+def actions_of_units(units: Mapping[str, Sides]) -> Floats:
+    """Facial actions [52] of AU intensities 0 to 5; what moves as one takes the stronger half."""
     full = {name: max(sides) for name, sides in units.items()}
     shares = {
         name: (sides[0] / full[name], sides[1] / full[name]) if full[name] else (0.0, 0.0)

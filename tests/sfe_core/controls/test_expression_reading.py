@@ -66,8 +66,10 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     ]
     assert rows[3].expression is not None and rows[3].expression.valence == -0.7
     assert rows[4].expression is None
-    as_json = written(tmp_path, "faces.json", json.dumps([{"emotion": "happy", "intensity": 0.5}]))
+    row = {"emotion": "happy", "intensity": 0.5, "prompt": None, "AU12": None}
+    as_json = written(tmp_path, "faces.json", json.dumps([row]))
     assert read_expression(as_json) == AskedExpression("happy", 0.5)
+    assert read_table(as_json)[0].prompt is None
 
 
 def test_openface_intensities_without_the_lines_that_show_no_face(tmp_path: Path) -> None:
@@ -120,6 +122,8 @@ def test_mediapipe_categories_wherever_they_stand(tmp_path: Path, key: str, dept
         ("a.csv", "AU12,AU12\n1,2\n", "two columns"),
         ("a.csv", "emotion,AU12\nsad\n", "does not have 2 cells"),
         ("a.csv", "emotion\njoy\n", "a.csv:2: --emotion: 'joy'"),
+        ("a.csv", "emotion\nsad=x\n", "a.csv:2: --emotion: 'x'"),
+        ("a.csv", "emotion,intensity\nsad=1,1\n", "a.csv:2: intensity: is given twice"),
         ("a.csv", "AU12\n7\n", "a.csv:2: --au AU12: 7"),
         ("a.csv", "seed,emotion\n1.5,sad\n", "whole number"),
         ("a.csv", "emotion\nsad\nfear\n", "holds 2 expressions"),
