@@ -10,12 +10,14 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
+from sfe_core.diffusion.unit_attention import KEYWORD, UnitAttention, attend_to_units
 
 
 class GuidedUNet(nn.Module):
     """A plain UNet2DConditionModel beside a GuidanceBank; each is saved on its own.
 
-    Where the text encoder trains too, it is the third, and texts come as token ids.
+    Where the text encoder trains too, it is the third, and texts come as token ids. Where action
+    units are told as intensities, their attention is the fourth.
     """
 
     def __init__(
@@ -23,11 +25,15 @@ class GuidedUNet(nn.Module):
         unet: UNet2DConditionModel,
         bank: GuidanceBank,
         text_encoder: CLIPTextModel | None = None,
+        units: UnitAttention | None = None,
     ) -> None:
         super().__init__()
         self.unet = unet
         self.bank = bank
         self.text_encoder = text_encoder
+        self.units = units
+        if units is not None:
+            attend_to_units(unet)
 
     def forward(
         self,
@@ -38,6 +44,7 @@ class GuidedUNet(nn.Module):
         keep: Sequence[bool] | None = None,
         strengths: Mapping[str, float] | None = None,
         added: Mapping[str, torch.Tensor] | None = None,
+        conditions: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Predict the noise (or v) in `noisy`.
 
@@ -50,18 +57,25 @@ class GuidedUNet(nn.Module):
             strengths: name to factor, 1 where not named.
             added: what the UNet is told beside text and timestep, diffusers' `added_cond_kwargs`:
                 for SDXL `text_embeds` [B, P] and `time_ids` [B, 6]; None: nothing.
+            conditions: what is told of the action units, [B, U, 3], see `unit_conditions`; None:
+                nothing of any.
 
         Returns:
             [B, C, h, w].
         """
         if self.text_encoder is not None:
             text = self.text_encoder(text)[0]
+        attended = None
+        if conditions is not None:
+            assert self.units is not None
+            attended = {KEYWORD: self.units(conditions)}
         features = self.bank(maps, strengths, keep) if maps else None
         with added_to_conv_in(self.unet, features):
             return self.unet(
                 noisy,
                 timesteps,
                 encoder_hidden_states=text,
+                cross_attention_kwargs=attended,
                 added_cond_kwargs=None if added is None else dict(added),
                 return_dict=False,
             )[0]

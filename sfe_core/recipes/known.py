@@ -18,6 +18,7 @@ from sfe_core.training.contract import RecipeSpec
 # Name to the module whose SPEC it is: a recipe is one line here and one file beside this one.
 RECIPES = {
     "stableface": "sfe_core.recipes.stableface",
+    "action-units": "sfe_core.recipes.action_units",
     "tiny-base": "sfe_core.recipes.tiny_base",
 }
 

@@ -272,11 +272,16 @@ class StableFace:
         return tuple(name for name in TERMS if name in active and (name == NOISE or decoded))
 
     def loss(
-        self, model: nn.Module, batch: Batch, draws: Sequence[Slot], update: Sequence[Slot]
+        self,
+        model: nn.Module,
+        batch: Batch,
+        draws: Sequence[Slot],
+        update: Sequence[Slot],
+        conditions: Tensor | None = None,
     ) -> LossTerms:
         """See `batch_loss`."""
         counts = UpdateCounts(len(update), sum(slot.decode for slot in update))
-        return batch_loss(model, self.objective, batch, draws, counts)
+        return batch_loss(model, self.objective, batch, draws, counts, conditions)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Validation faces of each emotion, drawn with and without their maps, and measured."""
@@ -429,6 +434,7 @@ def batch_loss(
     batch: Batch,
     slots: Sequence[Slot],
     counts: UpdateCounts,
+    conditions: Tensor | None = None,
 ) -> LossTerms:
     """The loss of one batch, ready for `backward`.
 
@@ -438,6 +444,7 @@ def batch_loss(
         batch: B images, on the model's device.
         slots: what was drawn for each of them.
         counts: of the whole update.
+        conditions: what else the model is told of the images, see `GuidedUNet`.
     """
     device, kind = batch.latent_mean.device, objective.prediction
     timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
@@ -459,7 +466,13 @@ def batch_loss(
     # A list stays on the CPU under any wrapper: choosing by it waits for no GPU.
     keep = [not slot.drop_guidance for slot in slots]
     prediction = model(
-        noisy, timesteps, texts.states, maps=batch.maps, keep=keep, added=added
+        noisy,
+        timesteps,
+        texts.states,
+        maps=batch.maps,
+        keep=keep,
+        added=added,
+        conditions=conditions,
     ).float()
 
     target = training_target(kind, clean, noise, objective.alphas, timesteps)

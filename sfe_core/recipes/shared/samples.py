@@ -6,6 +6,7 @@ Always the same faces, captions and noise, so that grids of one run show what tr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,6 +76,7 @@ def draw_samples(
     places: Sequence[int],
     config: Config,
     stopped: Callable[[], bool] = lambda: False,
+    steered: Callable[[Sequence[str]], AbstractContextManager] | None = None,
 ) -> Drawn:
     """Draw faces of a data set with and without their maps.
 
@@ -88,6 +90,8 @@ def draw_samples(
         places: of the faces to draw.
         config: gives the seed, the guidance scale and the batch size.
         stopped: asked before each denoising step.
+        steered: within what it gives for the keys of a batch, the guided pictures are drawn, with
+            or without maps.
 
     Raises:
         SamplingStopped: `stopped` said so.
@@ -103,27 +107,29 @@ def draw_samples(
         if stopped():
             raise SamplingStopped
 
-    def draw(maps: dict[str, Tensor], rows: slice) -> Tensor:
+    def draw(maps: dict[str, Tensor], rows: slice, guided: bool) -> Tensor:
         seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"][rows]]
-        drawn = draw_batch(
-            pipeline,
-            embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
-            seeds,
-            resolution=dataset.resolution,
-            steps=SAMPLE_STEPS,
-            guidance_scale=config.sampling.guidance_scale,
-            maps={name: stored[rows] for name, stored in maps.items()},
-            before_step=look,
-        )
+        with steered(faces["key"][rows]) if guided and steered else nullcontext():
+            drawn = draw_batch(
+                pipeline,
+                embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
+                seeds,
+                resolution=dataset.resolution,
+                steps=SAMPLE_STEPS,
+                guidance_scale=config.sampling.guidance_scale,
+                maps={name: stored[rows] for name, stored in maps.items()},
+                before_step=look,
+            )
         return drawn.float().cpu() * 2 - 1
 
-    def draw_all(maps: dict[str, Tensor]) -> Tensor:
+    def draw_all(maps: dict[str, Tensor], guided: bool) -> Tensor:
         size = config.sampling.batch_size
         rows = [slice(start, start + size) for start in range(0, len(places), size)]
-        return torch.cat([draw(maps, part) for part in rows])
+        return torch.cat([draw(maps, part, guided) for part in rows])
 
-    guided = draw_all(faces["maps"]) if faces["maps"] else None
-    return Drawn(faces, draw_all({}), guided)
+    maps = faces["maps"]
+    guided = draw_all(maps, guided=True) if maps or steered else None
+    return Drawn(faces, draw_all({}, guided=False), guided)
 
 
 def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedPipeline:
