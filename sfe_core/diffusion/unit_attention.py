@@ -298,6 +298,7 @@ class UnitAttention(ModelMixin, ConfigMixin):
         self.encoder = UnitEncoder(len(units), hidden, token_width)
         self.projections = LayerProjections(dict(zip(layers, widths, strict=True)), token_width)
         for layer in self.projections.to_v.values():
+            assert isinstance(layer, nn.Linear)
             nn.init.zeros_(layer.weight)
 
     @classmethod
@@ -394,13 +395,13 @@ def units_told(
             result = torch.cat([plain[: half.start], mixed])
         return _Output(result) if return_dict else (result,)
 
-    unet.forward = forward  # type: ignore[method-assign]
+    unet.forward = forward
     try:
         yield
     finally:
         del unet.forward
         if own is not None:
-            unet.forward = own  # type: ignore[method-assign]
+            unet.forward = own
 
 
 @dataclass
