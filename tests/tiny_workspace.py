@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.hashing import hash_base
+from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.files import derive_seed
 from sfe_core.training.engine.checkpoints import CheckpointMeta
 from tests.corpora import write_corpus
@@ -102,3 +104,27 @@ def changed_networks(workspace: Workspace, seed: int) -> tuple[UNet2DConditionMo
     for encoder in bank.encoders.values():
         torch.nn.init.normal_(encoder.conv_out.weight, std=0.5)
     return unet, bank
+
+
+def make_units_run(workspace: Workspace, units: tuple[str, ...], alone: bool = True) -> Path:
+    """A checkpoint with action units that do something.
+
+    Args:
+        alone: the run learnt nothing else; False: UNet and guidance encoders too.
+    """
+    folder = make_run(workspace)
+    for suffix in ("", "_ema"):
+        unet = UNet2DConditionModel.from_pretrained(Path(workspace.config.model.base) / "unet")
+        attention = woken(UnitAttention.beside(unet, units, 16), derive_seed(1, suffix) % 2**31)
+        attention.save_pretrained(folder / f"action_units{suffix}")
+        for part in ("unet", "guidance_encoder") if alone else ():
+            shutil.rmtree(folder / f"{part}{suffix}")
+    return folder
+
+
+def woken(units: UnitAttention, seed: int = 0) -> UnitAttention:
+    """The same, its values off zero as training leaves them."""
+    torch.manual_seed(seed)
+    for layer in units.projections.to_v.values():
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return units

@@ -47,6 +47,9 @@ class SamplingConfig(Section):
     safety_checker: bool = Field(
         False, description="black out what the pipeline's own safety checker objects to"
     )
+    units_guidance_scale: Annotated[float, Field(ge=0)] = Field(
+        4.0, description="classifier-free, of action units told as intensities; 1: as learnt"
+    )
     batch_size: Count = Field(8, description="pictures drawn at once; does not change them")
     seed: Seed = Field(42, description="with the key, decides a picture's noise")
     strengths: dict[GuidanceMap, float] = Field(

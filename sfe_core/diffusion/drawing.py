@@ -28,6 +28,8 @@ def draw_batch(
     guidance_rescale: float = 0.0,
     maps: Mapping[str, Tensor] | None = None,
     strengths: Mapping[str, float] | None = None,
+    units: Tensor | Sequence[Mapping[str, float]] | None = None,
+    units_guidance_scale: float = 1.0,
     before_step: Callable[[], None] | None = None,
 ) -> Tensor:
     """Draw B pictures at once: [B, 3, R, R] in [0, 1], on the pipeline's device.
@@ -44,11 +46,15 @@ def draw_batch(
             prompt's alone (Lin et al. 2023, https://arxiv.org/abs/2305.08891, sec. 3.4), in [0, 1].
         maps: guidance by name, each [B, 3, R, R] in [0, 1]; empty = text alone.
         strengths: of the maps, 1 where not named.
+        units: what is told of the action units of each, see `GuidedPipeline`; None = of none.
+        units_guidance_scale: of these.
         before_step: called before every denoising step but the first; what it raises ends it.
     """
     options: dict[str, Any] = {}
     if maps:
         options |= {"guidance_images": maps, "guidance_strengths": strengths}
+    if units is not None:
+        options |= {"action_units": units, "units_guidance_scale": units_guidance_scale}
     if before_step is not None:
 
         def look(_pipeline: Any, _step: int, _timestep: Any, values: dict) -> dict:

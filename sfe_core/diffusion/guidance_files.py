@@ -1,7 +1,7 @@
-"""Which guidance encoders lie in a folder, told without loading them.
+"""Where guidance encoders and action units lie in a pipeline folder; which, without loading them.
 
-Two layouts: a bank saved by this project (config.json beside safetensors weights), and one state
-dict per map as Champ and StableFaceEmotion publish them.
+Encoders have two layouts: a bank saved by this project (config.json beside safetensors weights),
+and one state dict per map as Champ and StableFaceEmotion publish them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 GUIDANCE_FOLDER = "guidance_encoder"
+UNITS_FOLDER = "action_units"
 BANK_CONFIG = "config.json"
 
 # Our name of a map to theirs, in the order in which they were trained.

@@ -1,8 +1,10 @@
-"""Drawing with or without face maps: diffusers' pipelines plus a bank of guidance encoders."""
+"""Drawing with or without face maps and action units: diffusers' pipelines and what these add."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,21 +23,30 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from sfe_core.diffusion.champ_guidance import load_bank
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
-from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER
+from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, UNITS_FOLDER
+from sfe_core.diffusion.unit_attention import (
+    UnitAttention,
+    UnitKeys,
+    unit_conditions,
+    units_told,
+)
 from sfe_core.errors import UserError
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in typing itself from Python 3.11 on
 
 GuidanceImages = torch.Tensor | Image.Image | Sequence[Image.Image]
+AskedUnits = torch.Tensor | Mapping[str, float] | Sequence[Mapping[str, float]]
+_OWN_PARTS = (GUIDANCE_FOLDER, UNITS_FOLDER)  # those that diffusers knows nothing of
 
 
 class GuidedPipeline(DiffusionPipeline):
-    """What a pipeline of any Stable Diffusion needs to follow landmarks, depth and mesh maps.
+    """What a pipeline of any Stable Diffusion needs to follow face maps and action units.
 
-    Comes before diffusers' own pipeline among the bases of a class, and works on its `unet` and
-    `guidance_encoder`. On disk such a pipeline is a plain folder, which diffusers loads without
-    this project, with `guidance_encoder/` beside the usual parts.
+    Comes before diffusers' own pipeline among the bases of a class, and works on its `unet`,
+    `guidance_encoder` and `action_units`. On disk such a pipeline is a plain folder, which
+    diffusers loads without this project, with `guidance_encoder/` and `action_units/` beside the
+    usual parts.
 
     Attributes:
         plain: diffusers' own pipeline, which the folder is one of.
@@ -45,33 +56,44 @@ class GuidedPipeline(DiffusionPipeline):
     plain: ClassVar[type[DiffusionPipeline]]
     own_options: ClassVar[Mapping[str, Any]]
 
-    def _register_bank(self, bank: GuidanceBank | None) -> None:
+    def _register_own(self, bank: GuidanceBank | None, units: UnitAttention | None) -> None:
         # A bank without maps (a run without guidance) has no weights, hence no device either.
         guides = bank is not None and bank.map_names
-        self.register_modules(guidance_encoder=bank if guides else None)
+        self.register_modules(guidance_encoder=bank if guides else None, action_units=units)
+        if units is not None:
+            units.check_fits(self.unet)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> Self:
-        """Load a pipeline folder, with the guidance encoders if it holds any.
+        """Load a pipeline folder, with guidance encoders and action units if it holds any.
 
         `options` are those of diffusers' `from_pretrained`.
+
+        Raises:
+            UserError: the action units are of another base.
         """
-        bank_folder = Path(folder) / GUIDANCE_FOLDER
+        dtype = options.get("torch_dtype", torch.float32)
+        bank_folder, units_folder = (Path(folder) / name for name in _OWN_PARTS)
         if GUIDANCE_FOLDER not in options:
-            bank = None
-            if bank_folder.is_dir():
-                dtype = options.get("torch_dtype", torch.float32)
-                bank = load_bank(bank_folder, dtype)
-            options[GUIDANCE_FOLDER] = bank
+            options[GUIDANCE_FOLDER] = (
+                load_bank(bank_folder, dtype) if bank_folder.is_dir() else None
+            )
+        if UNITS_FOLDER not in options:
+            options[UNITS_FOLDER] = (
+                UnitAttention.from_pretrained(units_folder, torch_dtype=dtype)
+                if units_folder.is_dir()
+                else None
+            )
         return super().from_pretrained(folder, **{**cls.own_options, **options})
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
-        """Write a plain pipeline folder, and the guidance encoders beside it."""
-        parts = {name: part for name, part in self.components.items() if name != GUIDANCE_FOLDER}
+        """Write a plain pipeline folder, and guidance encoders and action units beside it."""
+        parts = {name: part for name, part in self.components.items() if name not in _OWN_PARTS}
         kept = {name: self.config.get(name, value) for name, value in self.own_options.items()}
         self.plain(**{**kept, **parts}).save_pretrained(save_directory, **options)
-        if self.guidance_encoder is not None:
-            self.guidance_encoder.save_pretrained(Path(save_directory) / GUIDANCE_FOLDER)
+        for name in _OWN_PARTS:
+            if (part := getattr(self, name)) is not None:
+                part.save_pretrained(Path(save_directory) / name)
 
     @torch.no_grad()
     def __call__(
@@ -80,13 +102,16 @@ class GuidedPipeline(DiffusionPipeline):
         *arguments: Any,
         guidance_images: Mapping[str, GuidanceImages] | None = None,
         guidance_strengths: Mapping[str, float] | None = None,
+        action_units: AskedUnits | None = None,
+        units_guidance_scale: float = 4.0,
         **options: Any,
     ) -> Any:
-        """Draw pictures; without `guidance_images` exactly as diffusers' pipeline does.
+        """Draw pictures; without maps and units exactly as diffusers' pipeline does.
 
-        The maps do not change from step to step, so they are encoded once. Of classifier-free
+        Neither changes from step to step, so they are encoded once. Of classifier-free
         guidance's pair, only the half with the prompt is guided: the unconditional half has neither
-        prompt nor maps, as when both are dropped in training.
+        prompt nor maps, as when both are dropped in training. Units are guided by a scale of their
+        own, see `units_told`.
 
         Args:
             prompt: one or B prompts; `arguments` and `options` are those of diffusers' pipeline.
@@ -94,9 +119,14 @@ class GuidedPipeline(DiffusionPipeline):
                 the size of the picture; or to a PIL image or a list of them, of any size (16-bit
                 depth as a corpus stores it included). Maps may be left out.
             guidance_strengths: name to factor, 1 where not named; all 0 is text alone.
+            action_units: of every picture, or one for all: FACS name to intensity, as in
+                `{"AU12": 3, "AU6L": 2}`; what is not named stays free. Or as a tensor, see
+                `unit_conditions`.
+            units_guidance_scale: 0: as without units; 1: as they were learnt; more exaggerates.
 
         Raises:
-            UserError: the folder held no encoders, a name is unknown, or a shape does not fit.
+            UserError: the folder held no encoders or units, a name is unknown, or a shape does not
+                fit.
         """
         features = self._encode_guidance(
             guidance_images,
@@ -104,8 +134,36 @@ class GuidedPipeline(DiffusionPipeline):
             images=_image_count(prompt, options),
             size=(options.get("height"), options.get("width")),
         )
-        with added_to_conv_in(self.unet, features):
-            return super().__call__(prompt, *arguments, **options)
+        units = self._encode_units(action_units, _image_count(prompt, options))
+        own = super().__call__
+        called = inspect.signature(own).bind(prompt, *arguments, **options)
+        called.apply_defaults()
+        scales = units_guidance_scale, called.arguments["guidance_scale"]
+        with (
+            added_to_conv_in(self.unet, features),
+            nullcontext() if units is None else units_told(self.unet, units, *scales),
+        ):
+            return own(prompt, *arguments, **options)
+
+    def _encode_units(self, asked: AskedUnits | None, images: int) -> UnitKeys | None:
+        """What the UNet's layers find of the units, or None where nothing is said of any."""
+        if asked is None:
+            return None
+        if self.action_units is None:
+            raise UserError(
+                "action_units", "this pipeline has no action_units/", "draw from text alone"
+            )
+        if not isinstance(asked, torch.Tensor):
+            several = [asked] if isinstance(asked, Mapping) else asked
+            asked = unit_conditions(self.action_units.units, several)
+        if images % len(asked):
+            raise UserError(
+                "action_units",
+                f"are told of {len(asked)} pictures, and {images} are drawn",
+                "give them once, or once per prompt",
+            )
+        told = asked.repeat_interleave(images // len(asked), dim=0)
+        return self.action_units(told.to(self._execution_device))
 
     def _encode_guidance(
         self,
@@ -150,13 +208,13 @@ class GuidedPipeline(DiffusionPipeline):
 
 
 class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
-    """StableDiffusionPipeline that can follow face maps; there is no safety checker."""
+    """StableDiffusionPipeline that can follow face maps and action units, without a checker."""
 
     plain = StableDiffusionPipeline
     own_options: ClassVar = {"safety_checker": None, "requires_safety_checker": False}
     # The order in which they run, so that each leaves the GPU when the next one comes.
-    model_cpu_offload_seq = f"{GUIDANCE_FOLDER}->{StableDiffusionPipeline.model_cpu_offload_seq}"
-    _optional_components = [*StableDiffusionPipeline._optional_components, GUIDANCE_FOLDER]  # noqa: RUF012
+    model_cpu_offload_seq = "->".join((*_OWN_PARTS, StableDiffusionPipeline.model_cpu_offload_seq))
+    _optional_components = [*StableDiffusionPipeline._optional_components, *_OWN_PARTS]  # noqa: RUF012
 
     def __init__(
         self,
@@ -169,6 +227,7 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
         feature_extractor: Any = None,
         image_encoder: Any = None,
         guidance_encoder: GuidanceBank | None = None,
+        action_units: UnitAttention | None = None,
         requires_safety_checker: bool = False,
     ) -> None:
         super().__init__(
@@ -182,11 +241,11 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
             image_encoder=image_encoder,
             requires_safety_checker=requires_safety_checker,
         )
-        self._register_bank(guidance_encoder)
+        self._register_own(guidance_encoder, action_units)
 
 
 class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline):
-    """StableDiffusionXLPipeline that can follow face maps, and puts no watermark in pictures.
+    """StableDiffusionXLPipeline that follows face maps and action units, and puts no watermark.
 
     diffusers' own puts one where the package invisible-watermark happens to be installed, so that
     pictures would differ between machines.
@@ -194,8 +253,10 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
 
     plain = StableDiffusionXLPipeline
     own_options: ClassVar = {"add_watermarker": False}
-    model_cpu_offload_seq = f"{GUIDANCE_FOLDER}->{StableDiffusionXLPipeline.model_cpu_offload_seq}"
-    _optional_components = [*StableDiffusionXLPipeline._optional_components, GUIDANCE_FOLDER]  # noqa: RUF012
+    model_cpu_offload_seq = "->".join(
+        (*_OWN_PARTS, StableDiffusionXLPipeline.model_cpu_offload_seq)
+    )
+    _optional_components = [*StableDiffusionXLPipeline._optional_components, *_OWN_PARTS]  # noqa: RUF012
 
     def __init__(
         self,
@@ -209,6 +270,7 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
         image_encoder: Any = None,
         feature_extractor: Any = None,
         guidance_encoder: GuidanceBank | None = None,
+        action_units: UnitAttention | None = None,
         force_zeros_for_empty_prompt: bool = True,
         add_watermarker: bool | None = False,
     ) -> None:
@@ -225,7 +287,7 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
             add_watermarker=add_watermarker,
         )
-        self._register_bank(guidance_encoder)
+        self._register_own(guidance_encoder, action_units)
 
 
 def _as_map(pictures: Image.Image | Sequence[Image.Image], size: tuple[int, int]) -> torch.Tensor:

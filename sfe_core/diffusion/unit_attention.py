@@ -32,9 +32,9 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from sfe_core.controls.action_units import ACTION_UNITS, MAXIMUM_INTENSITY
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.errors import UserError
 
-UNITS_FOLDER = "action_units"
 KEYWORD = "units"  # of `cross_attention_kwargs`
 # What is told of a unit: intensity on the person's left and right, 0 to 5; whether it is there.
 LEFT, RIGHT, PRESENT = range(3)
@@ -63,7 +63,7 @@ def unit_conditions(units: Sequence[str], asked: Sequence[Mapping[str, float]]) 
     conditions = torch.full((len(asked), len(units), _TOLD), torch.nan)
     for row, wanted in enumerate(asked):
         for name in sorted(wanted, key=len):  # a side after both
-            code, places = read_unit_name(name)
+            code, places = unit_places(name)
             if code not in units:
                 raise UserError(
                     "action units", f"{name!r} is not known", f"known: {', '.join(units)}"
@@ -73,10 +73,10 @@ def unit_conditions(units: Sequence[str], asked: Sequence[Mapping[str, float]]) 
     return conditions
 
 
-def read_unit_name(name: str) -> tuple[str, tuple[int, ...]]:
+def unit_places(name: str) -> tuple[str, tuple[int, ...]]:
     """The unit of a name, and the places in its condition that a number under it fills.
 
-    >>> read_unit_name("AU12"), read_unit_name("AU12R"), read_unit_name("AU4_present")
+    >>> unit_places("AU12"), unit_places("AU12R"), unit_places("AU4_present")
     (('AU12', (0, 1)), ('AU12', (1,)), ('AU4', (2,)))
 
     Raises:
@@ -309,7 +309,7 @@ class UnitAttention(ModelMixin, ConfigMixin):
             UserError: a name is not a unit's, or the UNet attends to no text.
         """
         for name in units:
-            read_unit_name(name)
+            unit_places(name)
         layers = cross_attentions(unet)
         keys = {name: _plain(layer.to_k) for name, layer in layers.items()}
         widths = [key.out_features for key in keys.values()]
@@ -324,6 +324,23 @@ class UnitAttention(ModelMixin, ConfigMixin):
     def units(self) -> tuple[str, ...]:
         """The units it was built for."""
         return tuple(self.config["units"])
+
+    def check_fits(self, unet: nn.Module) -> None:
+        """See that a UNet has the cross-attentions that this one was built for.
+
+        Raises:
+            UserError: it has others; what is found would not fit, or be left out in silence.
+        """
+        own = dict(zip(self.config["layers"], self.config["widths"], strict=True))
+        layers = cross_attentions(unet)
+        widths = {name: _plain(layer.to_k).out_features for name, layer in layers.items()}
+        if own != widths:
+            raise UserError(
+                UNITS_FOLDER,
+                f"is of a UNet with other layers ({len(own)} that attend to text, here "
+                f"{len(widths)})",
+                "take the folder that was trained on this base",
+            )
 
     def forward(self, conditions: Tensor, scale: float = 1.0) -> UnitKeys:
         """What the layers find: `conditions` is [B, U, 3], see `unit_conditions`."""

@@ -26,6 +26,7 @@ class CardFacts:
     Args:
         origin: where the weights come from, in words.
         maps: guidance maps the package reads; empty = none.
+        units: action units it may be told as intensities; empty = none.
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
         corpus_sha256: of the training corpus; "" when unknown.
@@ -44,6 +45,7 @@ class CardFacts:
     step: int
     weights: str
     maps: tuple[str, ...]
+    units: tuple[str, ...]
     base_name: str
     base_sha256: str
     base_licence: str

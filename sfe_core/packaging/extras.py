@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
 
 from sfe_core.diffusion.families.known import networks_of
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.lora import (
@@ -50,7 +51,7 @@ _ROUNDING = 1
 
 
 def require_extras(plan: PackagePlan, options: PackageOptions) -> None:
-    """Refuse a form that models of the base's family do not have.
+    """Refuse a form that models of the base's family, or what the run learnt, do not have.
 
     Raises:
         UserError: naming it.
@@ -59,6 +60,13 @@ def require_extras(plan: PackagePlan, options: PackageOptions) -> None:
         raise UserError(
             "--also stableface",
             f"the StableFace project's scripts do not know {plan.family.name}",
+            "leave it out",
+        )
+    # A foreign folder's parts are not known yet; it always brings a UNet.
+    if options.extras and UNITS_FOLDER in plan.folders and not _trained(plan):
+        raise UserError(
+            f"--also {options.extras[0]}",
+            "the run learnt action units alone, and other forms would hold the base",
             "leave it out",
         )
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, bank_maps
+from sfe_core.diffusion.guidance_files import BANK_CONFIG, GUIDANCE_FOLDER, UNITS_FOLDER, bank_maps
 from sfe_core.errors import RunError, UserError
 
 PROVENANCE, CARD = "provenance.json", "README.md"
@@ -46,6 +46,23 @@ def guidance_maps(package: Path) -> tuple[str, ...]:
     folder = package / GUIDANCE_FOLDER
     try:
         return bank_maps(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            folder, f"config.json cannot be read ({error})", "package the checkpoint again"
+        ) from error
+
+
+def action_units(package: Path) -> tuple[str, ...]:
+    """The action units that a package may be told as intensities, in its order; empty without.
+
+    Raises:
+        RunError: their config.json is torn.
+    """
+    folder = package / UNITS_FOLDER
+    if not folder.is_dir():
+        return ()
+    try:
+        return tuple(json.loads((folder / BANK_CONFIG).read_text(encoding="utf-8"))["units"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             folder, f"config.json cannot be read ({error})", "package the checkpoint again"

@@ -17,7 +17,7 @@ from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers
 from sfe_core.packaging.assembly import assemble
 from sfe_core.packaging.extras import require_extras, write_extras
-from sfe_core.packaging.listing import PROVENANCE, guidance_maps, newest_package
+from sfe_core.packaging.listing import PROVENANCE, action_units, guidance_maps, newest_package
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan, plan_checkpoint, plan_foreign
 from sfe_core.packaging.provenance import card_facts, header_metadata, write_papers
@@ -29,6 +29,7 @@ from sfe_core.reporting import Reporter
 __all__ = ["PackageSummary", "newest_package", "package_checkpoint"]
 
 _TRIAL_STEPS = 20  # enough of DPM-Solver++ for a clear picture
+_TRIAL_INTENSITY = 3.0
 PLAIN_SAMPLE, GUIDED_SAMPLE = "sample.png", "sample_guided.png"
 
 
@@ -44,7 +45,8 @@ class PackageSummary:
         folder: the pipeline folder.
         origin: where its weights come from, in words.
         weights: ema or raw, as packaged.
-        pictures: drawn by the package when it was checked, from text and (if it can) from maps.
+        pictures: drawn by the package when it was checked, from text and, if it can, also by maps
+            and action units.
         extras: other forms in the folder, each with a line about it.
         size_bytes: of all files.
         reused: it was there already and stands as it was.
@@ -110,14 +112,15 @@ def package_checkpoint(
         order = _trial_order(workspace, plan, partial, reporter)
         pictures = {PLAIN_SAMPLE: try_plain(partial, order)}
         task.advance(note="draws from text")
-        if order.maps:
+        controls = [name for name in ("maps", "units") if getattr(order, name)]
+        if controls:
             pictures[GUIDED_SAMPLE] = try_guided(partial, order)
-        task.advance(note="draws from maps" if order.maps else "")
+        task.advance(note=f"draws from {' and '.join(controls)}" if controls else "")
         extras = write_extras(partial, plan, options, metadata, order, pictures[PLAIN_SAMPLE])
         task.advance(note="other forms" if extras else "")
         for file_name, picture in pictures.items():
             picture.save(partial / file_name)
-        write_papers(partial, plan, card_facts(plan, order, options, extras), options)
+        write_papers(partial, plan, card_facts(partial, plan, order, options, extras), options)
         task.advance(note="described")
     return _summary(target, plan)
 
@@ -201,8 +204,14 @@ def _trial_order(
         name=plan.name,
         prompt=prompt,
         maps=maps,
+        units=dict.fromkeys(_smile(action_units(package)), _TRIAL_INTENSITY),
         resolution=resolution,
         steps=min(_TRIAL_STEPS, config.sampling.steps),
         guidance_scale=config.sampling.guidance_scale,
         seed=config.sampling.seed,
     )
+
+
+def _smile(units: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a smile, or else the first, of the units that a package knows."""
+    return tuple(name for name in units if name in ("AU6", "AU12")) or units[:1]

@@ -11,7 +11,7 @@ from sfe_core.assets.registry import registry
 from sfe_core.files import sha256_json, write_json, write_text
 from sfe_core.packaging.assembly import file_hashes
 from sfe_core.packaging.card import CardFacts, write_card
-from sfe_core.packaging.listing import CARD, PROVENANCE
+from sfe_core.packaging.listing import CARD, PROVENANCE, action_units
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan
 from sfe_core.packaging.prediction_marks import Schedule, header_marks, read_schedule
@@ -48,11 +48,16 @@ def header_metadata(plan: PackagePlan) -> dict[str, str]:
 
 
 def card_facts(
-    plan: PackagePlan, order: TrialOrder, options: PackageOptions, extras: dict[str, str]
+    package: Path,
+    plan: PackagePlan,
+    order: TrialOrder,
+    options: PackageOptions,
+    extras: dict[str, str],
 ) -> CardFacts:
     """All that the card tells.
 
     Args:
+        package: its folder.
         extras: file or folder beside the pipeline to one line about it.
     """
     meta = plan.history.meta
@@ -63,6 +68,7 @@ def card_facts(
         step=plan.step,
         weights=plan.weights,
         maps=tuple(order.maps),
+        units=action_units(package),
         **_base_asset(plan),
         pipeline=plan.family.pipeline.__name__,
         guided_pipeline=plan.family.guided_pipeline.__name__,
@@ -96,6 +102,7 @@ def write_papers(
         "step": facts.step,
         "weights": facts.weights,
         "maps": list(facts.maps),
+        "action_units": list(facts.units),
         "resolution": facts.resolution,
         "form": options.to_json(),
         "base": {"name": facts.base_name, "sha256": facts.base_sha256},

@@ -8,7 +8,7 @@ from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
-from sfe_core.diffusion.guidance_files import bank_maps
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER, bank_maps
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.engine.checkpoints import (
     list_checkpoints,
@@ -42,7 +42,7 @@ class Checkpoint:
     @property
     def has_ema(self) -> bool:
         """Whether the run kept an exponential moving average of its weights."""
-        return (self.folder / "unet_ema").is_dir()
+        return any(self.folder.glob("*_ema"))
 
 
 def choose_checkpoint(runs: Path, run: str | None = None, step: int | None = None) -> Checkpoint:
@@ -85,16 +85,20 @@ def _guides(folder: Path) -> bool:
 
 
 def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
-    """Part of the pipeline (unet, guidance_encoder) to the checkpoint's folder for it.
+    """Part of the pipeline (unet, guidance_encoder, …) to the checkpoint's folder for it.
+
+    A run that learnt action units may have left the base's UNet as it is.
 
     Raises:
         UserError: the average is asked for and the run kept none.
         RunError: a file is missing, empty or cut short.
     """
     if weights == "ema" and not checkpoint.has_ema:
-        raise UserError("--weights", f"{checkpoint.folder} has no unet_ema/", "use --weights raw")
+        raise UserError("--weights", f"{checkpoint.folder} has no average", "use --weights raw")
     suffix = "_ema" if weights == "ema" else ""
-    folders = {"unet": checkpoint.folder / f"unet{suffix}"}
+    # Asked of the raw weights, which are always there, so that a torn average is told of.
+    trained = [name for name in ("unet", UNITS_FOLDER) if (checkpoint.folder / name).is_dir()]
+    folders = {name: checkpoint.folder / f"{name}{suffix}" for name in trained or ["unet"]}
     if any(_guides(checkpoint.folder / f"guidance_encoder{end}") for end in ("", "_ema")):
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"
     # There where the run trained them.

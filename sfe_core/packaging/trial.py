@@ -12,7 +12,9 @@ from PIL import Image
 
 from sfe_core.diffusion.drawing import draw_batch, is_blank, prompt_words
 from sfe_core.diffusion.families.known import family_of, networks_of
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.errors import RunError
 from sfe_core.files import derive_seed
 from sfe_core.quiet import quiet_libraries
@@ -28,6 +30,7 @@ class TrialOrder:
         name: of the package, for messages.
         prompt: text.
         maps: guidance by name, each [3, R, R] in [0, 1].
+        units: FACS name to intensity, 0 to 5.
         resolution: R, pixels.
         steps: denoising steps.
         guidance_scale: classifier-free.
@@ -37,6 +40,7 @@ class TrialOrder:
     name: str
     prompt: str
     maps: dict[str, torch.Tensor]
+    units: dict[str, float]
     resolution: int
     steps: int
     guidance_scale: float
@@ -53,13 +57,13 @@ def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
 
 
 def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
-    """Load the package with its guidance encoders, and draw one picture from text and maps.
+    """Load the package with all it holds, and draw a picture from text, maps and action units.
 
     Raises:
         RunError: it does not load, or the picture is blank or not finite.
     """
     maps = {name: image[None] for name, image in order.maps.items()}
-    return draw_trial(load_checked(folder, order.name, guided=True), order, maps)
+    return draw_trial(load_checked(folder, order.name, guided=True), order, maps, order.units)
 
 
 def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipeline:
@@ -67,7 +71,7 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
 
     Args:
         name: of the package, for messages.
-        guided: with its guidance encoders.
+        guided: with its guidance encoders and action units.
 
     Raises:
         RunError: it does not load, or tensors are missing, left over or of another shape.
@@ -88,6 +92,11 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
                     torch_dtype=torch.float32,
                 )
                 _check_keys(f"{name}: {part}", report, remedy)
+            if guided and (folder / UNITS_FOLDER).is_dir():
+                parts[UNITS_FOLDER], report = UnitAttention.from_pretrained(  # type: ignore[misc]
+                    folder / UNITS_FOLDER, output_loading_info=True, torch_dtype=torch.float32
+                )
+                _check_keys(f"{name}: {UNITS_FOLDER}", report, remedy)
             options = {**family.guided_pipeline.own_options, **parts}
             pipeline = kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
@@ -109,8 +118,9 @@ def draw_trial(
     pipeline: DiffusionPipeline,
     order: TrialOrder,
     maps: Mapping[str, torch.Tensor] | None = None,
+    units: Mapping[str, float] | None = None,
 ) -> Image.Image:
-    """Draw the picture of `order` with a loaded pipeline, guided by `maps` where there are any.
+    """Draw the picture of `order` with a loaded pipeline, by `maps` and `units` if there are any.
 
     Raises:
         RunError: it does not draw, or the picture is blank or not finite.
@@ -129,6 +139,7 @@ def draw_trial(
                 steps=order.steps,
                 guidance_scale=order.guidance_scale,
                 maps=maps,
+                units=[units] if units else None,
             )[0]
     except RuntimeError as error:
         raise RunError(

@@ -13,7 +13,6 @@ what chance decides, the loss, the samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,19 +23,18 @@ from accelerate import Accelerator
 from pydantic import Field
 from torch import Tensor, nn
 
-from sfe_core.config.sections import Count, Fraction, Positive, Section
+from sfe_core.config.sections import Count, Fraction, Section
 from sfe_core.config.workspace import Workspace
 from sfe_core.controls.action_units import ACTION_UNITS
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.unit_attention import (
-    UNITS_FOLDER,
     UnitAttention,
     mirrored,
-    read_unit_name,
     unit_conditions,
-    units_told,
+    unit_places,
 )
 from sfe_core.errors import UserError
 from sfe_core.files import derive_seed
@@ -62,7 +60,6 @@ class Options(Section):
     units: tuple[str, ...] = Field((), description="FACS names; empty: all that the labels tell of")
     unit_dropout: Fraction = Field(0.2, description="share of known units left untold, one by one")
     all_units_dropout: Fraction = Field(0.1, description="share of images trained without any unit")
-    guidance_scale: Positive = Field(4.0, description="the units' own, for the samples of a run")
     hidden: Count = Field(256, description="width inside the units' encoder")
     train_unet: bool = Field(False, description="train the base's UNet too, as train.frozen has it")
 
@@ -111,7 +108,7 @@ def chosen_units(options: Options, rows: pd.DataFrame) -> tuple[str, ...]:
         if any(rows[name].notna().any() for name in _columns(code) if name in rows)
     ]
     for name in options.units:
-        code, _ = read_unit_name(name)
+        code, _ = unit_places(name)
         if name != code or code not in there:
             raise UserError(
                 "recipe_options.units",
@@ -166,7 +163,11 @@ def conditions_of_rows(units: Sequence[str], rows: pd.DataFrame) -> Tensor:
     columns = [name for code in units for name in _columns(code) if name in rows]
     asked = []
     for values in rows[columns].astype(float).to_dict("records"):
-        told = {name.removeprefix(_PREFIX): v for name, v in values.items() if not np.isnan(v)}
+        told = {
+            str(name).removeprefix(_PREFIX): value
+            for name, value in values.items()
+            if not np.isnan(value)
+        }
         for code in units:
             if any(code + side in told for side in ("", "L", "R")):
                 told.pop(f"{code}_present", None)
@@ -282,16 +283,8 @@ class ActionUnits:
         if faces is None:
             return None
         assert isinstance(model, GuidedUNet)
-        attention, unet = model.units, model.unet
-        assert attention is not None
-
-        def steered(keys: Sequence[str]) -> AbstractContextManager:
-            asked = torch.stack([self.shown[key] for key in keys]).to(unet.device)
-            scales = self.options.guidance_scale, config.sampling.guidance_scale
-            return units_told(unet, attention(asked), *scales)
-
         places = pick_faces(faces.emotions, config.train.samples_per_emotion)
-        drawn = draw_samples(model, self.face.base, faces, places, config, stopped, steered)
+        drawn = draw_samples(model, self.face.base, faces, places, config, stopped, self.shown)
         # Without maps nobody asked for the photo's landmarks.
         measured = drawn if faces.maps else replace(drawn, guided=None)
         return Samples(self.face.meter.measure(measured, self.face.corpus), make_grid(drawn))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -147,6 +148,42 @@ def _meaning(scene: FaceScene, recogniser: str) -> tuple[dict[str, Any], str]:
             said[name] = float(value.clamp(-1.0, 1.0))
             told.append(f"{name} {said[name]:.2f}")
     return said, f"{recogniser} reads {', '.join(told)}"
+
+
+def told_units(
+    expression: AskedExpression | None, known: Sequence[str], alone: bool
+) -> dict[str, float]:
+    """What a network that knows some action units is told of an expression; the rest stays free.
+
+    Args:
+        expression: None: nothing is told.
+        known: FACS names; empty: nothing is told.
+        alone: no face guides beside, so that what is not told is not shown.
+
+    Returns:
+        Names as in `AU12L`, the person's left and right, to intensities, 0 to 5.
+
+    Raises:
+        UserError: of what was asked for by name, or of all, nothing would be shown.
+    """
+    if expression is None or not known:
+        return {}
+    asked = expression.unit_intensities()
+    if not asked:  # a face at rest
+        asked = dict.fromkeys(known, (0.0, 0.0))
+    lost = [code for code in asked if code not in known]
+    if alone and (len(lost) == len(asked) or dict(expression.units).keys() & set(lost)):
+        raise UserError(
+            "action units",
+            f"the package knows no {', '.join(lost)}",
+            f"it knows {', '.join(known)}",
+        )
+    return {
+        f"{code}{side}": value
+        for code, sides in asked.items()
+        if code in known
+        for side, value in zip("LR", sides, strict=True)
+    }
 
 
 def shared_maps(

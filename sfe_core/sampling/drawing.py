@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,14 @@ class Order:
         prompt: text, cleaned already.
         seed: of all noise of this picture.
         maps: guidance by name, each [3, H, W] in [0, 1]; empty = text alone.
+        units: what is told of action units, see `unit_conditions`.
     """
 
     key: str
     prompt: str
     seed: int
     maps: dict[str, torch.Tensor]
+    units: dict[str, float] = field(default_factory=dict)
 
 
 def prepare_pipeline(
@@ -164,7 +166,7 @@ def _run_at_once(
     words: Mapping[str, Any],
 ) -> torch.Tensor:
     """As `_run`; `words` are what the pipeline is given of prompts and negative prompt."""
-    names = orders[0].maps
+    names, units_scale = orders[0].maps, settings.units_guidance_scale
     with torch.inference_mode():
         return draw_batch(
             pipeline,
@@ -176,6 +178,8 @@ def _run_at_once(
             guidance_rescale=settings.guidance_rescale,
             maps={name: torch.stack([order.maps[name] for order in orders]) for name in names},
             strengths=settings.strengths,
+            units=None if units_scale is None else [order.units for order in orders],
+            units_guidance_scale=units_scale or 0.0,
         )
 
 

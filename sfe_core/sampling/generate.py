@@ -16,9 +16,9 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, sha256_json
-from sfe_core.packaging.listing import guidance_maps, newest_package
+from sfe_core.packaging.listing import action_units, guidance_maps, newest_package
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.asked_face import head_scene, shared_maps, with_expression
+from sfe_core.sampling.asked_face import head_scene, shared_maps, told_units, with_expression
 from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.pipelines import (
     load_pipeline,
@@ -69,26 +69,34 @@ def generate(
 ) -> Generated:
     """Draw a request with a packaged model.
 
+    What is asked of the face is shown to it by maps of a guiding face, and told as action units to
+    a package that knows them; one without encoders for maps is told them alone.
+
     Args:
         package: packaged pipeline folder; None = the newest.
         folder: where the pictures go; None = `generated/prompts/<first words>-<hash>/`.
 
     Raises:
-        UserError: no package, one without encoders where a face must guide, no face in the photo,
-            or a file in `folder` that would be overwritten and is no picture of ours.
+        UserError: no package, one without encoders where a face must guide, one that knows none
+            of the units asked for, no face in the photo, or a file in `folder` that would be
+            overwritten and is no picture of ours.
         RunError: torn weights, values that are not finite, out of memory at one picture.
     """
     reporter = reporter or Reporter()
     config = workspace.config
     package = package or newest_package(workspace)
-    source = pipeline_folder("guided" if request.guided else "text", config, package)
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
-    names = _map_names(workspace, request, shots, package, reporter) if request.guided else ()
-    settings = _settings(workspace, source, names)
+    known = action_units(package) if request.guided else ()
+    alone = bool(known) and not guidance_maps(package) and not (request.like or request.head)
+    face_guides = request.guided and not alone
+    source = pipeline_folder("guided" if face_guides else "text", config, package)
+    told = [told_units(shot.expression, known, alone) for shot in shots]
+    names = _map_names(workspace, request, shots, package, reporter) if face_guides else ()
+    settings = _settings(workspace, source, names, any(told))
     prompts = tuple(shot.prompt for shot in shots)
     tell_of_prompts(source, list(dict.fromkeys(prompts)), settings, "prompt", reporter)
     maps = _maps(workspace, request, shots, settings, reporter) if names else [{}] * len(shots)
-    records = [_record(settings, shot, one) for shot, one in zip(shots, maps, strict=True)]
+    records = [_record(settings, *one) for one in zip(shots, maps, told, strict=True)]
     slug = re.sub(r"[^\w]+", "-", shots[0].prompt.lower())[:_SLUG_LENGTH].strip("-")
     given, own = folder, workspace.generated / FOLDER / f"{slug}-{sha256_json(records)[:8]}"
     folder = given or own
@@ -101,16 +109,20 @@ def generate(
     missing = [place for place, path in enumerate(pictures) if read_record(path) != records[place]]
     if missing:
         orders = [
-            Order(str(place), shots[place].prompt, shots[place].seed, maps[place])
+            Order(str(place), shots[place].prompt, shots[place].seed, maps[place], told[place])
             for place in missing
         ]
         _draw(workspace, source, settings, orders, pictures, records, reporter)
-    grid, animation = _sheets(request, shots, pictures, anew=bool(missing))
+    grid, animation = _sheets(request, shots, pictures, face_guides, anew=bool(missing))
     return Generated(folder, tuple(pictures), grid, animation, prompts, len(missing))
 
 
 def _sheets(
-    request: Request, shots: Sequence[Shot], pictures: Sequence[Path], anew: bool
+    request: Request,
+    shots: Sequence[Shot],
+    pictures: Sequence[Path],
+    face_guides: bool,
+    anew: bool,
 ) -> tuple[Path | None, Path | None]:
     """Grid and animation of the pictures, made where they are missing, or `anew`."""
     if len(shots) < 2:
@@ -125,7 +137,9 @@ def _sheets(
     tiles = [(shot.label, Image.open(path)) for shot, path in zip(shots, pictures, strict=True)]
     in_a_row = len(axes) == 2 or (moves and axes[0].graded and along <= _LONGEST_ROW)
     with atomic_path(grid) as partial:
-        sheet = compose_grid(tiles, _caption(request, shots), along if in_a_row else None)
+        sheet = compose_grid(
+            tiles, _caption(request, shots, face_guides), along if in_a_row else None
+        )
         sheet.save(partial, format="PNG")
     if animation is not None:
         frames = [tiles[place::along] for place in range(along)]
@@ -133,10 +147,10 @@ def _sheets(
     return grid, animation
 
 
-def _caption(request: Request, shots: Sequence[Shot]) -> str:
+def _caption(request: Request, shots: Sequence[Shot], face_guides: bool) -> str:
     """What all pictures of a grid share, below it."""
-    face = "text alone"
-    if request.guided:
+    face = "by action units" if request.guided else "text alone"
+    if face_guides:
         face = f"like {request.like.name}" if request.like else "guided by the parametric head"
     prompts = {shot.prompt for shot in shots}
     text = prompts.pop() if len(prompts) == 1 else request.prompt.strip()
@@ -167,17 +181,20 @@ def _map_names(
     return names
 
 
-def _settings(workspace: Workspace, source: Path, names: tuple[str, ...]) -> DrawSettings:
+def _settings(
+    workspace: Workspace, source: Path, names: tuple[str, ...], units: bool
+) -> DrawSettings:
     config = workspace.config
     precision = sampling_precision(sampling_device(), config.sampling.precision)
     return draw_settings(
-        "guided" if names else "text",
+        "guided" if names or units else "text",
         source,
         config.sampling,
         config.model.resolution,
         str(precision).removeprefix("torch."),
         names,
         workspace.generated / "weights.json",
+        units,
     )
 
 
@@ -206,9 +223,11 @@ def _maps(
     return [made[shot.expression] for shot in shots]
 
 
-def _record(settings: DrawSettings, shot: Shot, maps: Maps) -> dict[str, Any]:
+def _record(
+    settings: DrawSettings, shot: Shot, maps: Maps, units: dict[str, float]
+) -> dict[str, Any]:
     """All that decides a picture, and what a reader wants to know of it."""
-    return {
+    record = {
         "settings": settings.sha256,
         "prompt": shot.prompt,
         "seed": shot.seed,
@@ -219,6 +238,7 @@ def _record(settings: DrawSettings, shot: Shot, maps: Maps) -> dict[str, Any]:
         },
         "drawn_with": {name: value for name, value in settings.recorded.items() if name != "seed"},
     }
+    return record | {"units": units} if units else record
 
 
 def _draw(

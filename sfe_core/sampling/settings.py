@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.config.sampling_presets import negative_prompt_text
 from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
@@ -34,6 +35,7 @@ class DrawSettings:
         strengths: of each guidance map; empty unless guided.
         safety_checker: whether the pipeline's own one blacks pictures out.
         long_prompts, prompt_weights: those of `sampling` in sfe.yaml.
+        units_guidance_scale: of action units; None where none are told.
     """
 
     variant: Variant
@@ -50,13 +52,18 @@ class DrawSettings:
     guidance_rescale: float = 0.0
     long_prompts: str = "cut"
     prompt_weights: str = "text"
+    units_guidance_scale: float | None = None
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """All fields but how prompts are read, where that is as it was before one could choose."""
-        usual = {"long_prompts": "cut", "prompt_weights": "text"}
+        """All fields but those of later versions, where they are as it was before them."""
+        usual = {"long_prompts": "cut", "prompt_weights": "text", "units_guidance_scale": None}
         fields = asdict(self)
-        return {name: value for name, value in fields.items() if usual.get(name) != value}
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in usual or usual[name] != value
+        }
 
     @property
     def sha256(self) -> str:
@@ -82,17 +89,20 @@ def draw_settings(
     precision: str,
     maps: tuple[str, ...],
     hash_cache: Path,
+    units: bool = False,
 ) -> DrawSettings:
     """The settings of a series, with the weights of `pipeline_folder` hashed.
 
     Args:
         maps: those the package's guidance encoders read; ignored unless guided.
         hash_cache: JSON file that spares hashing gigabytes again (see `weights_sha256`).
+        units: whether action units are told.
     """
     guided = variant == "guided"
     strengths = {str(name): value for name, value in sampling.strengths.items()}
     configs = read_configs(pipeline_folder)
     parts = (*family_of(configs).parts(configs), *((GUIDANCE_PART,) if guided else ()))
+    parts += (UNITS_FOLDER,) if units else ()
     parts += _CHECKING_PARTS if sampling.safety_checker else ()
     return DrawSettings(
         variant=variant,
@@ -109,6 +119,7 @@ def draw_settings(
         guidance_rescale=sampling.guidance_rescale,
         long_prompts=sampling.long_prompts,
         prompt_weights=sampling.prompt_weights,
+        units_guidance_scale=sampling.units_guidance_scale if units else None,
     )
 
 

@@ -5,8 +5,7 @@ Always the same faces, captions and noise, so that grids of one run show what tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,7 +75,7 @@ def draw_samples(
     places: Sequence[int],
     config: Config,
     stopped: Callable[[], bool] = lambda: False,
-    steered: Callable[[Sequence[str]], AbstractContextManager] | None = None,
+    units: Mapping[str, Tensor] | None = None,
 ) -> Drawn:
     """Draw faces of a data set with and without their maps.
 
@@ -90,8 +89,7 @@ def draw_samples(
         places: of the faces to draw.
         config: gives the seed, the guidance scale and the batch size.
         stopped: asked before each denoising step.
-        steered: within what it gives for the keys of a batch, the guided pictures are drawn, with
-            or without maps.
+        units: key to what the guided pictures are told of action units, see `unit_conditions`.
 
     Raises:
         SamplingStopped: `stopped` said so.
@@ -109,17 +107,20 @@ def draw_samples(
 
     def draw(maps: dict[str, Tensor], rows: slice, guided: bool) -> Tensor:
         seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"][rows]]
-        with steered(faces["key"][rows]) if guided and steered else nullcontext():
-            drawn = draw_batch(
-                pipeline,
-                embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
-                seeds,
-                resolution=dataset.resolution,
-                steps=SAMPLE_STEPS,
-                guidance_scale=config.sampling.guidance_scale,
-                maps={name: stored[rows] for name, stored in maps.items()},
-                before_step=look,
-            )
+        drawn = draw_batch(
+            pipeline,
+            embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
+            seeds,
+            resolution=dataset.resolution,
+            steps=SAMPLE_STEPS,
+            guidance_scale=config.sampling.guidance_scale,
+            maps={name: stored[rows] for name, stored in maps.items()},
+            units=torch.stack([units[key] for key in faces["key"][rows]])
+            if guided and units
+            else None,
+            units_guidance_scale=config.sampling.units_guidance_scale,
+            before_step=look,
+        )
         return drawn.float().cpu() * 2 - 1
 
     def draw_all(maps: dict[str, Tensor], guided: bool) -> Tensor:
@@ -128,7 +129,7 @@ def draw_samples(
         return torch.cat([draw(maps, part, guided) for part in rows])
 
     maps = faces["maps"]
-    guided = draw_all(maps, guided=True) if maps or steered else None
+    guided = draw_all(maps, guided=True) if maps or units else None
     return Drawn(faces, draw_all({}, guided=False), guided)
 
 
@@ -141,6 +142,7 @@ def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedPipeline:
         unet=model.unet,
         scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
         guidance_encoder=model.bank,
+        action_units=model.units,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guided_unet import GuidedUNet
@@ -22,17 +22,10 @@ from sfe_core.diffusion.unit_attention import (
 from sfe_core.errors import UserError
 from sfe_core.training.engine.lora import add_lora, merged
 from tests.sfe_core.diffusion.test_guidance import awake as awake_bank
+from tests.tiny_workspace import woken
 
 UNITS = ("AU1", "AU4", "AU12")
 BOTH = [{"AU1": 2.0, "AU12L": 4.0}, {"AU4_present": 1.0}]
-
-
-def awake(units: UnitAttention) -> UnitAttention:
-    """Values off zero, as training leaves them."""
-    torch.manual_seed(0)
-    for layer in units.projections.to_v.values():
-        nn.init.normal_(layer.weight, std=0.3)
-    return units
 
 
 def unet_of(base: Path) -> UNet2DConditionModel:
@@ -43,7 +36,7 @@ def unet_of(base: Path) -> UNet2DConditionModel:
 def model(tiny_base) -> GuidedUNet:
     unet = unet_of(tiny_base)
     bank = awake_bank(GuidanceBank(("landmarks",), (16, 32, 64), 16))
-    return GuidedUNet(unet, bank, units=awake(UnitAttention.beside(unet, UNITS, 16)))
+    return GuidedUNet(unet, bank, units=woken(UnitAttention.beside(unet, UNITS, 16)))
 
 
 @pytest.fixture
@@ -235,7 +228,7 @@ PIPELINES = {"tiny_base": StableDiffusionPipeline, "tiny_sdxl": StableDiffusionX
 @torch.no_grad()
 def test_plain_pipelines_draw_by_units(base, request):
     pipeline = PIPELINES[base].from_pretrained(request.getfixturevalue(base))
-    units = awake(UnitAttention.beside(pipeline.unet, UNITS, 16))
+    units = woken(UnitAttention.beside(pipeline.unet, UNITS, 16))
     plain = draw(pipeline)
     attend_to_units(pipeline.unet)
     assert torch.equal(draw(pipeline), plain)

@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.errors import UserError
+from sfe_core.packaging.package import package_checkpoint
 from sfe_core.recipes.action_units import (
     SPEC,
     ActionUnits,
@@ -28,9 +31,12 @@ from sfe_core.recipes.known import recipe_of
 from sfe_core.recipes.shared.draws import Slot
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import plan_training, train
+from sfe_core.sampling.generate import generate
+from sfe_core.sampling.sweep import Request
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.options import TrainOptions
 from tests.tiny import make_tiny_workspace
+from tests.tiny_workspace import woken
 
 NOISE_ALONE = dict.fromkeys(("perceptual", "valence", "arousal", "expression", "features"), 0.0)
 UNTOLD = "faces/023"  # of the training split; the labels tell nothing of it
@@ -57,12 +63,6 @@ def build(workspace: Workspace) -> ActionUnits:
     recipe = SPEC.build(workspace, Accelerator(cpu=True), 18, Reporter())
     assert isinstance(recipe, ActionUnits)
     return recipe
-
-
-def wake(units: UnitAttention) -> None:
-    torch.manual_seed(0)
-    for layer in units.projections.to_v.values():
-        torch.nn.init.normal_(layer.weight, std=0.3)
 
 
 def step(recipe: ActionUnits, number: int = 0) -> tuple[list[UnitSlot], torch.Tensor]:
@@ -186,7 +186,7 @@ def test_no_dropout_and_full_dropout(single, every, share):
 
 
 def test_gradients_reach_every_units_token_and_nothing_frozen(recipe):
-    wake(recipe.model.units)
+    woken(recipe.model.units)
     for number in range(3):
         step(recipe, number)[1].backward()
     assert (recipe.model.units.encoder.name.grad.abs().sum(1) > 0).all()
@@ -202,7 +202,7 @@ def test_the_first_update_starts_at_the_base(recipe):
     batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
     faces = [slot.face for slot in draws]
     assert torch.equal(total, recipe.face.loss(recipe.model, batch, faces, faces).total)
-    wake(recipe.model.units)
+    woken(recipe.model.units)
     assert not torch.equal(step(recipe)[1], total)
 
 
@@ -227,7 +227,7 @@ def test_other_networks_train_where_asked(tmp_path, tiny_base, options, sections
 def test_the_other_terms_of_the_loss_reach_the_units(tmp_path, tiny_base):
     loss = NOISE_ALONE | {"noise": 0.0, "valence": 1.0, "pixel_fraction": 1.0}
     recipe = build(unit_workspace(tmp_path, tiny_base, loss=loss))
-    wake(recipe.model.units)
+    woken(recipe.model.units)
     step(recipe)[1].backward()
     assert recipe.model.units.encoder.effect.grad.any()
 
@@ -235,7 +235,7 @@ def test_the_other_terms_of_the_loss_reach_the_units(tmp_path, tiny_base):
 @pytest.mark.slow
 def test_sdxl_learns_units_too(tmp_path, tiny_sdxl):
     recipe = build(unit_workspace(tmp_path, tiny_sdxl, model={"resolution": 64}))
-    wake(recipe.model.units)
+    woken(recipe.model.units)
     step(recipe)[1].backward()
     assert (recipe.model.units.encoder.name.grad.abs().sum(1) > 0).all()
 
@@ -272,7 +272,7 @@ def test_a_run_that_was_interrupted_learns_the_same(tmp_path, tiny_base, rank):
 @pytest.mark.slow
 def test_samples_show_the_units(tmp_path, tiny_base):
     recipe = build(unit_workspace(tmp_path, tiny_base, train={"samples_per_emotion": 1}))
-    wake(recipe.model.units)
+    woken(recipe.model.units)
     with torch.no_grad():
         samples = recipe.samples(recipe.model, lambda: False)
     assert samples is not None and samples.picture is not None
@@ -285,3 +285,29 @@ def test_a_run_logs_its_terms(tmp_path, tiny_base):
     summary = run(unit_workspace(tmp_path, tiny_base), run="logged", steps=2)
     lines = read_metrics(summary.run)
     assert set(lines[0]["raw"]) == {"noise"} and set(lines[0]["lr"]) == {"units"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("base", "rank"), [("tiny_base", 2), ("tiny_sdxl", 0)])
+def test_from_training_to_pictures(base, rank, request, tmp_path):
+    """Train, package, generate: the units asked for decide the picture, at their own scale."""
+    sections = {"train": {"lora_rank": rank, "learning_rate": 0.05}, "sampling": {"steps": 2}}
+    if base == "tiny_sdxl":
+        sections["model"] = {"resolution": 64}
+    made = unit_workspace(tmp_path, request.getfixturevalue(base), **sections)
+    run(made, run="first", steps=4)
+    package = package_checkpoint(made).folder
+    assert (package / "action_units").is_dir() and not (package / "guidance_encoder").is_dir()
+
+    def drawn(scale: float, **units: tuple[float, float]) -> np.ndarray:
+        sampling = made.config.sampling.model_copy(update={"units_guidance_scale": scale})
+        asked = AskedExpression(units=tuple(units.items())) if units else None
+        workspace = Workspace(made.root, made.config.model_copy(update={"sampling": sampling}))
+        (path,) = generate(workspace, Request(prompt="face", asked=asked)).pictures
+        return np.asarray(Image.open(path), int)
+
+    left, right = (drawn(4, AU12=sides) for sides in ((5.0, 0.0), (0.0, 5.0)))
+    pictures = [left, right, drawn(4, AU1=(5.0, 5.0)), drawn(8, AU12=(5.0, 0.0)), drawn(4)]
+    for place, one in enumerate(pictures):
+        assert all(np.abs(one - other).max() > 1 for other in pictures[:place]), place
+    assert np.abs(drawn(0, AU12=(5.0, 0.0)) - drawn(4)).max() <= 1

@@ -19,12 +19,14 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import EmotionReading, FaceSquare
 from sfe_core.packaging.listing import newest_package
+from sfe_core.packaging.package import package_checkpoint
 from sfe_core.sampling import asked_face
 from sfe_core.sampling import generate as module
 from sfe_core.sampling.asked_face import (
     expression_of_photo,
     head_scene,
     shared_maps,
+    told_units,
     with_expression,
 )
 from sfe_core.sampling.generate import generate
@@ -33,6 +35,7 @@ from sfe_core.sampling.sweep import Request
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
 from tests.sfe_core.sampling.conftest import with_sampling
+from tests.tiny_workspace import make_units_run
 
 NAMES = ("landmarks", "depth", "mesh")
 
@@ -277,3 +280,84 @@ def test_brackets_that_are_read_as_weights_take_no_room(workspace: Workspace, li
     assert [warning[:38] for warning in listener.warnings] == [
         "drawn as text in the negative prompt: "
     ]
+
+
+# Packages that know action units
+
+UNITS = ("AU4", "AU6", "AU12")
+SMIRK = AskedExpression(units=(("AU12", (3.0, 0.0)),))
+
+
+def with_units(workspace: Workspace, alone: bool = True) -> Path:
+    make_units_run(workspace, UNITS, alone)
+    return package_checkpoint(workspace, name="units").folder
+
+
+@pytest.mark.slow
+def test_units_are_told_to_a_package_that_knows_them(workspace: Workspace):
+    package = with_units(workspace)
+    request = Request(prompt="portrait", asked=SMIRK, seed=3)
+    made = generate(workspace, request, package)
+    record = read_record(made.pictures[0])
+    assert record["units"] == {"AU12L": 3.0, "AU12R": 0.0} and record["maps"] == {}
+    assert record["drawn_with"]["units_guidance_scale"] == 4.0
+    pipeline = GuidedStableDiffusionPipeline.from_pretrained(package)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline(
+        "portrait",
+        height=32,
+        width=32,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        action_units={"AU12L": 3, "AU12R": 0},
+        units_guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(3),
+        output_type="np",
+    ).images[0]
+    assert np.abs(pixels(made.pictures[0]) - (image * 255).round()).max() <= 1
+    assert generate(workspace, request, package).drawn == 0
+    other = generate(with_sampling(workspace, units_guidance_scale=8.0), request, package)
+    assert other.folder != made.folder
+    plain = generate(workspace, Request(prompt="portrait", seed=3), package)
+    assert "units" not in read_record(plain.pictures[0])
+    assert np.abs(pixels(plain.pictures[0]) - pixels(made.pictures[0])).max() > 2
+
+
+@pytest.mark.slow
+def test_maps_and_units_of_one_package_are_both_used(workspace: Workspace):
+    package = with_units(workspace, alone=False)
+    record = read_record(generate(workspace, Request(prompt="x", asked=SMIRK), package).pictures[0])
+    assert record["maps"].keys() == set(NAMES) and record["units"]["AU12L"] == 3.0
+    # The head shows what the package knows no unit for.
+    frown = AskedExpression(units=(("AU15", (3.0, 3.0)),))
+    record = read_record(generate(workspace, Request(prompt="x", asked=frown), package).pictures[0])
+    assert "units" not in record and record["maps"]
+
+
+def test_a_sweep_of_intensity_needs_no_maps(workspace: Workspace):
+    package = with_units(workspace)
+    made = generate(workspace, Request(emotion="happy", sweep="intensity", count=2), package)
+    told = [read_record(path)["units"] for path in made.pictures]
+    assert told[0].keys() == told[1].keys() == {"AU6L", "AU6R", "AU12L", "AU12R"}
+    assert set(told[0].values()) == {0.0} and min(told[1].values()) > 2
+
+
+def test_what_a_package_cannot_be_told_is_one_line(workspace: Workspace):
+    package = with_units(workspace)
+    frown = AskedExpression(units=(("AU12", (1.0, 1.0)), ("AU15", (3.0, 3.0))))
+    with pytest.raises(UserError, match="the package knows no AU15; it knows AU4, AU6, AU12"):
+        generate(workspace, Request(prompt="x", asked=frown), package)
+    with pytest.raises(UserError, match="guidance_encoder"):
+        generate(workspace, Request(prompt="x", head=True), package)
+
+
+def test_words_tell_the_units_that_are_known():
+    assert told_units(AskedExpression("surprise"), ("AU12",), alone=False) == {}
+    with pytest.raises(UserError, match="knows no AU1, AU2"):
+        told_units(AskedExpression("surprise"), ("AU12",), alone=True)
+    assert told_units(AskedExpression("neutral"), ("AU12",), alone=True) == {
+        "AU12L": 0.0,
+        "AU12R": 0.0,
+    }
+    assert told_units(None, UNITS, alone=True) == told_units(SMIRK, (), alone=False) == {}

@@ -16,7 +16,7 @@ PLAIN = DrawSettings("text", "ab", "ddim", 20, 4.0, "", 42, 64, "float32", {}, F
 @pytest.mark.parametrize("field", dataclasses.fields(DrawSettings), ids=lambda field: field.name)
 def test_every_field_decides_the_folder(field: dataclasses.Field):
     value = getattr(PLAIN, field.name)
-    other = {"depth": 0.5} if isinstance(value, dict) else value * 2 or True
+    other = {"depth": 0.5} if isinstance(value, dict) else (value and value * 2) or True
     changed = dataclasses.replace(PLAIN, **{field.name: other})
     assert changed.sha256 != PLAIN.sha256
     assert dataclasses.replace(PLAIN).folder_name == PLAIN.folder_name
@@ -24,7 +24,7 @@ def test_every_field_decides_the_folder(field: dataclasses.Field):
 
 def test_how_prompts_are_read_leaves_older_pictures_their_folders():
     before = dataclasses.asdict(PLAIN)
-    del before["long_prompts"], before["prompt_weights"]
+    del before["long_prompts"], before["prompt_weights"], before["units_guidance_scale"]
     assert PLAIN.sha256 == sha256_json(before)
 
 
