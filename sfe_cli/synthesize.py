@@ -32,6 +32,9 @@ def synthesize(
     identities: Annotated[
         str, typer.Option(metavar="A:B", help="Draw people A to B-1 only.")
     ] = "0:4096",
+    random_units: Annotated[
+        bool, typer.Option("--random-units", help="Action units at random in place of emotions.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core.")] = 0,
     changes: options.Set = None,
 ) -> None:
@@ -58,6 +61,7 @@ def synthesize(
         identity_range=parse_range(identities),
         workers=workers or cpu_count(),
         reporter=RichReporter(),
+        random_units=random_units,
     )
     render.facts([("photos", found.photos), ("portraits", written), ("seed", seed)])
     render.next_step("`sfe preprocess`")

@@ -93,7 +93,7 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
                 )
                 _check_keys(f"{name}: {part}", report, remedy)
             if guided and (folder / UNITS_FOLDER).is_dir():
-                parts[UNITS_FOLDER], report = UnitAttention.from_pretrained(  # type: ignore[misc]
+                parts[UNITS_FOLDER], report = UnitAttention.from_pretrained(
                     folder / UNITS_FOLDER, output_loading_info=True, torch_dtype=torch.float32
                 )
                 _check_keys(f"{name}: {UNITS_FOLDER}", report, remedy)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sfe_core.controls.facial_actions import UNITS
+from sfe_core.controls.facial_actions import SIDED_UNITS, UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, write_json
@@ -30,6 +30,10 @@ LABEL_COLUMNS: tuple[str, ...] = (
     "key", "emotion", "valence", "arousal", *UNITS, "identity", "age", "sex",
     "yaw", "pitch", "roll", "light", "background", "hair", "seed",
 )  # fmt: skip
+# Beside these where units are drawn at random: the person's left and right.
+SIDE_COLUMNS: tuple[str, ...] = tuple(
+    f"{unit}{side}" for unit in UNITS if unit in SIDED_UNITS for side in "LR"
+)
 
 
 @dataclass(frozen=True)
@@ -105,15 +109,26 @@ def label_row(key: str, spec: FaceSpec) -> dict[str, Any]:
     }
 
 
-def _render_one(job: tuple[PhotoPlan, str, int, bool]) -> tuple[dict[str, Any], str]:
+def side_row(spec: FaceSpec) -> dict[str, Any]:
+    """What stands in the row of a photograph whose units were drawn at random.
+
+    Each side's intensity, keys as SIDE_COLUMNS; no emotion, valence and arousal, which it has not.
+    """
+    sides = [dict(zip(UNITS, half, strict=True)) for half in spec.expression.units_of_sides]
+    told = {name: sides["LR".index(name[-1])][name[:-1]] for name in SIDE_COLUMNS}
+    return {"emotion": "", "valence": "", "arousal": "", **told}
+
+
+def _render_one(job: tuple[PhotoPlan, str, int, bool, bool]) -> tuple[dict[str, Any], str]:
     """Render and save one photograph (in a worker); returns its label row and caption."""
-    plan, folder, size_px, with_emotion = job
-    spec = sample_face(plan.seed, plan.emotion, plan.identity)
+    plan, folder, size_px, with_emotion, random_units = job
+    spec = sample_face(plan.seed, plan.emotion, plan.identity, random_units=random_units)
     face = render_face(spec, size_px)
     with atomic_path(Path(folder) / "photos" / f"{plan.key}.jpg") as partial:
         Image.fromarray(face.image).save(partial, quality=JPEG_QUALITY, subsampling=0)
     words = np.random.default_rng([CAPTION_STREAM, plan.seed])
-    return label_row(plan.key, spec), caption(spec, with_emotion, words)
+    row = label_row(plan.key, spec) | (side_row(spec) if random_units else {})
+    return row, caption(spec, with_emotion and not random_units, words)
 
 
 def synthesize(
@@ -127,6 +142,7 @@ def synthesize(
     workers: int = 1,
     captions_name_emotion: bool = True,
     reporter: Reporter | None = None,
+    random_units: bool = False,
 ) -> int:
     """Write photos/<identity>/<nnn>.jpg, labels.csv and captions.json below `folder`.
 
@@ -139,6 +155,7 @@ def synthesize(
         workers: processes to render with; 1 renders in this one.
         captions_name_emotion: begin each caption with the emotion's word.
         reporter: shown the progress.
+        random_units: action units at random in place of emotions, and of each side in the labels.
 
     Returns:
         The number of photographs written.
@@ -147,7 +164,7 @@ def synthesize(
         low, high = SIZE_LIMITS_PX
         raise UserError("size", f"is {size_px} px", f"choose {low} to {high}")
     plans = plan_photos(count, seed, balanced, expressions_per_identity, identity_range)
-    jobs = [(plan, str(folder), size_px, captions_name_emotion) for plan in plans]
+    jobs = [(plan, str(folder), size_px, captions_name_emotion, random_units) for plan in plans]
     shown = reporter or Reporter()
     results = list(shown.track(_run(jobs, workers), "synthesize", total=len(jobs)))
     rows = [row for row, _ in results]
@@ -155,7 +172,7 @@ def synthesize(
         atomic_path(Path(folder) / "photos" / "labels.csv") as partial,
         partial.open("w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, LABEL_COLUMNS)
+        writer = csv.DictWriter(file, LABEL_COLUMNS + SIDE_COLUMNS * random_units)
         writer.writeheader()
         writer.writerows(rows)
     captions = {row["key"]: text for row, text in results}

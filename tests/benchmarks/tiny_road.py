@@ -48,7 +48,12 @@ class People:
 
 
 def make_workspace(
-    folder: Path, people: People, overrides: Sequence[str], reporter: Reporter
+    folder: Path,
+    people: People,
+    overrides: Sequence[str],
+    reporter: Reporter,
+    preset: str = "tiny",
+    photos: Mapping[str, Any] | None = None,
 ) -> Workspace:
     """Photographs and corpus in `folder`, made where they are not there yet.
 
@@ -57,6 +62,8 @@ def make_workspace(
         people: who is photographed.
         overrides: `section.key=value`, as of `--set`.
         reporter: told of progress.
+        preset: of the settings.
+        photos: how they are taken otherwise than the demo's: arguments of `synthesize`.
 
     Raises:
         UserError: the folder was made for other people or with another base model.
@@ -66,7 +73,7 @@ def make_workspace(
     if not (folder / "sfe.yaml").exists():
         sizes = {"split.validation_count": held_out, "split.validation_fraction": 0.95}
         sizes["train.keep_checkpoints"] = 1  # of dozens of runs
-        init_workspace(folder, "tiny", settings=sizes)
+        init_workspace(folder, preset, settings=sizes)
     workspace = load_workspace(folder, overrides)
     models = {
         name: ModelReference(given).sha256
@@ -75,7 +82,8 @@ def make_workspace(
             ("judge", workspace.config.evaluate.judge),
         )
     }
-    made = json.loads(json.dumps({**asdict(people), "photos": _PHOTOS, **models}))
+    photos = {**_PHOTOS, **(photos or {})}
+    made = json.loads(json.dumps({**asdict(people), "photos": photos, **models}))
     record = folder / _MADE
     if record.exists() and json.loads(record.read_text(encoding="utf-8")) != made:
         raise UserError(
@@ -88,7 +96,7 @@ def make_workspace(
             synthesize(
                 folder,
                 count=count,
-                **_PHOTOS,
+                **photos,
                 identity_range=people.identities,
                 workers=os.cpu_count() or 1,
                 reporter=reporter,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfe_core.controls.facial_actions import UNITS
+from sfe_core.controls.facial_actions import SIDED_UNITS, UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.synthesis.captions import caption
-from sfe_core.synthesis.photos import LABEL_COLUMNS, plan_photos, synthesize
+from sfe_core.synthesis.photos import LABEL_COLUMNS, SIDE_COLUMNS, plan_photos, synthesize
 from sfe_core.synthesis.spec import sample_face
 
 
@@ -52,6 +52,28 @@ def test_files_labels_and_captions_agree(tmp_path: Path) -> None:
         assert float(row["valence"]) == spec.expression.valence
         assert float(row["yaw"]) == pytest.approx(spec.scene.yaw, abs=0.006)
     assert not list(tmp_path.rglob(".sfe-partial-*"))
+
+
+def test_units_at_random_are_labelled_for_each_side(tmp_path: Path) -> None:
+    synthesize(tmp_path, 6, 1, 32, random_units=True)
+    photos = tmp_path / "photos"
+    with (photos / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == LABEL_COLUMNS + SIDE_COLUMNS
+    captions = json.loads((photos / "captions.json").read_text(encoding="utf-8"))
+    apart = 0.0
+    for row in rows:
+        spec = sample_face(int(row["seed"]), None, int(row["identity"]), random_units=True)
+        left, right = (
+            dict(zip(UNITS, half, strict=True)) for half in spec.expression.units_of_sides
+        )
+        sides = {name: float(row[name]) for name in SIDE_COLUMNS}
+        assert sides == {n: (left if n[-1] == "L" else right)[n[:-1]] for n in SIDE_COLUMNS}
+        assert all(float(row[unit]) == left[unit] for unit in set(UNITS) - SIDED_UNITS)
+        apart = max(apart, *(abs(left[unit] - right[unit]) for unit in SIDED_UNITS))
+        assert row["emotion"] == row["valence"] == row["arousal"] == ""
+        assert not captions[row["key"]].startswith(tuple(name.capitalize() for name in EMOTIONS))
+    assert apart > 1
 
 
 def test_balanced_plan_has_equal_emotions_and_unique_keys() -> None:

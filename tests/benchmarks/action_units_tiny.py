@@ -1,0 +1,377 @@
+"""Whether pictures show the action units that were commanded: a token per unit beside one for all.
+
+`python -m tests.benchmarks.action_units_tiny --work DIR` photographs people that no shipped weight
+has seen, with action units at random, and trains `tiny-action-units` on some of them under several
+seeds; beside it, the same way, the same network with FineFace's single token (`one_token_recipe`).
+Then it draws the captions of the others: each unit alone at every grade, and the units of their
+photos' labels, left and right apart. The judge, which no training has seen, reads both and the
+photos themselves, which is as well as it could read. It writes results/action_units_tiny.md, and
+its numbers as .json. What is in DIR already is gone on from.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from sfe_cli.progress import RichReporter
+from sfe_core import demo
+from sfe_core.arrays import Doubles
+from sfe_core.assets import locate
+from sfe_core.config.workspace import Workspace
+from sfe_core.controls.action_units import MAXIMUM_INTENSITY
+from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.unit_attention import UnitAttention
+from sfe_core.errors import UserError
+from sfe_core.evaluation.ablation import with_seed
+from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.files import atomic_path, derive_seed, sha256_json, write_json, write_text
+from sfe_core.recipes.action_units import conditions_of_rows
+from sfe_core.reporting import Reporter
+from sfe_core.runs.launch import launch
+from sfe_core.sampling.drawing import Order, draw_all, prepare_pipeline
+from sfe_core.sampling.pipelines import make_scheduler, sampling_device, sampling_precision
+from sfe_core.sampling.settings import draw_settings
+from sfe_core.training.options import TrainOptions
+from sfe_core.wording import markdown_table
+from tests.benchmarks import one_token_recipe
+from tests.benchmarks.results import FOLDER
+from tests.benchmarks.tiny_road import People, make_workspace, setting, spent, time_told
+from tests.benchmarks.unit_measures import (
+    Figure,
+    UnitFigures,
+    followed,
+    leakage,
+    unit_figures,
+)
+
+NAME = "action_units_tiny"
+IDENTITIES = (3840, 4096)
+LEVELS = np.arange(MAXIMUM_INTENSITY + 1)
+OURS, ONE = "a token per unit", "one token"
+_RECIPES = {OURS: "action-units", ONE: str(Path(one_token_recipe.__file__).resolve())}
+_NETWORKS = {OURS: UnitAttention, ONE: one_token_recipe.OneToken}
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the judge read, U units.
+
+    Attributes:
+        swept: [F, U, L, U], face × commanded unit × level × read unit, the sides' mean.
+        copied: [P, 2, U], pictures drawn by the labels of P photos, left and right.
+    """
+
+    swept: Doubles
+    copied: Doubles
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run it; see the module."""
+    chosen = _parser().parse_args(arguments)
+    reporter = RichReporter()
+    people = People(chosen.people, chosen.training_people, IDENTITIES)
+    photos = {"random_units": True}
+    workspace = make_workspace(
+        chosen.work, people, chosen.set, reporter, "tiny-action-units", photos
+    )
+    judge = load_unit_reader(chosen.judge)
+    held_out = HeldOut(workspace, tuple(judge.units), chosen.faces)
+    read = {
+        form: [measured(held_out, form, seed, judge, reporter) for seed in seeds_of(chosen)]
+        for form in _RECIPES
+    }
+    with spent(workspace.root, "read the photos"):
+        photographed = held_out.read_photos(judge)
+    facts = setting(workspace) | {"judge": str(chosen.judge), "seeds": chosen.seeds}
+    write_result(held_out, read, photographed, facts, chosen.results)
+    print((chosen.results / f"{NAME}.md").read_text(encoding="utf-8"))
+
+
+def seeds_of(chosen: argparse.Namespace) -> range:
+    """The training seeds."""
+    return range(chosen.seeds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[1])
+    add = parser.add_argument
+    add("--work", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on in")
+    add("--seeds", type=int, default=2, help="training seeds")
+    add("--people", type=int, default=16, help="unseen people, eight photos each")
+    add("--training-people", type=int, default=200, help="likewise, to learn from")
+    add("--faces", type=int, default=16, help="captions that each unit and grade is drawn with")
+    add(
+        "--judge", default="tiny-units-judge", metavar="NAME", help="reader of units, or its folder"
+    )
+    add("--results", type=Path, default=FOLDER, metavar="DIR", help="where the result goes")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="as of sfe; to try it")
+    return parser
+
+
+# ---- What is commanded ---------------------------------------------------------------------------
+
+
+class HeldOut:
+    """The people to measure on, and what is drawn of them.
+
+    Args:
+        workspace: with a corpus.
+        units: that the judge reads; all of them are told.
+        faces: how many captions the sweep is drawn with, of as many people as there are.
+
+    Raises:
+        UserError: the labels do not tell of a unit.
+    """
+
+    def __init__(self, workspace: Workspace, units: tuple[str, ...], faces: int) -> None:
+        self.workspace, self.units = workspace, units
+        self.corpus = Corpus.open(workspace)
+        self.rows = self.corpus.split(workspace.config.split.validation_name)
+        self.labels: Doubles = conditions_of_rows(units, self.rows)[..., :2].double().numpy()
+        if np.isnan(self.labels).any():
+            raise UserError(workspace.photos, "lacks units that the judge reads", "use a new DIR")
+        # One photo of each person first, so that few captions are of many people.
+        turn = self.rows.groupby("identity").cumcount()
+        self.swept = self.rows.loc[turn.sort_values(kind="stable").index].iloc[:faces]
+
+    def sweep(self) -> list[Order]:
+        """Of each face one picture at rest, then each unit alone at every level above 0."""
+        orders = []
+        for row in self.swept.to_dict("records"):
+            at_rest = dict.fromkeys(self.units, 0.0)
+            commands = [at_rest] + [
+                at_rest | {unit: float(level)} for unit in self.units for level in LEVELS[1:]
+            ]
+            orders += [self._order(row, f"{number}", told) for number, told in enumerate(commands)]
+        return orders
+
+    def swept_readings(self, read: Doubles) -> Doubles:
+        """Readings [N, 2, U] of `sweep` as [F, U, L, U], the mean of the sides."""
+        count = len(self.units)
+        by_face = read.mean(1).reshape(len(self.swept), -1, count)
+        rest = np.broadcast_to(by_face[:, None, :1], (len(by_face), count, 1, count))
+        return np.concatenate([rest, by_face[:, 1:].reshape(len(by_face), count, -1, count)], 2)
+
+    def copies(self) -> list[Order]:
+        """A picture of each photo's caption and labels, left and right apart."""
+        return [
+            self._order(
+                row,
+                "copy",
+                {
+                    f"{unit}{side}": float(value)
+                    for unit, sides in zip(self.units, labels, strict=True)
+                    for side, value in zip("LR", sides, strict=True)
+                },
+            )
+            for row, labels in zip(self.rows.to_dict("records"), self.labels, strict=True)
+        ]
+
+    def truth(self) -> Doubles:
+        """Intensities [P, 2, U] of the photos."""
+        return self.labels.transpose(0, 2, 1)
+
+    @torch.no_grad()
+    def read_photos(self, judge: nn.Module) -> Doubles:
+        """What the judge reads of the photos themselves, [P, 2, U]."""
+        side = self.workspace.config.model.resolution
+        read = [judge(self.corpus.image(key, side)[None]) for key in self.rows["key"]]
+        return torch.cat(read).double().numpy()
+
+    def _order(self, row: Mapping[str, Any], name: str, told: dict[str, float]) -> Order:
+        # The same noise at every level: what differs is what was told.
+        seed = derive_seed(self.workspace.config.sampling.seed, row["key"])
+        return Order(f"{row['key']} {name}", str(row["caption"]), seed, {}, told)
+
+
+# ---- Training and reading ------------------------------------------------------------------------
+
+
+def measured(
+    held_out: HeldOut, form: str, seed: int, judge: nn.Module, reporter: Reporter
+) -> Readings:
+    """Train a form with a seed, draw and read; what is there is gone on from."""
+    workspace = held_out.workspace
+    changed = with_seed(
+        Workspace(workspace.root, workspace.config.model_copy(update={"recipe": _RECIPES[form]})),
+        seed,
+    )
+    sections = {"model", "train", "loss", "data", "recipe_options"}
+    trained = sha256_json(changed.config.model_dump(mode="json", include=sections))[:8]
+    name = f"{form.replace(' ', '-')}-seed{seed}-{trained}"
+    reporter.say(f"seed {seed}: {form}")
+    with spent(workspace.root, f"train {form}"):
+        done = launch(changed, TrainOptions(run=name, resume="auto"), reporter)
+    sampling = changed.config.sampling.model_dump(mode="json")
+    drawn = sha256_json([sampling, held_out.rows["key"].tolist(), len(held_out.swept), done.step])
+    kept = workspace.root / "readings" / f"{name}-{drawn[:8]}.npz"
+    if not kept.exists():
+        with spent(workspace.root, "draw and read"):
+            found = draw_and_read(held_out, form, done.checkpoint, judge, reporter)
+        kept.parent.mkdir(exist_ok=True)
+        with atomic_path(kept) as partial, partial.open("wb") as file:
+            np.savez(file, swept=found.swept, copied=found.copied)
+    with np.load(kept) as stored:
+        return Readings(stored["swept"], stored["copied"])
+
+
+def draw_and_read(
+    held_out: HeldOut, form: str, checkpoint: Path, judge: nn.Module, reporter: Reporter
+) -> Readings:
+    """Draw both protocols with a checkpoint's averaged units on the base, and read them."""
+    config = held_out.workspace.config
+    base, device = locate(config.model.base), sampling_device()
+    kind = family_of(read_configs(base)).guided_pipeline
+    attention = _NETWORKS[form].from_pretrained(checkpoint / "action_units_ema")
+    precision = sampling_precision(device, config.sampling.precision)
+    pipeline = kind.from_pretrained(base, action_units=attention)
+    pipeline.scheduler = make_scheduler(config.sampling.scheduler, pipeline.scheduler.config)
+    prepare_pipeline(pipeline, device, precision)
+    settings = draw_settings(
+        "guided",
+        base,
+        config.sampling,
+        config.model.resolution,
+        str(precision).removeprefix("torch."),
+        (),
+        held_out.workspace.generated / "weights.json",
+        units=True,
+    )
+
+    @torch.no_grad()
+    def read(orders: list[Order], what: str) -> Doubles:
+        found = []
+        batch = config.sampling.batch_size
+        with reporter.task(f"drawing {what}", len(orders)) as task:
+            for _, pixels in draw_all(pipeline, iter(orders), settings, batch, reporter):
+                picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+                found.append(judge(picture)[0].double().numpy())
+                task.advance()
+        return np.stack(found)
+
+    swept = held_out.swept_readings(read(held_out.sweep(), "units one by one"))
+    return Readings(swept, read(held_out.copies(), "the labels' units"))
+
+
+# ---- The result ----------------------------------------------------------------------------------
+
+
+def write_result(
+    held_out: HeldOut,
+    read: Mapping[str, Sequence[Readings]],
+    photographed: Doubles,
+    facts: Mapping[str, Any],
+    folder: Path,
+) -> None:
+    """The Markdown and its numbers."""
+    units, truth = held_out.units, held_out.truth()
+    swept = {form: np.stack([one.swept for one in some]) for form, some in read.items()}
+    figures = {form: unit_figures(some, LEVELS, units) for form, some in swept.items()}
+    leaks = {form: leakage(some, LEVELS).mean((0, 1)) for form, some in swept.items()}
+    copied = {form: np.stack([one.copied for one in some]) for form, some in read.items()}
+    copies = {form: followed(some, truth, units) for form, some in copied.items()}
+    copies["the photos"] = followed(photographed[None], truth, units)
+    plain = {
+        "setting": dict(facts),
+        "faces": len(held_out.swept),
+        "photos": len(held_out.rows),
+        "alone": {
+            form: {unit: asdict(one) for unit, one in some.items()}
+            for form, some in figures.items()
+        },
+        "leakage": {
+            form: {unit: dict(zip(units, row.tolist(), strict=True))
+                   for unit, row in zip(units, matrix, strict=True)}
+            for form, matrix in leaks.items()
+        },
+        "copied": {
+            form: {unit: asdict(one) for unit, one in some.items()} for form, some in copies.items()
+        },
+    }  # fmt: skip
+    write_json(folder / f"{NAME}.json", plain)
+    text = _markdown(held_out, figures, leaks, copies, facts)
+    write_text(folder / f"{NAME}.md", text)
+
+
+def _markdown(
+    held_out: HeldOut,
+    figures: Mapping[str, Mapping[str, UnitFigures]],
+    leaks: Mapping[str, Doubles],
+    copies: Mapping[str, Mapping[str, Figure]],
+    facts: Mapping[str, Any],
+) -> str:
+    units = held_out.units
+    sections = [
+        "# Action units, commanded and read",
+        f"`python -m tests.benchmarks.{NAME}`: {facts['seeds']} training seeds of "
+        f"{facts['updates']} updates at {facts['resolution_px']} px; {facts['device']}, torch "
+        f"{facts['torch']}; {time_told(facts['seconds'])}. In brackets 95 % intervals over faces "
+        f"and seeds. Base {str(facts['base_sha256'])[:12]}, read by {facts['judge']}.",
+        "## In short",
+        markdown_table(["", *figures], _in_short(figures)),
+        f"## Each unit alone, grades 0 to 5, the others at rest: {len(held_out.swept)} captions",
+        "Unasked: the mean of the other units' slopes over the unit's own; in brackets the most.",
+        *(
+            f"### {form}\n\n" + markdown_table(_ALONE, map(_row_of, some.items()))
+            for form, some in figures.items()
+        ),
+        "## Leakage: read units (columns) per grade of the commanded one (rows)",
+        *(f"### {form}\n\n" + _matrix(matrix, units) for form, matrix in leaks.items()),
+        f"## The units of {len(held_out.rows)} unseen photos, left and right",
+        "Pearson's r of the label with what is read off a picture drawn by it; of the photo itself "
+        "it is the most that this judge could read.",
+        markdown_table(
+            ["unit", *copies],
+            [[unit, *(some[unit].shown for some in copies.values())] for unit in units],
+        ),
+    ]
+    return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+_ALONE = ("unit", "Pearson", "Spearman", "slope", "MSE", "unasked")
+
+
+def _row_of(item: tuple[str, UnitFigures]) -> list[str]:
+    unit, found = item
+    numbers = (found.pearson, found.spearman, found.slope, found.mse, found.unasked)
+    other, share = found.worst
+    return [
+        unit,
+        *(one.shown for one in numbers[:-1]),
+        f"{found.unasked.shown} ({other} {share:.2f})",
+    ]
+
+
+def _in_short(figures: Mapping[str, Mapping[str, UnitFigures]]) -> list[list[str]]:
+    every = [list(some.values()) for some in figures.values()]
+    lines = {
+        "units with Pearson of 0.8 or more": lambda one: sum(u.pearson.value >= 0.8 for u in one),
+        "units with Pearson below 0.5": lambda one: sum(u.pearson.value < 0.5 for u in one),
+        "units that move others by more than 20 %": lambda one: sum(
+            u.unasked.value > 0.2 for u in one
+        ),
+        "median slope": lambda one: f"{np.median([u.slope.value for u in one]):.2f}",
+        "mean MSE": lambda one: f"{np.mean([u.mse.value for u in one]):.2f}",
+    }
+    return [[title, *(str(count(one)) for one in every)] for title, count in lines.items()]
+
+
+def _matrix(matrix: Doubles, units: Sequence[str]) -> str:
+    rows = [
+        [unit, *(f"{value:.2f}" for value in row)] for unit, row in zip(units, matrix, strict=True)
+    ]
+    return markdown_table(["", *units], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Numbers of the action-unit benchmark against closed forms, and the rival that it trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from scipy.stats import pearsonr, spearmanr
+
+from sfe_core.diffusion.unit_attention import cross_attentions, unit_conditions
+from tests.benchmarks.one_token_recipe import OneToken
+from tests.benchmarks.unit_measures import correlation, followed, leakage, unit_figures
+from tests.tiny_workspace import woken
+
+LEVELS = np.arange(6.0)
+UNITS = ("AU1", "AU4", "AU12")
+MIXED = np.array([[0.5, 0.1, 0.0], [0.0, 1.0, -0.4], [0.2, 0.0, 0.8]])
+
+
+def swept(mixing: np.ndarray, noise: float = 0.0, seeds: int = 2, faces: int = 5) -> np.ndarray:
+    """[S, F, U, L, U] of readings that answer a command by a row of `mixing`."""
+    exact = LEVELS[None, :, None] * mixing[:, None, :]
+    random = np.random.default_rng(0).normal(size=(seeds, faces, *exact.shape))
+    return exact + noise * random
+
+
+def test_what_follows_exactly_has_perfect_numbers():
+    found = unit_figures(swept(np.eye(3)), LEVELS, UNITS, resamples=20)
+    for one in found.values():
+        for figure, wanted in ((one.pearson, 1), (one.spearman, 1), (one.slope, 1), (one.mse, 0)):
+            assert (figure.value, figure.low, figure.high) == pytest.approx((wanted,) * 3)
+        assert one.unasked.value == 0
+
+
+def test_slopes_and_leakage_are_those_of_the_mixing():
+    assert leakage(swept(MIXED), LEVELS)[1, 4] == pytest.approx(MIXED)
+    found = unit_figures(swept(MIXED), LEVELS, UNITS, resamples=20)
+    assert found["AU4"].slope.value == pytest.approx(1.0)
+    assert found["AU1"].unasked.value == pytest.approx((0.1 + 0.0) / 2 / 0.5)
+    assert found["AU4"].worst == ("AU12", pytest.approx(0.4))
+    assert found["AU1"].mse.value == pytest.approx((0.5 * LEVELS).dot(0.5 * LEVELS) / 6)
+
+
+def test_correlations_are_scipys_and_their_intervals_hold_them():
+    read = swept(np.eye(3), noise=2.0, faces=40)
+    found = unit_figures(read, LEVELS, UNITS, resamples=200)
+    asked = np.broadcast_to(LEVELS, (2, 40, 6)).ravel()
+    for place, unit in enumerate(UNITS):
+        own = read[:, :, place, :, place].ravel()
+        figure = found[unit].pearson
+        assert figure.value == pytest.approx(pearsonr(own, asked).statistic)
+        assert found[unit].spearman.value == pytest.approx(spearmanr(own, asked).statistic)
+        assert figure.low < figure.value < figure.high < figure.low + 0.3
+    assert correlation(np.ones(6), LEVELS) == 0  # what never moves follows nothing
+
+
+def test_sides_are_told_apart():
+    truth = np.random.default_rng(1).uniform(0, 5, (30, 2, 3))
+    right = followed(truth[None], truth, UNITS, resamples=50)
+    swapped = followed(truth[None, :, ::-1], truth, UNITS, resamples=50)
+    assert all(one.value == pytest.approx(1.0) for one in right.values())
+    assert all(abs(one.value) < 0.4 for one in swapped.values())
+
+
+def test_a_single_token_shifts_each_layer_as_a_whole(tiny_base):
+    unet = UNet2DConditionModel.from_pretrained(tiny_base, subfolder="unet")
+    units = woken(OneToken.beside(unet, UNITS))
+    asked = unit_conditions(UNITS, [{"AU1": 2.0, "AU12L": 4.0}, {}])
+    keys = units(asked)
+    name, layer = next(iter(cross_attentions(unet).items()))
+    query = torch.randn(2, layer.heads, 6, layer.to_k.out_features // layer.heads)
+    found = keys.found(name, layer.heads, query)
+    assert (found[0] - found[0][:, :1]).abs().max() < 1e-5 < found[0].abs().max()
+    assert not found[1].any()  # nothing told, nothing added
+    found.sum().backward()
+    assert units.encoder.weight.grad.any()
+    keys_moved, values_moved = (
+        max(
+            float(layer.weight.grad.abs().max())
+            for layer in part.values()
+            if layer.weight.grad is not None
+        )
+        for part in (units.projections.to_k, units.projections.to_v)
+    )
+    assert keys_moved < 1e-5 * values_moved
