@@ -18,17 +18,18 @@ gradient checkpointing work as without units.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from sfe_core.controls.action_units import ACTION_UNITS, MAXIMUM_INTENSITY
@@ -135,16 +136,20 @@ class UnitKeys:
         return torch.cat([torch.zeros_like(query[:nothing]), found]) if nothing else found
 
 
-class UnitProcessor(AttnProcessor2_0):
+class UnitProcessor:
     """The attention of one layer, which also looks at units where it is given any.
 
+    It has no weights: those are `UnitAttention`'s.
+
     Args:
-        layer: its name in the UNet. It has no weights: those are `UnitAttention`'s.
+        layer: its name in the UNet.
+        without: what the layer does without units. Where that multiplies matrices plainly (see
+            `plain_attention`), so does this.
     """
 
-    def __init__(self, layer: str) -> None:
-        super().__init__()
-        self.layer = layer
+    def __init__(self, layer: str, without: Callable[..., Tensor]) -> None:
+        self.layer, self.without = layer, without
+        self.plainly = isinstance(without, AttnProcessor)
 
     def __call__(
         self,
@@ -155,11 +160,9 @@ class UnitProcessor(AttnProcessor2_0):
         temb: Tensor | None = None,
         units: UnitKeys | None = None,
     ) -> Tensor:
-        """[B, N, width] to the same; see `AttnProcessor2_0`."""
+        """[B, N, width] to the same; see diffusers' `AttnProcessor2_0`."""
         if units is None or units.scale == 0 or self.layer not in units.layers:
-            return super().__call__(
-                attn, hidden_states, encoder_hidden_states, attention_mask, temb
-            )
+            return self.without(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         assert encoder_hidden_states is not None  # a cross-attention's
         query, key, value = (
             part.unflatten(2, (attn.heads, -1)).transpose(1, 2)
@@ -173,8 +176,11 @@ class UnitProcessor(AttnProcessor2_0):
             attention_mask = attn.prepare_attention_mask(
                 attention_mask, key.shape[2], len(query)
             ).view(len(query), attn.heads, -1, key.shape[2])
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
-        found = found + units.found(self.layer, attn.heads, query)
+        with sdpa_kernel(SDPBackend.MATH) if self.plainly else nullcontext():
+            found = functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=attention_mask
+            )
+            found = found + units.found(self.layer, attn.heads, query)
         found = found.transpose(1, 2).flatten(2).to(query.dtype)
         project, dropout = attn.to_out
         return dropout(project(found))
@@ -201,7 +207,12 @@ def cross_attentions(unet: nn.Module) -> dict[str, Attention]:
 def attend_to_units(unet: UNet2DConditionModel) -> None:
     """Let a UNet understand `cross_attention_kwargs={"units": UnitKeys}`; nothing else changes."""
     unet.set_attn_processor(
-        {name: UnitProcessor(name.removesuffix(".processor")) for name in unet.attn_processors}
+        {
+            name: processor
+            if isinstance(processor, UnitProcessor)
+            else UnitProcessor(name.removesuffix(".processor"), processor)
+            for name, processor in unet.attn_processors.items()
+        }
     )
 
 

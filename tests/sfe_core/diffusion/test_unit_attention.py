@@ -20,6 +20,7 @@ from sfe_core.diffusion.unit_attention import (
     units_told,
 )
 from sfe_core.errors import UserError
+from sfe_core.network_layout import plain_attention
 from sfe_core.training.engine.lora import add_lora, merged
 from tests.sfe_core.diffusion.test_guidance import awake as awake_bank
 from tests.tiny_workspace import woken
@@ -94,6 +95,27 @@ def test_an_untrained_one_changes_nothing(tiny_base, inputs):
     plain = model(*inputs)
     with_units = GuidedUNet(unet, model.bank, units=UnitAttention.beside(unet, UNITS, 16))
     assert torch.equal(with_units(*inputs, conditions=told()), plain)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_unet_keeps_its_kernels(tiny_base, inputs, plain):
+    """Plain products stay plain, in training on the CPU, and compute the same."""
+    unet = unet_of(tiny_base)
+    units = woken(UnitAttention.beside(unet, UNITS, 16))
+    bank = GuidanceBank((), (16, 32, 64), 16)
+    before = GuidedUNet(unet, bank, units=units)(*inputs, conditions=told())
+    if plain:
+        unet = unet_of(tiny_base)
+        plain_attention(unet)
+    model = GuidedUNet(unet, bank, units=units)
+    attend_to_units(model.unet)  # once more changes nothing
+    assert {processor.plainly for processor in unet.attn_processors.values()} == {plain}
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        after = model(*inputs, conditions=told())
+        after.square().sum().backward()
+    flash = any("flash_attention" in event.key for event in profile.key_averages())
+    assert flash != plain
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
 
 
 def test_the_unet_keeps_its_names(model, tiny_base):
