@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sfe_core.config.sections import Count, Fraction, Section
 from sfe_core.config.workspace import Workspace
-from sfe_core.controls.action_units import ACTION_UNITS
+from sfe_core.controls.action_units import ACTION_UNITS, MAXIMUM_INTENSITY
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance_files import UNITS_FOLDER
@@ -159,10 +159,13 @@ def conditions_of_rows(units: Sequence[str], rows: pd.DataFrame) -> Tensor:
 
     Read are `label_AU12` (both sides), `label_AU12L` and `label_AU12R` (the person's left and
     right) and `label_AU12_present`; the last one only where no intensity is told.
+
+    Raises:
+        UserError: a column holds text, or a number that is no intensity.
     """
     columns = [name for code in units for name in _columns(code) if name in rows]
     asked = []
-    for values in rows[columns].astype(float).to_dict("records"):
+    for values in _numbers(rows[columns]).to_dict("records"):
         told = {
             str(name).removeprefix(_PREFIX): value
             for name, value in values.items()
@@ -173,6 +176,22 @@ def conditions_of_rows(units: Sequence[str], rows: pd.DataFrame) -> Tensor:
                 told.pop(f"{code}_present", None)
         asked.append(told)
     return unit_conditions(units, asked)
+
+
+def _numbers(told: pd.DataFrame) -> pd.DataFrame:
+    """The columns as floats; those of one side are not looked at when labels are read."""
+    for name in told:
+        column = str(name).removeprefix(_PREFIX)
+        most = 1.0 if column.endswith("_present") else MAXIMUM_INTENSITY
+        numbers = pd.to_numeric(told[name], errors="coerce")
+        wrong = told[name][told[name].notna() & ~numbers.between(0.0, most)]
+        if len(wrong):
+            raise UserError(
+                f"photos.labels, column {column}",
+                f"{wrong.iloc[0]!r}",
+                f"give 0 to {most:g}, or leave the cell empty",
+            )
+    return told.astype(float)
 
 
 def _columns(code: str) -> list[str]:

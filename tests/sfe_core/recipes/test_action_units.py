@@ -137,6 +137,13 @@ def test_labels_become_conditions():
     }
 
 
+@pytest.mark.parametrize(("name", "value"), [("AU12L", 9.0), ("AU12R", "weak"), ("AU4", -1.0)])
+def test_a_label_that_is_no_intensity_is_one_line(name, value):
+    rows = pd.DataFrame({"label_AU12": [1.0, 2.0], f"label_{name}": [None, value]})
+    with pytest.raises(UserError, match=f"column {name}: .*{value}.*give 0 to 5"):
+        conditions_of_rows(("AU12", "AU4"), rows)
+
+
 def test_each_image_is_told_of_its_own_labels_and_mirrored_with_its_view(recipe):
     def told(view: View) -> torch.Tensor:
         face = Slot(view, 5, False, False, False, 0)
