@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from sfe_cli.progress import RichReporter
-from sfe_core import demo
 from sfe_core.arrays import Doubles
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
