@@ -95,7 +95,7 @@ class PreprocessConfig(Section):
     caption_template: str = Field(
         "{emotion}, close-up photo of a face",
         description="caption where captions.json has none; may hold {emotion}, {person}, {age}, "
-        "{gender}, {ethnicity}, {action_units}",
+        "{gender}, {sex}, {ethnicity}, {action_units}, {unit_names}, {unit_codes}",
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 = one per CPU core")
 
@@ -150,7 +150,13 @@ class CaptionsConfig(Section):
     sources: tuple[str, ...] = Field(
         ("file|template",),
         description="parts of a caption, a|b = the first that has a text, out of: "
-        "file, template, attributes, action_units, blip",
+        "file, template, tags, attributes, action_units, unit_names, unit_codes, blip",
+    )
+    units_from: Annotated[float, Field(ge=0.5, le=5)] = Field(
+        1.0, description="intensity from which an action unit is there; DISFA is often cut at 2"
+    )
+    absent_units: Annotated[int, Field(ge=0)] = Field(
+        0, description="units that are not there named as such (no brow lowerer); at most so many"
     )
     blip_model: NamesModel[str] = Field(
         "blip-base", description="asset name, or folder, of BLIP captioning"

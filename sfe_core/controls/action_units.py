@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from sfe_core.files import derive_seed
+
 MAXIMUM_INTENSITY = 5.0
 # Intensity 0 to 5; present 0 or 1; how likely it is present, 0 to 1.
 UnitScale = Literal["intensity", "presence", "probability"]
@@ -198,7 +200,46 @@ def describe_units(intensities: Mapping[str, float | None]) -> str:
         intensities: code → 0 to 5, or None where only presence is known. Presence ranks between
             grades B and C; equals go by their number, from brow to jaw.
     """
-    strength = {code: 2.5 if value is None else value for code, value in intensities.items()}
-    order = sorted(intensities, key=lambda c: (-strength[c], ACTION_UNITS[c].number))
-    texts = [describe_unit(code, intensities[code]) for code in order]
+    texts = [describe_unit(code, intensities[code]) for code in _strongest_first(intensities)]
     return ", ".join([text for text in texts if text][:MOST_UNITS_NAMED])
+
+
+def name_units(
+    intensities: Mapping[str, float | None],
+    least: float = 1.0,
+    absent: int = 0,
+    chosen_by: str = "",
+    codes: bool = False,
+) -> tuple[str, ...]:
+    """FACS names of the units that are there, in the order and number of `describe_units`.
+
+    >>> name_units({"AU12": 3.0, "AU6": None, "AU4": 0.0}, absent=1)
+    ('lip corner puller', 'cheek raiser', 'no brow lowerer')
+
+    Args:
+        intensities: code → 0 to 5, or None where only presence is known.
+        least: intensity from which a unit is there. One below half a grade is not; what lies
+            between is left open.
+        absent: how many of those that are not there are named as such, behind the others.
+        chosen_by: decides which, where there are more; over many photos each has its turn.
+        codes: the numbers (AU12) in place of the names.
+    """
+    there = [
+        code
+        for code in _strongest_first(intensities)
+        for value in [intensities[code]]
+        if value is None or value >= least
+    ]
+    gone = [code for code, value in intensities.items() if value is not None and not grade(value)]
+    gone.sort(key=lambda code: derive_seed("absent unit", chosen_by, code))
+    negated = sorted(gone[:absent], key=lambda code: ACTION_UNITS[code].number)
+    words = {code: code if codes else ACTION_UNITS[code].name for code in (*there, *negated)}
+    return (
+        *(words[code] for code in there[:MOST_UNITS_NAMED]),
+        *(f"no {words[code]}" for code in negated),
+    )
+
+
+def _strongest_first(intensities: Mapping[str, float | None]) -> list[str]:
+    strength = {code: 2.5 if value is None else value for code, value in intensities.items()}
+    return sorted(intensities, key=lambda c: (-strength[c], ACTION_UNITS[c].number))

@@ -52,6 +52,11 @@ def gender_word(labels: LabelValues) -> str:
     return ""
 
 
+def sex_word(labels: LabelValues) -> str:
+    """female or male, from `label_gender` or `label_sex`; empty where unknown or a number."""
+    return {"woman": "female", "man": "male", "": ""}[gender_word(labels)]
+
+
 def ethnicity_words(labels: LabelValues) -> str:
     """`label_ethnicity` or `label_race` as words: `east_asian` is East Asian; empty if unknown."""
     for name in ("label_ethnicity", "label_race"):

@@ -7,12 +7,15 @@ separated by `|` of which the first that has a text counts:
 | --- | --- |
 | file | captions.json, word for word |
 | template | preprocess.caption_template with the emotion, attributes and units filled in |
+| tags | attributes and FACS names, hyphenated: Asian,female,close-up,…,young,lip-corner-puller |
 | attributes | age, ethnicity and gender of the labels: "a young East Asian woman" |
 | action_units | the labels' action units in words, the strongest first |
+| unit_names | the same by their FACS names: "lip corner puller" |
+| unit_codes | the same by their FACS numbers: "AU12" |
 | blip | what BLIP says of the crop |
 
-Parts are joined by commas. Unless it begins with a text that someone wrote (file, template), the
-emotion's word is put before it.
+Parts are joined by commas. Unless it begins with a text that someone wrote (file, template, tags),
+the emotion's word is put before it.
 """
 
 from __future__ import annotations
@@ -20,19 +23,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sfe_core.controls.action_units import ACTION_UNITS, describe_units
+from sfe_core.config.corpus_sections import CaptionsConfig
+from sfe_core.controls.action_units import ACTION_UNITS, describe_units, name_units
 from sfe_core.corpus.annotations.attributes import (
     age_word,
     ethnicity_words,
     gender_word,
     person_phrase,
+    sex_word,
 )
-from sfe_core.corpus.annotations.captions import template_caption
+from sfe_core.corpus.annotations.captions import TAGS, hyphenated, template_caption
 from sfe_core.corpus.annotations.labels import Label
 from sfe_core.errors import UserError
 
-SOURCES = ("file", "template", "attributes", "action_units", "blip")
-_WRITTEN = ("file", "template")
+# Those that are about units are called as the placeholders of a template are.
+UNIT_SOURCES = ("action_units", "unit_names", "unit_codes")
+SOURCES = ("file", "template", "tags", "attributes", *UNIT_SOURCES, "blip")
+_WRITTEN = ("file", "template", "tags")
 _WHERE = "sfe.yaml: captions.sources"
 
 
@@ -66,12 +73,14 @@ class Captioner:
         template: a checked caption template.
         written: captions of files, by key.
         origins: by key, the name of the source of those that are not in captions.json.
+        settings: how units are named.
     """
 
     parts: tuple[tuple[str, ...], ...]
     template: str
     written: Mapping[str, str]
     origins: Mapping[str, str] = field(default_factory=dict)
+    settings: CaptionsConfig = field(default_factory=CaptionsConfig)
 
     def caption(self, key: str, label: Label, blip: str = "") -> tuple[str, str]:
         """The caption of a face, and the names of the sources that made it, joined by `+`.
@@ -101,34 +110,53 @@ class Captioner:
     def _text(self, source: str, key: str, label: Label, blip: str) -> str:
         if source == "file":
             return self.written.get(key, "")
-        if source == "attributes":
-            return person_phrase(label.extra)
-        if source == "action_units":
-            return describe_units(intensities_of(label))
         if source == "blip":
             return blip
-        return template_caption(self.template, template_values(label))
+        if source == "attributes":
+            return person_phrase(label.extra)
+        if source in UNIT_SOURCES:
+            return unit_texts(intensities_of(label), self.settings, key)[source]
+        values = template_values(label, self.settings, key)
+        if source == "tags":
+            return hyphenated(template_caption(TAGS, values))
+        return template_caption(self.template, values)
 
 
-def template_values(label: Label) -> dict[str, str]:
-    """What fills the placeholders of a template; empty where unknown, but for `person`."""
+def template_values(label: Label, settings: CaptionsConfig, key: str) -> dict[str, str]:
+    """What fills the placeholders of a template; empty where unknown."""
     return {
         "emotion": label.emotion or "",
-        "person": person_phrase(label.extra) or "a person",
+        "person": person_phrase(label.extra),
         "age": age_word(label.extra),
         "gender": gender_word(label.extra),
+        "sex": sex_word(label.extra),
         "ethnicity": ethnicity_words(label.extra),
-        "action_units": describe_units(intensities_of(label)),
+        **unit_texts(intensities_of(label), settings, key),
+    }
+
+
+def unit_texts(
+    units: Mapping[str, float | None], settings: CaptionsConfig, key: str
+) -> dict[str, str]:
+    """Units in each of the ways to speak of them, see `describe_units` and `name_units`."""
+    least, absent = settings.units_from, settings.absent_units
+    return {
+        "action_units": describe_units(units),
+        "unit_names": ", ".join(name_units(units, least, absent, key)),
+        "unit_codes": ", ".join(name_units(units, least, absent, key, codes=True)),
     }
 
 
 def intensities_of(label: Label) -> dict[str, float | None]:
-    """A label's action units: intensity 0 to 5, or None where it only says that a unit is there."""
+    """A label's action units: intensity 0 to 5, or None where it only says that a unit is there.
+
+    One that it only says is not there has intensity 0.
+    """
     found: dict[str, float | None] = {}
     for code in ACTION_UNITS:
-        value = label.extra.get(f"label_{code}")
+        value, present = (label.extra.get(f"label_{code}{end}") for end in ("", "_present"))
         if isinstance(value, float):
             found[code] = value
-        elif label.extra.get(f"label_{code}_present") == 1.0:
-            found[code] = None
+        elif isinstance(present, float):
+            found[code] = None if present == 1.0 else 0.0
     return found

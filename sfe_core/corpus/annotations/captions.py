@@ -24,9 +24,15 @@ PLACEHOLDERS: dict[str, str] = {
     "person": "age, ethnicity and gender with an article, or a person",
     "age": "child, teenage, young, middle-aged or old",
     "gender": "woman or man",
+    "sex": "female or male",
     "ethnicity": "as labelled",
     "action_units": "the units in words, the strongest first",
+    "unit_names": "the units by their FACS names, as lip corner puller",
+    "unit_codes": "the units by their FACS numbers, as AU12",
 }
+# How the action-unit DreamBooth put its captions: words without blanks between commas. What is
+# unknown of a face is left out.
+TAGS = "{ethnicity},{sex},close-up,whole-face,front-face,{age},{unit_names}"
 
 
 @dataclass(frozen=True)
@@ -142,11 +148,22 @@ def template_caption(template: str, values: Mapping[str, str]) -> str:
 
     Args:
         template: as `check_template` returns it.
-        values: text by placeholder; missing or empty where unknown.
+        values: text by placeholder; missing or empty where unknown. Of an unknown person it says
+            "a person".
     """
     known = {name: values.get(name, "") for name in PLACEHOLDERS}
+    known["person"] = known["person"] or "a person"
     text = template.format(**known)
     if all(known[name] for _, name, _, _ in string.Formatter().parse(template) if name):
         return text
     text = re.sub(r"\s+(?=[,.;:])", "", " ".join(text.strip(" ,.;:-").split()))
     return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)
+
+
+def hyphenated(text: str) -> str:
+    """The parts of a text as single words between commas.
+
+    >>> hyphenated("East Asian, lip corner puller,")
+    'East-Asian,lip-corner-puller'
+    """
+    return ",".join("-".join(part.split()) for part in text.split(",") if part.strip())

@@ -165,7 +165,7 @@ def open_index(annotations: Annotations, items: Iterable[Mapping[str, Any]]) -> 
         labels,
         captions,
         len(written),
-        Captioner(parts, config.preprocess.caption_template, written, origins),
+        Captioner(parts, config.preprocess.caption_template, written, origins, config.captions),
         faces,
         _sides(annotations, faces, labels),
         (*labels.notes, *captions.notes, *beside.notes),

@@ -10,6 +10,7 @@ from sfe_core.controls.action_units import (
     describe_unit,
     describe_units,
     grade,
+    name_units,
     read_unit_column,
     scale_of_values,
 )
@@ -62,6 +63,27 @@ def test_the_strongest_come_first_and_equals_from_brow_to_jaw() -> None:
 def test_many_units_are_cut_to_what_a_text_encoder_reads() -> None:
     every = dict.fromkeys(ACTION_UNITS, 3.0)
     assert len(describe_units(every).split(", ")) == MOST_UNITS_NAMED
+    assert len(name_units(every)) == MOST_UNITS_NAMED
+
+
+def test_units_by_their_names_and_numbers() -> None:
+    units = {"AU12": 4.0, "AU1": 1.0, "AU25": 0.9, "AU9": None, "AU4": 0.4}
+    names = ("lip corner puller", "nose wrinkler", "inner brow raiser")
+    assert name_units(units) == names
+    assert name_units(units, codes=True) == ("AU12", "AU9", "AU1")
+    assert name_units(units, least=2.0) == names[:2]
+    # Below the threshold, yet to be seen: neither there nor not.
+    assert name_units(units, absent=5) == (*names, "no brow lowerer")
+    assert name_units(units, absent=5, codes=True)[-1] == "no AU4"
+
+
+def test_each_absent_unit_has_its_turn() -> None:
+    gone = dict.fromkeys(("AU4", "AU1", "AU15", "AU6"), 0.0)
+    drawn = [name_units(gone, absent=2, chosen_by=f"photo {n}", codes=True) for n in range(400)]
+    assert drawn[0] == name_units(gone, absent=2, chosen_by="photo 0", codes=True)
+    assert all(len(set(pair)) == 2 for pair in drawn) and ("no AU1", "no AU4") in drawn
+    share = {code: sum(f"no {code}" in pair for pair in drawn) / 400 for code in gone}
+    assert all(value == pytest.approx(0.5, abs=0.1) for value in share.values())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sfe_core.config.corpus_sections import CaptionsConfig
 from sfe_core.corpus.annotations.captioning import (
     Captioner,
     intensities_of,
@@ -87,3 +88,60 @@ def test_blip_is_known_wherever_it_stands() -> None:
 def test_intensity_is_preferred_to_presence() -> None:
     both = Label(extra={"label_AU12": 2.0, "label_AU12_present": 1.0, "label_AU4_present": 1.0})
     assert intensities_of(both) == {"AU12": 2.0, "AU4": None}
+    assert intensities_of(Label(extra={"label_AU4_present": 0.0})) == {"AU4": 0.0}
+
+
+# Action units as text
+
+
+def units_captioner(*sources: str, template: str = TEMPLATE, **settings) -> Captioner:
+    return Captioner(read_sources(sources), template, {}, settings=CaptionsConfig(**settings))
+
+
+ASIAN = Label(
+    "happy",
+    extra={
+        "label_ethnicity": "asian",
+        "label_gender": "F",
+        "label_age": "20-29",
+        **{f"label_{code}_present": float(code in ("AU10", "AU12")) for code in
+           ("AU1", "AU4", "AU10", "AU12")},
+    },
+)  # fmt: skip
+
+
+def test_tags_are_the_seeds_line() -> None:
+    made = units_captioner("tags").caption("a", ASIAN)
+    assert made == (
+        "Asian,female,close-up,whole-face,front-face,young,upper-lip-raiser,lip-corner-puller",
+        "tags",
+    )
+    unknown = units_captioner("tags").caption("a", Label("happy"))
+    assert unknown == ("close-up,whole-face,front-face", "tags")
+
+
+@pytest.mark.parametrize(
+    ("source", "caption"),
+    [
+        ("unit_names", "happy, upper lip raiser, lip corner puller"),
+        ("unit_codes", "happy, AU10, AU12"),
+        ("template", "face of a young Asian woman, female, upper lip raiser, lip corner puller"),
+    ],
+)
+def test_units_by_name_and_number(source: str, caption: str) -> None:
+    captions = units_captioner(source, template="face of {person}, {sex}, {unit_names}")
+    assert captions.caption("a", ASIAN)[0] == caption
+
+
+def test_absent_units_are_named_where_asked() -> None:
+    captions = units_captioner("unit_names", absent_units=9)
+    text, _ = captions.caption("a", ASIAN)
+    assert text.endswith("lip corner puller, no inner brow raiser, no brow lowerer")
+    tags, _ = units_captioner("tags", absent_units=1).caption("a", ASIAN)
+    assert tags.split(",")[-1] in ("no-inner-brow-raiser", "no-brow-lowerer")
+
+
+def test_from_which_intensity_a_unit_is_there() -> None:
+    weak = Label(extra={"label_AU12": 1.0, "label_AU6": 3.0})
+    assert units_captioner("unit_codes").caption("a", weak)[0] == "AU6, AU12"
+    assert units_captioner("unit_codes", units_from=2).caption("a", weak)[0] == "AU6"
