@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 _NAMED = 5
 
 HELP = with_examples(
-    "Count the faces by emotion and split, how often an epoch draws each by train.balance, how "
-    "their numbers lie, and what the data section of sfe.yaml leaves out.",
+    "Count the faces by emotion, split and action unit, how often an epoch draws each by "
+    "train.balance, balance_units and balance_subjects, how their numbers lie, and what the data "
+    "section of sfe.yaml leaves out.",
     "sfe corpus stats",
     "sfe corpus stats --set train.balance=1",
+    "sfe corpus stats --set train.balance_units=1 --set train.balance_subjects=1",
     "sfe corpus stats --set data.emotions=[happy,sad] --set 'data.ranges={yaw: [-30, 30]}'",
     "sfe corpus stats --json",
 )
@@ -53,7 +55,7 @@ stats.__doc__ = HELP
 
 
 def show(counted: CorpusStats, split: str) -> None:
-    """Three tables."""
+    """Tables of emotions, units and numbers, and the rest."""
     splits = list(counted.splits)
     render.grid(
         ["emotion", *splits, f"of {split} chosen", "drawn an epoch", "times each"],
@@ -69,6 +71,12 @@ def show(counted: CorpusStats, split: str) -> None:
         ],
         right=[*splits, f"of {split} chosen", "drawn an epoch", "times each"],
     )
+    if counted.units:
+        render.grid(
+            ["action unit", f"of {split} chosen", "drawn an epoch"],
+            [(row.unit, str(row.chosen), str(row.drawn)) for row in counted.units],
+            right=[f"of {split} chosen", "drawn an epoch"],
+        )
     numbers = ["known", "mean", "deviation", "5 %", "median", "95 %"]
     render.grid(
         ["number", *numbers],

@@ -67,6 +67,12 @@ class TrainConfig(EngineConfig):
         ("up_blocks.3",), description="UNet modules left as they are"
     )
     balance: Fraction = Field(0.9, description="0 = emotions as frequent as they are, 1 = uniform")
+    balance_units: Fraction = Field(
+        0.0, description="0 = action units as frequent as they are, 1 = rare ones drawn more often"
+    )
+    balance_subjects: Fraction = Field(
+        0.0, description="0 = people as frequent as they are, 1 = uniform"
+    )
     lora_rank: Annotated[Structural[int], Field(ge=0), After("ema_device")] = Field(
         0, description="rank of LoRA on the UNet's attention; 0 = train the UNet whole"
     )

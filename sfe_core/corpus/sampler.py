@@ -13,25 +13,47 @@ from sfe_core.arrays import Doubles
 from sfe_core.files import derive_seed
 
 
-def balance_weights(emotions: Sequence[int], balance: float) -> Doubles:
+def balance_weights(
+    emotions: Sequence[int], balance: float, drawn: Doubles | None = None
+) -> Doubles:
     """How many times each item is drawn per epoch, [N] ≥ 1, so that emotions even out.
 
     An emotion that is present n times is drawn n + balance · (m - n) times, m being the count of
     the most frequent one: 0 leaves frequencies as they are, 1 makes them uniform. Items of unknown
-    emotion (negative) are drawn once.
+    emotion (negative) are drawn once. So can any other groups be evened out, as people.
 
     Args:
         emotions: [N] places in EMOTIONS, negative where unknown.
         balance: in [0, 1].
+        drawn: [N] ≥ 1, how many times each is drawn for another reason; within an emotion their
+            proportions stay. None: once.
     """
     places = np.asarray(emotions, dtype=np.int64).reshape(-1)
     known = places >= 0
-    weights = np.ones(len(places))
+    weights = np.ones(len(places)) if drawn is None else np.array(drawn, dtype=float)
     if known.any():
-        counts = np.bincount(places[known]).astype(float)
+        counts = np.bincount(places[known], weights[known])
         wanted = counts + balance * (counts.max() - counts)
-        weights[known] = (wanted / np.maximum(counts, 1.0))[places[known]]
+        weights[known] *= (wanted / np.maximum(counts, 1.0))[places[known]]
     return weights
+
+
+def rare_weights(present: NDArray[np.bool_], balance: float) -> Doubles:
+    """How many times each item is drawn per epoch, [N] ≥ 1, so that rare traits come more often.
+
+    An item may have several traits, so counts cannot all be evened out. As in repeat factor
+    sampling (A. Gupta, P. Dollár and R. Girshick, "LVIS", CVPR 2019, arXiv 1908.03195), a trait
+    that n items have asks for sqrt(m / n) draws, m being the count of the most frequent one, and an
+    item is drawn as often as its rarest trait asks.
+
+    Args:
+        present: [N, T], which items have which traits.
+        balance: in [0, 1], the way from once to that.
+    """
+    counts = np.maximum(present.sum(axis=0), 1)
+    factors = np.sqrt(counts.max(initial=1) / counts)
+    rarest = np.where(present, factors, 1.0).max(axis=1, initial=1.0)
+    return 1.0 + balance * (rarest - 1.0)
 
 
 class DeterministicSampler:

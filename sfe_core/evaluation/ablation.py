@@ -59,8 +59,10 @@ def variants_of(config: Config) -> list[Variant]:
         found += [Variant(f"no-{name}", {"loss": {name: 0.0}}) for name in active]
     if config.guidance.maps:
         found.append(Variant("no-guidance", {"guidance": {"maps": ()}}))
-    if config.train.balance > 0:
-        found.append(Variant(NO_BALANCE, {"train": {"balance": 0.0}}))
+    kinds = ("balance", "balance_units", "balance_subjects")
+    balanced = {kind: 0.0 for kind in kinds if getattr(config.train, kind) > 0}
+    if balanced:
+        found.append(Variant(NO_BALANCE, {"train": balanced}))
     return found
 
 

@@ -24,11 +24,12 @@ from sfe_core.assets.needs import hash_models, loss_models
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.balance import draws_per_epoch
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.dataset import FaceDataset, require_mirrorable
 from sfe_core.corpus.inspection.gate import require_sound
 from sfe_core.corpus.reader import Corpus
-from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
+from sfe_core.corpus.sampler import DeterministicSampler
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.families.contract import Family, Texts
 from sfe_core.diffusion.guidance import GuidanceBank
@@ -98,6 +99,7 @@ def check(workspace: Workspace) -> Checked:
     check_loss_networks(config)
     corpus = Corpus.open(workspace)
     choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
+    draws_per_epoch(choice.rows, config)
     notes = schedule_notes(config) + label_notes(config.loss, choice.rows)
     notes += [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
     window = TextWindow.of_pipeline(base)
@@ -326,7 +328,7 @@ def build(
         to_channels_last(model, base.vae)
     if device.type == "cpu" and config.model.resolution <= FEW_TOKENS_PX:
         plain_attention(model)
-    weights = balance_weights(dataset.emotions.tolist(), config.train.balance)
+    rows = choose_faces(corpus.split(TRAIN_SPLIT), config.data).rows.head(len(dataset))
     return StableFace(
         config=config,
         base=base,
@@ -336,7 +338,9 @@ def build(
         corpus=corpus,
         dataset=dataset,
         source=source,
-        sampler=DeterministicSampler(len(dataset), config.train.seed, weights),
+        sampler=DeterministicSampler(
+            len(dataset), config.train.seed, draws_per_epoch(rows, config)
+        ),
         objective=build_objective(config, base, composite, dataset, source, device),
         meter=SampleMeter(config.evaluate, config.model.resolution, reporter),
         faces=_validation_faces(corpus, config, reporter) if main else None,

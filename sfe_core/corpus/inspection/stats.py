@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from sfe_core.config.model import Config
+from sfe_core.corpus.balance import draws_per_epoch, present_units
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.dataset import emotion_index
 from sfe_core.corpus.people.duplicates import Duplicates
 from sfe_core.corpus.people.identities import People
 from sfe_core.corpus.reader import Corpus
-from sfe_core.corpus.sampler import DeterministicSampler, balance_weights
+from sfe_core.corpus.sampler import DeterministicSampler
 from sfe_core.corpus.views import Variation
 from sfe_core.emotions import EMOTIONS
 
@@ -47,6 +50,15 @@ class EmotionCount:
 
 
 @dataclass(frozen=True)
+class UnitCount:
+    """Chosen faces that show an action unit, and how many of an epoch's images they are."""
+
+    unit: str
+    chosen: int
+    drawn: int
+
+
+@dataclass(frozen=True)
 class NumberSpread:
     """How a column of numbers lies: percentiles over the chosen faces that have it."""
 
@@ -68,6 +80,7 @@ class CorpusStats:
         splits: split to faces of status ok.
         left_out: setting of the `data` section to faces of the training split it leaves out.
         emotions: the eight and, if there are any, unlabelled ones.
+        units: those that a label tells of, by FACS number.
         numbers: of the chosen faces.
         identities: people among them; 0 where unknown.
         people: what names people → how many, of all faces of status ok.
@@ -85,6 +98,7 @@ class CorpusStats:
     splits: dict[str, int]
     left_out: dict[str, int]
     emotions: tuple[EmotionCount, ...]
+    units: tuple[UnitCount, ...]
     numbers: tuple[NumberSpread, ...]
     identities: int
     people: dict[str, int]
@@ -111,9 +125,10 @@ def corpus_stats(corpus: Corpus, config: Config, split: str = "train") -> Corpus
     """
     choice = choose_faces(corpus.split(split), config.data)
     emotions = [emotion_index(name) for name in choice.rows["emotion"]]
-    weights = balance_weights(emotions, config.train.balance)
+    weights = draws_per_epoch(choice.rows, config)
     sampler = DeterministicSampler(len(emotions), config.train.seed, weights)
-    drawn = pd.Series(emotions).iloc[sampler.order(0)].value_counts()
+    order = sampler.order(0)
+    drawn = pd.Series(emotions).iloc[order].value_counts()
     train = config.train
     people, duplicates = People.of_table(corpus.rows), Duplicates.of_table(corpus.rows)
     known = dict(zip(corpus.rows["key"], corpus.rows["emotion"], strict=True))
@@ -122,6 +137,7 @@ def corpus_stats(corpus: Corpus, config: Config, split: str = "train") -> Corpus
         splits=_counts(corpus.rows["split"].replace("", "none")),
         left_out=choice.left_out,
         emotions=_emotions(corpus.rows, pd.Series(emotions).value_counts(), drawn),
+        units=_units(present_units(choice.rows, config.captions.units_from), order),
         numbers=_spreads(choice.rows),
         identities=int(choice.rows["identity"].nunique()),
         people=people.by_source,
@@ -150,6 +166,11 @@ def _emotions(rows: pd.DataFrame, chosen: pd.Series, drawn: pd.Series) -> tuple[
                 EmotionCount(name, splits, int(chosen.get(place, 0)), int(drawn.get(place, 0)))
             )
     return tuple(counted)
+
+
+def _units(present: pd.DataFrame, order: NDArray[Any]) -> tuple[UnitCount, ...]:
+    drawn = present.iloc[order].sum()
+    return tuple(UnitCount(str(c), int(present[c].sum()), int(drawn[c])) for c in present)
 
 
 def _spreads(rows: pd.DataFrame) -> tuple[NumberSpread, ...]:

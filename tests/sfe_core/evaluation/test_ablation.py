@@ -30,6 +30,9 @@ def test_every_active_part_is_off_once():
     names = [variant.name for variant in variants_of(config)]
     assert names == [FULL, "no-noise", "no-valence", "no-arousal", "no-expression", "no-guidance"]
     assert "no-balance" in [variant.name for variant in variants_of(Config())]
+    units = {"train": {"balance": 0, "balance_units": 0.5, "balance_subjects": 1}}
+    last = variants_of(Config.model_validate(units))[-1]
+    assert last.changes == {"train": {"balance_units": 0.0, "balance_subjects": 0.0}}
     # A single term cannot be switched off: nothing would be learnt.
     alone = {"perceptual": 0, "valence": 0, "arousal": 0, "expression": 0}
     names = [variant.name for variant in variants_of(Config.model_validate({"loss": alone}))]

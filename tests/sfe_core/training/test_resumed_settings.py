@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
 from sfe_core.config.sections import LearningSection, Meaning, fields_that
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.layout import MANIFEST
 from sfe_core.errors import UserError
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import build, plan_training, train
@@ -65,6 +68,8 @@ LEARNING = {
     "train.caption_dropout": Change(1.0),
     "train.guidance_dropout": Change(1.0),
     "train.balance": Change(0.0, {"data": {"ranges": {"valence": (0.0, 1.0)}}}),
+    "train.balance_units": Change(1.0),
+    "train.balance_subjects": Change(1.0),
     "train.mixed_precision": Change("bf16"),
     "train.seed": Change(7),
     "data.emotions": Change(("happy", "sad")),
@@ -113,9 +118,21 @@ def begun(tmp_path_factory, tiny_base) -> Workspace:
         loss={"perceptual": 0.0, "pixel_fraction": 0.5, "valence": 0.5, "expression": 0.5},
         train={"text_encoder": True, "trackers": (), "effective_batch": 4, "steps": 2},
     )
+    _tell_of_units_and_people(workspace)
     torch.set_num_threads(1)
     train(workspace, TrainOptions(cpu_processes=1, run="first"), Reporter())
     return with_settings(workspace, train={"steps": 4})
+
+
+def _tell_of_units_and_people(workspace: Workspace) -> None:
+    """AU12 on every other face, AU4 on one of them, one person on half of all."""
+    path = workspace.corpus / MANIFEST
+    rows = pd.read_parquet(path)
+    places = np.arange(len(rows))
+    rows["label_AU12"] = np.where(places % 2, 3.0, 0.0)
+    rows["label_AU4"] = np.where(places == 3, 3.0, 0.0)
+    rows["identity"] = np.where(places < len(rows) // 2, "one", rows["identity"])
+    rows.to_parquet(path)
 
 
 def changed(workspace: Workspace, dotted: str, value: object, beside: dict) -> Workspace:

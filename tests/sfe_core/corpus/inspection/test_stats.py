@@ -74,6 +74,16 @@ def test_balance_draws_rare_emotions_more_often_and_leaves_nobody_out(workspace)
     assert found["unlabelled"].drawn >= 5
 
 
+def test_units_and_people_are_drawn_as_training_draws_them(workspace):
+    found = {row.unit: row for row in count(workspace, train={"balance": 0.0}).units}
+    assert list(found) == ["AU12"]  # from intensity 1 on
+    assert (found["AU12"].chosen, found["AU12"].drawn) == (36, 36)
+    weak = count(workspace, train={"balance": 0.0}, captions={"units_from": 4}).units
+    assert (weak[0].chosen, weak[0].drawn) == (9, 9)
+    people = count(workspace, train={"balance": 0.0, "balance_subjects": 1.0})
+    assert people.epoch_images == 7 * 7  # 45 faces of seven people, the most of one being seven
+
+
 def test_the_data_section_narrows_what_is_counted(workspace):
     data = {"emotions": ("happy",), "ranges": {"valence": (0.1, 1)}, "flip": 0.5}
     stats = count(workspace, data=data)
