@@ -20,12 +20,16 @@ HELP = with_examples(
     "unit tables, FER2013 (its pixels become pictures), FERPlus and ExpW lists, CelebA attributes, "
     "tables of OpenFace and py-feat, metadata.jsonl and .csv, Parquet with pictures inside, "
     "one folder per class (RAF-DB, FER), JSON captions, texts beside the pictures and folders "
-    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, output of EMOCA and DECA. What is "
-    "wrong is counted, listed in imports/, and passed over.",
+    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, output of EMOCA and DECA; lists of "
+    "units without their names, as `name:0,1,…` a line or as a list of images beside a file of "
+    "numbers. What is wrong is counted, listed in imports/, and passed over.\n\n"
+    "A table `subject,sex,age,ethnicity` beside codes of BP4D or DISFA tells of its people.",
     "sfe corpus import training.csv --images Manually_Annotated_Images  # AffectNet",
     "sfe corpus import fer2013/train --classes fer2013 --into fer2013  # a folder per class",
     "sfe corpus import EmocaProcessed_38k  # inputs/ become photos, geometry_detail/ their meshes",
     "sfe corpus import ActionUnit_Labels --images DISFA_frames",
+    "sfe corpus import BP4D_train_img_path_fold1.txt --images BP4D  # and …_label_fold1.txt",
+    "sfe corpus import all_imgs.txt --images crops --units AU1,AU2,AU4  # name:0,1,0",
     "sfe corpus import captions.json  # about photos that are in photos/ already",
 )
 
@@ -46,7 +50,8 @@ def import_data_set(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="list, folders, captions, texts, affectnet-arrays, emoca, units, frames.",
+            help="list, captions, unit-list, folders, texts, affectnet-arrays, emoca, units, "
+            "frames.",
             show_default="by its files",
         ),
     ] = None,
@@ -57,6 +62,14 @@ def import_data_set(
             help="What numbered classes mean: affectnet, raf-db, fer2013, ferplus, expw, ck+, "
             "ck-extended, aff-wild2, or the emotions from number 0 on: angry,disgust,…",
             show_default="told by the data set",
+        ),
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNITS",
+            help="Units of a unit-list's columns: AU1,AU2,… in their order, bp4d or disfa.",
+            show_default="told by the images' names",
         ),
     ] = None,
     into: Annotated[
@@ -81,7 +94,7 @@ def import_data_set(
 
     found = load_workspace(workspace, changes or ())
     plan = plan_import(
-        found, find_source(source, form, classes, images), images, into, keep_unlabelled
+        found, find_source(source, form, classes, images, units), images, into, keep_unlabelled
     )
     if dry_run:
         _show(plan_facts(plan), json)

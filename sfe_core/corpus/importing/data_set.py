@@ -28,6 +28,7 @@ from sfe_core.corpus.importing.problem_list import (
     problem_list_path,
     write_problems,
 )
+from sfe_core.corpus.importing.unit_lists import told_of_units
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
 from sfe_core.reporting import Reporter
@@ -133,6 +134,8 @@ def plan_import(
     ignored, told = list[str](), list[str]()
     if source.form == "list":
         ignored, told = ignored_columns(source.path), told_columns(source.path)
+    if source.form == "unit-list":
+        told = told_of_units(source.path, source.units)
     if source.form == "texts":
         told = told_beside(source.path, source.scheme)
     if source.form == "emoca" and folder == source.path.resolve():

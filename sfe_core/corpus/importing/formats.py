@@ -34,6 +34,7 @@ from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
 from sfe_core.corpus.importing.lists import numbers_of_list, read_list
 from sfe_core.corpus.importing.open_list import container_of, is_parquet
+from sfe_core.corpus.importing.unit_lists import is_unit_list, read_unit_list, unit_columns
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.photo_files import find_photos
@@ -55,12 +56,14 @@ class Source:
         form: how it is read, one of `FORMS`.
         scheme: what its numbers mean; None where its classes have names.
         doubt: what speaks against the scheme that the user named.
+        units: of the columns of a list that does not name them.
     """
 
     path: Path
     form: str
     scheme: str | None = None
     doubt: str = ""
+    units: tuple[str, ...] = ()
 
     @property
     def images(self) -> Path | None:
@@ -128,7 +131,7 @@ def _beside(path: Path) -> Path | None:
 # The first that recognises a path decides.
 FORMS: dict[str, Form] = {
     "list": Form(
-        lambda path: not _is_captions(path),
+        lambda path: not (_is_captions(path) or is_unit_list(path)),
         lambda source, _, problems: read_list(source.path, source.scheme, problems),
         is_file=True,
         images=lambda _: None,
@@ -136,6 +139,12 @@ FORMS: dict[str, Form] = {
     "captions": Form(
         _is_captions,
         lambda source, _, problems: read_caption_json(source.path, problems),
+        is_file=True,
+        images=lambda _: None,
+    ),
+    "unit-list": Form(
+        is_unit_list,
+        lambda source, _, problems: read_unit_list(source.path, source.units, problems),
         is_file=True,
         images=lambda _: None,
     ),
@@ -170,7 +179,11 @@ FORMS: dict[str, Form] = {
 
 
 def find_source(
-    path: Path, form: str | None, scheme: str | None, images: Path | None = None
+    path: Path,
+    form: str | None,
+    scheme: str | None,
+    images: Path | None = None,
+    units: str | None = None,
 ) -> Source:
     """A data set from what the user named.
 
@@ -179,9 +192,10 @@ def find_source(
         form: one of `FORMS`; None to tell it from the files.
         scheme: what numbered classes mean; None to tell it from the data set.
         images: the folder of its images, if the user named one; its name may tell the scheme.
+        units: what the columns of a list of units without names are; None to tell it from the list.
 
     Raises:
-        UserError: no such path, form or scheme; or nothing tells what its numbers mean.
+        UserError: no such path, form, scheme or units; or nothing tells what its numbers mean.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -193,6 +207,14 @@ def find_source(
     if form not in FORMS:
         raise UserError("--format", f"{form!r} is unknown", f"choose {', '.join(FORMS)}")
     _check_kind(path, form)
+    if form == "unit-list":
+        return Source(path, form, units=unit_columns(path, units))
+    if units is not None:
+        raise UserError(
+            "--units",
+            f"is for lists that do not name their units, and {path.name} is read as {form}",
+            "leave it out",
+        )
     return _with_scheme(Source(path, form), asked, images)
 
 

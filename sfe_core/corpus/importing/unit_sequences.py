@@ -8,7 +8,8 @@
 
 Images belong to a sequence by the codes in their path (SN001; F001 and T1) and to a frame by the
 last number of their name: SN001/00012.png, F001/T1/2440.jpg, F001_T1_2440.jpg. Images of DISFA
-that are counted from 0, as some tools write frames, are moved by one.
+that are counted from 0, as some tools write frames, are moved by one. What a table of subjects
+right in the folder tells of people (see `subject_tables`) goes to their frames.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from sfe_core.controls.action_units import ACTION_UNITS, UnitScale
 from sfe_core.corpus.importing.entries import Entry, Problems
+from sfe_core.corpus.importing.subject_tables import person_of, read_subjects
 from sfe_core.corpus.tables.cells import read_unit_cell
 from sfe_core.corpus.tables.classes import WrongLabelError
 from sfe_core.errors import UserError
@@ -52,7 +54,7 @@ def read_unit_sequences(
             problem per sequence.
 
     Raises:
-        UserError: no table of these sets.
+        UserError: no table of these sets, or a table of subjects that contradicts itself.
     """
     tables: dict[str, list[Path]] = defaultdict(list)
     for sequence, path in _tables(folder):
@@ -61,13 +63,13 @@ def read_unit_sequences(
         raise UserError(
             folder, "holds no table of BP4D or DISFA", "e.g. SN001_au1.txt, AU_OCC/F001_T1.csv"
         )
-    images = _images(image_keys)
+    images, subjects = _images(image_keys), read_subjects(folder)
     for sequence, paths in sorted(tables.items()):
         frames: Frames = defaultdict(dict)
         for path in sorted(paths):
             _read_table(path, frames, problems)
         there = images.get(sequence, [])
-        person = _person(sequence)
+        person = person_of(sequence.partition("_")[0], subjects)
         for frame, key in there:
             if frame in frames:
                 yield Entry(f"{sequence} frame {frame}", key, person | frames[frame])
@@ -112,13 +114,6 @@ def _images(keys: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
         from_zero = sequence.startswith("SN") and any(frame == 0 for frame, _ in frames)
         found[sequence] += [(frame + from_zero, key) for frame, key in frames]
     return {sequence: sorted(frames) for sequence, frames in found.items()}
-
-
-def _person(sequence: str) -> dict[str, str]:
-    """Who a sequence shows; subjects of BP4D are numbered by gender."""
-    subject = sequence.partition("_")[0]
-    gender = {"F": "female", "M": "male"}.get(subject[0])
-    return {"identity": subject} | ({"gender": gender} if gender else {})
 
 
 def _read_table(path: Path, frames: Frames, problems: Problems) -> None:
