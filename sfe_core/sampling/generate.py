@@ -31,6 +31,7 @@ from sfe_core.sampling.prompts import tell_of_prompts
 from sfe_core.sampling.settings import DrawSettings, draw_settings
 from sfe_core.sampling.sheets import compose_grid, save_animation
 from sfe_core.sampling.sweep import Request, Shot, plan_shots
+from sfe_core.sampling.unit_prompts import shots_in_words
 
 FOLDER, GRID, ANIMATION = "prompts", "grid.png", "sweep.webp"
 _SLUG_LENGTH = 40
@@ -70,7 +71,8 @@ def generate(
     """Draw a request with a packaged model.
 
     What is asked of the face is shown to it by maps of a guiding face, and told as action units to
-    a package that knows them; one without encoders for maps is told them alone.
+    a package that knows them; one without encoders for maps is told them alone. One with neither is
+    told them in the text, where the workspace's captions name units.
 
     Args:
         package: packaged pipeline folder; None = the newest.
@@ -88,7 +90,9 @@ def generate(
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
     known = action_units(package) if request.guided else ()
     alone = bool(known) and not guidance_maps(package) and not (request.like or request.head)
-    face_guides = request.guided and not alone
+    worded = shots_in_words(shots, request, package, config)
+    shots = worded or shots
+    face_guides = request.guided and not (alone or worded)
     source = pipeline_folder("guided" if face_guides else "text", config, package)
     told = [told_units(shot.expression, known, alone) for shot in shots]
     names = _map_names(workspace, request, shots, package, reporter) if face_guides else ()

@@ -35,7 +35,7 @@ from sfe_core.sampling.sweep import Request
 from sfe_core.synthesis.render import render_face
 from sfe_core.synthesis.spec import sample_face
 from tests.sfe_core.sampling.conftest import with_sampling
-from tests.tiny_workspace import make_units_run
+from tests.tiny_workspace import make_run, make_units_run
 
 NAMES = ("landmarks", "depth", "mesh")
 
@@ -361,3 +361,27 @@ def test_words_tell_the_units_that_are_known():
         "AU12R": 0.0,
     }
     assert told_units(None, UNITS, alone=True) == told_units(SMIRK, (), alone=False) == {}
+
+
+# Packages that learnt units as text
+
+
+@pytest.mark.slow
+def test_a_package_of_text_alone_is_told_units_in_words(workspace: Workspace, photo: Path):
+    make_run(workspace, "text", bank=False)
+    package = package_checkpoint(workspace, run="text", name="text").folder
+    request = Request(prompt="portrait", asked=SMIRK, seed=3)
+    with pytest.raises(UserError, match="has no guidance_encoder/"):
+        generate(workspace, request, package)  # its captions do not speak of units
+    captions = workspace.config.captions.model_copy(update={"sources": ("unit_names",)})
+    config = workspace.config.model_copy(update={"captions": captions})
+    worded = Workspace(workspace.root, config)
+    made = generate(worded, request, package)
+    assert made.prompts == ("portrait, lip corner puller",)
+    assert read_record(made.pictures[0])["prompt"] == made.prompts[0]
+    plain = generate(worded, Request(prompt="portrait, lip corner puller", seed=3), package)
+    assert np.array_equal(pixels(plain.pictures[0]), pixels(made.pictures[0]))
+    swept = generate(worded, Request(prompt="portrait", sweep="AU12", count=2), package)
+    assert swept.prompts == ("portrait", "portrait, lip corner puller")
+    with pytest.raises(UserError, match="has no guidance_encoder/"):
+        generate(worded, Request(prompt="portrait", asked=SMIRK, like=photo), package)
