@@ -15,9 +15,13 @@ HELP = with_examples(
     "[bold]stableface[/bold] (the published recipe, needs GPUs and fetched models), "
     "[bold]stableface-24gb[/bold] (the same on one 24 GB card), "
     "[bold]stableface-11gb[/bold] (LoRA, on 11 GB), "
-    "[bold]stableface-sdxl[/bold] (Stable Diffusion XL, LoRA, on 40 GB).",
+    "[bold]stableface-sdxl[/bold] (Stable Diffusion XL, LoRA, on 40 GB), "
+    "[bold]action-units[/bold] (units as intensities), "
+    "[bold]action-units-text[/bold] (units as captions; -11gb: LoRA; -zero2: several GPUs), "
+    "[bold]tiny-action-units[/bold] and [bold]tiny-action-units-text[/bold] (the same, offline).",
     "sfe init  # the tiny preset, here",
     "sfe init --preset stableface -w my-work",
+    "sfe init --preset action-units-text-11gb -w my-units",
 )
 
 
@@ -25,7 +29,7 @@ def init(
     workspace: options.Workspace = options.HERE,
     preset: Annotated[
         str,
-        typer.Option("--preset", metavar="NAME", help="tiny, stableface, -24gb, -11gb, -sdxl."),
+        typer.Option("--preset", metavar="NAME", help="One of those above."),
     ] = "tiny",
     force: Annotated[bool, typer.Option("--force", help="Replace a sfe.yaml.")] = False,
 ) -> None:
