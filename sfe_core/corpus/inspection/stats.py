@@ -170,7 +170,8 @@ def _emotions(rows: pd.DataFrame, chosen: pd.Series, drawn: pd.Series) -> tuple[
 
 def _units(present: pd.DataFrame, order: NDArray[Any]) -> tuple[UnitCount, ...]:
     drawn = present.iloc[order].sum()
-    return tuple(UnitCount(str(c), int(present[c].sum()), int(drawn[c])) for c in present)
+    codes = [str(code) for code in present]
+    return tuple(UnitCount(code, int(present[code].sum()), int(drawn[code])) for code in codes)
 
 
 def _spreads(rows: pd.DataFrame) -> tuple[NumberSpread, ...]:
