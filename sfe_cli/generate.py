@@ -14,13 +14,16 @@ from sfe_cli.help import with_examples
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
     from sfe_core.controls.asked_expression import AskedExpression
+    from sfe_core.controls.expression_change import ExpressionChange
     from sfe_core.controls.expression_files import AskedRow
+    from sfe_core.sampling.generate import Generated
 
 HELP = with_examples(
     "Draw pictures from a prompt with a packaged model.\n\n"
-    "An emotion is put into words; with a strength (happy=0.7), --mix, --au, --like, --head, "
-    "--valence, --arousal or a --sweep a face shows it too: the photo's, or the "
-    "parametric head, given that expression.",
+    "An emotion is put into words, also in a --table; with a strength (happy=0.7), --mix, --au, "
+    "--like, --head, --valence, --arousal or a --sweep a face shows it too: the photo's, or the "
+    "parametric head, given that expression. --au-change keeps the photo's own and moves units of "
+    "it.",
     'sfe generate "close-up portrait of an old man" --emotion happy',
     'sfe generate "portrait of a woman" --sweep emotion --like photos/her.jpg',
     'sfe generate "portrait" --emotion sad --sweep intensity',
@@ -30,6 +33,7 @@ HELP = with_examples(
     'sfe generate "portrait" --au AU12=3,AU6=2 --au AU12R=0',
     'sfe generate "portrait" --sweep AU12xAU4 --like photos/her.jpg',
     'sfe generate "portrait" --table faces.csv',
+    "sfe generate --like photos/her.jpg --au-change AU12=+2,AU4=-1",
 )
 
 
@@ -55,6 +59,16 @@ Au = Annotated[
         show_default=False,
     ),
 ]
+AuChange = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--au-change",
+        metavar="AU12=+2,…",
+        help="With --like: what units of the photo's own expression gain or lose, -5 to 5, AU12L "
+        "and AU12R for one side; read by sampling.units_reader, the rest stays as read.",
+        show_default=False,
+    ),
+]
 Blendshapes = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="ARKit's or MediaPipe's, JSON or CSV.", show_default=False),
@@ -77,7 +91,8 @@ Table = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="CSV or JSON, a picture per line: prompt, seed, emotion, AU12, jawOpen, …",
+        help="CSV or JSON, a picture per line: prompt, seed, emotion, AU12, jawOpen, …; each as if "
+        "typed alone.",
         show_default=False,
     ),
 ]
@@ -143,6 +158,7 @@ def generate(
     arousal: Arousal = None,
     mix: Mix = None,
     au: Au = None,
+    au_change: AuChange = None,
     blendshapes: Blendshapes = None,
     expression: ExpressionFile = None,
     expression_of: ExpressionOf = None,
@@ -171,6 +187,7 @@ def generate(
     sources = (blendshapes, expression, expression_of)
     said = _read_said(emotion, mix, au, valence, arousal, sources, found.config.preprocess.flame)
     rows = _read_rows(table)
+    change = _read_change(au_change)
 
     from sfe_core.sampling.generate import generate as draw
     from sfe_core.sampling.sweep import Request
@@ -180,6 +197,7 @@ def generate(
         **said,
         rows=rows,
         like=like,
+        change=change,
         head=head,
         sweep=sweep,
         count=count,
@@ -193,6 +211,7 @@ def generate(
     render.facts(
         [
             ("prompt", prompts[0] if len(prompts) == 1 else f"{prompts[0]} (and so on)"),
+            *_read_off(made, change),
             ("pictures", f"{len(made.pictures)}, {made.drawn} of them drawn now"),
             ("grid", made.grid),
             ("animation", made.animation),
@@ -235,6 +254,27 @@ def _read_said(
     mixture = read_mixture(mix) if mix is not None else ()
     units = read_units(au) if au else ()
     return {"asked": compose(word, strength, mixture, units, valence, arousal, given)}
+
+
+def _read_change(typed: list[str] | None) -> ExpressionChange | None:
+    from sfe_core.controls.expression_text import read_change
+
+    return read_change(typed) if typed else None
+
+
+def _read_off(made: Generated, change: ExpressionChange | None) -> list[tuple[str, str]]:
+    """Who read what off the photo, and what the change makes of it."""
+    from sfe_core.controls.expression_change import told_of_units
+
+    if made.shown is None or change is None:
+        return []
+    whole = change.beside(made.shown.units)
+    after = whole.of_units(made.shown.units)
+    changed = {code: after[code] for code, _ in whole.units}
+    return [
+        *((f"read by {reader}", told_of_units(units)) for reader, units in made.shown.read.items()),
+        ("changed to", told_of_units(changed, weak=True)),
+    ]
 
 
 def _read_rows(table: Path | None) -> tuple[AskedRow, ...]:

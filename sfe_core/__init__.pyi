@@ -5,6 +5,7 @@ from .config.loading import preset_config as preset_config
 from .config.model import Config as Config
 from .config.workspace import Workspace as Workspace
 from .controls.asked_expression import AskedExpression as AskedExpression
+from .controls.expression_change import ExpressionChange as ExpressionChange
 from .controls.expression_files import read_expression as read_expression
 from .corpus.preprocessing.preprocess import preprocess as preprocess
 from .corpus.preprocessing.single_photo import maps_of_scene as maps_of_scene

@@ -50,6 +50,10 @@ class SamplingConfig(Section):
     units_guidance_scale: Annotated[float, Field(ge=0)] = Field(
         4.0, description="classifier-free, of action units told as intensities; 1: as learnt"
     )
+    units_reader: NamesModel[str] = Field(
+        "tiny-units-loss",
+        description="reads the action units of a photo whose expression is changed: name or folder",
+    )
     batch_size: Count = Field(8, description="pictures drawn at once; does not change them")
     seed: Seed = Field(42, description="with the key, decides a picture's noise")
     strengths: dict[GuidanceMap, float] = Field(

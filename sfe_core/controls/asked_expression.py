@@ -13,7 +13,7 @@ facial expressions of emotion", PNAS 111(15), 2014).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -75,7 +75,7 @@ class AskedExpression:
             _check_word("--mix", word)
             _check_range(f"--mix {word}", strength, 0.0, 1.0)
         for code, sides in self.units:
-            _check_unit(code, sides)
+            check_unit("--au", code, sides)
         for name, value in self.blendshapes:
             if name not in ACTION_NAMES:
                 raise UserError(
@@ -83,7 +83,7 @@ class AskedExpression:
                 )
             _check_range(f"blendshapes: {name}", value, 0.0, MOST_ACTIVATION)
         for kind in ("mixture", "units", "blendshapes"):
-            _check_once(kind, [name for name, _ in getattr(self, kind)])
+            check_once(kind, [name for name, _ in getattr(self, kind)])
         if self.emotion is not None and self.mixture:
             raise UserError("--mix", "was given together with --emotion", "give one of them")
         if self.blendshapes and (self.emotion is not None or self.mixture or self.units):
@@ -92,18 +92,7 @@ class AskedExpression:
                 "say all of the face, but words or units were given too",
                 "give one of them",
             )
-        self._check_exclusive()
-
-    def _check_exclusive(self) -> None:
-        shown = {code for code, sides in self.units if max(sides) > TRACE}
-        for one, other in EXCLUSIVE_UNITS:
-            if {one, other} <= shown:
-                names = f"{ACTION_UNITS[one].name} and {ACTION_UNITS[other].name}"
-                raise UserError(
-                    "--au",
-                    f"{one} and {other}: no face shows {names} at once",
-                    f"leave one of them out, or keep it below {TRACE}",
-                )
+        check_exclusive("--au", self.units)
 
     @property
     def word(self) -> str | None:
@@ -264,21 +253,52 @@ def _check_range(where: str, value: float, low: float, high: float) -> None:
         raise UserError(where, f"{value:g}", f"give {low:g} to {high:g}")
 
 
-def _check_unit(code: str, sides: Sides) -> None:
+def check_unit(where: str, code: str, sides: Sides, least: float = 0.0) -> None:
+    """Refuse a unit that the head cannot show, or not so.
+
+    Args:
+        where: what was typed, for the message.
+        sides: of the person's left and right half, `least` to 5.
+
+    Raises:
+        UserError: no unit, out of range, or sides that differ where both halves move as one.
+    """
     if code not in ASKABLE_UNITS:
         known = "is not a unit of FACS" if code not in ACTION_UNITS else "the head cannot show it"
-        raise UserError("--au", f"{code}: {known}", f"choose of {', '.join(ASKABLE_UNITS)}")
+        raise UserError(where, f"{code}: {known}", f"choose of {', '.join(ASKABLE_UNITS)}")
     for value in sides:
-        _check_range(f"--au {code}", value, 0.0, MAXIMUM_INTENSITY)
+        _check_range(f"{where} {code}", value, least, MAXIMUM_INTENSITY)
     if sides[0] != sides[1] and not is_sided(code):
         raise UserError(
-            f"--au {code}",
+            f"{where} {code}",
             f"{ACTION_UNITS[code].name} moves both halves of the head as one",
             "give it without L or R",
         )
 
 
-def _check_once(kind: str, names: list[str]) -> None:
+def check_once(where: str, names: list[str]) -> None:
+    """Refuse a name that is given twice.
+
+    Raises:
+        UserError: naming it.
+    """
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(kind, f"{twice} is given twice", "give it once")
+        raise UserError(where, f"{twice} is given twice", "give it once")
+
+
+def check_exclusive(where: str, units: Iterable[tuple[str, Sides]]) -> None:
+    """Refuse two units, both to be seen, that no face shows at once (EXCLUSIVE_UNITS).
+
+    Raises:
+        UserError: naming both.
+    """
+    shown = {code for code, sides in units if max(sides) > TRACE}
+    for one, other in EXCLUSIVE_UNITS:
+        if {one, other} <= shown:
+            names = f"{ACTION_UNITS[one].name} and {ACTION_UNITS[other].name}"
+            raise UserError(
+                where,
+                f"{one} and {other}: no face shows {names} at once",
+                f"leave one of them out, or keep it below {TRACE}",
+            )

@@ -40,6 +40,7 @@ from sfe_core.faces.emoca.flame_head import FLAME_ASSET
 from sfe_core.faces.head import ACTION_NAMES
 
 OWN_FIELDS = ("name", "prompt", "seed", "emotion", "intensity", "mix", "valence", "arousal")
+_BESIDE_A_WORD = frozenset({"intensity", "mix", "valence", "arousal"})  # what no prompt can say
 _BLENDSHAPES = {name.lower(): name for name in ACTION_NAMES}
 # Columns that only a detector's file has, in lower case.
 _DETECTORS_COLUMNS = frozenset({"success", "confidence", "facescore", "facerectx", "timestamp"})
@@ -58,6 +59,7 @@ class AskedRow:
         prompt: text of its own; None = that of the request.
         seed: of its noise; None = that of the request.
         expression: None = nothing is said of it.
+        by_word: it is asked for by an emotion's word alone, which a prompt can say.
     """
 
     where: str
@@ -65,6 +67,7 @@ class AskedRow:
     prompt: str | None = None
     seed: int | None = None
     expression: AskedExpression | None = None
+    by_word: bool = False
 
 
 def read_table(path: Path) -> list[AskedRow]:
@@ -206,6 +209,9 @@ def _asked(where: str, row: Row, _scale: float) -> AskedRow:
         said.get("prompt"),
         None if seed is None else int(seed),
         expression,
+        by_word=word is not None
+        and strength is None
+        and not (units or blendshapes or _BESIDE_A_WORD & said.keys()),
     )
 
 

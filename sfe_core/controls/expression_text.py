@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from sfe_core.controls.action_units import read_unit_column
 from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.circumplex import expression_at
+from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.controls.facial_actions import Sides
 from sfe_core.errors import UserError
 
@@ -50,9 +51,25 @@ def read_units(texts: Iterable[str]) -> tuple[tuple[str, Sides], ...]:
     Raises:
         UserError: no unit of FACS, no number, or one unit and side given twice.
     """
-    form = "AU12=3,AU6=2, for one side AU12L=3"
-    pairs = _pairs("--au", texts, form)
-    return join_sides("--au", [(name, read_value(f"--au {name}", v, form)) for name, v in pairs])
+    return _read_sides("--au", texts, "AU12=3,AU6=2, for one side AU12L=3")
+
+
+def read_change(texts: Iterable[str]) -> ExpressionChange:
+    """What `AU12=+2,AU4=-1` and `AU12R=0` add to units that a face shows; unsaid sides stay.
+
+    >>> read_change(["AU12=+2", "AU4L=-1"]).units
+    (('AU12', (2.0, 2.0)), ('AU4', (-1.0, 0.0)))
+
+    Raises:
+        UserError: as `read_units` and `ExpressionChange`.
+    """
+    form = "AU12=+2,AU4=-1, for one side AU12L=+2"
+    return ExpressionChange(_read_sides("--au-change", texts, form))
+
+
+def _read_sides(where: str, texts: Iterable[str], form: str) -> tuple[tuple[str, Sides], ...]:
+    pairs = _pairs(where, texts, form)
+    return join_sides(where, [(name, read_value(f"{where} {name}", v, form)) for name, v in pairs])
 
 
 def join_sides(where: str, values: Iterable[tuple[str, float]]) -> tuple[tuple[str, Sides], ...]:

@@ -12,6 +12,8 @@ from pathlib import Path
 GUIDANCE_FOLDER = "guidance_encoder"
 UNITS_FOLDER = "action_units"
 BANK_CONFIG = "config.json"
+# Class of a network in UNITS_FOLDER that knows one intensity a unit, no sides.
+ONE_TOKEN = "FineFaceAttention"
 
 # Our name of a map to theirs, in the order in which they were trained.
 CHAMP_NAMES = {"landmarks": "alignment", "depth": "depth", "mesh": "flame"}

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.diffusion.guidance_files import BANK_CONFIG, GUIDANCE_FOLDER, UNITS_FOLDER, bank_maps
+from sfe_core.diffusion.guidance_files import (
+    BANK_CONFIG,
+    GUIDANCE_FOLDER,
+    ONE_TOKEN,
+    UNITS_FOLDER,
+    bank_maps,
+)
 from sfe_core.errors import RunError, UserError
 
 PROVENANCE, CARD = "provenance.json", "README.md"
@@ -58,11 +65,26 @@ def action_units(package: Path) -> tuple[str, ...]:
     Raises:
         RunError: their config.json is torn.
     """
+    return tuple(_units_config(package).get("units", ()))
+
+
+def knows_sides(package: Path) -> bool:
+    """Whether the action units that a package may be told are left and right apart.
+
+    Raises:
+        RunError: their config.json is torn.
+    """
+    return _units_config(package).get("_class_name") != ONE_TOKEN
+
+
+def _units_config(package: Path) -> dict[str, Any]:
+    """Of a package without action units: empty."""
     folder = package / UNITS_FOLDER
     if not folder.is_dir():
-        return ()
+        return {}
     try:
-        return tuple(json.loads((folder / BANK_CONFIG).read_text(encoding="utf-8"))["units"])
+        config = json.loads((folder / BANK_CONFIG).read_text(encoding="utf-8"))
+        return {**config, "units": tuple(config["units"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             folder, f"config.json cannot be read ({error})", "package the checkpoint again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +10,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from sfe_core.arrays import Floats
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.controls.asked_expression import TRACE, AskedExpression
-from sfe_core.controls.facial_actions import MOST_ACTIVATION
+from sfe_core.controls.expression_change import ExpressionChange
+from sfe_core.controls.facial_actions import MOST_ACTIVATION, Sides
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import scene_of_photo
 from sfe_core.emotions import EMOTIONS
@@ -37,7 +39,7 @@ def head_scene(config: PreprocessConfig) -> FaceScene:
     model = HeadModel.load()
     side = 2 * config.crop_size
     identity = np.zeros(model.identity_count, np.float32)
-    actions = _at_rest(np.zeros(len(ACTION_NAMES)))
+    actions = at_rest()
     camera = Camera(np.eye(3), side / _FRAME_M, np.full(2, side / 2))
     landmarks = camera.project(model.landmarks(identity, actions)[0])[:, :2]
     head = Reconstruction(
@@ -63,16 +65,28 @@ def head_scene(config: PreprocessConfig) -> FaceScene:
 def with_expression(scene: FaceScene, expression: AskedExpression) -> FaceScene:
     """The same face in the same pose and crop with another expression; the gaze stays.
 
-    Landmarks and mesh move by what the parametric head moves between the two expressions, so that
-    what the photo's landmarks know beyond the head is kept. Where another backend fitted the head,
-    the parametric one is fitted first.
+    Where another backend fitted the head, the parametric one is fitted first.
     """
-    if scene.detailed or not {"identity", "actions"} <= scene.head.codes.keys():
-        scene = _with_parametric_head(scene)
+    scene = parametric_scene(scene)
+    after = at_rest(expression.actions())
+    after[list(_GAZE)] = np.asarray(scene.head.codes["actions"])[list(_GAZE)]
+    return _with_actions(scene, after)
+
+
+def with_change(scene: FaceScene, change: ExpressionChange) -> FaceScene:
+    """The same face in the same pose and crop, some units changed; the rest stays as it is."""
+    scene = parametric_scene(scene)
+    return _with_actions(scene, change.of_actions(scene.head.codes["actions"], at_rest()))
+
+
+def _with_actions(scene: FaceScene, after: Floats) -> FaceScene:
+    """A face of the parametric head with other facial actions [52].
+
+    Landmarks and mesh move by what the head moves between the two expressions, so that what the
+    photo's landmarks know beyond the head is kept.
+    """
     model, head = HeadModel.load(), scene.head
     identity, before = head.codes["identity"], head.codes["actions"]
-    after = _at_rest(expression.actions())
-    after[list(_GAZE)] = np.asarray(before)[list(_GAZE)]
     old, new = (model.landmarks(identity, actions)[0] for actions in (before, after))
     moved = (head.camera.project(new) - head.camera.project(old))[:, :2]
     points = head.points + (
@@ -111,10 +125,8 @@ def expression_of_photo(
     """
     scene = scene_of_photo(photo, config)
     meaning, told = _meaning(scene, recogniser)
-    if scene.detailed or "actions" not in scene.head.codes:
-        scene = _with_parametric_head(scene)
-    actions = np.array(scene.head.codes["actions"], np.float64)
-    actions -= _at_rest(np.zeros(len(ACTION_NAMES)))
+    actions = np.array(parametric_scene(scene).head.codes["actions"], np.float64)
+    actions -= at_rest()
     actions[list(_GAZE)] = 0.0
     named = zip(ACTION_NAMES, np.clip(actions, 0.0, MOST_ACTIVATION), strict=True)
     # Zero stays in: a face at rest is asked for as well.
@@ -132,7 +144,7 @@ def _meaning(scene: FaceScene, recogniser: str) -> tuple[dict[str, Any], str]:
         network = cast(EmotionRecogniser, load_recogniser(recogniser))
     except UserError as error:
         return {}, f"no emotion is read ({error})"
-    images = torch.tensor(scene.crop).permute(2, 0, 1)[None] / 127.5 - 1.0
+    images = crop_of(scene)
     square = network.face_square
     if square is not None:
         points = torch.tensor(scene.points)[None]
@@ -151,7 +163,10 @@ def _meaning(scene: FaceScene, recogniser: str) -> tuple[dict[str, Any], str]:
 
 
 def told_units(
-    expression: AskedExpression | None, known: Sequence[str], alone: bool
+    expression: AskedExpression | None,
+    known: Sequence[str],
+    alone: bool,
+    sides: bool = True,
 ) -> dict[str, float]:
     """What a network that knows some action units is told of an expression; the rest stays free.
 
@@ -159,6 +174,7 @@ def told_units(
         expression: None: nothing is told.
         known: FACS names; empty: nothing is told.
         alone: no face guides beside, so that what is not told is not shown.
+        sides: whether the network tells left from right; else it is told the mean of both.
 
     Returns:
         Names as in `AU12L`, the person's left and right, to intensities, 0 to 5.
@@ -178,12 +194,27 @@ def told_units(
             f"the package knows no {', '.join(lost)}",
             f"it knows {', '.join(known)}",
         )
-    return {
-        f"{code}{side}": value
-        for code, sides in asked.items()
-        if code in known
-        for side, value in zip("LR", sides, strict=True)
-    }
+    uneven = [code for code, (left, right) in expression.units if left != right and code in known]
+    if alone and uneven and not sides:
+        raise UserError(
+            "action units",
+            f"the package does not tell left from right, and {uneven[0]} differs",
+            f"write {uneven[0]} without L or R",
+        )
+    return by_side({code: asked[code] for code in asked if code in known}, sides)
+
+
+def by_side(units: Mapping[str, Sides], sides: bool) -> dict[str, float]:
+    """Intensities under names as in `AU12L`.
+
+    Args:
+        sides: False: both sides get their mean.
+    """
+    told = {}
+    for code, (left, right) in units.items():
+        mean = (left + right) / 2
+        told[f"{code}L"], told[f"{code}R"] = (left, right) if sides else (mean, mean)
+    return told
 
 
 def shared_maps(
@@ -209,16 +240,27 @@ def shared_maps(
     return tuple(name for name in names if name not in odd)
 
 
-def _at_rest(actions: np.ndarray) -> np.ndarray:
-    rested = np.array(actions, np.float32)
+def at_rest(actions: Floats | None = None) -> Floats:
+    """Facial actions [52], by default none, with lids as open as people's at rest."""
+    rested = np.zeros(len(ACTION_NAMES), np.float32)
+    if actions is not None:
+        rested += actions
     for name in ("eyeWideLeft", "eyeWideRight"):
         rested[ACTION_NAMES.index(name)] += _RESTING_LIDS
     return rested
 
 
-def _with_parametric_head(scene: FaceScene) -> FaceScene:
+def parametric_scene(scene: FaceScene) -> FaceScene:
+    """The scene with the parametric head, fitted now where another backend fitted another."""
+    if not scene.detailed and {"identity", "actions"} <= scene.head.codes.keys():
+        return scene
     low, high = scene.landmarks.min(axis=0), scene.landmarks.max(axis=0)
     (head,) = AnnyReconstructor().reconstruct(
         [scene.photo], scene.landmarks[None], np.array([[*low, *high]])
     )
     return replace(scene, head=head, detailed=False, given_mesh=None, depth=None)
+
+
+def crop_of(scene: FaceScene) -> torch.Tensor:
+    """A face's crop as networks see it: [1, 3, S, S], RGB in [-1, 1]."""
+    return torch.tensor(scene.crop).permute(2, 0, 1)[None] / 127.5 - 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,23 @@ import torch
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.controls.facial_actions import Sides
+from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, sha256_json
-from sfe_core.packaging.listing import action_units, guidance_maps, newest_package
+from sfe_core.packaging.listing import action_units, guidance_maps, knows_sides, newest_package
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.asked_face import head_scene, shared_maps, told_units, with_expression
+from sfe_core.sampling.asked_face import (
+    head_scene,
+    parametric_scene,
+    shared_maps,
+    told_units,
+    with_change,
+    with_expression,
+)
 from sfe_core.sampling.drawing import Order, draw_all
+from sfe_core.sampling.photo_units import PhotoUnits, PhotoUnitsReader, told_of_change
 from sfe_core.sampling.pipelines import (
     load_pipeline,
     pipeline_folder,
@@ -51,6 +61,7 @@ class Generated:
         animation: a sweep over anything but seeds as a moving picture, along its first axis.
         prompts: as given to the sampler, in order.
         drawn: pictures drawn now; the others stood from before.
+        shown: action units read off the photo whose expression was to change.
     """
 
     folder: Path
@@ -59,6 +70,7 @@ class Generated:
     animation: Path | None
     prompts: tuple[str, ...]
     drawn: int
+    shown: PhotoUnits | None = None
 
 
 def generate(
@@ -88,37 +100,119 @@ def generate(
     config = workspace.config
     package = package or newest_package(workspace)
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
-    known = action_units(package) if request.guided else ()
-    alone = bool(known) and not guidance_maps(package) and not (request.like or request.head)
-    worded = shots_in_words(shots, request, package, config)
-    shots = worded or shots
-    face_guides = request.guided and not (alone or worded)
-    source = pipeline_folder("guided" if face_guides else "text", config, package)
-    told = [told_units(shot.expression, known, alone) for shot in shots]
-    names = _map_names(workspace, request, shots, package, reporter) if face_guides else ()
-    settings = _settings(workspace, source, names, any(told))
+    shots = shots_in_words(shots, request, package, config)
+    ways = _ways(workspace, request, shots, package, reporter)
     prompts = tuple(shot.prompt for shot in shots)
-    tell_of_prompts(source, list(dict.fromkeys(prompts)), settings, "prompt", reporter)
-    maps = _maps(workspace, request, shots, settings, reporter) if names else [{}] * len(shots)
-    records = [_record(settings, *one) for one in zip(shots, maps, told, strict=True)]
-    slug = re.sub(r"[^\w]+", "-", shots[0].prompt.lower())[:_SLUG_LENGTH].strip("-")
-    given, own = folder, workspace.generated / FOLDER / f"{slug}-{sha256_json(records)[:8]}"
-    folder = given or own
-    pictures = [
-        folder / f"{place:02d}-{re.sub(r'[^0-9a-z.]+', '-', shot.label.lower())}.png"
-        for place, shot in enumerate(shots, start=1)
+    some = next(iter(ways.settings.values()))
+    tell_of_prompts(ways.source, list(dict.fromkeys(prompts)), some, "prompt", reporter)
+    maps, told, shown = _conditions(workspace, request, shots, ways, reporter)
+    records = [
+        _record(ways.settings[shot.guided], shot, *said, shown)
+        for shot, *said in zip(shots, maps, told, strict=True)
     ]
-    if given is not None:
+    own = workspace.generated / FOLDER / f"{_slug(shots[0])}-{sha256_json(records)[:8]}"
+    pictures = [(folder or own) / name for name in _file_names(shots)]
+    if folder is not None:
         _check_own(pictures)
     missing = [place for place, path in enumerate(pictures) if read_record(path) != records[place]]
-    if missing:
-        orders = [
-            Order(str(place), shots[place].prompt, shots[place].seed, maps[place], told[place])
-            for place in missing
-        ]
-        _draw(workspace, source, settings, orders, pictures, records, reporter)
-    grid, animation = _sheets(request, shots, pictures, face_guides, anew=bool(missing))
-    return Generated(folder, tuple(pictures), grid, animation, prompts, len(missing))
+    orders = [
+        Order(str(place), shots[place].prompt, shots[place].seed, maps[place], told[place])
+        for place in missing
+    ]
+    for guided, settings in ways.settings.items():
+        some_orders = [order for order in orders if shots[int(order.key)].guided == guided]
+        if some_orders:
+            _draw(workspace, ways.source, settings, some_orders, pictures, records, reporter)
+    grid, animation = _sheets(request, shots, pictures, bool(ways.maps), anew=bool(missing))
+    return Generated(folder or own, tuple(pictures), grid, animation, prompts, len(missing), shown)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """By what a package is told what the pictures of a request shall show.
+
+    Args:
+        source: the pipeline's folder.
+        maps: names of those that guide; empty: none does.
+        units: the action units that the package may be told; empty: none are told.
+        sides: whether it tells left from right.
+        told: of these, by picture; where they depend on a photo, not yet.
+        reader: of that photo.
+        settings: of pictures that are guided, and of those from text alone; as far as there are.
+    """
+
+    source: Path
+    maps: tuple[str, ...]
+    units: tuple[str, ...]
+    sides: bool
+    told: Sequence[dict[str, float]]
+    reader: PhotoUnitsReader | None
+    settings: Mapping[bool, DrawSettings]
+
+
+def _ways(
+    workspace: Workspace,
+    request: Request,
+    shots: Sequence[Shot],
+    package: Path,
+    reporter: Reporter,
+) -> _Ways:
+    """Found and checked before any slow work."""
+    config, change = workspace.config, request.change
+    guided = any(shot.guided for shot in shots)
+    units = action_units(package) if guided else ()
+    alone = bool(units) and not guidance_maps(package) and not (request.like or request.head)
+    face_guides = guided and not alone
+    source = pipeline_folder("guided" if face_guides else "text", config, package)
+    sides = not units or knows_sides(package)
+    told = [
+        told_units(shot.expression, units, alone, sides) if shot.guided else {} for shot in shots
+    ]
+    reader = PhotoUnitsReader(config.sampling.units_reader, change) if change else None
+    maps = _map_names(workspace, request, shots, package, reporter) if face_guides else ()
+    tells = any(told) or bool(change and units)
+    # A table's line that is a word alone is drawn as if it had been typed so: from text.
+    settings = {
+        kind: _settings(workspace, source, maps if kind else (), kind and tells)
+        for kind in sorted({shot.guided for shot in shots})
+    }
+    return _Ways(source, maps, units, sides, told, reader, settings)
+
+
+def _conditions(
+    workspace: Workspace,
+    request: Request,
+    shots: Sequence[Shot],
+    ways: _Ways,
+    reporter: Reporter,
+) -> tuple[list[Maps], Sequence[dict[str, float]], PhotoUnits | None]:
+    """Maps and units of each picture, and what was read off the photo for them."""
+    if not ways.maps:
+        return [{} for _ in shots], ways.told, None
+    config = workspace.config.preprocess
+    scene = head_scene(config) if request.like is None else scene_of_photo(request.like, config)
+    if ways.reader is None:
+        return _maps(workspace, shots, ways.maps, scene, {}, reporter), ways.told, None
+    scene = parametric_scene(scene)
+    shown = ways.reader.read(scene)
+    told = [
+        told_of_change(shot.change, shown, ways.units, ways.sides)
+        for shot in shots
+        if shot.change is not None
+    ]
+    return _maps(workspace, shots, ways.maps, scene, shown.units, reporter), told, shown
+
+
+def _slug(shot: Shot) -> str:
+    """The first words of a prompt as part of a folder's name."""
+    return re.sub(r"[^\w]+", "-", shot.prompt.lower())[:_SLUG_LENGTH].strip("-")
+
+
+def _file_names(shots: Sequence[Shot]) -> list[str]:
+    return [
+        f"{place:02d}-{re.sub(r'[^0-9a-z.]+', '-', shot.label.lower())}.png"
+        for place, shot in enumerate(shots, start=1)
+    ]
 
 
 def _sheets(
@@ -153,9 +247,10 @@ def _sheets(
 
 def _caption(request: Request, shots: Sequence[Shot], face_guides: bool) -> str:
     """What all pictures of a grid share, below it."""
-    face = "by action units" if request.guided else "text alone"
+    face = "by action units" if any(shot.guided for shot in shots) else "text alone"
     if face_guides:
         face = f"like {request.like.name}" if request.like else "guided by the parametric head"
+        face += f", {request.change.told()}" if request.change else ""
     prompts = {shot.prompt for shot in shots}
     text = prompts.pop() if len(prompts) == 1 else request.prompt.strip()
     return " · ".join(part for part in (text, face, f"seed {shots[0].seed}") if part)
@@ -176,7 +271,7 @@ def _map_names(
 ) -> tuple[str, ...]:
     """The maps that guide: all of the package's, or those that a made-up face can have."""
     names = guidance_maps(package)
-    if request.like is None or any(shot.expression for shot in shots):
+    if request.like is None or any(shot.expression or shot.change for shot in shots):
         names = shared_maps(workspace.config.preprocess, names, reporter)
     if not names:
         raise UserError(
@@ -204,31 +299,40 @@ def _settings(
 
 def _maps(
     workspace: Workspace,
-    request: Request,
     shots: Sequence[Shot],
-    settings: DrawSettings,
+    names: tuple[str, ...],
+    scene: FaceScene,
+    shown: Mapping[str, Sides],
     reporter: Reporter,
 ) -> list[Maps]:
-    """The maps of each shot; shots of one expression share them."""
-    config = workspace.config.preprocess
-    scene = head_scene(config) if request.like is None else scene_of_photo(request.like, config)
-    made: dict[Any, Maps] = {}
-    with reporter.task(
-        "drawing the guiding face", len({shot.expression for shot in shots})
-    ) as task:
-        for shot in shots:
-            if shot.expression in made:
-                continue
-            face = with_expression(scene, shot.expression) if shot.expression else scene
-            made[shot.expression] = maps_of_scene(
-                face, config, settings.resolution, tuple(settings.strengths)
-            )
+    """The maps of each shot, none where text alone draws; shots of one expression share them.
+
+    Args:
+        scene: the face before any expression is asked of it.
+        shown: action units read off it, where they change.
+    """
+    config, size = workspace.config.preprocess, workspace.config.model.resolution
+    keys = [(shot.expression, shot.change) if shot.guided else None for shot in shots]
+    wanted = list(dict.fromkeys(key for key in keys if key is not None))
+    made: dict[Any, Maps] = {None: {}}
+    with reporter.task("drawing the guiding face", len(wanted)) as task:
+        for expression, change in wanted:
+            face = scene
+            if expression is not None:
+                face = with_expression(scene, expression)
+            elif change is not None:
+                face = with_change(scene, change.beside(shown))
+            made[expression, change] = maps_of_scene(face, config, size, names)
             task.advance()
-    return [made[shot.expression] for shot in shots]
+    return [made[key] for key in keys]
 
 
 def _record(
-    settings: DrawSettings, shot: Shot, maps: Maps, units: dict[str, float]
+    settings: DrawSettings,
+    shot: Shot,
+    maps: Maps,
+    units: dict[str, float],
+    shown: PhotoUnits | None,
 ) -> dict[str, Any]:
     """All that decides a picture, and what a reader wants to know of it."""
     record = {
@@ -242,6 +346,8 @@ def _record(
         },
         "drawn_with": {name: value for name, value in settings.recorded.items() if name != "seed"},
     }
+    if shot.change is not None and shown is not None:
+        record |= {"change": shot.change.record(), "read_by": shown.record()}
     return record | {"units": units} if units else record
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.circumplex import expression_at
+from sfe_core.controls.expression_change import WHERE as CHANGE
+from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.controls.expression_files import AskedRow
 from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.emotions import EMOTIONS
@@ -21,7 +23,7 @@ class Request:
     """What to draw.
 
     Args:
-        prompt: text; "" = the captions' template with the emotion.
+        prompt: text; "" = the captions' template, with the emotion if one is asked for.
         emotion: one of EMOTIONS, put in front of the text as captions have it.
         valence: -1 to 1. With arousal it decides how strong the emotion shows on the guiding face
             and, where none is named, which it is.
@@ -29,6 +31,7 @@ class Request:
         asked: an expression in any other way, in place of the three above; a face shows it.
         rows: lines of a table, each a picture, in place of all that is said of expressions.
         like: photo whose face guides; its own expression unless one is asked for.
+        change: of the photo's own expression, in place of asking for one.
         head: without a photo, let the parametric head guide.
         sweep: a row of pictures that differ in this alone, or, of two as AU12xAU4, a grid with the
             first from left to right; see `axes.read_axes`.
@@ -46,6 +49,7 @@ class Request:
     asked: AskedExpression | None = None
     rows: tuple[AskedRow, ...] = ()
     like: Path | None = None
+    change: ExpressionChange | None = None
     head: bool = False
     sweep: str | None = None
     count: int | None = None
@@ -58,6 +62,9 @@ class Request:
             raise UserError("--count", f"{self.count}", "give at least 1")
         self._check_asked()
         expression = self.expression()
+        if self.change is not None:
+            self._check_change()
+            return
         if self.rows:
             self._check_rows()
             return
@@ -75,6 +82,25 @@ class Request:
         if self.asked is not None and any(value is not None for value in said):
             raise UserError(
                 "asked", "was given together with emotion, valence or arousal", "give one of them"
+            )
+
+    def _check_change(self) -> None:
+        if self.like is None:
+            raise UserError(CHANGE, "changes what a photo's face shows", "add --like PHOTO")
+        if self.expression() is not None:
+            raise UserError(
+                CHANGE,
+                "keeps the photo's expression, but another was asked for",
+                "leave one of them out",
+            )
+        if self.rows:
+            raise UserError("--table", f"was given together with {CHANGE}", "give one of them")
+        odd = [axis.name for axis in self.axes() if axis.kind not in ("intensity", "seed")]
+        if odd:
+            raise UserError(
+                f"--sweep {odd[0]}",
+                f"sets what {CHANGE} leaves as on the photo",
+                "sweep intensity, from the photo's own to the whole change, or seed",
             )
 
     def _check_rows(self) -> None:
@@ -109,16 +135,25 @@ class Request:
         """The expression at a point of the sweep, None where nothing is said of it."""
         return expression_along(self.expression(), point, self.emotion)
 
+    def change_at(self, point: dict[Axis, float]) -> ExpressionChange | None:
+        """The share of the change that a point of the sweep asks for."""
+        shares = [value for axis, value in point.items() if axis.kind == "intensity"]
+        if self.change is None or not shares:
+            return self.change
+        return self.change.scaled(shares[0])
+
     @property
     def guided(self) -> bool:
-        """Whether a face guides: intensity has no words, so it can be shown in no other way."""
+        """Whether a face guides every picture: what has no words can be shown in no other way."""
         if self.like is not None or self.head or self.asked is not None:
             return True
         if self.valence is not None or self.arousal is not None:
             return True
-        if any(row.expression is not None for row in self.rows):
-            return True
         return any(axis.graded for axis in self.axes())
+
+    def guides(self, row: AskedRow) -> bool:
+        """Whether a face guides a table's line: as if the line had been typed as flags."""
+        return self.guided or (row.expression is not None and not row.by_word)
 
 
 @dataclass(frozen=True)
@@ -130,12 +165,16 @@ class Shot:
         prompt: as given to the sampler.
         seed: of its noise.
         expression: to be shown by the guiding face; None = that face's own.
+        change: of that face's own expression.
+        guided: whether a face guides, or action units are told; else text alone.
     """
 
     label: str
     prompt: str
     seed: int
     expression: AskedExpression | None
+    change: ExpressionChange | None = None
+    guided: bool = False
 
 
 def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
@@ -158,6 +197,7 @@ def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
                 ),
                 first if row.seed is None else row.seed,
                 row.expression,
+                guided=request.guides(row),
             )
             for number, row in enumerate(request.rows, start=1)
         ]
@@ -165,15 +205,16 @@ def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
     if not axes:
         prompt = _prompt(request.prompt, asked.word if asked else None, template)
         return [
-            Shot(f"seed {first + n}", prompt, first + n, asked) for n in range(request.count or 1)
+            Shot(f"seed {first + n}", prompt, first + n, asked, request.change, request.guided)
+            for n in range(request.count or 1)
         ]
     shots = []
     for point in points(axes):
-        shown = request.expression_at(point)
+        shown, change = request.expression_at(point), request.change_at(point)
         label = " ".join(_label(axis, value, first, asked) for axis, value in point.items())
         seed = first + sum(int(value) for axis, value in point.items() if axis.kind == "seed")
         prompt = _prompt(request.prompt, shown.word if shown else None, template)
-        shots.append(Shot(label, prompt, seed, shown))
+        shots.append(Shot(label, prompt, seed, shown, change, request.guided))
     return shots
 
 
@@ -196,9 +237,9 @@ def _label(axis: Axis, value: float, first: int, asked: AskedExpression | None) 
 def _prompt(text: str, emotion: str | None, template: str) -> str:
     """The text with the emotion's word in front, in place of another emotion's."""
     text = " ".join(text.split())
+    if not text:
+        return template_caption(template, {"emotion": emotion or ""})
     if emotion is None:
         return text
-    if not text:
-        return template_caption(template, {"emotion": emotion})
     bare = re.sub(rf"^(?:{'|'.join(EMOTIONS)})\b[\s,]*", "", text, flags=re.IGNORECASE)
     return f"{emotion}, {bare}" if bare else emotion

@@ -23,25 +23,23 @@ _TAGS = "tags"
 def shots_in_words(
     shots: Sequence[Shot], request: Request, package: Path, config: Config
 ) -> list[Shot]:
-    """The shots with the units of their expressions in their prompts.
+    """The shots, those that ask for units with these in their prompts and drawn from text alone.
 
-    Returns:
-        None of them where they are shown otherwise: a face guides or would have to, or a network is
-        told; and where captions do not speak of units.
+    They stay as they are where units are shown otherwise (a face guides or would have to, or a
+    network is told) and where captions do not speak of units.
     """
-    if not request.guided or request.like or request.head:
-        return []
-    if guidance_maps(package) or action_units(package):
-        return []
-    worded = []
-    for shot in shots:
-        asked = shot.expression.unit_intensities() if shot.expression else {}
-        units = {code: max(sides) for code, sides in asked.items()}
-        prompt = prompt_with_units(shot.prompt, units, config)
-        if prompt is None:
-            return []
-        worded.append(replace(shot, prompt=prompt))
-    return worded
+    face = request.like or request.head or guidance_maps(package)
+    if face or action_units(package):
+        return list(shots)
+    return [_in_words(shot, config) if shot.guided else shot for shot in shots]
+
+
+def _in_words(shot: Shot, config: Config) -> Shot:
+    asked = shot.expression.unit_intensities() if shot.expression else {}
+    prompt = prompt_with_units(
+        shot.prompt, {code: max(sides) for code, sides in asked.items()}, config
+    )
+    return shot if prompt is None else replace(shot, prompt=prompt, guided=False)
 
 
 def prompt_with_units(prompt: str, units: Mapping[str, float], config: Config) -> str | None:

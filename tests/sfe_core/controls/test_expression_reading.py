@@ -72,6 +72,18 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert read_table(as_json)[0].prompt is None
 
 
+def test_a_word_alone_in_a_line_is_known_for_one(tmp_path: Path) -> None:
+    rows = read_table(
+        written(
+            tmp_path, "faces.csv",
+            "emotion,intensity,valence,mix,AU12,jawOpen\n"
+            "happy,,,,,\nhappy=1,,,,,\nhappy,1,,,,\nhappy,,0.8,,,\n"
+            ",,,happy=1,,\nhappy,,,,2,\n,,,,,0.2\n,,,,,\n",
+        )
+    )  # fmt: skip
+    assert [row.by_word for row in rows] == [True] + [False] * 7
+
+
 def test_openface_intensities_without_the_lines_that_show_no_face(tmp_path: Path) -> None:
     (row,) = read_table(
         written(

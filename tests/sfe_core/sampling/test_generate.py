@@ -13,6 +13,7 @@ from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.expression_files import AskedRow
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.emotions import EMOTIONS
@@ -253,6 +254,24 @@ def test_words_that_fall_off_prompt_and_negative_prompt_are_told(workspace: Work
         "(it has 39); these words are not read: smiling (sampling.long_prompts=chunks reads them)"
     )
     assert listener.warnings[1].startswith("the negative prompt is longer")
+
+
+@pytest.mark.slow
+def test_a_tables_words_are_drawn_as_typed_words_are(workspace: Workspace):
+    rows = (
+        AskedRow("t:2", "w", seed=3, expression=AskedExpression("sad"), by_word=True),
+        AskedRow("t:3", "s", seed=3, expression=AskedExpression("sad", 0.5)),
+    )
+    made = generate(workspace, Request(prompt="portrait", rows=rows))
+    word, strength = (read_record(path) for path in made.pictures)
+    typed = generate(workspace, Request(prompt="portrait", emotion="sad", seed=3))
+    assert read_record(typed.pictures[0]) == word
+    assert np.array_equal(pixels(made.pictures[0]), pixels(typed.pictures[0]))
+    asked = AskedExpression("sad", 0.5)
+    faced = generate(workspace, Request(prompt="portrait", asked=asked, seed=3))
+    assert read_record(faced.pictures[0]) == strength and strength["maps"] and not word["maps"]
+    shutil.rmtree(newest_package(workspace) / "guidance_encoder")
+    assert generate(workspace, Request(prompt="portrait", rows=rows[:1])).drawn == 0
 
 
 def test_marks_that_are_drawn_as_text_are_told_or_understood(workspace: Workspace, listener):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.expression_files import AskedRow
+from sfe_core.controls.expression_text import read_change
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.sampling.sheets import compose_grid, save_animation
@@ -152,6 +154,47 @@ def test_units_guide_a_face_and_leave_the_text_alone():
     assert Request(prompt="portrait", asked=SMIRK).guided
     mixed = AskedExpression(mixture=(("happy", 0.3), ("surprise", 0.6)))
     assert shots(prompt="portrait", asked=mixed)[0].prompt == "surprise, portrait"
+
+
+def test_a_change_goes_from_the_photos_own_to_the_whole():
+    her, change = Path("her.png"), read_change(["AU12=+2", "AU4L=-1"])
+    (shot,) = shots(prompt="x", like=her, change=change)
+    assert (shot.prompt, shot.expression, shot.change, shot.guided) == ("x", None, change, True)
+    assert shots(like=her, change=change)[0].prompt == "face"  # the template without emotion
+    swept = shots(prompt="x", like=her, change=change, sweep="intensity", count=3)
+    assert [shot.change for shot in swept] == [change.scaled(share) for share in (0, 0.5, 1)]
+    assert [shot.label for shot in swept] == ["intensity 0.00", "intensity 0.50", "intensity 1.00"]
+    seeds = shots(prompt="x", like=her, change=change, sweep="seed", count=2)
+    assert [(shot.seed, shot.change) for shot in seeds] == [(42, change), (43, change)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"prompt": "x"}, "--au-change: changes what a photo's face shows; add --like PHOTO"),
+        ({"like": Path("a"), "emotion": "sad"}, "keeps the photo's expression, but another"),
+        ({"like": Path("a"), "asked": SMIRK}, "keeps the photo's expression, but another"),
+        ({"like": Path("a"), "valence": 0.1}, "keeps the photo's expression, but another"),
+        ({"like": Path("a"), "rows": (AskedRow("t:1"),)}, "--table: was given together with"),
+        ({"like": Path("a"), "sweep": "AU4"}, "--sweep AU4: sets what --au-change leaves"),
+        ({"like": Path("a"), "sweep": "intensityxemotion"}, "--sweep emotion: sets what"),
+    ],
+)
+def test_a_change_goes_with_a_photo_and_nothing_else_that_says_the_face(asked, said):
+    with pytest.raises(UserError) as caught:
+        Request(change=read_change(["AU12=+2"]), **asked)
+    assert said in str(caught.value)
+
+
+def test_a_line_of_a_table_is_guided_as_the_same_flags_are():
+    word = AskedRow("t:2", expression=AskedExpression("sad"), by_word=True)
+    rows = (word, AskedRow("t:3", expression=AskedExpression("sad")), AskedRow("t:4", prompt="y"))
+    drawn = shots(prompt="portrait", rows=rows)
+    assert [shot.guided for shot in drawn] == [False, True, False]
+    typed = shots(prompt="portrait", emotion="sad")[0]
+    assert replace(drawn[0], label=typed.label) == typed
+    faced = shots(prompt="portrait", rows=rows, head=True)
+    assert all(shot.guided for shot in faced)
 
 
 def test_a_table_is_a_picture_per_line():
