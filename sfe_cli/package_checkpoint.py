@@ -24,6 +24,8 @@ HELP = with_examples(
     "sfe package-checkpoint --weights raw  # not the moving average",
     "sfe package-checkpoint --dtype fp16 --also single-file --also lora-kohya  # for ComfyUI",
     "sfe package-checkpoint --from ~/StableFaceEmotion  # published weights, to measure them here",
+    "sfe package-checkpoint --fineface ~/fineface  # its action units beside model.base",
+    "sfe package-checkpoint --run first --fineface ~/fineface  # beside a run's model",
     "sfe package-checkpoint --push-to me/my-faces --dry-run",
 )
 
@@ -45,6 +47,7 @@ class _Choice(TypedDict):
     name: str | None
     weights: Literal["ema", "raw"]
     source: Path | None
+    fineface: Path | None
 
 
 RunName = Annotated[
@@ -64,6 +67,15 @@ Source = Annotated[
         "--from",
         metavar="DIR",
         help="Package a folder in the StableFace project's layout instead of a run.",
+        show_default=False,
+    ),
+]
+FineFace = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Also FineFace's action units, from its published files: beside --run's model, or "
+        "else beside model.base alone.",
         show_default=False,
     ),
 ]
@@ -105,6 +117,7 @@ def package_checkpoint(
     name: Name = None,
     weights: Weights = "ema",
     source: Source = None,
+    fineface: FineFace = None,
     dtype: Precision = None,
     max_shard_size: ShardSize = None,
     also: Also = None,
@@ -142,6 +155,7 @@ def package_checkpoint(
         "name": name,
         "weights": weights,
         "source": source,
+        "fineface": fineface,
     }
     reporter = RichReporter()
     if dry_run:

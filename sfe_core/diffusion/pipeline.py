@@ -22,6 +22,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sfe_core.diffusion.champ_guidance import load_bank
+from sfe_core.diffusion.fineface import units_kind
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
 from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.unit_attention import (
@@ -80,7 +81,7 @@ class GuidedPipeline(DiffusionPipeline):
             )
         if UNITS_FOLDER not in options:
             options[UNITS_FOLDER] = (
-                UnitAttention.from_pretrained(units_folder, torch_dtype=dtype)
+                units_kind(units_folder).from_pretrained(units_folder, torch_dtype=dtype)
                 if units_folder.is_dir()
                 else None
             )
@@ -121,7 +122,7 @@ class GuidedPipeline(DiffusionPipeline):
             guidance_strengths: name to factor, 1 where not named; all 0 is text alone.
             action_units: of every picture, or one for all: FACS name to intensity, as in
                 `{"AU12": 3, "AU6L": 2}`; what is not named stays free. Or as a tensor, see
-                `unit_conditions`.
+                `unit_conditions`. FineFace's token (`fineface`) takes what is not named for 0.
             units_guidance_scale: 0: as without units; 1: as they were learnt; more exaggerates.
 
         Raises:

@@ -108,11 +108,13 @@ class UnitKeys:
         known: [B, U], which tokens are looked at, and with them nothing at all; None: all of them
             and nothing else.
         scale: what is found is multiplied by it; 0 is as without units, to the bit.
+        without: what is found where classifier-free guidance tells of no unit; None: nothing.
     """
 
     layers: Mapping[str, tuple[Tensor, Tensor]]
     known: Tensor | None
     scale: float = 1.0
+    without: UnitKeys | None = None
 
     def found(self, layer: str, heads: int, query: Tensor) -> Tensor:
         """What a layer finds, for queries [B or 2 B, heads, N, d]: the same shape, scaled.
@@ -380,6 +382,8 @@ def units_told(
 
         e(∅, ∅) + text_guidance (e(text, ∅) - e(∅, ∅)) + guidance (e(text, units) - e(text, ∅)).
 
+    Where `units.without` tells of none in its own way, it stands for the second ∅.
+
     Args:
         unet: as it lies in the pipeline.
         units: of B pictures.
@@ -412,10 +416,11 @@ def units_told(
         # The pipeline multiplies what it gets by the text's scale.
         share = guidance / max(text_guidance, 1.0) if paired else guidance
         half = slice(len(sample) - count, None)
+        untold, told_all = _of_the_pair(units, paired)
         if share == 1:
-            result = predict(sample, slice(None), **{KEYWORD: units})
+            result = predict(sample, slice(None), **{KEYWORD: told_all})
         else:
-            plain = predict(sample, slice(None))
+            plain = predict(sample, slice(None), **untold)
             without = plain[half]
             mixed = without
             if share:
@@ -430,6 +435,25 @@ def units_told(
         del unet.forward
         if own is not None:
             unet.forward = own
+
+
+def _of_the_pair(units: UnitKeys, paired: bool) -> tuple[dict[str, UnitKeys], UnitKeys]:
+    """What is told where no unit is, as keywords, and where they are told to the second half."""
+    rest = units.without
+    if rest is None:
+        return {}, units
+    if not paired:
+        return {KEYWORD: rest}, units
+    return {KEYWORD: _joined(rest, rest)}, _joined(rest, units)
+
+
+def _joined(first: UnitKeys, second: UnitKeys) -> UnitKeys:
+    """Of B pictures and B more, all of whose tokens are looked at, by one scale."""
+    layers = {
+        name: (torch.cat([first.layers[name][0], key]), torch.cat([first.layers[name][1], value]))
+        for name, (key, value) in second.layers.items()
+    }
+    return UnitKeys(layers, None, second.scale)
 
 
 @dataclass

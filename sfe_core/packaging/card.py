@@ -27,6 +27,7 @@ class CardFacts:
         origin: where the weights come from, in words.
         maps: guidance maps the package reads; empty = none.
         units: action units it may be told as intensities; empty = none.
+        sides: whether they are left and right apart; FineFace's are not.
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
         corpus_sha256: of the training corpus; "" when unknown.
@@ -60,6 +61,7 @@ class CardFacts:
     tags: tuple[str, ...]
     prediction: str = "the noise (epsilon)"
     precision: str = "as stored"
+    sides: bool = True
     extras: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     run_config: str = ""

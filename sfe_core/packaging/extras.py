@@ -63,10 +63,13 @@ def require_extras(plan: PackagePlan, options: PackageOptions) -> None:
             "leave it out",
         )
     # A foreign folder's parts are not known yet; it always brings a UNet.
-    if options.extras and UNITS_FOLDER in plan.folders and not _trained(plan):
+    units = UNITS_FOLDER in plan.folders or plan.fineface is not None
+    if options.extras and units and plan.source is None and not _trained(plan):
         raise UserError(
             f"--also {options.extras[0]}",
-            "the run learnt action units alone, and other forms would hold the base",
+            "the run learnt action units alone, and other forms would hold the base"
+            if plan.run
+            else "only action units are new, and other forms would hold the base",
             "leave it out",
         )
 

@@ -9,22 +9,31 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.fineface import load_fineface_beside
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers
 from sfe_core.packaging.assembly import assemble
 from sfe_core.packaging.extras import require_extras, write_extras
 from sfe_core.packaging.listing import PROVENANCE, action_units, guidance_maps, newest_package
 from sfe_core.packaging.options import PackageOptions
-from sfe_core.packaging.plan import PackagePlan, plan_checkpoint, plan_foreign
+from sfe_core.packaging.plan import (
+    PackagePlan,
+    plan_base,
+    plan_checkpoint,
+    plan_foreign,
+    with_fineface,
+)
 from sfe_core.packaging.provenance import card_facts, header_metadata, write_papers
 from sfe_core.packaging.selection import Weights
 from sfe_core.packaging.stableface_layout import unpack
 from sfe_core.packaging.trial import TrialOrder, try_guided, try_plain
-from sfe_core.reporting import Reporter
+from sfe_core.reporting import Reporter, Task
 
 __all__ = ["PackageSummary", "newest_package", "package_checkpoint"]
 
@@ -74,6 +83,7 @@ def package_checkpoint(
     options: PackageOptions | None = None,
     source: Path | None = None,
     reuse: bool = False,
+    fineface: Path | None = None,
 ) -> PackageSummary:
     """Make `packaged/<name>/` from a checkpoint, and see it load and draw before it gets its name.
 
@@ -86,6 +96,8 @@ def package_checkpoint(
         options: precision, shards, other forms; None = as stored, one file per part, no others.
         source: a folder in the StableFace project's layout to package in place of a checkpoint.
         reuse: let a package of that name stand if it is of the same weights and form.
+        fineface: folder of FineFace's published files, whose action units are packaged beside what
+            is asked for, or else beside the base model alone.
 
     Raises:
         PackageExists: a package of that name.
@@ -93,7 +105,7 @@ def package_checkpoint(
         RunError: a torn checkpoint, or a package that does not load or draws blank pictures.
     """
     reporter, options = reporter or Reporter(), options or PackageOptions()
-    plan = make_plan(workspace, run, step, name, weights, reporter, source)
+    plan = make_plan(workspace, run, step, name, weights, reporter, source, fineface)
     require_extras(plan, options)
     target = workspace.packaged / plan.name
     if target.exists() and not force:
@@ -110,12 +122,7 @@ def package_checkpoint(
         assemble(plan.base, plan.folders, partial, options, metadata)
         task.advance(note="copied")
         order = _trial_order(workspace, plan, partial, reporter)
-        pictures = {PLAIN_SAMPLE: try_plain(partial, order)}
-        task.advance(note="draws from text")
-        controls = [name for name in ("maps", "units") if getattr(order, name)]
-        if controls:
-            pictures[GUIDED_SAMPLE] = try_guided(partial, order)
-        task.advance(note=f"draws from {' and '.join(controls)}" if controls else "")
+        pictures = _try_out(partial, order, task)
         extras = write_extras(partial, plan, options, metadata, order, pictures[PLAIN_SAMPLE])
         task.advance(note="other forms" if extras else "")
         for file_name, picture in pictures.items():
@@ -133,21 +140,47 @@ def make_plan(
     weights: Weights,
     reporter: Reporter,
     source: Path | None,
+    fineface: Path | None = None,
 ) -> PackagePlan:
     """What `package_checkpoint` would package, found and checked; nothing is written."""
-    if source is None:
-        return plan_checkpoint(workspace, run, step, name, weights, reporter)
-    if run is not None or step is not None:
+    of_a_run = run is not None or step is not None
+    if source is not None and of_a_run:
         raise UserError("--from", "was given together with --run or --step", "give one of them")
-    return plan_foreign(workspace, source, name, reporter)
+    if source is not None:
+        plan = plan_foreign(workspace, source, name, reporter)
+    elif fineface is not None and not of_a_run:
+        plan = plan_base(workspace, name)
+    else:
+        plan = plan_checkpoint(workspace, run, step, name, weights, reporter)
+    if fineface is None:
+        return plan
+    return with_fineface(plan, Path(fineface).resolve(), named=name is not None)
+
+
+def _try_out(folder: Path, order: TrialOrder, task: Task) -> dict[str, Image.Image]:
+    """The samples that a package draws, by their files' names."""
+    pictures = {PLAIN_SAMPLE: try_plain(folder, order)}
+    task.advance(note="draws from text")
+    controls = [name for name in ("maps", "units") if getattr(order, name)]
+    if controls:
+        pictures[GUIDED_SAMPLE] = try_guided(folder, order)
+    task.advance(note=f"draws from {' and '.join(controls)}" if controls else "")
+    return pictures
 
 
 def _unpacked(plan: PackagePlan, workspace: Workspace, stack: ExitStack) -> PackagePlan:
-    """The plan with the parts of a foreign folder unpacked, for as long as `stack` is open."""
-    if plan.source is None:
+    """The plan with the parts of foreign folders unpacked, for as long as `stack` is open."""
+    if plan.source is None and plan.fineface is None:
         return plan
-    staging = stack.enter_context(TemporaryDirectory(prefix=TEMPORARY_MARK, dir=workspace.packaged))
-    return replace(plan, folders=unpack(plan.source, plan.base / "unet", Path(staging)))
+    place = TemporaryDirectory(prefix=TEMPORARY_MARK, dir=workspace.packaged)
+    staging = Path(stack.enter_context(place))
+    folders, unet = dict(plan.folders), plan.base / "unet"
+    if plan.source is not None:
+        folders |= unpack(plan.source, unet, staging)
+    if plan.fineface is not None:
+        load_fineface_beside(plan.fineface, unet).save_pretrained(staging / UNITS_FOLDER)
+        folders[UNITS_FOLDER] = staging / UNITS_FOLDER
+    return replace(plan, folders=folders)
 
 
 def _made_of(folder: Path, plan: PackagePlan, options: PackageOptions) -> bool:

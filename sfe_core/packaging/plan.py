@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.families.contract import Family
 from sfe_core.diffusion.families.known import family_of
+from sfe_core.diffusion.fineface import load_fineface_beside
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.unpacking import base_folder
@@ -36,6 +38,7 @@ class PackagePlan:
         source: folder in the StableFace layout, whose parts are still to be unpacked; or None.
         resolution: side of the training pictures, pixels.
         family: of the base model.
+        fineface: folder of FineFace's files, whose action units are still to be unpacked; or None.
     """
 
     name: str
@@ -50,6 +53,7 @@ class PackagePlan:
     base: Path
     resolution: int
     family: Family
+    fineface: Path | None = None
 
 
 def plan_checkpoint(
@@ -105,9 +109,57 @@ def plan_foreign(
     """
     source = Path(source).resolve()
     find_unet(source)
+    base = _configured_base(workspace)
+    reporter.say(f"VAE, text encoder and tokenizer are those of {workspace.config.model.base}")
+    origin = f"folder {source.name} in the StableFace layout"
+    return _over_base(workspace, base, _name(name, source.name), origin, source)
+
+
+def plan_base(workspace: Workspace, name: str | None) -> PackagePlan:
+    """Plan the workspace's base model as it stands, for what comes beside it.
+
+    Raises:
+        UserError: it is missing.
+    """
+    base = _configured_base(workspace)
+    own = Path(workspace.config.model.base).stem
+    return _over_base(workspace, base, _name(name, own), f"base model {own}")
+
+
+def with_fineface(plan: PackagePlan, fineface: Path, named: bool) -> PackagePlan:
+    """The plan with FineFace's action units beside; they are checked, not unpacked yet.
+
+    Args:
+        fineface: folder of the published files.
+        named: whether the name was chosen; else it tells of them.
+
+    Raises:
+        UserError: the files are not there or do not fit the base, or the run has units of its own.
+        RunError: a file cannot be read.
+    """
+    if UNITS_FOLDER in plan.folders:
+        raise UserError(
+            "--fineface", f"{plan.origin} has action units of its own", "leave --fineface out"
+        )
+    load_fineface_beside(fineface, plan.base / "unet")
+    return replace(
+        plan,
+        name=plan.name if named else f"{plan.name}-fineface",
+        origin=f"{plan.origin}, with FineFace's action units",
+        fineface=fineface,
+    )
+
+
+def _configured_base(workspace: Workspace) -> Path:
     base = base_folder(locate(workspace.config.model.base))
     pipeline_parts(base)
-    reporter.say(f"VAE, text encoder and tokenizer are those of {workspace.config.model.base}")
+    return base
+
+
+def _over_base(
+    workspace: Workspace, base: Path, name: str, origin: str, source: Path | None = None
+) -> PackagePlan:
+    """The base model, with what comes from a foreign folder in place of its parts."""
     meta = CheckpointMeta(
         step=0,
         images_seen=0,
@@ -118,9 +170,9 @@ def plan_foreign(
         has_ema=False,
     )
     return PackagePlan(
-        name=_name(name, source.name),
-        origin=f"folder {source.name} in the StableFace layout",
-        run=source.name,
+        name=name,
+        origin=origin,
+        run=source.name if source else "",
         step=0,
         weights="raw",
         folders={},

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.families.known import networks_of
+from sfe_core.diffusion.fineface import find_fineface
+from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.weight_files import WeightFiles
 from sfe_core.packaging.assembly import pipeline_parts
 from sfe_core.packaging.extras import require_extras
 from sfe_core.packaging.options import PackageOptions
@@ -50,7 +56,7 @@ def preview_package(
     """What `package_checkpoint` with the same options and choice would write; nothing is written.
 
     Args:
-        choice: run, step, name, weights and source of `package_checkpoint`.
+        choice: run, step, name, weights, source and fineface of `package_checkpoint`.
 
     Raises:
         UserError, RunError: as `package_checkpoint` does before it writes.
@@ -84,7 +90,11 @@ def _parts(plan: PackagePlan, options: PackageOptions) -> dict[str, int]:
         if (plan.source / "guidance_encoder").is_dir():
             replaced["guidance_encoder"] = plan.source / "guidance_encoder"
     dtype = PRECISIONS[options.precision] if options.precision else None
-    return {
+    sizes = {
         part: weight_bytes(replaced.get(part, plan.base / part), dtype)
         for part in dict.fromkeys((*parts, *replaced))
     }
+    if plan.fineface is not None:
+        shapes = WeightFiles(find_fineface(plan.fineface)).shapes().values()
+        sizes[UNITS_FOLDER] = sum(map(math.prod, shapes)) * (dtype or torch.float32).itemsize
+    return sizes

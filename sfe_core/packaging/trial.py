@@ -12,9 +12,9 @@ from PIL import Image
 
 from sfe_core.diffusion.drawing import draw_batch, is_blank, prompt_words
 from sfe_core.diffusion.families.known import family_of, networks_of
+from sfe_core.diffusion.fineface import units_kind
 from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
-from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.errors import RunError
 from sfe_core.files import derive_seed
 from sfe_core.quiet import quiet_libraries
@@ -93,7 +93,8 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
                 )
                 _check_keys(f"{name}: {part}", report, remedy)
             if guided and (folder / UNITS_FOLDER).is_dir():
-                parts[UNITS_FOLDER], report = UnitAttention.from_pretrained(
+                kind_of_units = units_kind(folder / UNITS_FOLDER)
+                parts[UNITS_FOLDER], report = kind_of_units.from_pretrained(
                     folder / UNITS_FOLDER, output_loading_info=True, torch_dtype=torch.float32
                 )
                 _check_keys(f"{name}: {UNITS_FOLDER}", report, remedy)
