@@ -207,6 +207,10 @@ def generate(
     if expression_of is not None:  # slow, so only once all else that was typed has been checked
         request = replace(request, asked=_with_photo(said["asked"], expression_of, found))
     made = draw(found, request, source, RichReporter(), out)
+    _show(made, change)
+
+
+def _show(made: Generated, change: ExpressionChange | None) -> None:
     prompts = list(dict.fromkeys(made.prompts))
     render.facts(
         [

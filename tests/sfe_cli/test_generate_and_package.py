@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from sfe_core.packaging import hub
 from sfe_core.sampling.pngs import read_record
+from sfe_core.synthesis.render import render_face
+from sfe_core.synthesis.spec import sample_face
+from tests.fineface_files import write_fineface
 from tests.sfe_cli.typed import sfe
 from tests.tiny_workspace import make_run, make_workspace
 
@@ -89,6 +93,36 @@ def test_a_table_draws_a_picture_per_line(folder: Path):
     assert said == [{"emotion": "sad", "intensity": 0.5}, {"units": {"AU12": [4.0, 0.0]}}]
 
 
+def test_a_photos_own_expression_is_read_changed_and_told(folder: Path, tmp_path: Path):
+    photo = tmp_path / "her.png"
+    Image.fromarray(render_face(sample_face(5, "sad", 77), 160).image).save(photo)
+    typed = ("generate", "-w", folder, "--like", photo, "--au-change", "AU12=+2,AU18=1")
+    made = sfe(*typed, "--package", _package(folder), "--out", folder / "changed")
+    assert made.exit_code == 0, made.stderr
+    (picture,) = (folder / "changed").glob("*.png")
+    record = read_record(picture)
+    assert record["change"] == {"AU12": [2.0, 2.0], "AU18": [1.0, 1.0]}
+    assert record["read_by"].keys() == {"tiny-units-loss", "fitted head"} and record["maps"]
+    lines = [line.split("  ")[0] for line in made.stdout.splitlines()]
+    assert lines[1:4] == ["read by tiny-units-loss", "read by fitted head", "changed to"]
+    left = record["read_by"]["tiny-units-loss"]["AU12"][0]
+    assert f"AU12 left {left + 2:.1f}" in made.stdout or f"AU12 {left + 2:.1f}" in made.stdout
+
+
+def test_finefaces_files_are_packaged_and_drawn_with(folder: Path, tiny_base: Path, tmp_path: Path):
+    files = write_fineface(tmp_path / "fineface", tiny_base)
+    typed = ("package-checkpoint", "-w", folder, "--fineface", files, "--name", "fineface")
+    told = sfe(*typed, "--dry-run")
+    assert told.exit_code == 0 and "with FineFace's action units" in told.stdout
+    made = sfe(*typed)
+    assert made.exit_code == 0, made.stderr
+    drawn = sfe("generate", "x", "-w", folder, "--package", "fineface", "--au", "AU12=3", "--out",
+                folder / "smile")  # fmt: skip
+    assert drawn.exit_code == 0, drawn.stderr
+    (picture,) = (folder / "smile").glob("*.png")
+    assert read_record(picture)["units"] == {"AU12L": 3.0, "AU12R": 3.0}
+
+
 def _package(folder: Path) -> str:
     if not (folder / "packaged" / "asked").exists():
         assert sfe("package-checkpoint", "-w", folder, "--name", "asked").exit_code == 0
@@ -113,6 +147,17 @@ def _package(folder: Path) -> str:
             ("generate", "x", "--expression", "a.csv", "--expression-of", "b.png"),
             "say the face more than once",
         ),
+        (("generate", "x", "--au-change", "AU12=+2"), "add --like PHOTO"),
+        (("generate", "x", "--like", "a.png", "--au-change", "AU12=9"), "give -5 to 5"),
+        (
+            ("generate", "x", "--like", "a.png", "--au-change", "AU12=1", "--au", "AU4=1"),
+            "keeps the photo's expression",
+        ),
+        (
+            ("generate", "x", "--like", "a.png", "--au-change", "AU12=1", "--expression-of", "b"),
+            "keeps the photo's expression",
+        ),
+        (("package-checkpoint", "--fineface", "gone"), "holds no attn_processors.ckpt"),
         (("generate", "x", "--emotion", "joy"), "choose one of neutral, happy"),
         (("generate", "x", "--package", "gone"), "there are"),
         (("package-checkpoint", "--push-to", "nowhere"), "owner/name"),
