@@ -74,7 +74,7 @@ class FineFaceAttention(UnitAttention):
         Raises:
             UserError: left and right differ, or presence without an intensity is asked for.
         """
-        asked = one_intensity(self.units, conditions).to(self.encoder.weight.dtype)
+        asked = one_intensity(self.units, conditions).to(self.dtype)
         without = UnitKeys(self._found(torch.zeros_like(asked)), None, scale)
         return UnitKeys(self._found(asked), None, scale, without)
 

@@ -308,7 +308,7 @@ class UnitAttention(ModelMixin, ConfigMixin):
         hidden: int = 256,
     ) -> None:
         super().__init__()
-        self.encoder = UnitEncoder(len(units), hidden, token_width)
+        self.encoder: nn.Module = UnitEncoder(len(units), hidden, token_width)
         self.projections = LayerProjections(dict(zip(layers, widths, strict=True)), token_width)
         for layer in self.projections.to_v.values():
             assert isinstance(layer, nn.Linear)

@@ -107,8 +107,8 @@ def generate(
     tell_of_prompts(ways.source, list(dict.fromkeys(prompts)), some, "prompt", reporter)
     maps, told, shown = _conditions(workspace, request, shots, ways, reporter)
     records = [
-        _record(ways.settings[shot.guided], shot, *said, shown)
-        for shot, *said in zip(shots, maps, told, strict=True)
+        _record(ways.settings[shot.guided], shot, guides, units, shown)
+        for shot, guides, units in zip(shots, maps, told, strict=True)
     ]
     own = workspace.generated / FOLDER / f"{_slug(shots[0])}-{sha256_json(records)[:8]}"
     pictures = [(folder or own) / name for name in _file_names(shots)]

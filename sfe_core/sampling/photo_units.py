@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -56,7 +56,7 @@ class PhotoUnitsReader:
 
     def __init__(self, name: str, change: ExpressionChange) -> None:
         self.name = Path(name).name
-        self.network: Any = load_unit_reader(name)
+        self.network = cast(Any, load_unit_reader(name))
         known: Sequence[str] = self.network.units
         self.by_head = tuple(code for code, _ in change.units if code not in known)
         lost = [code for code in self.by_head if code not in READABLE_UNITS]
