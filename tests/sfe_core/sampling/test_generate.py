@@ -271,7 +271,7 @@ def test_a_tables_words_are_drawn_as_typed_words_are(workspace: Workspace):
     faced = generate(workspace, Request(prompt="portrait", asked=asked, seed=3))
     assert read_record(faced.pictures[0]) == strength and strength["maps"] and not word["maps"]
     shutil.rmtree(newest_package(workspace) / "guidance_encoder")
-    assert generate(workspace, Request(prompt="portrait", rows=rows[:1])).drawn == 0
+    assert generate(workspace, Request(prompt="portrait", rows=rows[:1])).drawn == 1
 
 
 def test_marks_that_are_drawn_as_text_are_told_or_understood(workspace: Workspace, listener):
@@ -314,7 +314,7 @@ def with_units(workspace: Workspace, alone: bool = True) -> Path:
 
 @pytest.mark.slow
 def test_units_are_told_to_a_package_that_knows_them(workspace: Workspace):
-    package = with_units(workspace)
+    package, workspace = with_units(workspace), with_sampling(workspace, precision="float32")
     request = Request(prompt="portrait", asked=SMIRK, seed=3)
     made = generate(workspace, request, package)
     record = read_record(made.pictures[0])
