@@ -48,7 +48,7 @@ class ExpressionChange:
         )
 
     def beside(self, shown: Mapping[str, Sides]) -> ExpressionChange:
-        """The same, and away with what a face shows that no face shows beside a raised unit.
+        """The same, and away with what the face shows that none shows beside a raised unit.
 
         Args:
             shown: intensities as read off the face, 0 to 5.
@@ -63,7 +63,7 @@ class ExpressionChange:
         gone = {
             other: (-shown[other][0], -shown[other][1])
             for one, other in pairs
-            if one in raised and other in shown and other not in asked and max(shown[other]) > 0
+            if one in raised and other not in asked and max(shown.get(other, (0.0, 0.0))) > TRACE
         }
         return ExpressionChange((*self.units, *gone.items()))
 

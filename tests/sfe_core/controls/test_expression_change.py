@@ -58,6 +58,8 @@ def test_raising_a_unit_takes_its_opposite_away_unless_it_changes_too() -> None:
     assert pressed.of_units(shown)["AU25"] == (0.0, 0.0)
     for kept in ("AU24=-2", "AU24=+0.2", "AU24=+2,AU25=-1", "AU12=+1"):
         assert read_change([kept]).beside(shown) == read_change([kept])
+    trace = {"AU25": (0.2, 0.4)}  # below what is to be seen
+    assert read_change(["AU24=+2"]).beside(trace) == read_change(["AU24=+2"])
 
 
 def test_no_change_moves_no_action_wherever_the_face_is() -> None:
