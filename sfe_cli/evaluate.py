@@ -22,6 +22,7 @@ HELP = with_examples(
     "sfe evaluate --images base=their-base fine=their-model",
     "sfe evaluate --package step-2000 --name step-2000",
     "sfe evaluate --compare val300 step-2000",
+    "sfe evaluate --protocol fineface",
 )
 Images = Annotated[
     list[str] | None,
@@ -44,13 +45,23 @@ Compare = Annotated[
         show_default=False,
     ),
 ]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="Measure action units as published: fineface (prompts, each unit at five levels, "
+        "combinations) or magicface (changes of labelled photos), instead of a split's captions.",
+        show_default=False,
+    ),
+]
 Name = Annotated[
     str | None,
     typer.Option(
         "--name",
         metavar="NAME",
         help="Folder below evaluation/ to write to.",
-        show_default="the split's name",
+        show_default="the split's or protocol's name",
     ),
 ]
 
@@ -62,6 +73,7 @@ def evaluate(
     package: options.Package = None,
     images: Images = None,
     compare: Compare = None,
+    protocol: Protocol = None,
     name: Name = None,
     preset: options.Preset = None,
     gpus: options.Gpus = None,
@@ -82,11 +94,16 @@ def evaluate(
     from sfe_cli.packages import find_package
     from sfe_cli.progress import RichReporter
     from sfe_core.evaluation.evaluate import evaluate as measure
+    from sfe_core.evaluation.protocol import evaluate_protocol
     from sfe_core.processes.placement import place
 
     folder = None if given else find_package(found, package)
     placement = place(gpus, cpu_processes)
-    summary = measure(found, split, folder, RichReporter(), given, name, placement)
+    asked = (split, folder, RichReporter(), given, name, placement)
+    if protocol is None:
+        summary = measure(found, *asked)
+    else:
+        summary = evaluate_protocol(found, protocol, *asked)
     if json:
         render.as_json(summary.model_dump(mode="json") | {"folder": str(summary.folder)})
         return

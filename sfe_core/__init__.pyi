@@ -17,6 +17,7 @@ from .errors import SfeError as SfeError
 from .errors import UserError as UserError
 from .evaluation.compare import compare as compare
 from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.protocol import evaluate_protocol as evaluate_protocol
 from .packaging.package import package_checkpoint as package_checkpoint
 from .reporting import Reporter as Reporter
 from .runs.launch import launch as launch

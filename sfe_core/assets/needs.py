@@ -15,6 +15,7 @@ from sfe_core.files import sha256_json
 EMOTION_NETWORK = "loss.emotion_network"
 AUTO = "auto"  # in section evaluate: what of the following is there; never needed
 # Recognisers that learnt on real faces: never needed, and read beside the judge where they are.
+UNITS_JUDGE = "tiny-units-judge"  # what AUTO is among readers of action units
 OUTSIDE_JUDGES = ("face-api-emotion", "fer-emotion")
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
 BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}
@@ -107,12 +108,45 @@ def require_independent_judge(config: Config) -> None:
         )
 
 
+def require_independent_units_judge(config: Config) -> None:
+    """See that the judge of action units neither labelled the photos nor steers the training.
+
+    Raises:
+        UserError: it does, by whatever path: it would agree with itself.
+    """
+    given = config.evaluate.units_judge
+    if given in ("", AUTO):
+        return
+    steering = {f"photos.labels_read_by ({name})": name for name in config.photos.labels_read_by}
+    for where, models in loss_models(config.loss).items():
+        steering |= {f"{where} ({name})": name for name in models}
+    for where, name in steering.items():
+        if _same_model(given, name):
+            raise UserError(
+                f"evaluate.units_judge: {given}",
+                f"holds the weights of {where}",
+                "name a reader that neither labelled nor steered the training",
+            )
+
+
+def _same_model(one: str, other: str) -> bool:
+    """Whether both hold the same weights; one that is not here is told of where it is loaded."""
+    first, second = ModelReference(one), ModelReference(other)
+    if first.name == second.name:
+        return True
+    try:
+        return first.is_same_as(second)
+    except UserError:
+        return False
+
+
 def _evaluate_assets(config: Config) -> tuple[str, ...]:
     settings = config.evaluate
     loss = config.loss.emotion_network
     return (
         settings.judge,
         *(name for name in settings.witnesses if name != AUTO),
+        *(name for name in (settings.units_judge,) if name not in ("", AUTO)),
         *(loss if name == "loss" else name for name in settings.recognisers),
         *(name for name in settings.features if name not in (AUTO, "judge")),
         *PERCEPTUAL_ASSETS[settings.perceptual_network],

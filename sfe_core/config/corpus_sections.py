@@ -27,6 +27,9 @@ class PhotosConfig(Section):
 
     folder: str = Field("photos", description="folder of photos, below the workspace")
     labels: str = Field("labels.csv", description="labels below that folder, if any")
+    labels_read_by: NamesModel[tuple[str, ...]] = Field(
+        (), description="networks that read action units for these labels, if any; none may judge"
+    )
     classes: str | None = Field(
         None,
         description="what numbers in labels mean: affectnet, raf-db, fer2013, …, or the emotions "

@@ -84,6 +84,11 @@ class EvaluateConfig(Section):
     recognisers: NamesModel[tuple[str, ...]] = Field(
         ("loss",), description="read beside the judge; loss = the one that fine-tuning uses"
     )
+    units_judge: NamesModel[str] = Field(
+        "auto",
+        description="reader of action units that neither labelled nor steered the training: name "
+        "or folder; auto: tiny-units-judge, where labels tell of units; empty = none",
+    )
     features: Annotated[
         tuple[Literal["auto", "judge", "inception", "efficientnet-lite0"], ...],
         BeforeValidator(_several),
@@ -118,6 +123,10 @@ class EvaluateConfig(Section):
     detector: Literal["dlib", "face-alignment"] = Field(
         "dlib", description="finds the landmarks on the drawn faces"
     )
+    protocol_prompts: str = Field(
+        "", description="of --protocol fineface: a file, a prompt a line; empty: fifteen of sfe's"
+    )
+    protocol_photos: Count = Field(16, description="most photos of --protocol magicface")
     reference_count: Annotated[int, Field(ge=2)] = Field(
         10000, description="most training photos that pictures are held against"
     )

@@ -5,7 +5,7 @@ What is named must be there; what `auto` stands for is taken where it is, and to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from sfe_core.arrays import Doubles
-from sfe_core.assets.needs import AUTO, OUTSIDE_JUDGES
+from sfe_core.assets.needs import AUTO, OUTSIDE_JUDGES, UNITS_JUDGE
 from sfe_core.assets.registry import Asset, registry
 from sfe_core.assets.store import how_to_get, missing_files
 from sfe_core.config.workspace import Workspace
@@ -43,19 +43,27 @@ class Chosen:
     left_out: list[str]
 
 
-def choose(workspace: Workspace, faces: Doubles | None = None, edited: bool = False) -> Chosen:
+def choose(
+    workspace: Workspace,
+    faces: Doubles | None = None,
+    edited: bool = False,
+    units: Collection[str] = (),
+) -> Chosen:
     """Settle what `auto` of section evaluate stands for.
 
     Args:
         faces: [N, 68, 2], landmarks on the photos in pixels as they are measured; None or N = 0
             leaves identity out.
         edited: the pictures may be edits of the photos: they were given, not drawn.
+        units: action units that were asked for; without any, nothing reads them.
     """
     settings = workspace.config.evaluate
     witnesses, no_witness = _those_there(settings.witnesses, OUTSIDE_JUDGES, "judges from outside")
     features, no_features = _those_there(settings.features, FEATURES, "features of distances")
     settled: dict[str, object] = {"witnesses": witnesses, "features": features}
     left_out = [*no_witness, *no_features]
+    if settings.units_judge == AUTO or not units:
+        settled["units_judge"] = UNITS_JUDGE if units else ""
     if settings.identity == AUTO:
         settled["identity"], no_identity = _identity(faces)
         left_out += no_identity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -43,14 +43,19 @@ class Definition:
         return {} if self.record.levels is None else self.record.levels(self.photos)
 
 
-def definitions(yardstick: Yardstick) -> dict[str, Definition]:
-    """Every metric that was measured, by name, in the order of the tables."""
+def definitions(
+    yardstick: Yardstick, keep: Callable[[MetricRecord], bool] = lambda _: True
+) -> dict[str, Definition]:
+    """Every metric that was measured, by name, in the order of the tables; `keep`: of these."""
     found: dict[str, Definition] = {}
-    for reader, group in groupby(metrics.METRICS, key=lambda record: record.reader):
+    kept = filter(keep, metrics.METRICS)
+    for reader, group in groupby(kept, key=lambda record: record.reader):
         records = list(group)
         for instrument, label in _readers(reader, yardstick):
             photos = SetReading(yardstick.photos, instrument, yardstick, photos=True)
             for record in records:
+                if record.applies is not None and not record.applies(photos):
+                    continue
                 name = f"{record.name}_{label}" if label else record.name
                 found[name] = Definition(record, record.metric(photos, label), photos)
     return found
@@ -58,8 +63,8 @@ def definitions(yardstick: Yardstick) -> dict[str, Definition]:
 
 def _readers(reader: str, yardstick: Yardstick) -> Iterator[tuple[str, str]]:
     """Instruments that a record's `reader` means, and what tells each from others, if any do."""
-    judge, *beside = yardstick.photos.recognisers
     if reader in ("judge", "recogniser"):
+        judge, *beside = yardstick.photos.recognisers
         yield judge, ""
         if reader == "recogniser":
             yield from ((name, name) for name in beside)

@@ -123,6 +123,7 @@ class MetricRecord:
         ablation: it stands in the ablation's table.
         chance: what guessing gives, where that is known.
         levels: what real photos give, by name, to hold a score against.
+        applies: whether there is anything to measure, by the photos; None = always.
     """
 
     name: str
@@ -139,6 +140,7 @@ class MetricRecord:
     ablation: bool = False
     chance: Callable[[SetReading], float | None] | None = None
     levels: Callable[[SetReading], dict[str, float]] | None = None
+    applies: Callable[[SetReading], bool] | None = None
 
     def answers_to(self, name: str) -> bool:
         """Whether `name`, found in a summary, is this metric as its first reader reads it."""

@@ -20,6 +20,7 @@ from sfe_core.evaluation.statistics import agreement, recognition
 from sfe_core.evaluation.statistics.identity import cosine, pair_levels
 from sfe_core.evaluation.statistics.measurables import Measurable, OfTheReference, OfTheSet
 from sfe_core.evaluation.statistics.references import References
+from sfe_core.evaluation.unit_metrics import UNIT_METRICS
 from sfe_core.evaluation.yardstick import INCEPTION, Labels
 
 NO_FACE = "no face was found on any picture"
@@ -365,4 +366,5 @@ METRICS: tuple[MetricRecord, ...] = (
         ),
     ),
     *(_recall_of(emotion) for emotion in EMOTIONS),
+    *UNIT_METRICS,
 )

@@ -63,7 +63,7 @@ def loss_networks(config: Config, package: Path | None) -> tuple[str, ...]:
     """
     if package is None:
         return ()
-    loss = _recorded_loss(package) or config.loss.model_dump(mode="json")
+    loss = _recorded(package, "loss") or config.loss.model_dump(mode="json")
     emotion = ("valence", "arousal", "expression", "features")
     used = []
     if any(loss.get(name) for name in emotion):
@@ -71,6 +71,32 @@ def loss_networks(config: Config, package: Path | None) -> tuple[str, ...]:
     if loss.get("perceptual"):
         used.append(str(loss.get("perceptual_network", "")))
     return tuple(name for name in used if name)
+
+
+def labels_read_by(config: Config, package: Path | None) -> list[str]:
+    """The networks that read labels which the package or the workspace learnt by, by name."""
+    recorded = _recorded(package, "photos").get("labels_read_by", []) if package else []
+    read = [*(recorded if isinstance(recorded, list) else []), *config.photos.labels_read_by]
+    return list(dict.fromkeys(ModelReference(str(name)).name for name in read))
+
+
+def require_apart(config: Config, package: Path | None) -> None:
+    """See that the judge of units did not read the labels that a package says it learnt by.
+
+    Raises:
+        UserError: it did; of the workspace's own labels and loss the `Meter` sees to it.
+    """
+    judge = config.evaluate.units_judge
+    if (
+        package is not None
+        and judge
+        and ModelReference(judge).name in labels_read_by(config, package)
+    ):
+        raise UserError(
+            f"evaluate.units_judge: {judge}",
+            f"read the labels that {package.name} learnt by",
+            "name a reader that neither labelled nor steered the training",
+        )
 
 
 def seen_by_loss(
@@ -110,10 +136,11 @@ def _recorded_hash(package: Path | None) -> str:
         return ""
 
 
-def _recorded_loss(package: Path) -> dict[str, object]:
+def _recorded(package: Path, section: str) -> dict[str, object]:
+    """A section of the configuration that a package's run was trained by; empty without."""
     try:
         recorded = yaml.safe_load((package / RUN_CONFIG).read_text(encoding="utf-8"))
-        loss = recorded["loss"]
+        found = recorded[section]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return {}
-    return loss if isinstance(loss, dict) else {}
+    return found if isinstance(found, dict) else {}

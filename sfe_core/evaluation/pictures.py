@@ -178,6 +178,11 @@ class RealPictures:
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
 
+    def has(self, key: str) -> bool:
+        """Whether a photo goes with the picture of `key`: it does."""
+        del key
+        return True
+
     def picture(self, key: str, size: int) -> Picture:
         """The crop of `key` at `size` pixels, resized as for training."""
         return Picture(self.corpus.image(key, size))

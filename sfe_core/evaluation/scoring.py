@@ -79,7 +79,7 @@ def score_all(
         for recogniser in yardstick.photos.recognisers
     }
     found = {
-        name: {m: _score(measured[m], one, resamples, instruments) for m, one in defined.items()}
+        name: {m: score_of(measured[m], one, resamples, instruments) for m, one in defined.items()}
         for name, measured in sets.items()
     }
     return Scoreboard(
@@ -106,12 +106,13 @@ def _baseline(names: list[str]) -> str:
     return drawn[0] if len(drawn) > 1 else ""
 
 
-def _score(
+def score_of(
     measured: Measurable,
     definition: Definition,
     resamples: Resamples,
     instruments: Mapping[str, Instrument],
 ) -> tuple[Score, Resampled]:
+    """A metric over all pictures of a set, and what the bootstrap drew of it."""
     tool = instruments[definition.metric.instrument]
     everything = np.ones(len(measured.usable), dtype=bool)
     found, values = measured.estimate(everything, resamples)

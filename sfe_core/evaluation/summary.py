@@ -24,7 +24,15 @@ VARIANTS: dict[str, str] = {
     REAL: "real photos",
 }
 MetricGroup = Literal[
-    "emotion", "affect", "distribution", "perceptual", "identity", "guidance", "text"
+    "emotion",
+    "affect",
+    "units",
+    "unit",
+    "distribution",
+    "perceptual",
+    "identity",
+    "guidance",
+    "text",
 ]
 Verdict = Literal["better", "worse", "even"]
 InstrumentKind = Literal[
@@ -37,6 +45,7 @@ InstrumentKind = Literal[
     "identity",
     "text",
     "mask",
+    "units",
 ]
 
 
@@ -50,6 +59,7 @@ class SetInfo(_Record):
     title: str = Field(description="for people")
     role: Literal["base", "tuned", "real", "other"]
     prefix: str = Field(description="of its columns in per_image.csv, before the underscore")
+    pictures: int | None = Field(None, description="where sets differ in how many they ask for")
 
 
 class InstrumentInfo(_Record):
@@ -224,6 +234,52 @@ class RecogniserResult(_Record):
     )
 
 
+class Interval(_Record):
+    """A number and its 95 % interval."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = Field(0, description="pictures behind it")
+
+    @property
+    def shown(self) -> str:
+        """`0.91 [0.88, 0.93]`."""
+        if self.value is None:
+            return "n/a"
+        ends = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.value:.2f}{ends}".replace("-", "\N{MINUS SIGN}")
+
+
+class CurvePoint(Interval):
+    """The mean reading where about this much of a unit was asked for."""
+
+    asked: float
+
+
+class UnitsOfSet(_Record):
+    """What was read of action units in one set; rows of `leakage` follow `UnitsResult.units`."""
+
+    leakage: list[list[float | None]] = Field(
+        description="row asked, column read: read intensity per asked one, all units at once"
+    )
+    unasked: list[Interval] = Field(
+        description="of each asked unit, the mean of the others' slopes over its own"
+    )
+    curves: list[list[CurvePoint]] = Field(description="of each unit, by intensity asked for")
+
+
+class UnitsResult(_Record):
+    """Action units, asked against read."""
+
+    units: list[str] = Field(description="FACS names of those asked for and read")
+    judge: str = Field(description="the network that read them")
+    labels_read_by: list[str] = Field(
+        [], description="networks that read the labels, if any; none is the judge"
+    )
+    sets: dict[str, UnitsOfSet]
+
+
 class PublishedScore(_Record):
     """A number published for StableFaceEmotion, beside the metric here that it is nearest to."""
 
@@ -281,6 +337,7 @@ class EvaluationSummary(BaseModel):
         description="set: what the judge sees, row asked, column seen"
     )
     recognitions: dict[str, RecogniserResult] = Field({}, description="instrument: what it sees")
+    units: UnitsResult | None = Field(None, description="null where none were asked for or read")
     published: list[PublishedScore] = []
     excluded: dict[str, dict[str, int]] = Field(description="set, then fault: pictures")
     notes: list[str] = Field(description="what limits these numbers")
@@ -304,6 +361,9 @@ class EvaluationSummary(BaseModel):
     @property
     def counted(self) -> str:
         """How many pictures the numbers are of: "72 pictures", or set by set where some lack."""
+        apart = {name: one.pictures for name, one in self.sets.items() if one.pictures is not None}
+        if apart:
+            return ", ".join(f"{number} pictures {self.titles[n]}" for n, number in apart.items())
         lacking = {name: sum(faults.values()) for name, faults in self.excluded.items() if faults}
         if not lacking:
             return f"{self.pictures} pictures per set"

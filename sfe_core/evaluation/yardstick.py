@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from sfe_core.arrays import Doubles, Indices
+from sfe_core.corpus.annotations.unit_labels import labelled_units, told_units
+from sfe_core.diffusion.unit_attention import LEFT, PRESENT, RIGHT, unit_conditions
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.references import References
 
 INCEPTION = "inception"  # the network on whose features the distances are FID and KID
+UNITS = "units"  # the instrument that reads action units
+# Intensity from which a unit counts as present: B, slight, as DISFA is scored (Li et al. 2018,
+# "EAC-Net", IEEE TPAMI 40(11)).
+PRESENT_FROM = 2.0
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,18 @@ class Labels:
     Attributes:
         emotion: [N], index into `EMOTIONS`, -1 where the photo has no label.
         valence, arousal: [N] in [-1, 1], nan where there is none.
+        units: action unit → [N, 3]: intensity 0 to 5 on the person's left and right, and whether
+            it is present; nan where it is not told, or where the picture does not count for this
+            unit. Only units that were asked for.
+        commanded: the same of protocols, where every unit of every picture was told; empty where
+            `units` says so.
     """
 
     emotion: Indices
     valence: Doubles
     arousal: Doubles
+    units: Mapping[str, Doubles] = field(default_factory=dict)
+    commanded: Mapping[str, Doubles] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: pd.DataFrame) -> Labels:
@@ -37,11 +50,31 @@ class Labels:
             emotion=np.array([index.get(name, -1) for name in rows["emotion"]], dtype=np.intp),
             valence=rows["valence"].to_numpy(dtype=np.float64, na_value=np.nan),
             arousal=rows["arousal"].to_numpy(dtype=np.float64, na_value=np.nan),
+            units=unit_labels(rows),
         )
 
     def counts(self) -> dict[str, int]:
         """How often each emotion was asked for."""
         return {name: int((self.emotion == place).sum()) for place, name in enumerate(EMOTIONS)}
+
+
+def unit_labels(rows: pd.DataFrame) -> dict[str, Doubles]:
+    """What the labels of manifest rows tell of action units, see `Labels.units`.
+
+    Raises:
+        UserError: a column holds text, or a number that is no intensity.
+    """
+    units = labelled_units(rows)
+    told = unit_conditions(units, told_units(units, rows)).double().numpy()
+    return {unit: with_presence(told[:, place]) for place, unit in enumerate(units)}
+
+
+def with_presence(told: Doubles) -> Doubles:
+    """[N, 3] of a unit with its presence filled in where only intensities are told."""
+    stronger = np.fmax(told[:, LEFT], told[:, RIGHT])
+    graded = np.where(np.isnan(stronger), np.nan, (stronger >= PRESENT_FROM).astype(float))
+    present = np.where(np.isnan(told[:, PRESENT]), graded, told[:, PRESENT])
+    return np.stack([told[:, LEFT], told[:, RIGHT], present], axis=1)
 
 
 @dataclass(frozen=True)

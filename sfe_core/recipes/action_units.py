@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sfe_core.config.sections import Count, Fraction, Section
 from sfe_core.config.workspace import Workspace
-from sfe_core.controls.action_units import ACTION_UNITS, MAXIMUM_INTENSITY
+from sfe_core.corpus.annotations.unit_labels import labelled_units, told_units
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.guidance_files import UNITS_FOLDER
@@ -47,9 +47,6 @@ from sfe_core.training.batches.batch import Batch
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
 from sfe_core.training.engine.lora import has_lora
 from sfe_core.training.network import Network
-
-_PREFIX = "label_"  # of what labels.csv says, in the manifest
-_ENDINGS = ("", "_present", "L", "R")
 
 # ---- Settings ------------------------------------------------------------------------------------
 
@@ -102,11 +99,7 @@ def chosen_units(options: Options, rows: pd.DataFrame) -> tuple[str, ...]:
     Raises:
         UserError: there are none, or no label tells of one that was asked for.
     """
-    there = [
-        code
-        for code in ACTION_UNITS
-        if any(rows[name].notna().any() for name in _columns(code) if name in rows)
-    ]
+    there = labelled_units(rows)
     for name in options.units:
         code, _ = unit_places(name)
         if name != code or code not in there:
@@ -121,7 +114,7 @@ def chosen_units(options: Options, rows: pd.DataFrame) -> tuple[str, ...]:
             "no label of the training split tells of an action unit",
             "give columns AU1 … AU46 (0 to 5), or AU1_present (0 or 1)",
         )
-    return options.units or tuple(there)
+    return options.units or there
 
 
 # ---- Networks ------------------------------------------------------------------------------------
@@ -157,45 +150,10 @@ def name_networks(model: GuidedUNet, others: Sequence[Network]) -> tuple[Network
 def conditions_of_rows(units: Sequence[str], rows: pd.DataFrame) -> Tensor:
     """What the labels tell: [N, U, 3] of N rows of the manifest, see `unit_conditions`.
 
-    Read are `label_AU12` (both sides), `label_AU12L` and `label_AU12R` (the person's left and
-    right) and `label_AU12_present`; the last one only where no intensity is told.
-
     Raises:
         UserError: a column holds text, or a number that is no intensity.
     """
-    columns = [name for code in units for name in _columns(code) if name in rows]
-    asked = []
-    for values in _numbers(rows[columns]).to_dict("records"):
-        told = {
-            str(name).removeprefix(_PREFIX): value
-            for name, value in values.items()
-            if not np.isnan(value)
-        }
-        for code in units:
-            if any(code + side in told for side in ("", "L", "R")):
-                told.pop(f"{code}_present", None)
-        asked.append(told)
-    return unit_conditions(units, asked)
-
-
-def _numbers(told: pd.DataFrame) -> pd.DataFrame:
-    """The columns as floats; those of one side are not looked at when labels are read."""
-    for name in told:
-        column = str(name).removeprefix(_PREFIX)
-        most = 1.0 if column.endswith("_present") else MAXIMUM_INTENSITY
-        numbers = pd.to_numeric(told[name], errors="coerce")
-        wrong = told[name][told[name].notna() & ~numbers.between(0.0, most)]
-        if len(wrong):
-            raise UserError(
-                f"photos.labels, column {column}",
-                f"{wrong.iloc[0]!r}",
-                f"give 0 to {most:g}, or leave the cell empty",
-            )
-    return told.astype(float)
-
-
-def _columns(code: str) -> list[str]:
-    return [f"{_PREFIX}{code}{ending}" for ending in _ENDINGS]
+    return unit_conditions(units, told_units(units, rows))
 
 
 # ---- What chance decides -------------------------------------------------------------------------

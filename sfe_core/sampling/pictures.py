@@ -19,10 +19,11 @@ import torch
 from filelock import FileLock, Timeout
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.annotations.unit_labels import told_units
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, check_key, derive_seed, write_json
-from sfe_core.packaging.listing import guidance_maps, newest_package
+from sfe_core.packaging.listing import action_units, guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
@@ -36,7 +37,7 @@ _LOCK = ".lock"
 _TITLES = {
     "base": "drawing with the base model",
     "text": "drawing from captions",
-    "guided": "drawing from captions and maps",
+    "guided": "drawing from captions, maps and action units",
 }
 
 
@@ -73,7 +74,7 @@ def draw_series(
     Args:
         split: name of a split of the corpus.
         variant: base (base model, caption alone), text (package, caption alone) or guided
-            (package, caption and the corpus's maps).
+            (package, caption and what it knows of the corpus's maps and action units).
         package: packaged pipeline folder; None = the newest. Plays no part in base.
         placement: the processes that draw; None = one, on the GPU if there is one. Whoever draws,
             a picture on a like device is the same.
@@ -93,6 +94,7 @@ def draw_series(
     placement = placement or place()
     sampling = workspace.config.sampling
     precision = sampling_precision(torch.device(placement.device), sampling.precision)
+    units = action_units(source) if variant == "guided" else ()
     settings = draw_settings(
         variant,
         source,
@@ -101,20 +103,40 @@ def draw_series(
         str(precision).removeprefix("torch."),
         guidance_maps(source) if variant == "guided" else (),
         workspace.generated / "weights.json",
+        bool(units),
     )
     folder = workspace.generated / split / settings.folder_name
-    wanted = [_record(row, settings) for row in rows.to_dict("records")]
-    drawn = 0
+    asked = zip(rows.to_dict("records"), told_units(units, rows), strict=True)
+    wanted = [_record(row, settings, told) for row, told in asked]
+    share = Share(source, settings, folder, sampling.batch_size)
+    return draw_records(share, wanted, workspace, corpus, placement, reporter)
+
+
+def draw_records(
+    share: Share,
+    wanted: Sequence[Record],
+    workspace: Workspace,
+    corpus: Corpus,
+    placement: Placement,
+    reporter: Reporter,
+) -> Series:
+    """Draw those of some pictures that do not lie in the share's folder as recorded.
+
+    Args:
+        wanted: records with settings, key, prompt, seed, maps and, where told, units.
+
+    Raises:
+        RunError: see `draw_series`.
+    """
+    folder, settings, drawn = share.folder, share.settings, 0
     if _missing(folder, wanted):
-        share = Share(source, settings, folder, sampling.batch_size)
         with _series_lock(folder, reporter):
             missing = _missing(folder, wanted)  # another run may just have drawn some
             drawn = len(missing)
             if missing:
                 write_json(folder / "settings.json", asdict(settings))
-                tell_of_prompts(
-                    source, [one["prompt"] for one in missing], settings, "caption", reporter
-                )
+                prompts = [one["prompt"] for one in missing]
+                tell_of_prompts(share.source, prompts, settings, "caption", reporter)
                 _draw(share, missing, workspace, corpus, placement, reporter)
     return Series(folder, settings, drawn=drawn, reused=len(wanted) - drawn)
 
@@ -152,17 +174,18 @@ def _missing(folder: Path, wanted: Sequence[Record]) -> list[Record]:
     return [one for one in wanted if read_record(folder / f"{one['key']}.png") != one]
 
 
-def _record(row: dict[Hashable, Any], settings: DrawSettings) -> Record:
-    """All that decides the picture of one row."""
+def _record(row: dict[Hashable, Any], settings: DrawSettings, units: dict[str, float]) -> Record:
+    """All that decides the picture of one row; `units`: what is told of them, if anything."""
     key = check_key(row["key"], "corpus/manifest.parquet")
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
-    return {
+    record: Record = {
         "settings": settings.sha256,
         "key": key,
         "prompt": clean_prompt(caption),
         "seed": derive_seed(settings.seed, key, "noise"),
         "maps": {name: row[f"{name}_sha256"] for name in settings.strengths},
     }
+    return record | {"units": units} if units else record
 
 
 def _draw(

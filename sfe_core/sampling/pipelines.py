@@ -27,7 +27,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.network_layout import has_bfloat16
 from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
-from sfe_core.sampling.settings import GUIDANCE_PART, Variant
+from sfe_core.sampling.settings import GUIDING_PARTS, Variant
 
 # Latents are not bounded by 1, so DDPM and DDIM must not clip their estimate of x0; that is their
 # default where a base model's scheduler file leaves the key out.
@@ -74,9 +74,11 @@ def pipeline_folder(variant: Variant, config: Config, package: Path | None) -> P
         return base
     assert package is not None
     require_pipeline(package, "package", "run `sfe package-checkpoint`")
-    if variant == "guided" and not (package / GUIDANCE_PART).is_dir():
+    if variant == "guided" and not any((package / part).is_dir() for part in GUIDING_PARTS):
         raise UserError(
-            package, "has no guidance_encoder/", "package a guided run, or draw text alone"
+            package,
+            f"has no {' and no '.join(f'{part}/' for part in GUIDING_PARTS)}",
+            "package a run that learnt either, or draw text alone",
         )
     return package
 

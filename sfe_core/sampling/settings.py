@@ -21,6 +21,7 @@ VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
 
 _CHECKING_PARTS = ("safety_checker", "feature_extractor")
 GUIDANCE_PART = "guidance_encoder"
+GUIDING_PARTS = (GUIDANCE_PART, UNITS_FOLDER)  # either guides
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DrawSettings:
     """What pictures of one series share; any change of a field is another series.
 
     Args:
-        variant: base (base model, caption), text (fine-tuned, caption), guided (and the maps).
+        variant: base (base model, caption), text (fine-tuned, caption), guided (and maps, units).
         weights_sha256: of the pipeline's folders that have a part in the picture.
         negative_prompt: the text itself, not a name for it.
         precision: floating point type of the networks.

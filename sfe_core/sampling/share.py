@@ -74,4 +74,5 @@ def _orders(corpus: Corpus, settings: DrawSettings, records: Iterable[Record]) -
     for record in records:
         names = tuple(settings.strengths)
         maps = corpus.maps(record["key"], settings.resolution, names) if names else {}
-        yield Order(record["key"], record["prompt"], record["seed"], maps)
+        units = record.get("units", {})
+        yield Order(record["key"], record["prompt"], record["seed"], maps, units)

@@ -1,7 +1,7 @@
-"""How far readings of action units follow what was commanded, by numbers.
+"""How far readings of action units follow what was commanded, over several training seeds.
 
-Everything is computed of resamples at once: drawn again are the faces, and of each face a seed of
-the training, so that intervals tell of other faces and of other runs.
+The numbers are those of `sfe evaluate`. Drawn again are the faces, and of each face a seed of the
+training, so that intervals tell of other faces and of other runs.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sfe_core.arrays import Doubles
+from sfe_core.evaluation.statistics import agreement
+from sfe_core.evaluation.statistics.unit_leakage import unasked_shares
 
 RESAMPLES = 1000
 
@@ -60,8 +61,7 @@ def leakage(read: Doubles, levels: Doubles) -> Doubles:
     Returns:
         [..., U, U], commanded × read; the identity where units do as they are told.
     """
-    centred = levels - levels.mean()
-    return np.einsum("...ulr,l->...ur", read, centred) / (centred**2).sum()
+    return agreement.slope(np.moveaxis(read, -2, -1), levels)
 
 
 def unit_figures(
@@ -118,19 +118,17 @@ def _of_pictures(read: Doubles, levels: Doubles) -> dict[str, Doubles]:
     shares[:, here, here] = np.nan
     return {
         "pearson": correlation(flat, told),
-        "spearman": correlation(rankdata(flat, axis=-1), rankdata(told, axis=-1)),
+        "spearman": np.nan_to_num(agreement.spearman(flat, told)),
         "slope": diagonal,
-        "mse": ((flat - told) ** 2).mean(-1),
-        "unasked": np.nanmean(shares, axis=-1),
+        "mse": agreement.mean_square(flat, told),
+        "unasked": unasked_shares(slopes),
         "shares": shares,
     }
 
 
 def correlation(first: Doubles, second: Doubles) -> Doubles:
     """Pearson's r over the last axis; 0 where one of them does not vary: nothing is followed."""
-    one, other = (part - part.mean(-1, keepdims=True) for part in (first, second))
-    spread = np.sqrt((one**2).sum(-1) * (other**2).sum(-1))
-    return np.divide((one * other).sum(-1), spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.nan_to_num(agreement.pearson(first, second))
 
 
 def followed(

@@ -13,6 +13,7 @@ from sfe_core.evaluation.instruments.guidance_fidelity import (
     rotation_angle,
 )
 from sfe_core.evaluation.instruments.probes import Batch, Instrument, Searched
+from sfe_core.faces.detection import Face
 from sfe_core.faces.detectors.dlib_detector import predictor_path
 from sfe_core.faces.drawn_faces import DrawnFaceFinder, landmark_error
 from sfe_core.faces.recognition.identity import IdentityEmbedder
@@ -68,7 +69,7 @@ class FaceProbe:
         places, found = list(faces), list(faces.values())
         columns = {
             "detected": np.array([float(place in faces) for place in range(count)]),
-            **self._fidelity(batch, places, [face.landmarks / self.side for face in found]),
+            **self._fidelity(batch, faces),
         }
         if self.embedder is not None:
             embedding = np.full((count, self.embedder.width), np.nan)
@@ -78,13 +79,14 @@ class FaceProbe:
             columns["embedding"] = embedding
         return columns
 
-    def _fidelity(
-        self, batch: Batch, places: list[int], found: list[np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def _fidelity(self, batch: Batch, faces: Mapping[int, Face]) -> dict[str, np.ndarray]:
+        """How far the faces found, by place in the batch, are those of their photos."""
         names = ("landmark_error", "pose_error", "depth_order")
         columns = {name: np.full(len(batch.keys), np.nan) for name in names}
+        places = [place for place in faces if batch.originals.has(batch.keys[place])]
         if not places:
             return columns
+        found = [faces[place].landmarks / self.side for place in places]
         corpus = batch.originals.corpus
         keys = [batch.keys[place] for place in places]
         asked = [corpus.points(key).numpy().astype(np.float64) for key in keys]

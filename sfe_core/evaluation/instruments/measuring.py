@@ -12,7 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfe_core.assets.needs import require_independent_judge
+from sfe_core.assets.needs import (
+    AUTO,
+    require_independent_judge,
+    require_independent_units_judge,
+)
 from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
 from sfe_core.errors import RunError
@@ -24,10 +28,12 @@ from sfe_core.evaluation.instruments.network_probes import (
     PerceptualProbe,
     RecogniserProbe,
     TextProbe,
+    UnitsProbe,
 )
 from sfe_core.evaluation.instruments.probes import Batch, Instrument, Kind, Probe, fingerprint
 from sfe_core.evaluation.pictures import Picture, PictureSet, RealPictures
 from sfe_core.evaluation.readings import Measured, Readings, load_measured, save_measured
+from sfe_core.evaluation.yardstick import UNITS
 from sfe_core.faces.recognition.identity import EMBEDDERS, load_embedder
 from sfe_core.files import sha256_json
 from sfe_core.reporting import Reporter
@@ -35,7 +41,7 @@ from sfe_core.reporting import Reporter
 MEASURE_VERSION = 2  # counted up when a number below would change for the same picture
 # Names of probes and instruments that no recogniser takes from them.
 OTHER_INSTRUMENTS = (
-    *("inception", "efficientnet-lite0", "dists", "clip", "background", "detector"),
+    *("inception", "efficientnet-lite0", "dists", "clip", "background", "detector", UNITS),
     *map(identity_name, EMBEDDERS),
 )
 LOSS = "loss"  # in evaluate.recognisers: the network that the fine-tuning optimises against
@@ -54,6 +60,7 @@ class Meter:
             UserError: an asset is missing.
         """
         require_independent_judge(config)
+        require_independent_units_judge(config)
         settings = config.evaluate
         self.resolution, self.batch_size = config.model.resolution, settings.batch_size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,6 +81,8 @@ class Meter:
             kind: Kind = "witness" if model.given in settings.witnesses else "recogniser"
             kind = "judge" if name == self.recognisers[0] else kind
             yield RecogniserProbe(name, model, side, self.device, kind, settings.detector)
+        if settings.units_judge not in ("", AUTO):
+            yield UnitsProbe(ModelReference(settings.units_judge), side, self.device)
         for name in settings.features:
             if name != JUDGE:
                 yield FeaturesProbe(name, settings.fid_resize, side, self.device)

@@ -1,4 +1,4 @@
-"""The probes that are networks: recognisers, perceptual distances, ImageNet's features, CLIP."""
+"""The probes that are networks: recognisers, units' readers, distances, ImageNet's, CLIP."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from sfe_core.evaluation.instruments.probes import (
     weights_sha256,
 )
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
-from sfe_core.evaluation.yardstick import INCEPTION
+from sfe_core.evaluation.yardstick import INCEPTION, UNITS
 from sfe_core.faces.person_mask import load_person_mask
 from sfe_core.faces.recognition.reading import EmotionRecogniser, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_units import load_unit_reader
 from sfe_core.losses.perceptual import load_perceptual
 
 SMALLEST_OUTSIDE = 0.05  # of a picture: less is the mask's own edge
@@ -93,6 +94,37 @@ class RecogniserProbe:
             "valence": as_array(found.valence),
             "arousal": as_array(found.arousal),
             "features": as_features(found.features),
+        }
+
+
+class UnitsProbe:
+    """A reader of action units.
+
+    Columns: `AU12L`, `AU12R` and so on, the intensity on the person's left and right half, 0 to 5.
+    """
+
+    beside = False
+    of_photos = True
+    needs: tuple[str, ...] = ()
+    searches = False
+    name = UNITS
+
+    def __init__(self, model: ModelReference, measured_at: str, device: torch.device) -> None:
+        """Raises: UserError: the asset is missing, or reads no action units."""
+        self.network = load_unit_reader(model.given).to(device)
+        self.units: tuple[str, ...] = tuple(self.network.units)
+        side = self.network.input_px
+        resize = f"{measured_at}; brought to {side} px by the reader, bilinear, antialiased"
+        tool = Instrument(model.name, weights_sha256(self.network), resize, "units")
+        self.instruments: Mapping[str, Instrument] = {self.name: tool}
+
+    def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
+        """See `Probe.read`."""
+        found = as_array(self.network(batch.images))
+        return {
+            f"{unit}{side}": found[:, row, place]
+            for place, unit in enumerate(self.units)
+            for row, side in enumerate("LR")
         }
 
 

@@ -27,6 +27,7 @@ Kind = Literal[
     "identity",
     "text",
     "mask",
+    "units",
 ]
 
 

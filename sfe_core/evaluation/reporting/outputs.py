@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from sfe_core.evaluation.summary import (
     summary_schema,
     usual_set,
 )
+from sfe_core.evaluation.unit_metrics import asked_columns
 from sfe_core.evaluation.yardstick import Yardstick
 from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
 from sfe_core.reporting import Reporter
@@ -47,21 +48,38 @@ def write_outputs(
     per_image.csv, emotion_results.csv (StableFaceEmotion's columns), summary.json and its schema
     summary.schema.json, table.tex, plots/*.png and .svg, and story.png where people are known.
     """
-    for folder in (summary.folder, summary.folder / PLOTS):
-        clear_leftovers(folder)
     table = per_image_table(rows, yardstick, readings)
-    _write_table(summary.folder / "per_image.csv", table)
     original = original_table(rows, yardstick.labels, readings)
     if original is not None:
         _write_table(summary.folder / "emotion_results.csv", original)
+    write_pages(summary, table, sets, reporter, lambda: write_story(summary, table, sets))
+
+
+def write_pages(
+    summary: EvaluationSummary,
+    table: pd.DataFrame,
+    sets: Mapping[str, PictureSet],
+    reporter: Reporter,
+    story: Callable[[], Path | None],
+) -> None:
+    """Write what every evaluation has, the report last.
+
+    Args:
+        table: per_image.csv.
+        sets: where the pictures of the report's strips come from; without any it has none.
+        story: makes a sheet of pictures for the report.
+    """
+    for folder in (summary.folder, summary.folder / PLOTS):
+        clear_leftovers(folder)
+    _write_table(summary.folder / "per_image.csv", table)
     write_json(summary.folder / "summary.json", summary.as_json())
     write_text(summary.folder / "summary.schema.json", summary_schema())
     write_text(summary.folder / "table.tex", latex_table(summary))
     with reporter.task("Writing the report", 2) as task:
-        story = write_story(summary, table, sets)
+        sheet = story()
         plots = draw_plots(summary, table, summary.folder / PLOTS)
         task.advance()
-        write_text(summary.report, render_report(summary, table, sets, plots, story))
+        write_text(summary.report, render_report(summary, table, sets, plots, sheet))
         task.advance()
 
 
@@ -93,7 +111,7 @@ def per_image_table(
             PERSON: rows["identity"].to_numpy(dtype=object),
         }
     )
-    columns: dict[str, object] = {}
+    columns: dict[str, object] = dict(asked_columns(labels.units))
     # The photos first, as in the table that this one grew from.
     for name in sorted(readings, key=lambda name: name != REAL):
         prefix = usual_set(name).prefix

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import Any, Literal
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
@@ -122,10 +123,17 @@ def inline_svg(svg: str, name: str, title: str) -> str:
     return re.sub(r"\n\s*", "\n", body)
 
 
-def legend_above(figure: Figure, names: Collection[str]) -> None:
-    """The figure's legend at its upper edge, in one column where names are long."""
+def legend_above(
+    figure: Figure, names: Collection[str], handles: Sequence[Artist] | None = None
+) -> None:
+    """The figure's legend at its upper edge, in one column where names are long.
+
+    Args:
+        handles: what stands for each name; None = what was drawn under a label.
+    """
     columns = 2 if max(map(len, names), default=0) < 22 else 1
-    figure.legend(loc="upper center", ncols=columns, fontsize=8, handlelength=1)
+    given = () if handles is None else (list(handles), list(names))
+    figure.legend(*given, loc="upper center", ncols=columns, fontsize=8, handlelength=1)
 
 
 def legend_room(names: Collection[str]) -> float:

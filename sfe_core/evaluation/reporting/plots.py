@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfe_core.evaluation.reporting import plot_emotions
+from sfe_core.evaluation.reporting import plot_emotions, plot_units
 from sfe_core.evaluation.reporting.plot_style import Frame, legend_room, render, set_colours
-from sfe_core.evaluation.summary import REAL, EvaluationSummary, RecogniserResult
+from sfe_core.evaluation.summary import (
+    REAL,
+    EvaluationSummary,
+    RecogniserResult,
+    UnitsResult,
+)
 from sfe_core.files import atomic_path
 
 
@@ -81,6 +86,8 @@ def _plan(summary: EvaluationSummary, table: pd.DataFrame) -> Iterator[_Group]:
         for instrument, found in summary.recognised.items():
             yield from _of_recogniser(summary, instrument, found)
     yield _affect(summary, table)
+    if summary.units is not None:
+        yield _units(summary, summary.units)
 
 
 def _of_recogniser(
@@ -222,4 +229,42 @@ def _affect(summary: EvaluationSummary, table: pd.DataFrame) -> _Group:
         "Dots: the judge’s reading of each picture. Rings: the mean label of each emotion, joined "
         "to the mean of what was read.",
         planned,
+    )
+
+
+def _units(summary: EvaluationSummary, found: UnitsResult) -> _Group:
+    colours, titles = set_colours(list(summary.scores)), summary.titles
+    sets = {name: one for name, one in found.sets.items() if name in titles}
+    look = {"units": found.units}
+    top = legend_room([titles[name] for name in sets]) + 0.15
+    rows = -(-len(found.units) // plot_units.COLUMNS)
+    curves = _Planned(
+        "unit_curves",
+        "Action units, asked and read",
+        Frame(top + 0.4 + rows * plot_units.PANEL_IN, left=0.35, top=top, bottom=0.4),
+        partial(plot_units.draw_unit_curves, sets=sets, titles=titles, colours=colours, **look),
+    )
+    leaks = [
+        _Planned(
+            f"unit_leakage_{name}",
+            f"Leakage: {titles[name]}",
+            Frame(3.7, left=0.55, top=0.3, bottom=0.45),
+            partial(
+                plot_units.draw_leakage,
+                found=one,
+                title=titles[name],
+                rows="asked",
+                columns="read",
+                **look,
+            ),
+        )
+        for name, one in sets.items()
+        if any(value is not None for row in one.leakage for value in row)
+    ]
+    return (
+        "Action units, asked and read",
+        "First: the mean reading at each intensity asked for, with its 95 % interval; what follows "
+        "exactly lies on the dotted line. Then leakage: what is read of each unit (columns) per "
+        "intensity of the asked one (rows), all asked units taken together.",
+        [curves, *leaks],
     )

@@ -19,13 +19,18 @@ from sfe_core.evaluation.reporting.report_judges import (
     told_by_judges,
     witness_sentences,
 )
-from sfe_core.evaluation.reporting.report_strips import best_and_worst
+from sfe_core.evaluation.reporting.report_strips import NO_STRIPS, best_and_worst
 from sfe_core.evaluation.reporting.report_tables import (
     flat_settings,
     instrument_rows,
     meanings,
     p_text,
     score_table,
+)
+from sfe_core.evaluation.reporting.report_units import (
+    unit_judge_sentence,
+    unit_tables,
+    units_lead,
 )
 from sfe_core.evaluation.statistics.paired_tests import MCNEMAR
 from sfe_core.evaluation.summary import EvaluationSummary
@@ -58,22 +63,32 @@ def render_report(
     return (
         environment.get_template("report.html.j2").render(
             summary=summary,
-            judge=summary.backend_name(summary.judge),
+            judge=_judge(summary),
+            story_heading="One person, every emotion" if sets else "One face, each unit",
             lead=lead_sentence(summary),
             headline=score_table(summary, True, told_by_judges(summary)),
             judges=judge_rows(summary),
+            units=unit_tables(summary),
+            units_judge=unit_judge_sentence(summary),
             judged_sets=photos_first(summary),
             further=score_table(summary, False),
             tests=paired_sentences(summary),
             plots=plots,
             story=None if story is None else _embedded(story),
-            strips=best_and_worst(summary, table, sets),
+            strips=best_and_worst(summary, table, sets) if sets else NO_STRIPS,
             instruments=instrument_rows(summary),
             meanings=meanings(summary),
             settings=flat_settings(summary.provenance.settings),
         )
         + "\n"
     )
+
+
+def _judge(summary: EvaluationSummary) -> str:
+    """Who judges: of emotions, or where none were asked for, of units."""
+    if summary.units is not None and not any(summary.emotions.values()):
+        return summary.units.judge
+    return summary.backend_name(summary.judge)
 
 
 def _embedded(picture: Path) -> str:
@@ -87,8 +102,9 @@ def lead_sentence(summary: EvaluationSummary) -> str:
     for name, scores in summary.scores.items():
         if "top1" in scores and scores["top1"].value is not None:
             shown[name] = f"{summary.metrics['top1'].number(scores['top1'].value)} %"
+    units = units_lead(summary)
     if not shown:
-        return "The photos carry no emotion labels, so nothing is said of emotions here."
+        return units or "The photos carry no emotion labels, so nothing is said of emotions here."
     words = {
         "base": "{} of the base model’s pictures",
         "text": "{} of the fine-tuned model’s from the caption alone",
@@ -102,7 +118,8 @@ def lead_sentence(summary: EvaluationSummary) -> str:
     joined = ", ".join(f"in {part}" for part in parts[:-1])
     last = f"in {parts[-1]}"
     joined = f"{joined}, and {last}" if joined else last
-    return " ".join([f"The judge sees the asked emotion {joined}.", *witness_sentences(summary)])
+    told = [f"The judge sees the asked emotion {joined}.", *witness_sentences(summary), units]
+    return " ".join(one for one in told if one)
 
 
 def paired_sentences(summary: EvaluationSummary) -> list[str]:

@@ -51,6 +51,9 @@ class Strips:
     worst: list[Strip]
 
 
+NO_STRIPS = Strips("", "", "", [], [])
+
+
 def best_and_worst(
     summary: EvaluationSummary, table: pd.DataFrame, sets: Mapping[str, PictureSet]
 ) -> Strips:

@@ -19,6 +19,7 @@ from sfe_core.evaluation.summary import (
 GROUPS = {
     "emotion": "Emotion",
     "affect": "Valence and arousal",
+    "units": "Action units",
     "guidance": "Geometry asked for",
     "distribution": "Likeness to photos, as a set",
     "perceptual": "Likeness to its photo",

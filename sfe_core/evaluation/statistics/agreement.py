@@ -1,4 +1,4 @@
-"""Agreement of a reading with a label on a continuous scale: CCC, PCC, RMSE, SAGR.
+"""Agreement of a reading with a label on a continuous scale: CCC, PCC, RMSE, SAGR, slope, F1.
 
 Every function takes two arrays whose last axis is the pictures and reduces that axis, so that a
 thousand resamples are one call. Pictures with a nan on either side are left out.
@@ -7,6 +7,7 @@ thousand resamples are one call. Pictures with a nan on either side are left out
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from sfe_core.arrays import Doubles
 
@@ -26,10 +27,41 @@ def pearson(read: Doubles, asked: Doubles) -> Doubles:
     return _divide(covariance, np.sqrt(var_r * var_a))
 
 
+def spearman(read: Doubles, asked: Doubles) -> Doubles:
+    """Spearman's rank correlation, in [-1, 1]; nan where one side does not vary."""
+    read, asked = _paired(read, asked)
+    missing = np.isnan(read)
+    ranks = (rankdata(np.where(missing, np.inf, one), axis=-1) for one in (read, asked))
+    return pearson(*(np.where(missing, np.nan, one) for one in ranks))
+
+
+def slope(read: Doubles, asked: Doubles) -> Doubles:
+    """Least squares' slope of what is read on what was asked; nan where all was asked alike."""
+    _, _, _, var_a, covariance = _moments(read, asked)
+    return _divide(covariance, var_a)
+
+
+def mean_square(read: Doubles, asked: Doubles) -> Doubles:
+    """Mean squared difference, in the scale's own unit squared."""
+    read, asked = _paired(read, asked)
+    return _mean((read - asked) ** 2)
+
+
+def f1(read: Doubles, asked: Doubles) -> Doubles:
+    """F1 of 0 and 1 read against 0 and 1 asked (van Rijsbergen 1979), in [0, 1].
+
+    2 TP / (2 TP + FP + FN); nan where nothing is there on either side.
+    """
+    read, asked = _paired(read, asked)
+    known = ~np.isnan(read)
+    both = np.where(known, read * asked, 0.0).sum(axis=-1)
+    either = np.where(known, read + asked, 0.0).sum(axis=-1)
+    return _divide(2.0 * both, either)
+
+
 def root_mean_square(read: Doubles, asked: Doubles) -> Doubles:
     """Root of the mean squared difference, in the scale's own unit."""
-    read, asked = _paired(read, asked)
-    return np.sqrt(_mean((read - asked) ** 2))
+    return np.sqrt(mean_square(read, asked))
 
 
 def sign_agreement(read: Doubles, asked: Doubles) -> Doubles:

@@ -101,6 +101,23 @@ class PerPicture:
 
 
 @dataclass(frozen=True)
+class OverUnits(PerPicture):
+    """A statistic over several things asked for; a picture counts if it has numbers of any.
+
+    `each`: columns of one thing, which stand together.
+    """
+
+    each: int = 1
+
+    @property
+    def usable(self) -> Mask:
+        """See `Measurable`."""
+        missing = np.isnan(np.stack(self.columns))
+        groups = missing.reshape(-1, self.each, missing.shape[-1])
+        return ~groups.any(axis=1).all(axis=0)
+
+
+@dataclass(frozen=True)
 class _OfFeatures:
     """What is had from the features [N, D] of a whole set; `absent`: why there is no reference."""
 

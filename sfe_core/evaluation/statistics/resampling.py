@@ -17,6 +17,7 @@ from sfe_core.arrays import Doubles, Indices, Mask
 
 NOBODY = -1  # in place of a picture, where a resample has fewer of them than the longest one
 MEMORY_NUMBERS = 4_000_000
+_USUAL_COLUMNS = 4  # of a statistic; of one over many units as many fewer resamples are held
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def resample(
     It must reduce the last axis and leave nan out, which stands where a resample has no picture.
     """
     drawn = resamples.drawn
-    rows = max(1, MEMORY_NUMBERS // max(drawn.shape[1], 1))
+    width = max(drawn.shape[1], 1) * max(len(columns) // _USUAL_COLUMNS, 1)
+    rows = max(1, MEMORY_NUMBERS // width)
     # `NOBODY` counts from the end: it draws the nan.
     ended = [np.append(np.asarray(column, dtype=np.float64), np.nan) for column in columns]
     parts = [

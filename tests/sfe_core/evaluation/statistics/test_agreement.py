@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import linregress, spearmanr
 
 from sfe_core.evaluation.statistics import agreement
 
@@ -13,6 +14,9 @@ ALL = [
     agreement.pearson,
     agreement.root_mean_square,
     agreement.sign_agreement,
+    agreement.spearman,
+    agreement.slope,
+    agreement.mean_square,
 ]
 
 
@@ -45,6 +49,23 @@ def test_the_opposite_is_minus_one_about_a_common_mean():
 def test_pearson_is_numpys():
     other = np.array([0.3, -0.5, 0.2, 0.9, 0.1])
     assert agreement.pearson(X, other) == pytest.approx(np.corrcoef(X, other)[0, 1])
+
+
+def test_ranks_and_slopes_are_scipys():
+    asked = np.array([0.0, 1.0, 1.0, 3.0, 5.0, 5.0])
+    read = np.array([0.3, 0.3, 1.2, 0.9, 4.0, 6.0])
+    assert agreement.spearman(read, asked) == pytest.approx(spearmanr(read, asked).statistic)
+    assert agreement.slope(read, asked) == pytest.approx(linregress(asked, read).slope)
+    assert np.isnan(agreement.slope(read, np.ones(6))) and agreement.slope(np.ones(6), asked) == 0
+
+
+def test_f1_is_the_harmonic_mean_of_precision_and_recall():
+    read, asked = np.array([1, 1, 0, 0, 1.0, np.nan]), np.array([1, 0, 1, 0, 1.0, 1.0])
+    precision, recall = 2 / 3, 2 / 3
+    expected = 2 * precision * recall / (precision + recall)
+    assert agreement.f1(read, asked) == pytest.approx(expected)
+    assert np.isnan(agreement.f1(np.zeros(4), np.zeros(4)))
+    assert agreement.f1(np.zeros(4), np.ones(4)) == 0.0
 
 
 @pytest.mark.parametrize("statistic", ALL)
