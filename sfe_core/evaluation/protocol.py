@@ -240,10 +240,11 @@ def _photos(
     """Photos whose labels tell all units, one of each person before a second one of anybody."""
     labels = unit_labels(rows)
     told = np.stack([labels[unit][:, [LEFT, RIGHT]] for unit in units])  # [U, N, 2]
-    there = rows[np.isfinite(told).all(axis=(0, 2))]
+    there = pd.DataFrame(rows[np.isfinite(told).all(axis=(0, 2))])
     who = there["identity"].where(there["identity"].notna(), there["key"])
     turn = there.groupby(who).cumcount().sort_values(kind="stable")
-    chosen = there.loc[turn.index].iloc[: workspace.config.evaluate.protocol_photos]
+    most = workspace.config.evaluate.protocol_photos
+    chosen = pd.DataFrame(there.loc[turn.index].head(most))
     if chosen.empty:
         raise UserError(
             "--protocol magicface",

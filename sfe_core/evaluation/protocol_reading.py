@@ -41,10 +41,12 @@ class _CorpusByName:
     def __init__(self, corpus: Corpus, photo_of: Mapping[str, str]) -> None:
         self.corpus, self.photo_of = corpus, photo_of
 
-    def row(self, name: str) -> Mapping[str, Any]:
+    def row(self, name: str) -> Mapping[Any, Any]:
         """Of the manifest; of a picture without a photo there is nothing to be known."""
         photo = self.photo_of[name]
-        return self.corpus.row(photo) if photo else {"landmarks": (), "depth_sha256": ""}
+        if not photo:
+            return {"landmarks": (), "depth_sha256": ""}
+        return dict(self.corpus.row(photo))
 
     def points(self, name: str) -> Tensor:
         """See `Corpus`."""

@@ -239,11 +239,12 @@ def without_presence(told: Doubles) -> Doubles:
 def pairs_of_people(identity: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Places of photos and of the next photo of the same person, round in a circle, [P] each."""
     pairs: list[tuple[int, int]] = []
-    for places in identity.groupby(identity.to_numpy()).indices.values():
+    for found in identity.groupby(identity.to_numpy()).indices.values():
+        places = np.asarray(found)
         if len(places) > 1:
             pairs += zip(places.tolist(), np.roll(places, -1).tolist(), strict=True)
-    found = np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+    every = np.array(sorted(pairs), dtype=np.intp).reshape(-1, 2)
+    return every[:, 0], every[:, 1]
 
 
 def _labels_of_units(units: dict[str, Doubles], count: int) -> Labels:

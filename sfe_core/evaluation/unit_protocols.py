@@ -95,6 +95,7 @@ def fineface_commands(units: Sequence[str], prompts: Sequence[str] = PROMPTS) ->
     found = []
     for number, prompt in enumerate(prompts):
         rest = f"{number:02d}/rest"
+        asks: list[tuple[str, dict[str, float], tuple[str, ...]]]
         asks = [("rest", {}, tuple(units))] + [
             (f"{unit}-{level:.0f}", {unit: level}, (unit,)) for unit in units for level in LEVELS
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -112,8 +112,8 @@ class UnitsProbe:
     def __init__(self, model: ModelReference, measured_at: str, device: torch.device) -> None:
         """Raises: UserError: the asset is missing, or reads no action units."""
         self.network = load_unit_reader(model.given).to(device)
-        self.units: tuple[str, ...] = tuple(self.network.units)
-        side = self.network.input_px
+        said = cast(Any, self.network)
+        self.units, side = tuple(map(str, said.units)), int(said.input_px)
         resize = f"{measured_at}; brought to {side} px by the reader, bilinear, antialiased"
         tool = Instrument(model.name, weights_sha256(self.network), resize, "units")
         self.instruments: Mapping[str, Instrument] = {self.name: tool}

@@ -235,14 +235,19 @@ def _affect(summary: EvaluationSummary, table: pd.DataFrame) -> _Group:
 def _units(summary: EvaluationSummary, found: UnitsResult) -> _Group:
     colours, titles = set_colours(list(summary.scores)), summary.titles
     sets = {name: one for name, one in found.sets.items() if name in titles}
-    look = {"units": found.units}
     top = legend_room([titles[name] for name in sets]) + 0.15
     rows = -(-len(found.units) // plot_units.COLUMNS)
     curves = _Planned(
         "unit_curves",
         "Action units, asked and read",
         Frame(top + 0.4 + rows * plot_units.PANEL_IN, left=0.35, top=top, bottom=0.4),
-        partial(plot_units.draw_unit_curves, sets=sets, titles=titles, colours=colours, **look),
+        partial(
+            plot_units.draw_unit_curves,
+            sets=sets,
+            units=found.units,
+            titles=titles,
+            colours=colours,
+        ),
     )
     leaks = [
         _Planned(
@@ -252,10 +257,10 @@ def _units(summary: EvaluationSummary, found: UnitsResult) -> _Group:
             partial(
                 plot_units.draw_leakage,
                 found=one,
+                units=found.units,
                 title=titles[name],
                 rows="asked",
                 columns="read",
-                **look,
             ),
         )
         for name, one in sets.items()

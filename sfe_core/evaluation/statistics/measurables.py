@@ -114,7 +114,7 @@ class OverUnits(PerPicture):
         """See `Measurable`."""
         missing = np.isnan(np.stack(self.columns))
         groups = missing.reshape(-1, self.each, missing.shape[-1])
-        return ~groups.any(axis=1).all(axis=0)
+        return ~np.all(np.any(groups, axis=1), axis=0)
 
 
 @dataclass(frozen=True)

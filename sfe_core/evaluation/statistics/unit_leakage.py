@@ -42,7 +42,7 @@ def leakage(read: Doubles, asked: Doubles, resamples: Resamples) -> Leakage:
         read, asked: [N, U] intensities; pictures with a nan are left out.
         resamples: of the N pictures.
     """
-    known = np.isfinite(read).all(axis=1) & np.isfinite(asked).all(axis=1)
+    known = np.all(np.isfinite(np.concatenate([read, asked], axis=1)), axis=1)
     slopes = slopes_of(read[known], asked[known])
     # One place more, which is never kept, for `NOBODY`.
     kept = np.append(known, False)
