@@ -59,8 +59,8 @@ class Settings:
     base_faces: FaceSet = FaceSet(11000, (0, 3000), 707, WEB_SHARES, wide=True)
     validation_faces: FaceSet = FaceSet(600, (3000, 3584), 303)
     # The readers of action units learn from these as well, on which units do not come in emotions.
-    units_loss_faces: FaceSet = FaceSet(1500, (0, 1500), 404, random_units=True)
-    units_judge_faces: FaceSet = FaceSet(1500, (1500, 3000), 505, random_units=True)
+    units_loss_faces: FaceSet = FaceSet(8000, (0, 1500), 404, random_units=True)
+    units_judge_faces: FaceSet = FaceSet(8000, (1500, 3000), 505, random_units=True)
     units_validation_faces: FaceSet = FaceSet(400, (3000, 3584), 606, random_units=True)
     unseen_faces: FaceSet = FaceSet(512, (3000, 3584), 808, WEB_SHARES, wide=True)
 
@@ -80,7 +80,7 @@ class Settings:
     reader_learning_rate: float = 2e-3
     reader_weight_decay: float = 0.05
     emotion_updates: int = 1800
-    units_updates: int = 2200
+    units_updates: int = 8000
     identity_updates: int = 2200
     # CosFace's scale of the cosines, and the margin a face must be nearer to its own person by.
     identity_scale: float = 20.0
