@@ -10,7 +10,13 @@ from scipy.stats import pearsonr, spearmanr
 
 from sfe_core.diffusion.unit_attention import cross_attentions, unit_conditions
 from tests.benchmarks.one_token_recipe import OneToken
-from tests.benchmarks.unit_measures import correlation, followed, leakage, unit_figures
+from tests.benchmarks.unit_measures import (
+    correlation,
+    followed,
+    leakage,
+    presence_f1,
+    unit_figures,
+)
 from tests.tiny_workspace import woken
 
 LEVELS = np.arange(6.0)
@@ -57,10 +63,33 @@ def test_correlations_are_scipys_and_their_intervals_hold_them():
 
 def test_sides_are_told_apart():
     truth = np.random.default_rng(1).uniform(0, 5, (30, 2, 3))
-    right = followed(truth[None], truth, UNITS, resamples=50)
-    swapped = followed(truth[None, :, ::-1], truth, UNITS, resamples=50)
+    people = np.repeat(np.arange(10), 3)
+    right = followed(truth[None], truth, people, UNITS, resamples=50)
+    swapped = followed(truth[None, :, ::-1], truth, people, UNITS, resamples=50)
     assert all(one.value == pytest.approx(1.0) for one in right.values())
     assert all(abs(one.value) < 0.4 for one in swapped.values())
+
+
+def test_presence_is_that_of_the_stronger_half():
+    truth = np.zeros((12, 2, 3))
+    truth[::2, 0, 0], truth[::3, 1, 1], truth[:, :, 2] = 4.0, 3.0, 1.0
+    people = np.repeat(np.arange(4), 3)
+    found = presence_f1(np.stack([truth, truth[:, ::-1]]), truth, people, UNITS, resamples=20)
+    assert [one.value for one in found.values()] == [1.0, 1.0, 0.0]  # the third is never there
+    wrong = presence_f1(np.stack([truth, 5 - truth]), truth, people, UNITS, resamples=20)
+    # Six are there; one run finds these, the other calls all twelve so: 2 * 12 / (2 * 12 + 6).
+    assert wrong["AU1"].value == pytest.approx(0.8)
+    assert wrong["AU1"].low < 0.8 < wrong["AU1"].high
+
+
+def test_people_are_drawn_again_whole():
+    """Pictures of one person that err alike are one witness, not many."""
+    truth = np.random.default_rng(2).uniform(0, 5, (60, 2, 3))
+    people = np.repeat(np.arange(6), 10)
+    read = np.where((people < 3)[:, None, None], truth, -truth)[None]
+    clustered = followed(read, truth, people, UNITS, resamples=200)["AU1"]
+    single = followed(read, truth, np.arange(60), UNITS, resamples=200)["AU1"]
+    assert clustered.high - clustered.low > 1.5 * (single.high - single.low)
 
 
 def test_a_single_token_shifts_each_layer_as_a_whole(tiny_base):

@@ -2,23 +2,26 @@
 
 `python -m tests.benchmarks.action_units_tiny --work DIR` photographs people that no shipped weight
 has seen, with action units at random, and trains `tiny-action-units` on some of them under several
-seeds; beside it, the same way, the same network with FineFace's single token (`one_token_recipe`).
-Then it draws the captions of the others: each unit alone at every grade, and the units of their
-photos' labels, left and right apart. The judge, which no training has seen, reads both and the
-photos themselves, which is as well as it could read. It writes results/action_units_tiny.md, and
-its numbers as .json. What is in DIR already is gone on from.
+seeds; beside it, the same way, the same network with FineFace's single token (`one_token_recipe`),
+and units as text (`tiny-action-units-text`). Then it draws the captions of the others: each unit
+alone at every grade, and the units of their photos' labels, left and right apart; from text, the
+captions that name them. The judge, which no training has seen, reads all these and the photos
+themselves, which is as well as it could read. It writes results/action_units_tiny.md, and its
+numbers as .json. What is in DIR already is gone on from.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from sfe_cli.progress import RichReporter
@@ -32,14 +35,21 @@ from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.errors import UserError
 from sfe_core.evaluation.ablation import with_seed
+from sfe_core.evaluation.yardstick import PRESENT_FROM
 from sfe_core.faces.recognition.tiny_units import load_unit_reader
 from sfe_core.files import atomic_path, derive_seed, sha256_json, write_json, write_text
+from sfe_core.packaging.package import package_checkpoint
 from sfe_core.recipes.action_units import conditions_of_rows
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch
 from sfe_core.sampling.drawing import Order, draw_all, prepare_pipeline
-from sfe_core.sampling.pipelines import make_scheduler, sampling_device, sampling_precision
-from sfe_core.sampling.settings import draw_settings
+from sfe_core.sampling.pipelines import (
+    load_pipeline,
+    make_scheduler,
+    sampling_device,
+    sampling_precision,
+)
+from sfe_core.sampling.settings import DrawSettings, draw_settings
 from sfe_core.training.options import TrainOptions
 from sfe_core.wording import markdown_table
 from tests.benchmarks import one_token_recipe
@@ -50,13 +60,15 @@ from tests.benchmarks.unit_measures import (
     UnitFigures,
     followed,
     leakage,
+    presence_f1,
     unit_figures,
 )
 
 NAME = "action_units_tiny"
 IDENTITIES = (3840, 4096)
 LEVELS = np.arange(MAXIMUM_INTENSITY + 1)
-OURS, ONE = "a token per unit", "one token"
+OURS, ONE, TEXT, PHOTOS = "a token per unit", "one token", "as text", "the photos"
+_BATCH = 16
 _RECIPES = {OURS: "action-units", ONE: str(Path(one_token_recipe.__file__).resolve())}
 _NETWORKS = {OURS: UnitAttention, ONE: one_token_recipe.OneToken}
 
@@ -89,10 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         form: [measured(held_out, form, seed, judge, reporter) for seed in seeds_of(chosen)]
         for form in _RECIPES
     }
+    worded = worded_workspace(chosen, people, photos, workspace, reporter)
+    texts = [measured_text(worded, held_out, seed, judge, reporter) for seed in seeds_of(chosen)]
     with spent(workspace.root, "read the photos"):
         photographed = held_out.read_photos(judge)
     facts = setting(workspace) | {"judge": str(chosen.judge), "seeds": chosen.seeds}
-    write_result(held_out, read, photographed, facts, chosen.results)
+    copied = {form: np.stack([one.copied for one in some]) for form, some in read.items()}
+    copied |= {TEXT: np.stack(texts), PHOTOS: photographed[None]}
+    swept = {form: np.stack([one.swept for one in some]) for form, some in read.items()}
+    write_result(held_out, swept, copied, facts, chosen.results)
     print((chosen.results / f"{NAME}.md").read_text(encoding="utf-8"))
 
 
@@ -106,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--work", type=Path, required=True, metavar="DIR", help="a new folder, or one to go on in")
     add("--seeds", type=int, default=2, help="training seeds")
-    add("--people", type=int, default=16, help="unseen people, eight photos each")
+    add("--people", type=int, default=24, help="unseen people, eight photos each")
     add("--training-people", type=int, default=200, help="likewise, to learn from")
     add("--faces", type=int, default=16, help="captions that each unit and grade is drawn with")
     add(
@@ -214,14 +231,24 @@ def measured(
     sampling = changed.config.sampling.model_dump(mode="json")
     drawn = sha256_json([sampling, held_out.rows["key"].tolist(), len(held_out.swept), done.step])
     kept = workspace.root / "readings" / f"{name}-{drawn[:8]}.npz"
-    if not kept.exists():
+
+    def found() -> dict[str, Doubles]:
         with spent(workspace.root, "draw and read"):
-            found = draw_and_read(held_out, form, done.checkpoint, judge, reporter)
-        kept.parent.mkdir(exist_ok=True)
-        with atomic_path(kept) as partial, partial.open("wb") as file:
-            np.savez(file, swept=found.swept, copied=found.copied)
-    with np.load(kept) as stored:
-        return Readings(stored["swept"], stored["copied"])
+            return asdict(draw_and_read(held_out, form, done.checkpoint, judge, reporter))
+
+    return Readings(**_kept(kept, found))
+
+
+def _kept(path: Path, found: Callable[[], dict[str, Doubles]]) -> dict[str, Doubles]:
+    """Arrays of a file, which is made where it is not there."""
+    if not path.exists():
+        arrays = found()
+        path.parent.mkdir(exist_ok=True)
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            # NumPy's hint takes any name for its option allow_pickle.
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    with np.load(path) as stored:
+        return dict(stored)
 
 
 def draw_and_read(
@@ -247,19 +274,84 @@ def draw_and_read(
         units=True,
     )
 
-    @torch.no_grad()
     def read(orders: list[Order], what: str) -> Doubles:
-        found = []
-        batch = config.sampling.batch_size
-        with reporter.task(f"drawing {what}", len(orders)) as task:
-            for _, pixels in draw_all(pipeline, iter(orders), settings, batch, reporter):
-                picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-                found.append(judge(picture)[0].double().numpy())
-                task.advance()
-        return np.stack(found)
+        return read_drawn(pipeline, orders, settings, judge, what, reporter)
 
     swept = held_out.swept_readings(read(held_out.sweep(), "units one by one"))
     return Readings(swept, read(held_out.copies(), "the labels' units"))
+
+
+@torch.no_grad()
+def read_drawn(
+    pipeline: DiffusionPipeline,
+    orders: list[Order],
+    settings: DrawSettings,
+    judge: nn.Module,
+    what: str,
+    reporter: Reporter,
+) -> Doubles:
+    """What the judge reads of pictures that are drawn for it, [N, 2, U]."""
+    found = []
+    with reporter.task(f"drawing {what}", len(orders)) as task:
+        for _, pixels in draw_all(pipeline, iter(orders), settings, _BATCH, reporter):
+            picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+            found.append(judge(picture)[0].double().numpy())
+            task.advance()
+    return np.stack(found)
+
+
+def worded_workspace(
+    chosen: argparse.Namespace,
+    people: People,
+    photos: Mapping[str, Any],
+    beside: Workspace,
+    reporter: Reporter,
+) -> Workspace:
+    """The same photos with captions that name their units."""
+    folder = chosen.work / "text"
+    if not folder.exists():
+        with atomic_path(folder / "photos") as partial:
+            shutil.copytree(beside.photos, partial)
+    return make_workspace(folder, people, chosen.set, reporter, "tiny-action-units-text", photos)
+
+
+def measured_text(
+    worded: Workspace, held_out: HeldOut, seed: int, judge: nn.Module, reporter: Reporter
+) -> Doubles:
+    """Train units as text, draw the held-out photos' captions and read the pictures: [P, 2, U]."""
+    changed = with_seed(worded, seed)
+    config, root = changed.config, held_out.workspace.root
+    sections = {"model", "train", "loss", "data", "captions"}
+    trained = sha256_json(config.model_dump(mode="json", include=sections))[:8]
+    name = f"text-seed{seed}-{trained}"
+    reporter.say(f"seed {seed}: {TEXT}")
+    with spent(root, f"train {TEXT}"):
+        done = launch(changed, TrainOptions(run=name, resume="auto"), reporter)
+    package = package_checkpoint(changed, run=name, reuse=True, reporter=reporter).folder
+    device = sampling_device()
+    precision = sampling_precision(device, config.sampling.precision)
+    settings = draw_settings(
+        "text",
+        package,
+        config.sampling,
+        config.model.resolution,
+        str(precision).removeprefix("torch."),
+        (),
+        worded.generated / "weights.json",
+    )
+    drawn = sha256_json([asdict(settings), held_out.rows["key"].tolist(), done.step])
+    captions = Corpus.open(worded).split(config.split.validation_name).set_index("key")["caption"]
+
+    def found() -> dict[str, Doubles]:
+        pipeline = load_pipeline("text", package, config.sampling.scheduler, device, precision)
+        orders = [
+            Order(key, str(captions[key]), derive_seed(config.sampling.seed, key), {})
+            for key in held_out.rows["key"]
+        ]
+        with spent(root, "draw and read"):
+            return {"read": read_drawn(pipeline, orders, settings, judge, TEXT, reporter)}
+
+    return _kept(root / "readings" / f"{name}-{drawn[:8]}.npz", found)["read"]
 
 
 # ---- The result ----------------------------------------------------------------------------------
@@ -267,19 +359,23 @@ def draw_and_read(
 
 def write_result(
     held_out: HeldOut,
-    read: Mapping[str, Sequence[Readings]],
-    photographed: Doubles,
+    swept: Mapping[str, Doubles],
+    copied: Mapping[str, Doubles],
     facts: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """The Markdown and its numbers."""
+    """The Markdown and its numbers.
+
+    Args:
+        swept: form → [S, F, U, L, U], see `Readings`; S training seeds.
+        copied: form, and the photos → [S, P, 2, U].
+    """
     units, truth = held_out.units, held_out.truth()
-    swept = {form: np.stack([one.swept for one in some]) for form, some in read.items()}
+    people = held_out.rows["identity"].to_numpy()
     figures = {form: unit_figures(some, LEVELS, units) for form, some in swept.items()}
     leaks = {form: leakage(some, LEVELS).mean((0, 1)) for form, some in swept.items()}
-    copied = {form: np.stack([one.copied for one in some]) for form, some in read.items()}
-    copies = {form: followed(some, truth, units) for form, some in copied.items()}
-    copies["the photos"] = followed(photographed[None], truth, units)
+    copies = {form: followed(some, truth, people, units) for form, some in copied.items()}
+    present = {form: presence_f1(some, truth, people, units) for form, some in copied.items()}
     plain = {
         "setting": dict(facts),
         "faces": len(held_out.swept),
@@ -296,9 +392,13 @@ def write_result(
         "copied": {
             form: {unit: asdict(one) for unit, one in some.items()} for form, some in copies.items()
         },
+        "present": {
+            form: {unit: asdict(one) for unit, one in some.items()}
+            for form, some in present.items()
+        },
     }  # fmt: skip
     write_json(folder / f"{NAME}.json", plain)
-    text = _markdown(held_out, figures, leaks, copies, facts)
+    text = _markdown(held_out, figures, leaks, copies, present, facts)
     write_text(folder / f"{NAME}.md", text)
 
 
@@ -307,6 +407,7 @@ def _markdown(
     figures: Mapping[str, Mapping[str, UnitFigures]],
     leaks: Mapping[str, Doubles],
     copies: Mapping[str, Mapping[str, Figure]],
+    present: Mapping[str, Mapping[str, Figure]],
     facts: Mapping[str, Any],
 ) -> str:
     units = held_out.units
@@ -328,13 +429,20 @@ def _markdown(
         *(f"### {form}\n\n" + _matrix(matrix, units) for form, matrix in leaks.items()),
         f"## The units of {len(held_out.rows)} unseen photos, left and right",
         "Pearson's r of the label with what is read off a picture drawn by it; of the photo itself "
-        "it is the most that this judge could read.",
-        markdown_table(
-            ["unit", *copies],
-            [[unit, *(some[unit].shown for some in copies.values())] for unit in units],
-        ),
+        "it is the most that this judge could read. Intervals over people and seeds.",
+        _beside(copies, units),
+        f"## Which units are there: F1, the stronger half at {PRESENT_FROM:g} or more",
+        "Text names the units that are there, and no more; what intensities add stands beside.",
+        _beside(present, units),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def _beside(found: Mapping[str, Mapping[str, Figure]], units: Sequence[str]) -> str:
+    """A row of each unit, the mean of all below."""
+    rows = [[unit, *(some[unit].shown for some in found.values())] for unit in units]
+    means = [f"{np.mean([one.value for one in some.values()]):.2f}" for some in found.values()]
+    return markdown_table(["unit", *found], [*rows, ["mean", *means]])
 
 
 _ALONE = ("unit", "Pearson", "Spearman", "slope", "MSE", "unasked")

@@ -6,6 +6,7 @@ training, so that intervals tell of other faces and of other runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from sfe_core.arrays import Doubles
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.statistics.unit_leakage import unasked_shares
+from sfe_core.evaluation.yardstick import PRESENT_FROM
 
 RESAMPLES = 1000
 
@@ -132,27 +134,71 @@ def correlation(first: Doubles, second: Doubles) -> Doubles:
 
 
 def followed(
-    read: Doubles, truth: Doubles, units: tuple[str, ...], resamples: int = RESAMPLES
+    read: Doubles,
+    truth: Doubles,
+    people: np.ndarray,
+    units: tuple[str, ...],
+    resamples: int = RESAMPLES,
 ) -> dict[str, Figure]:
     """Pearson's r of readings with labels over pictures and sides, of each unit.
 
     Args:
         read: [S, P, 2, U], training seed × picture × side × unit.
         truth: [P, 2, U].
+        people: [P] who is on each picture.
         units: names of the U.
         resamples: for the intervals.
     """
-    seeds, pictures = read.shape[:2]
-    random = np.random.default_rng(0)
 
     def columns(some: Doubles) -> Doubles:
         return some.reshape(-1, len(units)).T
 
-    whole = correlation(columns(read), columns(np.broadcast_to(truth, read.shape)))
+    def over(seeds: np.ndarray, rows: np.ndarray) -> Doubles:
+        return correlation(columns(read[seeds, rows]), columns(truth[rows]))
+
+    return _over_people(over, read.shape[0], people, units, resamples)
+
+
+def presence_f1(
+    read: Doubles,
+    truth: Doubles,
+    people: np.ndarray,
+    units: tuple[str, ...],
+    resamples: int = RESAMPLES,
+) -> dict[str, Figure]:
+    """F1 of the units that are there, as the stronger half shows them; see `followed`."""
+
+    def columns(some: Doubles) -> Doubles:
+        return (some.max(-2) >= PRESENT_FROM).astype(float).T
+
+    def over(seeds: np.ndarray, rows: np.ndarray) -> Doubles:
+        return np.nan_to_num(agreement.f1(columns(read[seeds, rows]), columns(truth[rows])))
+
+    return _over_people(over, read.shape[0], people, units, resamples)
+
+
+def _over_people(
+    statistic: Callable[[np.ndarray, np.ndarray], Doubles],
+    seeds: int,
+    people: np.ndarray,
+    units: tuple[str, ...],
+    resamples: int,
+) -> dict[str, Figure]:
+    """A statistic [U] of all pictures with all seeds, and its interval.
+
+    Drawn again are the people, each with all of their pictures and one of the seeds.
+    """
+    random = np.random.default_rng(0)
+    own = [np.flatnonzero(people == person) for person in np.unique(people)]
+    everything = np.divmod(np.arange(seeds * len(people)), len(people))
+    whole = statistic(*everything)
     again = []
     for _ in range(resamples):
-        rows, runs = random.integers(pictures, size=pictures), random.integers(seeds, size=pictures)
-        again.append(correlation(columns(read[runs, rows]), columns(truth[rows])))
+        drawn = random.integers(len(own), size=len(own))
+        runs = random.integers(seeds, size=len(own))
+        rows = np.concatenate([own[number] for number in drawn])
+        counts = [len(own[number]) for number in drawn]
+        again.append(statistic(np.repeat(runs, counts), rows))
     low, high = np.quantile(again, (0.025, 0.975), axis=0)
     return {
         unit: Figure(float(whole[n]), float(low[n]), float(high[n])) for n, unit in enumerate(units)
