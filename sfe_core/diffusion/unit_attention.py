@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from accelerate.utils import recursively_apply
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 
 from sfe_core.controls.action_units import ACTION_UNITS, MAXIMUM_INTENSITY
 from sfe_core.diffusion.guidance_files import UNITS_FOLDER
@@ -400,11 +400,10 @@ def units_told(
         paired = len(sample) == 2 * count
 
         def predict(noisy: Tensor, rows: slice, **more: UnitKeys) -> Tensor:
-            def part(value: Any) -> Any:
-                whole = isinstance(value, Tensor) and value.dim() and len(value) == len(sample)
-                return value[rows] if whole else value
+            def part(value: Tensor) -> Tensor:
+                return value[rows] if value.dim() and len(value) == len(sample) else value
 
-            cut_args, cut = pytree.tree_map(part, (args, told))
+            cut_args, cut = recursively_apply(part, (args, told))
             return inner(
                 noisy[rows],
                 *cut_args,

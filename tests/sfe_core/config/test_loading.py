@@ -165,7 +165,7 @@ def test_every_model_is_meant_from_the_workspace(tmp_path, monkeypatch, dotted):
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     section, key = dotted.split(".")
-    several = key in ("recognisers", "witnesses")
+    several = key in ("recognisers", "witnesses", "labels_read_by")
     text = "[models/mine, loss]" if several else "models/mine"
     write(root, f"{section}: {{{key}: {text}}}\n")
     found = getattr(getattr(load_workspace(root).config, section), key)

@@ -15,7 +15,8 @@ MEANT = {
     Meaning.MODEL: """
         preprocess.reconstruction_model preprocess.flame captions.blip_model model.base
         loss.emotion_network loss.pixel_decoder evaluate.judge evaluate.witnesses
-        evaluate.recognisers evaluate.clip sampling.units_reader
+        evaluate.recognisers evaluate.clip evaluate.units_judge
+        photos.labels_read_by sampling.units_reader
     """,
     Meaning.OPERATIONAL: """
         train.batch_size train.gradient_checkpointing train.channels_last train.compile

@@ -162,7 +162,7 @@ def test_perturbed_latents_leave_the_target_alone(workspace):
     seen = {}
 
     class Oracle(nn.Module):
-        def forward(self, noisy, timesteps, text, maps, keep, added):
+        def forward(self, noisy, timesteps, text, maps, keep, added, conditions):
             seen["noisy"] = noisy
             return draw_noise(slots(), noisy.shape[1:])[1]
 
@@ -231,7 +231,7 @@ def test_a_perfect_prediction_costs_nothing_but_the_autoencoder(workspace):
     class Oracle(nn.Module):
         """Knows the noise, from the same seed as the step."""
 
-        def forward(self, noisy, timesteps, text, maps, keep, added):
+        def forward(self, noisy, timesteps, text, maps, keep, added, conditions):
             from sfe_core.recipes.shared.draws import draw_noise
 
             return draw_noise(slots(), noisy.shape[1:])[1]

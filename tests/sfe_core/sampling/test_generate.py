@@ -367,7 +367,7 @@ def test_what_a_package_cannot_be_told_is_one_line(workspace: Workspace):
     frown = AskedExpression(units=(("AU12", (1.0, 1.0)), ("AU15", (3.0, 3.0))))
     with pytest.raises(UserError, match="the package knows no AU15; it knows AU4, AU6, AU12"):
         generate(workspace, Request(prompt="x", asked=frown), package)
-    with pytest.raises(UserError, match="guidance_encoder"):
+    with pytest.raises(UserError, match="no encoder for the face's maps"):
         generate(workspace, Request(prompt="x", head=True), package)
 
 
