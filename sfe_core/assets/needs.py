@@ -70,6 +70,8 @@ def loss_models(loss: LossConfig) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     if loss.valence or loss.arousal or loss.expression or loss.features:
         found[EMOTION_NETWORK] = (loss.emotion_network,)
+    if loss.units:
+        found["loss.units_network"] = (loss.units_network,)
     if loss.perceptual:
         found["loss.perceptual_network"] = PERCEPTUAL_ASSETS[loss.perceptual_network]
     if found and loss.pixel_decoder != "vae":

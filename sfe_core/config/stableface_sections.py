@@ -90,6 +90,7 @@ class LossConfig(LearningSection):
     arousal: Weight = Field(0.03, description="L1 on the recogniser's arousal")
     expression: Weight = Field(0.02, description="the recogniser's emotions, by expression_loss")
     features: Weight = Field(0.0, description="L1 on the recogniser's features, as in EMOCA")
+    units: Weight = Field(0.0, description="L1 on the action units that units_network reads")
     noise_loss: Literal["l1", "l2", "huber"] = Field("l1", description="distance of the noise term")
     huber_delta: Positive = Field(
         0.1, description="noise_loss huber: errors above it count linearly"
@@ -105,6 +106,9 @@ class LossConfig(LearningSection):
     )
     emotion_network: NamesModel[str] = Field(
         "tiny-emotion-loss", description="recogniser of the emotion terms: asset name or folder"
+    )
+    units_network: NamesModel[str] = Field(
+        "tiny-units-loss", description="reader of action units of that term: asset name or folder"
     )
     pixel_fraction: Fraction = Field(1.0, description="share of a batch that is decoded for them")
     pixel_min_timestep: Annotated[int, Field(ge=0, le=999)] = Field(

@@ -4,10 +4,12 @@ Decoupled cross-attention (Ye et al. 2023, https://arxiv.org/abs/2308.06721, sec
 cross-attention of the UNet gets keys and values of its own for the units, and what it finds there
 is added, by a scale, to what it finds in the text. Two things differ from there:
 
-- What is attended may also be nothing: a key and a value of zeros stand before the units', as in
-  `add_zero_attn` of torch's MultiheadAttention. Without them a single known unit would have weight
-  1 wherever it is looked from, and its key would never learn; with them each unit acts where the
-  picture asks for it, and a picture without known units is drawn as if there were none.
+- Units do not compete. Each is weighed against nothing, a key and a value of zeros (as torch's
+  `add_zero_attn` has them): softmax over these two is the sigmoid of query · key / √d (sigmoid
+  attention: Ramapuram et al. 2024, https://arxiv.org/abs/2409.04431). In one softmax over all,
+  muscles that move at once would share one weight, and each of 18 would start with a nineteenth of
+  it. So each unit acts where the picture asks for it, whatever the others do, and a picture
+  without known units is drawn as if there were none.
 - Keys and values depend on the units alone, not on the noise: they are computed once a picture,
   not once a denoising step, and go to the layers as diffusers' `cross_attention_kwargs`.
 
@@ -105,8 +107,7 @@ class UnitKeys:
 
     Attributes:
         layers: name of a cross-attention to its keys and values, each [B, U, width].
-        known: [B, U], which tokens are looked at, and with them nothing at all; None: all of them
-            and nothing else.
+        known: [B, U], which tokens are looked at, each by itself; None: all of them, by softmax.
         scale: what is found is multiplied by it; 0 is as without units, to the bit.
         without: what is found where classifier-free guidance tells of no unit; None: nothing.
     """
@@ -128,14 +129,16 @@ class UnitKeys:
         nothing = query.shape[0] - key.shape[0]
         if nothing not in (0, key.shape[0]):
             raise ValueError(f"units of {len(key)} pictures for a batch of {len(query)}")
-        mask = None
-        if self.known is not None:
-            key, value = (functional.pad(part, (0, 0, 1, 0)) for part in (key, value))
-            mask = functional.pad(self.known, (1, 0), value=True)[:, None, None]
-        found = self.scale * functional.scaled_dot_product_attention(
-            query[nothing:], key, value, attn_mask=mask
-        )
-        return torch.cat([torch.zeros_like(query[:nothing]), found]) if nothing else found
+        query = query[nothing:]
+        if self.known is None:
+            found = functional.scaled_dot_product_attention(query, key, value)
+        else:
+            weights = (query @ key.mT / query.shape[-1] ** 0.5).sigmoid()
+            found = (weights * self.known[:, None, None].to(weights.dtype)) @ value
+        found = self.scale * found
+        if not nothing:
+            return found
+        return torch.cat([torch.zeros_like(found), found])
 
 
 class UnitProcessor:

@@ -68,6 +68,8 @@ def loss_networks(config: Config, package: Path | None) -> tuple[str, ...]:
     used = []
     if any(loss.get(name) for name in emotion):
         used.append(ModelReference(str(loss.get("emotion_network", ""))).name)
+    if loss.get("units"):
+        used.append(ModelReference(str(loss.get("units_network", ""))).name)
     if loss.get("perceptual"):
         used.append(str(loss.get("perceptual_network", "")))
     return tuple(name for name in used if name)
@@ -81,22 +83,24 @@ def labels_read_by(config: Config, package: Path | None) -> list[str]:
 
 
 def require_apart(config: Config, package: Path | None) -> None:
-    """See that the judge of units did not read the labels that a package says it learnt by.
+    """See that the judge of units neither labelled nor steered what a package says it learnt by.
 
     Raises:
         UserError: it did; of the workspace's own labels and loss the `Meter` sees to it.
     """
     judge = config.evaluate.units_judge
-    if (
-        package is not None
-        and judge
-        and ModelReference(judge).name in labels_read_by(config, package)
+    if package is None or not judge:
+        return
+    for did, names in (
+        (f"read the labels that {package.name} learnt by", labels_read_by(config, package)),
+        (f"steered the training of {package.name}", loss_networks(config, package)),
     ):
-        raise UserError(
-            f"evaluate.units_judge: {judge}",
-            f"read the labels that {package.name} learnt by",
-            "name a reader that neither labelled nor steered the training",
-        )
+        if ModelReference(judge).name in names:
+            raise UserError(
+                f"evaluate.units_judge: {judge}",
+                did,
+                "name a reader that neither labelled nor steered the training",
+            )
 
 
 def seen_by_loss(

@@ -1,5 +1,7 @@
 """The composite loss of StableFaceEmotion: noise, perceptual, valence, arousal, expression.
 
+Beside these, action units, read as the emotions are.
+
 Every term is a mean over the images of one optimiser update, however these are shared out to
 processes and forward passes: a batch adds its sum over the update's count, so the batches of an
 update add up to the same loss and gradient in any layout.
@@ -27,7 +29,8 @@ from sfe_core.losses.pixels import PixelBatch, PixelTerms
 NOISE, PERCEPTUAL = "noise", "perceptual"
 AFFECT_TERMS = ("valence", "arousal")
 EMOTION_TERMS = (*AFFECT_TERMS, "expression", "features")
-TERMS = (NOISE, PERCEPTUAL, *EMOTION_TERMS)
+UNITS = "units"
+TERMS = (NOISE, PERCEPTUAL, *EMOTION_TERMS, UNITS)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class CompositeLoss(nn.Module):
         settings: the `loss` section of sfe.yaml.
         recogniser: images [D, 3, H, W] in [-1, 1] to `EmotionReading`; needed by emotion terms.
         perceptual: two such batches to [D]; needed by the perceptual term.
+        units_reader: such images to intensities [D, 2, U]; needed by the term of action units.
 
     Attributes:
         noise_loss: prediction and target [B, C, h, w] to [B], the noise term chosen.
@@ -66,12 +70,14 @@ class CompositeLoss(nn.Module):
         settings: LossConfig,
         recogniser: nn.Module | None = None,
         perceptual: nn.Module | None = None,
+        units_reader: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.weights = {name: getattr(settings, name) for name in TERMS}
         self.noise_loss = noise_loss(settings.noise_loss, settings.huber_delta)
         self.recogniser, self.perceptual = recogniser, perceptual
-        for network in (recogniser, perceptual):
+        self.units_reader = units_reader
+        for network in (recogniser, perceptual, units_reader):
             if network is not None:
                 network.eval().requires_grad_(False)
         self.pixel_terms = self._pixel_terms(settings) if self.needs_pixels else None
@@ -133,6 +139,8 @@ class CompositeLoss(nn.Module):
             raise ValueError("the perceptual term has a weight but no network")
         if emotion and self.recogniser is None:
             raise ValueError(f"the {next(iter(emotion))} term has a weight but no network")
+        if UNITS in self.active and self.units_reader is None:
+            raise ValueError("the units term has a weight but no network")
         square = getattr(self.recogniser, "face_square", None)
         if emotion and square is not None:
             raise UserError(
@@ -152,6 +160,7 @@ class CompositeLoss(nn.Module):
             perceptual=self.perceptual if perceptual else None,
             recogniser=self.recogniser if emotion else None,
             emotion_terms=emotion,
+            units_reader=self.units_reader if UNITS in self.active else None,
             rule=_target_rule(settings, tuple(emotion), self.recogniser),
             chunk=settings.decode_chunk,
         )

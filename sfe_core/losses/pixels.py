@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sfe_core.controls.action_units import MAXIMUM_INTENSITY
 from sfe_core.errors import RunError
 from sfe_core.losses.emotion import EmotionTerm
 from sfe_core.losses.emotion_target import EmotionLabels, EmotionTarget, TargetRule
@@ -61,6 +62,8 @@ class PixelTerms:
         emotion_terms: name to term.
         rule: where the emotion terms' targets come from.
         chunk: images decoded at once; None: all of a batch.
+        units_reader: images to intensities of action units [D, 2, U], or None where that term is
+            off; see `units_l1`.
     """
 
     perceptual: nn.Module | None
@@ -68,6 +71,7 @@ class PixelTerms:
     emotion_terms: Mapping[str, EmotionTerm]
     rule: TargetRule
     chunk: int | None = None
+    units_reader: nn.Module | None = None
     checks_done: int = 0
 
     def __call__(self, pixels: PixelBatch) -> dict[str, Tensor]:
@@ -99,7 +103,9 @@ class PixelTerms:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*(["perceptual"] if self.perceptual is not None else []), *self.emotion_terms)
+        first = ["perceptual"] if self.perceptual is not None else []
+        last = ["units"] if self.units_reader is not None else []
+        return (*first, *self.emotion_terms, *last)
 
     def _measure(
         self,
@@ -119,6 +125,8 @@ class PixelTerms:
         if self.recogniser is not None and target is not None:
             reading = self.recogniser(drawn)
             values += [term(reading, target) for term in self.emotion_terms.values()]
+        if self.units_reader is not None:
+            values.append(units_l1(self.units_reader, drawn, photos))
         return torch.stack([value.float() for value in values])
 
     def _target(
@@ -134,6 +142,17 @@ class PixelTerms:
         if photos.device.type == "cpu" or self.checks_done < _GPU_CHECKS:
             check_pictures(photos, "photos of the loss")
             self.checks_done += 1
+
+
+def units_l1(reader: nn.Module, drawn: Tensor, photos: Tensor) -> Tensor:
+    """Mean absolute difference of what is read of the action units of two batches: [d], 0 to 1.
+
+    As shares of full intensity, over units and both halves of the face. What the photo shows is a
+    constant: a label tells neither what the crop hides nor which half a mirrored photo shows.
+    """
+    with torch.no_grad():
+        wanted = reader(photos)
+    return (reader(drawn) - wanted).abs().mean(dim=(1, 2)).float() / MAXIMUM_INTENSITY
 
 
 def check_pictures(pictures: Tensor, where: str) -> None:

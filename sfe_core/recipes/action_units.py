@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from pydantic import Field
 from torch import Tensor, nn
 
-from sfe_core.config.sections import Count, Fraction, Section
+from sfe_core.config.sections import Count, Fraction, Positive, Section
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.unit_labels import labelled_units, told_units
 from sfe_core.corpus.choice import choose_faces
@@ -59,6 +59,9 @@ class Options(Section):
     all_units_dropout: Fraction = Field(0.1, description="share of images trained without any unit")
     hidden: Count = Field(256, description="width inside the units' encoder")
     train_unet: bool = Field(False, description="train the base's UNet too, as train.frozen has it")
+    units_learning_rate: Positive | None = Field(
+        None, description="of the units; null = train.learning_rate"
+    )
 
 
 def _options(workspace: Workspace) -> Options:
@@ -134,14 +137,17 @@ def build_units(model: GuidedUNet, units: Sequence[str], hidden: int, seed: int)
         return UnitAttention.beside(model.unet, units, hidden)
 
 
-def name_networks(model: GuidedUNet, others: Sequence[Network]) -> tuple[Network, ...]:
+def name_networks(
+    model: GuidedUNet, others: Sequence[Network], options: Options
+) -> tuple[Network, ...]:
     """What trains: the units, and of the other networks those that are not frozen whole."""
     trained = [
         network
         for network in others
         if any(parameter.requires_grad for parameter in network.of(model).parameters())
     ]
-    return (Network(UNITS_FOLDER, "units", "units"), *trained)
+    units = Network(UNITS_FOLDER, "units", "units", options.units_learning_rate)
+    return (units, *trained)
 
 
 # ---- Data ----------------------------------------------------------------------------------------
@@ -289,7 +295,7 @@ def build(
     units = chosen_units(options, rows)
     attention = build_units(face.model, units, options.hidden, config.train.seed)
     face.model = with_units(face.model, attention.to(accelerator.device), options)
-    face.networks = name_networks(face.model, face.networks)
+    face.networks = name_networks(face.model, face.networks, options)
     shown: dict[str, Tensor] = {}
     if face.faces is not None:
         seen = face.corpus.split(config.split.validation_name)

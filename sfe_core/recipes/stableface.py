@@ -46,6 +46,7 @@ from sfe_core.diffusion.prediction import (
 )
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_units import load_unit_reader
 from sfe_core.files import derive_seed
 from sfe_core.losses.composite import (
     EMOTION_TERMS,
@@ -179,7 +180,8 @@ def build_composite(config: Config) -> CompositeLoss:
         perceptual = load_perceptual(weights.perceptual_network)
     if any(getattr(weights, name) > 0 for name in EMOTION_TERMS):
         recogniser = load_recogniser(weights.emotion_network)
-    return CompositeLoss(weights, recogniser, perceptual)
+    units_reader = load_unit_reader(weights.units_network) if weights.units > 0 else None
+    return CompositeLoss(weights, recogniser, perceptual, units_reader)
 
 
 # ---- Data ----------------------------------------------------------------------------------------

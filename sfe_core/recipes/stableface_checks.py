@@ -22,7 +22,7 @@ from sfe_core.diffusion.loading import check_base
 from sfe_core.diffusion.noise_schedule import schedule_changes
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
 from sfe_core.errors import UserError
-from sfe_core.losses.composite import EMOTION_TERMS, PERCEPTUAL, TERMS
+from sfe_core.losses.composite import NOISE, PERCEPTUAL, TERMS
 from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
 from sfe_core.recipes.shared.unet import make_trainable
@@ -124,7 +124,7 @@ def run_scheduler(config: Config, base: BaseConfigs) -> DDPMScheduler:
 
 def needs_pixels(loss: LossConfig) -> bool:
     """Whether any term with a weight looks at decoded images."""
-    return any(getattr(loss, name) > 0 for name in (PERCEPTUAL, *EMOTION_TERMS))
+    return any(getattr(loss, name) > 0 for name in TERMS if name != NOISE)
 
 
 def schedule_notes(config: Config) -> list[str]:

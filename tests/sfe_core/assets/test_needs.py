@@ -21,6 +21,7 @@ NOTHING = dict.fromkeys((*EMOTION_TERMS, "perceptual"), 0.0)
     [
         ({}, set()),
         *(({term: 0.1}, {"loss.emotion_network", "loss.pixel_decoder"}) for term in EMOTION_TERMS),
+        ({"units": 0.1}, {"loss.units_network", "loss.pixel_decoder"}),
         ({"perceptual": 0.1}, {"loss.perceptual_network", "loss.pixel_decoder"}),
     ],
 )

@@ -14,7 +14,7 @@ from sfe_core.config.training_sections import EngineConfig
 MEANT = {
     Meaning.MODEL: """
         preprocess.reconstruction_model preprocess.flame captions.blip_model model.base
-        loss.emotion_network loss.pixel_decoder evaluate.judge evaluate.witnesses
+        loss.emotion_network loss.pixel_decoder loss.units_network evaluate.judge evaluate.witnesses
         evaluate.recognisers evaluate.clip evaluate.units_judge
         photos.labels_read_by sampling.units_reader
     """,

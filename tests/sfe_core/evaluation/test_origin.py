@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from sfe_core.assets.reference import ModelReference
 from sfe_core.config.model import Config
+from sfe_core.errors import UserError
 from sfe_core.evaluation.instruments.probes import Instrument
-from sfe_core.evaluation.origin import RUN_CONFIG, loss_networks, seen_by_loss
+from sfe_core.evaluation.origin import RUN_CONFIG, loss_networks, require_apart, seen_by_loss
 from sfe_core.files import write_json
 from tests.tiny import make_tiny_recogniser
 
@@ -25,6 +27,16 @@ def test_terms_without_weight_have_seen_nothing():
     assert loss_networks(settings(**nothing), package) == ()
     assert loss_networks(settings(**nothing | {"arousal": 0.1}), package) == ("my-emonet",)
     assert loss_networks(settings(**nothing | {"perceptual": 0.1}), package) == ("st-lpips",)
+    assert loss_networks(settings(**nothing | {"units": 0.1}), package) == ("tiny-units-loss",)
+
+
+def test_a_judge_of_units_that_steered_a_package_is_refused(tmp_path: Path):
+    recorded = settings(units=0.1, units_network="models/my-reader").model_dump(mode="json")
+    (tmp_path / RUN_CONFIG).write_text(yaml.safe_dump(recorded), encoding="utf-8")
+    judged = Config.model_validate({"evaluate": {"units_judge": "my-reader"}})
+    with pytest.raises(UserError, match="steered the training of"):
+        require_apart(judged, tmp_path)
+    require_apart(Config.model_validate({"evaluate": {"units_judge": "another"}}), tmp_path)
 
 
 def test_the_package_tells_what_its_run_used(tmp_path: Path):

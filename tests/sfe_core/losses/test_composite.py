@@ -34,6 +34,14 @@ class Gap(nn.Module):
         return (images - others).abs().mean(dim=(1, 2, 3))
 
 
+class Halves(nn.Module):
+    """A reader of two units to compute by hand: five times the mean of each half of the image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        sides = [half.mean(dim=(1, 2, 3)) for half in images.chunk(2, dim=3)]
+        return 5 * torch.stack(sides, 1)[..., None].repeat(1, 1, 2)
+
+
 def weights(**values: float) -> LossConfig:
     return LossConfig(**(dict.fromkeys(TERMS, 0.0) | values))
 
@@ -45,6 +53,7 @@ ALL = {
     "arousal": 4.0,
     "expression": 5.0,
     "features": 6.0,
+    "units": 7.0,
 }
 
 
@@ -55,7 +64,7 @@ def batch_of(drawn: torch.Tensor, photos: torch.Tensor, **more) -> PixelBatch:
 
 
 def test_every_value_by_hand():
-    composite = CompositeLoss(weights(**ALL), Mean(), Gap())
+    composite = CompositeLoss(weights(**ALL), Mean(), Gap(), Halves())
     drawn, real = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
     pixels = batch_of(drawn, real)
     terms = composite(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5]), 2, pixels, 1)
@@ -67,6 +76,7 @@ def test_every_value_by_hand():
         "arousal": 1.0,
         "expression": 0.5,
         "features": 0.5,
+        "units": 0.5,
     }
     weighted = {name: value.item() for name, value in terms.weighted.items()}
     assert weighted["noise"] == 1.25  # (1·1 + 0.5·3) / 2: min-SNR weights count here only
@@ -76,7 +86,7 @@ def test_every_value_by_hand():
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_weight_of_zero_skips_that_term_and_only_that_term(name):
-    composite = CompositeLoss(weights(**(ALL | {name: 0.0})), Mean(), Gap())
+    composite = CompositeLoss(weights(**(ALL | {name: 0.0})), Mean(), Gap(), Halves())
     drawn, real = torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2)
     terms = composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2)
     assert set(terms.raw) == set(TERMS) - {name}
@@ -92,8 +102,20 @@ def test_skipped_networks_are_not_called_or_needed():
     assert not CompositeLoss(weights(noise=1.0)).needs_pixels
 
 
+def test_units_are_compared_side_by_side_and_the_photo_is_a_constant():
+    composite = CompositeLoss(weights(units=2.0), units_reader=Halves())
+    left = torch.cat([torch.ones(1, 3, 2, 1), torch.zeros(1, 3, 2, 1)], 3)
+    drawn, photo = left.clone().requires_grad_(), left.flip(3).requires_grad_()
+    terms = composite(torch.ones(1), torch.ones(1), 1, batch_of(drawn, photo), 1)
+    assert terms.raw["units"] == 1.0 and terms.total == 2.0  # the same units, on the other side
+    terms.total.backward()
+    assert drawn.grad.abs().sum() > 0 and photo.grad is None
+    with pytest.raises(ValueError, match="units term has a weight but no network"):
+        CompositeLoss(weights(units=1.0))
+
+
 def test_batches_of_an_update_add_up():
-    composite = CompositeLoss(weights(**ALL), Mean(), Gap())
+    composite = CompositeLoss(weights(**ALL), Mean(), Gap(), Halves())
     torch.manual_seed(0)
     errors, snr = torch.rand(4), torch.rand(4)
     drawn, real = torch.rand(3, 3, 2, 2), torch.rand(3, 3, 2, 2)
@@ -112,7 +134,7 @@ def test_a_batch_without_any_term_still_has_a_graph():
 
 
 def test_the_photo_is_a_constant():
-    composite = CompositeLoss(weights(**ALL), Mean(), Gap())
+    composite = CompositeLoss(weights(**ALL), Mean(), Gap(), Halves())
     drawn = torch.rand(2, 3, 2, 2, requires_grad=True)
     real = torch.rand(2, 3, 2, 2, requires_grad=True)
     composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2).total.backward()

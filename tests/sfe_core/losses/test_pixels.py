@@ -32,6 +32,13 @@ class Reader(nn.Module):
         return EmotionReading(out[:, :8], out[:, 8], out[:, 9], out)
 
 
+class UnitReader(Reader):
+    """Intensities of four units on two sides."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).logits.unflatten(1, (2, 4))
+
+
 class Gap(nn.Module):
     def forward(self, images: Tensor, others: Tensor) -> Tensor:
         return (images - others).square().mean(dim=(1, 2, 3))
@@ -57,7 +64,7 @@ PHOTO = TargetRule(frozenset({"valence"}), frozenset({"emotion"}))
 
 def terms(chunk: int | None = None, recogniser: nn.Module | None = None) -> PixelTerms:
     emotion = {"valence": valence_l1, "expression": expression_cross_entropy}
-    return PixelTerms(Gap(), recogniser or Reader(), emotion, PHOTO, chunk)
+    return PixelTerms(Gap(), recogniser or Reader(), emotion, PHOTO, chunk, UnitReader())
 
 
 def batch(count: int = 5, decoder: nn.Module | None = None, emotion=(0, 7, -1, 3, 4)) -> PixelBatch:
@@ -81,7 +88,7 @@ def gradient_of(pixels: PixelBatch, values: dict[str, Tensor]) -> Tensor:
 def test_chunks_change_neither_values_nor_gradient(chunk):
     whole, parts = batch(), batch()
     expected, found = terms()(whole), terms(chunk)(parts)
-    assert set(found) == {"perceptual", "valence", "expression"}
+    assert set(found) == {"perceptual", "valence", "expression", "units"}
     for name, values in expected.items():
         assert values.shape == (5,)
         torch.testing.assert_close(found[name], values)
