@@ -14,7 +14,7 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.hashing import hash_base
-from sfe_core.diffusion.unit_attention import UnitAttention
+from sfe_core.diffusion.unit_attention import UnitAttention, UnitEncoder
 from sfe_core.files import derive_seed
 from sfe_core.training.engine.checkpoints import CheckpointMeta
 from tests.corpora import write_corpus
@@ -123,8 +123,11 @@ def make_units_run(workspace: Workspace, units: tuple[str, ...], alone: bool = T
 
 
 def woken(units: UnitAttention, seed: int = 0) -> UnitAttention:
-    """The same, its values off zero as training leaves them."""
+    """The same, off zero as training leaves it."""
     torch.manual_seed(seed)
     for layer in units.projections.to_v.values():
         torch.nn.init.normal_(layer.weight, std=0.3)
+    if isinstance(units.encoder, UnitEncoder):
+        torch.nn.init.normal_(units.encoder.directions)
+        torch.nn.init.normal_(units.encoder.bent.weight, std=0.05)
     return units

@@ -262,8 +262,11 @@ def module_name(layer: str) -> str:
 class UnitEncoder(nn.Module):
     """A token per unit out of what is told of it.
 
-    Each unit has weights of its own: token = W gelu(name + Σ told · effect) + b, with W and b
-    shared; intensities enter as shares of 5, beside flags that tell what is known from what is 0.
+    Each unit has directions of its own, one for each thing told: h = Σ told · direction, and the
+    token is A h + B gelu(h), with A and B shared. Intensities enter as shares of 5, beside flags
+    that tell what is known from what is 0. Flags' directions and B start at zero: a unit known to
+    rest starts as a token of zeros, and 18 units, most of which rest on any face, do not drown the
+    few that move.
 
     Args:
         units: how many, U.
@@ -273,18 +276,20 @@ class UnitEncoder(nn.Module):
 
     def __init__(self, units: int, hidden: int, token_width: int) -> None:
         super().__init__()
-        self.name = nn.Parameter(torch.randn(units, hidden))
-        self.effect = nn.Parameter(torch.randn(units, 2 * _TOLD, hidden))
-        self.out = nn.Linear(hidden, token_width)
+        self.directions = nn.Parameter(torch.randn(units, 2 * _TOLD, hidden))
+        self.straight = nn.Linear(hidden, token_width, bias=False)
+        self.bent = nn.Linear(hidden, token_width, bias=False)
+        with torch.no_grad():
+            self.directions[:, _TOLD:] = 0
+            self.bent.weight.zero_()
 
     def forward(self, conditions: Tensor) -> Tensor:
         """[B, U, 3] (see `unit_conditions`) to [B, U, token_width]."""
         known = ~conditions.isnan()
         most = conditions.new_tensor([MAXIMUM_INTENSITY, MAXIMUM_INTENSITY, 1.0])
         told = torch.cat([conditions.nan_to_num() / most, known], dim=2)
-        told = told.to(self.name.dtype)
-        effect = torch.einsum("buf,ufh->buh", told, self.effect)
-        return self.out(functional.gelu(self.name + effect))
+        hidden = torch.einsum("buf,ufh->buh", told.to(self.directions.dtype), self.directions)
+        return self.straight(hidden) + self.bent(functional.gelu(hidden))
 
 
 class UnitAttention(ModelMixin, ConfigMixin):

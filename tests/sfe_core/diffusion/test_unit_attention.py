@@ -143,22 +143,41 @@ def test_value_side_and_presence_each_matter(model, inputs):
         assert all((one - other).abs().max() > 1e-5 for other in drawn[:place]), place
 
 
+@torch.no_grad()
+def test_units_do_not_compete_and_what_rests_adds_nothing_at_first(tiny_base):
+    """What a layer finds of several units is the sum of what it finds of each."""
+    unet = unet_of(tiny_base)
+    units = UnitAttention.beside(unet, UNITS)
+    for value in units.projections.to_v.values():
+        torch.nn.init.normal_(value.weight, std=0.3)
+    name, layer = next(iter(cross_attentions(unet).items()))
+    query = torch.randn(1, layer.heads, 6, layer.to_k.out_features // layer.heads)
+
+    def found(**asked: float) -> torch.Tensor:
+        return units(unit_conditions(UNITS, [asked])).found(name, layer.heads, query)
+
+    apart = found(AU1=2.0) + found(AU12L=4.0, AU12R=1.0)
+    torch.testing.assert_close(found(AU1=2.0, AU12L=4.0, AU12R=1.0), apart)
+    torch.testing.assert_close(found(AU1=2.0, AU4=0.0, AU12=0.0), found(AU1=2.0))
+    assert not found(AU4=0.0).any() and found(AU4=1.0).any()
+
+
 def test_gradients_reach_every_units_token_and_every_layers_keys(model, inputs):
     model.unet.requires_grad_(False)
     model.bank.requires_grad_(False)
     units = model.units
     # A single unit, too: beside the zeros its key matters.
     model(*inputs, conditions=told({"AU12": 3.0}, {"AU12": 1.0})).square().sum().backward()
-    assert units.encoder.name.grad[2].abs().sum() > 0
-    assert units.encoder.name.grad[:2].abs().sum() == 0  # not told of
+    assert units.encoder.directions.grad[2].abs().sum() > 0
+    assert units.encoder.directions.grad[:2].abs().sum() == 0  # not told of
     for part in (units.projections.to_k, units.projections.to_v):
         assert len(part) == len(cross_attentions(model.unet)) > 2
         assert all(layer.weight.grad.abs().sum() > 0 for layer in part.values())
     units.zero_grad()
     every = {"AU1": 1.0, "AU4": 2.0, "AU12": 3.0}
     model(*inputs, conditions=told(every, every)).square().sum().backward()
-    assert (units.encoder.name.grad.abs().sum(1) > 0).all()
-    assert (units.encoder.effect.grad[:, :2].abs().sum(2) > 0).all()  # both sides' intensities
+    both_sides = [0, 1, 3, 4]  # intensities, and that they are known
+    assert (units.encoder.directions.grad[:, both_sides].abs().sum(2) > 0).all()
     frozen = [*model.unet.parameters(), *model.bank.parameters()]
     assert not any(parameter.grad is not None for parameter in frozen)
 

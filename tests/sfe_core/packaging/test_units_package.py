@@ -176,8 +176,8 @@ def test_torn_units_are_told(workspace: Workspace):
     checkpoint = make_units_run(workspace, UNITS, alone=False)
     weights = checkpoint / "action_units_ema" / "diffusion_pytorch_model.safetensors"
     state = load_file(weights)
-    save_file({name: part for name, part in state.items() if name != "encoder.effect"}, weights)
-    with pytest.raises(RunError, match="action_units: 1 missing keys, encoder.effect first"):
+    save_file({name: part for name, part in state.items() if name != "encoder.directions"}, weights)
+    with pytest.raises(RunError, match="action_units: 1 missing keys, encoder.directions first"):
         package_checkpoint(workspace)
     weights.write_bytes(weights.read_bytes()[:-9])
     with pytest.raises(RunError, match="is torn"):
