@@ -46,7 +46,7 @@ from sfe_core.diffusion.prediction import (
 )
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.recognisers import load_recogniser
-from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.files import derive_seed
 from sfe_core.losses.composite import (
     EMOTION_TERMS,

@@ -14,7 +14,7 @@ from sfe_core.controls.expression_change import WHERE, ExpressionChange
 from sfe_core.controls.facial_actions import READABLE_UNITS, Sides, is_sided, units_of_actions
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.errors import UserError
-from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.sampling.asked_face import at_rest, by_side, crop_of, parametric_scene
 
 FITTED_HEAD = "fitted head"

@@ -36,7 +36,7 @@ from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.errors import UserError
 from sfe_core.evaluation.ablation import with_seed
 from sfe_core.evaluation.yardstick import PRESENT_FROM
-from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.files import atomic_path, derive_seed, sha256_json, write_json, write_text
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.recipes.action_units import conditions_of_rows

@@ -32,7 +32,7 @@ from sfe_core.evaluation.yardstick import INCEPTION, UNITS
 from sfe_core.faces.person_mask import load_person_mask
 from sfe_core.faces.recognition.reading import EmotionRecogniser, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
-from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.losses.perceptual import load_perceptual
 
 SMALLEST_OUTSIDE = 0.05  # of a picture: less is the mask's own edge

@@ -102,7 +102,7 @@ class TinyUnitsJudge(_UnitReader):
 _KINDS = {kind.__name__: kind for kind in (TinyUnitsNet, TinyUnitsJudge)}
 
 
-def load_unit_reader(name_or_path: str | Path) -> nn.Module:
+def load_tiny_units(name_or_path: str | Path) -> nn.Module:
     """A frozen reader of action units: see `_UnitReader.forward`, `units` for their names.
 
     Args:

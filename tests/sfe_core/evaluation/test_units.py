@@ -19,7 +19,7 @@ from sfe_core.evaluation.reporting.report_units import unit_judge_sentence, unit
 from sfe_core.evaluation.statistics import agreement
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.evaluation.yardstick import PRESENT_FROM
-from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.sampling.pngs import read_record
 from tests.sfe_core.conftest import with_settings
 from tests.sfe_core.evaluation.units import (

@@ -15,7 +15,8 @@ from sfe_core.controls.facial_actions import UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionNet
-from sfe_core.faces.recognition.tiny_units import TinyUnitsNet, load_unit_reader
+from sfe_core.faces.recognition.tiny_units import TinyUnitsNet
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.synthesis.tiny import views
 from sfe_core.synthesis.tiny.cards import write_reader
 from sfe_core.synthesis.tiny.faces import Faces

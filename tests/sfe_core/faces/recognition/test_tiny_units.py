@@ -5,7 +5,8 @@ import torch
 
 from sfe_core.controls.facial_actions import UNITS
 from sfe_core.errors import UserError
-from sfe_core.faces.recognition.tiny_units import TinyUnitsJudge, TinyUnitsNet, load_unit_reader
+from sfe_core.faces.recognition.tiny_units import TinyUnitsJudge, TinyUnitsNet
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 
 
 @pytest.mark.parametrize("kind", [TinyUnitsNet, TinyUnitsJudge])
