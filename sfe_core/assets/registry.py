@@ -22,7 +22,8 @@ class AssetFile:
 
     Attributes:
         path: below the asset's folder, with `/`.
-        url: where it is freely downloaded from; None when it is gated or comes with a package.
+        url: where it is freely downloaded from; None when it is gated, lies where only a browser
+            gets it, or comes with a package.
         size: bytes, None when not publicly known for certain.
         sha256: hex digest, None when not publicly known.
         git_sha1: SHA-1 of the file as a git blob, for files that live in a git repository.
@@ -98,7 +99,7 @@ class Asset:
 
     @property
     def source(self) -> str:
-        """How it comes to the user: embedded, package, download or gated."""
+        """How it comes to the user: embedded, package, download, or gated (put there by hand)."""
         if self.embedded:
             return "embedded"
         if self.package:

@@ -59,7 +59,8 @@ def how_to_get(asset: Asset) -> str:
         return f"run `sfe assets fetch {asset.name}`"
     place = folder_of(asset) / asset.files[0].path
     note = f" ({asset.note})" if asset.note else ""
-    return f"register at {asset.page}, accept its licence, and put the file at {place}{note}"
+    asked = "register at" if "registration" in asset.licence else "get it from"
+    return f"{asked} {asset.page}, accept its licence, and put the file at {place}{note}"
 
 
 def find_asset(name: str) -> Asset:

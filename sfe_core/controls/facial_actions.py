@@ -72,10 +72,12 @@ MOST_ACTIVATION = 2.3  # the head tears beyond
 def is_sided(unit: str) -> bool:
     """Whether the two halves of the head can show this unit apart (the subject's left and right).
 
-    >>> is_sided("AU12"), is_sided("AU26")
-    (True, False)
+    Of a unit that it cannot show at all: no.
+
+    >>> is_sided("AU12"), is_sided("AU26"), is_sided("AU38")
+    (True, False, False)
     """
-    return any(name.endswith("*") for name in ASKABLE_UNITS[unit])
+    return any(name.endswith("*") for name in ASKABLE_UNITS.get(unit, {}))
 
 
 def unit_actions(units: dict[str, float], sides: Sides | Mapping[str, Sides]) -> Floats:

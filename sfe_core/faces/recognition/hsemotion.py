@@ -14,7 +14,12 @@ from torchvision.transforms.v2.functional import normalize
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.faces.recognition.reading import EmotionReading, fit_to_input
+from sfe_core.faces.recognition.reading import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EmotionReading,
+    fit_to_input,
+)
 from sfe_core.faces.tensor_reading import read_stored
 from sfe_core.strict_loading import load_strictly
 
@@ -34,7 +39,6 @@ _PUBLISHED_ORDER = (
 )
 _ARCHITECTURES = {1280: ("tf_efficientnet_b0", 224), 1408: ("tf_efficientnet_b2", 260)}
 _OUTPUTS = (len(EMOTIONS), len(EMOTIONS) + 2)
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _collect(module: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -84,7 +88,7 @@ class HSEmotion(nn.Module):
         """
         unit = fit_to_input(images, self.input_px).add(1).div(2)
         hidden = self.backbone.forward_features(
-            normalize(unit, list(_IMAGENET_MEAN), list(_IMAGENET_STD))
+            normalize(unit, list(IMAGENET_MEAN), list(IMAGENET_STD))
         )
         features = self.backbone.forward_head(hidden, pre_logits=True)
         out = self.backbone.get_classifier()(features)
