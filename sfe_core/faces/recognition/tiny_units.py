@@ -13,8 +13,6 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from sfe_core.assets import locate
-from sfe_core.faces.recognition.open_graph_au import load_open_graph_au
 from sfe_core.faces.recognition.reading import fit_to_input
 from sfe_core.faces.recognition.tiny_networks import (
     load_tiny,
@@ -108,13 +106,9 @@ def load_tiny_units(name_or_path: str | Path) -> nn.Module:
     """A frozen reader of action units: see `_UnitReader.forward`, `units` for their names.
 
     Args:
-        name_or_path: `tiny-units-loss`, `tiny-units-judge`, or a folder with `config.json`;
-            `opengraphau`, or a file of its authors, see `OpenGraphAU.forward` for what it reads.
+        name_or_path: `tiny-units-loss`, `tiny-units-judge`, or a folder with `config.json`.
 
     Raises:
         UserError: the asset is missing, or what lies there is no such reader.
     """
-    path = locate(name_or_path)
-    if path.is_file():
-        return load_open_graph_au(path)
-    return load_tiny(path, _KINDS, "a reader of action units")
+    return load_tiny(name_or_path, _KINDS, "a reader of action units")

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from torch import nn
 
+from sfe_core.assets import locate
+from sfe_core.errors import UserError
+from sfe_core.faces.recognition.open_graph_au import load_open_graph_au
 from sfe_core.faces.recognition.tiny_units import load_tiny_units
 
 
@@ -44,15 +47,26 @@ class _Kind:
     load: Callable[[str | Path], nn.Module]
 
 
+def _is_file(given: str | Path) -> bool:
+    try:
+        return locate(given).is_file()
+    except UserError:  # it is not here, which is told where it is loaded
+        return False
+
+
 # The first that says yes loads it. The last takes any asset or folder with a `config.json`.
-_KINDS: tuple[_Kind, ...] = (_Kind(lambda given: True, load_tiny_units),)
+_KINDS = (
+    _Kind(_is_file, lambda given: load_open_graph_au(locate(given))),
+    _Kind(lambda given: True, load_tiny_units),
+)
 
 
 def load_unit_reader(name_or_path: str | Path) -> nn.Module:
     """A frozen reader of action units: see `UnitReader`.
 
     Args:
-        name_or_path: an asset, as `tiny-units-judge`, or a path.
+        name_or_path: an asset, as `tiny-units-judge` or `opengraphau`; a folder of a tiny reader, or
+            a file of OpenGraphAU's authors.
 
     Raises:
         UserError: it is missing, or what lies there is no such reader.

@@ -23,7 +23,7 @@ from sfe_core.faces.recognition.open_graph_au import (
     OpenGraphAU,
     load_open_graph_au,
 )
-from sfe_core.faces.recognition.tiny_units import load_unit_reader
+from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.faces.tensor_reading import read_checkpoint
 
 State = dict[str, Tensor]
