@@ -17,8 +17,8 @@ from sfe_core.evaluation.statistics.references import References
 
 INCEPTION = "inception"  # the network on whose features the distances are FID and KID
 UNITS = "units"  # the instrument that reads action units
-# Intensity from which a unit counts as present: B, slight, as DISFA is scored (Li et al. 2018,
-# "EAC-Net", IEEE TPAMI 40(11)).
+# Intensity from which a unit counts as present: FACS's B, slight, above a mere trace. Papers that
+# score DISFA's intensities by F1 are said to cut there too; no source was at hand to check it by.
 PRESENT_FROM = 2.0
 
 
