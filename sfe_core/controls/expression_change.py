@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,16 @@ class ExpressionChange:
     def record(self) -> dict[str, list[float]]:
         """As it stands in a picture's record: left and right by code."""
         return {code: list(sides) for code, sides in self.units}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Sequence[float]]) -> ExpressionChange:
+        """What `record` gave.
+
+        >>> smile = ExpressionChange((("AU12", (2.0, 1.0)),))
+        >>> ExpressionChange.of_record(smile.record()) == smile
+        True
+        """
+        return cls(tuple((code, (left, right)) for code, (left, right) in record.items()))
 
     def told(self) -> str:
         """In words.

@@ -43,10 +43,11 @@ from sfe_core.files import check_key, derive_seed, sha256_json
 from sfe_core.packaging.listing import action_units, guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
+from sfe_core.sampling.asked_face import shared_maps
 from sfe_core.sampling.pictures import Series, draw_records
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
 from sfe_core.sampling.prompts import clean_prompt
-from sfe_core.sampling.settings import DrawSettings, draw_settings
+from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings
 from sfe_core.sampling.share import Record, Share
 
 FOLDER, COMMANDS = "protocols", "commands.csv"
@@ -177,8 +178,13 @@ def _notes(course: Course, held: Held, package: Path | None, known: Sequence[str
         yield f"left out: {', '.join(missing)}, which judge, package or labels do not know"
     if package is not None and not known:
         yield f"{package.name} knows no action units: they were told in words, in the prompt"
-    if package is not None and guidance_maps(package):
+    maps = () if package is None else guidance_maps(package)
+    if package is not None and maps and not course.edits:
         yield f"{package.name} reads maps of a face: none guided, so that units alone are measured"
+    if package is not None and maps and course.edits:
+        yield f"{package.name} was guided by maps of each photo's own face, its expression changed"
+    if package is not None and not maps and course.edits:
+        yield f"{package.name} reads no maps of a face: nothing held poses and people"
     if REAL not in held.sets:
         yield "no real photos as ceiling: no label of the split tells of the protocol's units"
     yield PUBLISHED[course.protocol]
@@ -278,25 +284,37 @@ def _drawn(
     package: Path,
     placement: Placement | None,
 ) -> Series:
-    """Every command drawn by prompt and units alone, those of one face from one noise."""
-    workspace = bench.workspace
+    """Every command drawn by prompt and units, those of one face from one noise.
+
+    A photo's change is shown by maps of its own face as well, where the package reads maps.
+    """
+    workspace, preprocess = bench.workspace, bench.workspace.config.preprocess
     known, sampling = action_units(package), workspace.config.sampling
+    maps: tuple[str, ...] = ()
+    if protocol == "magicface" and guidance_maps(package):
+        maps = shared_maps(preprocess, guidance_maps(package), bench.reporter)
+    variant: Variant = "guided" if known or maps else "text"
     placement = placement or place()
-    source = pipeline_folder("guided" if known else "text", workspace.config, package)
+    source = pipeline_folder(variant, workspace.config, package)
     precision = sampling_precision(torch.device(placement.device), sampling.precision)
     settings = draw_settings(
-        "guided" if known else "text",
+        variant,
         source,
         sampling,
         workspace.config.model.resolution,
         str(precision).removeprefix("torch."),
-        (),
+        maps,
         workspace.generated / "weights.json",
         bool(known),
     )
     folder = workspace.generated / FOLDER / f"{protocol}-{settings.folder_name}"
     wanted = [_record(command, settings, known) for command in commands]
-    share = Share(source, settings, folder, sampling.batch_size)
+    if maps:
+        wanted = [
+            record | _guided(command, bench.corpus)
+            for record, command in zip(wanted, commands, strict=True)
+        ]
+    share = Share(source, settings, folder, sampling.batch_size, preprocess if maps else None)
     return draw_records(share, wanted, workspace, bench.corpus, placement, bench.reporter)
 
 
@@ -318,3 +336,13 @@ def _record(command: Command, settings: DrawSettings, known: tuple[str, ...]) ->
         "maps": {},
     }
     return record | {"units": told} if told else record
+
+
+def _guided(command: Command, corpus: Corpus) -> Record:
+    """What decides the maps of a changed photo."""
+    crop = str(corpus.row(command.photo)["inputs_sha256"])
+    return {
+        "photo": command.photo,
+        "face": sha256_json([crop, corpus.points(command.photo).tolist()]),
+        "change": command.change().record(),
+    }

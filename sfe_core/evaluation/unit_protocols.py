@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from sfe_core.controls.action_units import MAXIMUM_INTENSITY
+from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.controls.facial_actions import EXCLUSIVE_UNITS, Sides, is_sided
 from sfe_core.files import derive_seed
 
@@ -88,6 +89,15 @@ class Command:
             for unit, sides in self.told.items()
             for side, value in zip("LR", sides, strict=True)
         }
+
+    def change(self) -> ExpressionChange:
+        """What moves in the photo's face; what it shows that none shows beside that goes away."""
+        moved = {
+            unit: sides if is_sided(unit) else (sum(sides) / 2,) * 2
+            for unit, sides in self.asked.items()
+            if any(sides)
+        }
+        return ExpressionChange(tuple(moved.items())).beside(self.told)
 
 
 def fineface_commands(units: Sequence[str], prompts: Sequence[str] = PROMPTS) -> list[Command]:

@@ -9,10 +9,14 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
+from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.drawing import is_blank
 from sfe_core.reporting import Reporter, Task
+from sfe_core.sampling.changed_photos import ChangedPhotos
 from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.pipelines import load_pipeline
 from sfe_core.sampling.pngs import save_png
@@ -30,12 +34,14 @@ class Share:
         settings: of the series.
         folder: takes `<key>.png`.
         batch_size: pictures drawn at once.
+        preprocess: how maps are made of photos that a record changes, by its `photo` and `change`.
     """
 
     source: Path
     settings: DrawSettings
     folder: Path
     batch_size: int
+    preprocess: PreprocessConfig | None = None
 
 
 def draw_share(
@@ -61,7 +67,7 @@ def draw_share(
         settings.safety_checker,
     )
     by_key = {record["key"]: record for record in records}
-    orders = _orders(corpus, settings, records)
+    orders = _orders(corpus, share, records)
     for order, pixels in draw_all(pipeline, orders, settings, share.batch_size, reporter):
         remarks = {"blank": True} if is_blank(pixels) else None
         target = share.folder / f"{order.key}.png"
@@ -69,10 +75,16 @@ def draw_share(
         task.advance()
 
 
-def _orders(corpus: Corpus, settings: DrawSettings, records: Iterable[Record]) -> Iterator[Order]:
+def _orders(corpus: Corpus, share: Share, records: Iterable[Record]) -> Iterator[Order]:
     # Lazily, so that only one batch of maps is in memory.
+    settings, names = share.settings, tuple(share.settings.strengths)
+    changed = None if share.preprocess is None else ChangedPhotos(corpus, share.preprocess)
     for record in records:
-        names = tuple(settings.strengths)
-        maps = corpus.maps(record["key"], settings.resolution, names) if names else {}
+        maps: dict[str, Tensor] = {}
+        if names and changed is not None and "change" in record:
+            change = ExpressionChange.of_record(record["change"])
+            maps = changed.maps(record["photo"], change, settings.resolution, names)
+        elif names:
+            maps = corpus.maps(record["key"], settings.resolution, names)
         units = record.get("units", {})
         yield Order(record["key"], record["prompt"], record["seed"], maps, units)

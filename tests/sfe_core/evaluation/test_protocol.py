@@ -20,7 +20,7 @@ from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.evaluation.unit_protocols import PhotoToChange, fineface_commands, magicface_commands
 from sfe_core.sampling.pngs import read_record
 from tests.sfe_core.conftest import with_settings
-from tests.sfe_core.evaluation.conftest import write_faces
+from tests.sfe_core.evaluation.conftest import write_faces, write_package
 from tests.sfe_core.evaluation.units import (
     label_units,
     with_units,
@@ -152,6 +152,33 @@ def test_magicface_measures_changes_of_labelled_photos(told: Workspace):
     assert "One face, each unit" in page and "0.261" in page
     stored = json.loads((found.folder / "summary.json").read_text(encoding="utf-8"))
     assert EvaluationSummary.model_validate({**stored, "folder": found.folder}) == found
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_combinations", "without_plots")
+def test_maps_hold_the_photos_face_where_the_package_reads_them(told: Workspace, tiny_base: Path):
+    one = with_settings(told, evaluate={"protocol_photos": 1})
+    package = write_package(one, tiny_base, "mapped")
+    found = evaluate_protocol(one, "magicface", package=package, name="mapped")
+    assert any("guided by maps of each photo's own face" in note for note in found.notes)
+    assert found.scores["single"]["units_mse"].value is not None
+    assert "pose_error" in found.metrics
+    listed = pd.read_csv(found.folder / "commands.csv").set_index("name")
+    folders = (told.generated / "protocols").glob("magicface-guided-*")
+    (folder,) = [path for path in folders if (path / f"{listed.index[0]}.png").is_file()
+                 and "change" in (read_record(path / f"{listed.index[0]}.png") or {})]  # fmt: skip
+    for name, row in listed.iterrows():
+        record = read_record(folder / f"{name}.png")
+        assert record is not None and str(name).startswith(record["photo"])
+        for unit, sides in record["change"].items():
+            assert sum(sides) / 2 == pytest.approx(row[f"{unit}_asked"], abs=1e-4)
+    again = draw_mtimes(folder)
+    evaluate_protocol(one, "magicface", package=package, name="mapped")
+    assert draw_mtimes(folder) == again  # found, not drawn again
+
+
+def draw_mtimes(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*.png")}
 
 
 @pytest.mark.slow
