@@ -28,7 +28,9 @@ class PhotosConfig(Section):
     folder: str = Field("photos", description="folder of photos, below the workspace")
     labels: str = Field("labels.csv", description="labels below that folder, if any")
     labels_read_by: NamesModel[tuple[str, ...]] = Field(
-        (), description="networks that read action units for these labels, if any; none may judge"
+        (),
+        description="what read action units for these labels, if anything: networks, OpenFace, "
+        "py-feat, LibreFace or their files; none may judge",
     )
     classes: str | None = Field(
         None,

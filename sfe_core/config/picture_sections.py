@@ -87,7 +87,8 @@ class EvaluateConfig(Section):
     units_judge: NamesModel[str] = Field(
         "auto",
         description="reader of action units that neither labelled nor steered the training: name "
-        "or folder; auto: tiny-units-judge, where labels tell of units; empty = none",
+        "or folder, or what OpenFace, py-feat or LibreFace wrote (./faces.csv, or a folder of "
+        "them); auto: tiny-units-judge, where labels tell of units; empty = none",
     )
     features: Annotated[
         tuple[Literal["auto", "judge", "inception", "efficientnet-lite0"], ...],

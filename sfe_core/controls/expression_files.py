@@ -45,6 +45,10 @@ _BLENDSHAPES = {name.lower(): name for name in ACTION_NAMES}
 # Columns that only a detector's file has, in lower case.
 _DETECTORS_COLUMNS = frozenset({"success", "confidence", "facescore", "facerectx", "timestamp"})
 _FORM = "a number"
+OPENFACE, PY_FEAT, LIBREFACE = "OpenFace", "py-feat", "LibreFace"
+DETECTORS = (OPENFACE, PY_FEAT, LIBREFACE)
+_NAMING = ("name", "input", "filename", "file", "file_name", "image", "image_path", "path")
+_SURE = ("confidence", "facescore")
 
 Row = Mapping[str, Any]
 
@@ -87,6 +91,59 @@ def read_table(path: Path) -> list[AskedRow]:
         raise UserError(path, "the detector found no face in it", "give another file")
     scale = _unnamed_scale([row for _, row in rows]) if detector else 1.0
     return [read(where, row, scale) for where, row in rows]
+
+
+@dataclass(frozen=True)
+class DetectedFace:
+    """What a detector wrote of one face.
+
+    Args:
+        where: file and line, for messages.
+        tool: who wrote it, by its columns: OpenFace, py-feat or LibreFace; "" of another.
+        name: of the picture, as the file has it; "" where no column names it.
+        numbered: the line is told by the number of a video's frame alone.
+        sure: the detector's confidence that there is a face; 0 where it says nothing.
+        units: FACS names to intensities 0 to 5, as measured; empty where no face was found.
+    """
+
+    where: str
+    tool: str
+    name: str
+    numbered: bool
+    sure: float
+    units: Mapping[str, float]
+
+
+def read_detected(path: Path, more: Sequence[Path] = ()) -> list[list[DetectedFace]]:
+    """What a detector wrote into files of one kind, by file; nothing is matched or left out.
+
+    Args:
+        more: further files; numbers whose scale no name tells are understood from all together.
+
+    Raises:
+        UserError: a file that cannot be read, or that has no intensity of any unit.
+    """
+    files = [(one, _csv_rows(one)) for one in (path, *more)]
+    rows = [row for _, read in files for _, row in read if not _without_face(row)]
+    scale = _unnamed_scale(rows)
+    return [[_detected_face(where, row, scale) for where, row in read] for _, read in files]
+
+
+def _detected_face(where: str, row: Row, scale: float) -> DetectedFace:
+    said = {name.lower(): str(value) for name, value in row.items()}
+    name = next((said[key] for key in _NAMING if key in said), "")
+    sure = next((_number(where, said, key) for key in _SURE if key in said), None)
+    units = {} if _without_face(row) else _measured(where, row, scale)
+    numbered = not name and "frame" in said
+    return DetectedFace(where, _tool(said), name, numbered, sure or 0.0, units)
+
+
+def _tool(said: Mapping[str, str]) -> str:
+    if any(name.startswith("facerect") or name == "facescore" for name in said):
+        return PY_FEAT
+    if any(name.startswith("au") and name.endswith("_intensity") for name in said):
+        return LIBREFACE
+    return OPENFACE if "confidence" in said or "au01_r" in said else ""
 
 
 def read_expression(path: Path, flame: str | Path = FLAME_ASSET) -> AskedExpression:
@@ -217,21 +274,30 @@ def _asked(where: str, row: Row, _scale: float) -> AskedRow:
 
 def _detected(where: str, row: Row, scale: float) -> AskedRow:
     """What a detector measured: kept in range, of two opposites the stronger."""
-    named = _has_named_intensities(row)
-    units = []
-    for name, value in row.items():
-        column = read_unit_column(name)
-        if column is None or column.code not in ASKABLE_UNITS:
-            continue
-        if column.scale == "intensity" or (column.scale is None and not named):
-            factor = 1.0 if column.scale else scale
-            number = factor * read_value(f"{where}: {name}", str(value), _FORM)
-            units.append((column.code, min(max(number, 0.0), MAXIMUM_INTENSITY)))
+    measured = _measured(where, row, scale)
+    units = [(code, value) for code, value in measured.items() if code in ASKABLE_UNITS]
     if not units:
         raise UserError(where, "has no intensity of any action unit", "give a table with AU12_r …")
     asked = without_exclusive(dict(join_sides(where, units)))
     name = next((str(row[key]) for key in ("name", "input", "filename") if key in row), "")
     return AskedRow(where, name, expression=AskedExpression(units=tuple(asked.items())))
+
+
+def _measured(where: str, row: Row, scale: float) -> dict[str, float]:
+    """Units to intensities, kept within 0 and 5."""
+    named = _has_named_intensities(row)
+    units: dict[str, float] = {}
+    for name, value in row.items():
+        column = read_unit_column(name)
+        if column is None:
+            continue
+        if column.scale == "intensity" or (column.scale is None and not named):
+            factor = 1.0 if column.scale else scale
+            number = factor * read_value(f"{where}: {name}", str(value), _FORM)
+            if column.code in units:
+                raise UserError(f"{where} {name}", "is given twice", "give it once")
+            units[column.code] = min(max(number, 0.0), MAXIMUM_INTENSITY)
+    return units
 
 
 def _number(where: str, said: Mapping[str, str], field: str) -> float | None:

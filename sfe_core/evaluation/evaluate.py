@@ -83,9 +83,12 @@ def evaluate(
     else:
         sets = drawn_sets(workspace, split, package, corpus, reporter, placement)
     bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
+    filed, limits = meter.filed, list(chosen.left_out)
+    if filed is not None:
+        limits += [*filed.match(sets.pictures, keys), *filed.limits(list(unit_labels(rows)))]
     held = bench.held(sets.pictures)
     origin = provenance(workspace, corpus, sets.package, sets.series, images)
-    summary = _summed_up(bench, sets, held, origin, chosen.left_out, folder)
+    summary = _summed_up(bench, sets, held, origin, limits, folder)
     write_outputs(summary, rows, held.yardstick, held.readings, sets.pictures, reporter)
     _tell_card(workspace, sets.package, summary, reporter)
     return summary

@@ -20,6 +20,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.evaluation.instruments.probes import Instrument
+from sfe_core.evaluation.instruments.unit_files import is_filed, tool_of
 from sfe_core.evaluation.summary import DRAWING_SECTIONS, Provenance
 from sfe_core.packaging.listing import PROVENANCE
 from sfe_core.sampling.pictures import Series
@@ -79,28 +80,33 @@ def labels_read_by(config: Config, package: Path | None) -> list[str]:
     """The networks that read labels which the package or the workspace learnt by, by name."""
     recorded = _recorded(package, "photos").get("labels_read_by", []) if package else []
     read = [*(recorded if isinstance(recorded, list) else []), *config.photos.labels_read_by]
-    return list(dict.fromkeys(ModelReference(str(name)).name for name in read))
+    return list(dict.fromkeys(tool_of(str(name)) for name in read))
 
 
 def require_apart(config: Config, package: Path | None) -> None:
     """See that the judge of units neither labelled nor steered what a package says it learnt by.
 
     Raises:
-        UserError: it did; of the workspace's own labels and loss the `Meter` sees to it.
+        UserError: it did; of networks that read the workspace's own labels, or that its loss uses,
+            the `Meter` sees to it.
     """
     judge = config.evaluate.units_judge
-    if package is None or not judge:
+    if not judge:
         return
-    for did, names in (
-        (f"read the labels that {package.name} learnt by", labels_read_by(config, package)),
-        (f"steered the training of {package.name}", loss_networks(config, package)),
+    reasons = []
+    if package is not None and tool_of(judge) in loss_networks(config, package):
+        reasons.append(f"steered the training of {package.name}")
+    if (package is not None or is_filed(judge)) and tool_of(judge) in labels_read_by(
+        config, package
     ):
-        if ModelReference(judge).name in names:
-            raise UserError(
-                f"evaluate.units_judge: {judge}",
-                did,
-                "name a reader that neither labelled nor steered the training",
-            )
+        learnt = "the labels" if package is None else f"the labels that {package.name} learnt by"
+        reasons.append(f"{tool_of(judge)} read {learnt}" if is_filed(judge) else f"read {learnt}")
+    if reasons:
+        raise UserError(
+            f"evaluate.units_judge: {judge}",
+            reasons[0],
+            "name a reader that neither labelled nor steered the training",
+        )
 
 
 def seen_by_loss(

@@ -111,10 +111,15 @@ def evaluate_protocol(
     if package is not None:
         series = {"guided": _drawn(bench, protocol, commands, package, placement)}
         pictures = {"": DrawnPictures(series["guided"].folder)}
+    filed, limits = meter.filed, list(chosen.left_out)
+    if filed is not None:
+        wanted = {title: (one, names) for title, one in pictures.items()}
+        photos_there = {REAL: (RealPictures(corpus), rows["key"].tolist())}
+        limits += [*filed.match_each(wanted | photos_there), *filed.limits(())]
     course = Course(bench, protocol, commands, units)
     held = course.held(pictures)
     origin = provenance(workspace, corpus, package, series, images)
-    summary = _summed_up(course, held, package, origin, chosen.left_out, folder)
+    summary = _summed_up(course, held, package, origin, limits, folder)
     write_protocol(summary, commands, held, next(iter(pictures.values())), reporter)
     return summary
 

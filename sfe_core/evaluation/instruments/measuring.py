@@ -31,6 +31,7 @@ from sfe_core.evaluation.instruments.network_probes import (
     UnitsProbe,
 )
 from sfe_core.evaluation.instruments.probes import Batch, Instrument, Kind, Probe, fingerprint
+from sfe_core.evaluation.instruments.unit_files import FiledUnits, is_filed
 from sfe_core.evaluation.pictures import Picture, PictureSet, RealPictures
 from sfe_core.evaluation.readings import Measured, Readings, load_measured, save_measured
 from sfe_core.evaluation.yardstick import UNITS
@@ -82,7 +83,11 @@ class Meter:
             kind = "judge" if name == self.recognisers[0] else kind
             yield RecogniserProbe(name, model, side, self.device, kind, settings.detector)
         if settings.units_judge not in ("", AUTO):
-            yield UnitsProbe(ModelReference(settings.units_judge), side, self.device)
+            given = settings.units_judge
+            if is_filed(given):
+                yield FiledUnits(Path(given))
+            else:
+                yield UnitsProbe(ModelReference(given), side, self.device)
         for name in settings.features:
             if name != JUDGE:
                 yield FeaturesProbe(name, settings.fid_resize, side, self.device)
@@ -93,6 +98,12 @@ class Meter:
             yield TextProbe(settings.clip, side, self.device)
         if settings.background:
             yield BackgroundProbe(side, self.device)
+
+    @property
+    def filed(self) -> FiledUnits | None:
+        """The judge of units, if it is files that a detector wrote."""
+        probe = self.probes.get(UNITS)
+        return probe if isinstance(probe, FiledUnits) else None
 
     @property
     def instruments(self) -> dict[str, Instrument]:
@@ -150,7 +161,8 @@ class Meter:
             stack = torch.stack([self._image_or_black(picture) for picture in loaded])
             faults = np.array([picture.fault for picture in loaded], dtype="<U16")
             are_originals = isinstance(pictures, RealPictures)
-            return faults, Batch(part, stack, faults == "", originals, are_originals)
+            batch = Batch(part, stack, faults == "", originals, are_originals)
+            return faults, replace(batch, pictures=pictures)
 
         ahead: deque[Future[tuple[np.ndarray, Batch]]] = deque()
         starts = range(0, len(keys), self.batch_size)
@@ -163,8 +175,7 @@ class Meter:
     def _on_device(self, faults: np.ndarray, batch: Batch) -> tuple[np.ndarray, Batch]:
         if self.device.type == "cpu":
             return faults, batch
-        images = batch.images.to(self.device)
-        return faults, Batch(batch.keys, images, batch.valid, batch.originals, batch.are_originals)
+        return faults, replace(batch, images=batch.images.to(self.device))
 
     def _run(self, probe: Probe, batch: Batch, reporter: Reporter) -> Mapping[str, np.ndarray]:
         """One network over one batch; halves the batch, and says so, where memory is too small."""

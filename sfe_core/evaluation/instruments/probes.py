@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sfe_core.arrays import Pixels
-from sfe_core.evaluation.pictures import RealPictures
+from sfe_core.evaluation.pictures import PictureSet, RealPictures
 from sfe_core.faces.detection import Face
 from sfe_core.files import sha256_json
 
@@ -69,6 +69,7 @@ class Batch:
         originals: the photos of the same keys.
         are_originals: the pictures are the photos themselves.
         searched: B pictures that the detector looked at, once for all probes; waits for it.
+        pictures: the set that they are of.
     """
 
     keys: Sequence[str]
@@ -77,6 +78,7 @@ class Batch:
     originals: RealPictures
     are_originals: bool
     searched: Callable[[], Sequence[Searched]] = _not_searched
+    pictures: PictureSet | None = None
 
     @cached_property
     def landmarks(self) -> Tensor:
@@ -103,7 +105,8 @@ class Batch:
 
     def _part(self, part: slice) -> Batch:
         kept = self.keys[part], self.images[part], self.valid[part]
-        return Batch(*kept, self.originals, self.are_originals, lambda: self.searched()[part])
+        of = self.originals, self.are_originals
+        return Batch(*kept, *of, lambda: self.searched()[part], self.pictures)
 
     @cached_property
     def levels(self) -> np.ndarray:
