@@ -22,7 +22,7 @@ from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.limits import not_independent, resampling
 from sfe_core.evaluation.origin import labels_read_by, provenance, require_apart
-from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, RealPictures
+from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet, RealPictures
 from sfe_core.evaluation.protocol_scoring import Course, Held
 from sfe_core.evaluation.reporting.protocol_outputs import write_commands, write_protocol
 from sfe_core.evaluation.resampled import save_resampled
@@ -113,9 +113,11 @@ def evaluate_protocol(
         pictures = {"": DrawnPictures(series["guided"].folder)}
     filed, limits = meter.filed, list(chosen.left_out)
     if filed is not None:
-        wanted = {title: (one, names) for title, one in pictures.items()}
-        photos_there = {REAL: (RealPictures(corpus), rows["key"].tolist())}
-        limits += [*filed.match_each(wanted | photos_there), *filed.limits(())]
+        wanted: dict[str, tuple[PictureSet, list[str]]] = {
+            REAL: (RealPictures(corpus), rows["key"].tolist())
+        }
+        wanted |= {title: (one, names) for title, one in pictures.items()}
+        limits += [*filed.match_each(wanted), *filed.limits(())]
     course = Course(bench, protocol, commands, units)
     held = course.held(pictures)
     origin = provenance(workspace, corpus, package, series, images)
