@@ -65,8 +65,8 @@ def load_unit_reader(name_or_path: str | Path) -> nn.Module:
     """A frozen reader of action units: see `UnitReader`.
 
     Args:
-        name_or_path: an asset, as `tiny-units-judge` or `opengraphau`; a folder of a tiny reader, or
-            a file of OpenGraphAU's authors.
+        name_or_path: an asset, as `tiny-units-judge` or `opengraphau`; the folder of a tiny reader,
+            or a file of OpenGraphAU's authors.
 
     Raises:
         UserError: it is missing, or what lies there is no such reader.
