@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet2DConditionModel
 from torch import nn
 
 from sfe_cli.progress import RichReporter
@@ -254,13 +254,14 @@ def _kept(path: Path, found: Callable[[], dict[str, Doubles]]) -> dict[str, Doub
 def draw_and_read(
     held_out: HeldOut, form: str, checkpoint: Path, judge: nn.Module, reporter: Reporter
 ) -> Readings:
-    """Draw both protocols with a checkpoint's averaged units on the base, and read them."""
+    """Draw both protocols with a checkpoint's averaged UNet and units, and read them."""
     config = held_out.workspace.config
     base, device = locate(config.model.base), sampling_device()
     kind = family_of(read_configs(base)).guided_pipeline
     attention = _NETWORKS[form].from_pretrained(checkpoint / "action_units_ema")
     precision = sampling_precision(device, config.sampling.precision)
-    pipeline = kind.from_pretrained(base, action_units=attention)
+    unet = UNet2DConditionModel.from_pretrained(checkpoint / "unet_ema")
+    pipeline = kind.from_pretrained(base, unet=unet, action_units=attention)
     pipeline.scheduler = make_scheduler(config.sampling.scheduler, pipeline.scheduler.config)
     prepare_pipeline(pipeline, device, precision)
     settings = draw_settings(
