@@ -15,6 +15,7 @@ HELP = with_examples(
     "Offline, on the CPU or one GPU. The folder is an ordinary workspace afterwards.",
     "sfe demo",
     "sfe demo --folder /tmp/faces --seed 7",
+    "sfe demo --recipe action-units",
 )
 
 
@@ -25,12 +26,15 @@ def demo(
     seed: Annotated[
         int, typer.Option(**options.SEEDS, help="Of the photographs and of the training.")
     ] = 0,
+    recipe: Annotated[
+        str, typer.Option(help="What is learnt: stableface (emotions), or action-units (muscles).")
+    ] = "stableface",
 ) -> None:
     from sfe_cli.evaluate import show_scores
     from sfe_cli.progress import RichReporter, duration
     from sfe_core.demo import run_demo
 
-    summary = run_demo(folder, seed, RichReporter())
+    summary = run_demo(folder, seed, RichReporter(), recipe)
     show_scores(summary.evaluation.table)
     total = duration(sum(summary.seconds.values()))
     steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
@@ -38,7 +42,7 @@ def demo(
         [
             ("time", f"{total} ({steps})"),
             ("triptychs", summary.gallery),
-            ("one person, every emotion", summary.story),
+            ("to look at first", summary.story),
             ("report", summary.evaluation.report),
         ]
     )

@@ -17,6 +17,7 @@ from sfe_core.config.init import init_workspace
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.preprocessing.preprocess import preprocess
+from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.reporting.story import STORY
@@ -24,6 +25,8 @@ from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
+from sfe_core.sampling.generate import generate
+from sfe_core.sampling.sweep import Request
 from sfe_core.sampling.triptych import make_triptychs
 from sfe_core.synthesis.photos import synthesize
 from sfe_core.training.options import TrainOptions
@@ -41,6 +44,12 @@ IDENTITIES = (3584, 4096)
 # The preset trains four times as long (tests/benchmarks/results/fidelity_tiny.md). Of so few
 # updates more must see the maps: what maps do shows by then, what captions do hardly.
 SETTINGS: dict[str, Any] = {"train.steps": 220, "train.guidance_dropout": 0.3}
+# What sets the demo of action units apart from that: more photos, and longer on them, as a unit alone
+# changes a face less than an emotion does.
+UNIT_PHOTOS: dict[str, Any] = {"count": 600, "random_units": True}
+UNIT_SETTINGS: dict[str, Any] = {"train.steps": 700}
+UNIT_SWEEP = "AU12xAU26"
+RECIPES = ("stableface", "action-units")
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,9 @@ class DemoSummary:
         workspace: where it lies; the five commands go on from there.
         evaluation: the numbers; `evaluation.report` is the page to open.
         gallery: index.html of the triptychs.
-        story: the sheet of one unseen person in every emotion, drawn by base and fine-tuned model;
-            None where no face was found in several of them.
+        story: the sheet to look at first. Of stableface one unseen person in every emotion, drawn by
+            base and fine-tuned model, or None where no face was found in several of them; of
+            action-units one person by two units, from none to full intensity.
         seconds: time of each step, in order.
     """
 
@@ -63,16 +73,22 @@ class DemoSummary:
     seconds: dict[str, float]
 
 
-def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> DemoSummary:
+def run_demo(
+    folder: Path,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+    recipe: str = "stableface",
+) -> DemoSummary:
     """Run synthesize, preprocess, train, package-checkpoint, triptych and evaluate in `folder`.
 
     Args:
         folder: is made; must be empty if it exists.
         seed: of the photographs and of the training.
         reporter: told of each step.
+        recipe: one of `RECIPES`.
 
     Raises:
-        UserError: `folder` holds something already, or an offline model is not installed.
+        UserError: an unknown recipe, `folder` holds something already, or an offline model is not installed.
         RunError: a step failed.
     """
     refuse_launcher("sfe demo", os.environ)
@@ -80,7 +96,8 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
     folder = Path(folder).expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(folder, "holds something already", "choose a new one with --folder")
-    init_workspace(folder, "tiny", settings={**SETTINGS, "train.seed": seed})
+    preset, photos, settings = _plan(recipe)
+    init_workspace(folder, preset, settings={**settings, "train.seed": seed})
     workspace = load_workspace(folder)
     clock = _Clock(reporter)
     with clock.step("1/6 synthesize"):
@@ -90,7 +107,7 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
             identity_range=IDENTITIES,
             workers=cpu_count(),
             reporter=reporter,
-            **PHOTOS,
+            **photos,
         )
     with clock.step("2/6 preprocess"):
         found = preprocess(workspace, reporter)
@@ -99,13 +116,32 @@ def run_demo(folder: Path, seed: int = 0, reporter: Reporter | None = None) -> D
     with clock.step("3/6 train"):
         launch(workspace, TrainOptions(), reporter)
     with clock.step("4/6 package-checkpoint"):
-        package_checkpoint(workspace, reporter=reporter)
+        package = package_checkpoint(workspace, reporter=reporter).folder
     with clock.step("5/6 triptych"):
         triptychs = make_triptychs(workspace, reporter=reporter)
     with clock.step("6/6 evaluate"):
         evaluation = evaluate(workspace, reporter=reporter)
     story = _copied(evaluation.folder / STORY, folder)
+    if recipe == "action-units":
+        story = _sweep(workspace, package, reporter)
     return DemoSummary(workspace, evaluation, triptychs.gallery, story, clock.seconds)
+
+
+def _plan(recipe: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Preset, how photos are made, and settings."""
+    if recipe not in RECIPES:
+        raise UserError(f"--recipe {recipe}", "is unknown", f"choose {' or '.join(RECIPES)}")
+    if recipe == "action-units":
+        return "tiny-action-units", {**PHOTOS, **UNIT_PHOTOS}, UNIT_SETTINGS
+    return "tiny", PHOTOS, SETTINGS
+
+
+def _sweep(workspace: Workspace, package: Path, reporter: Reporter) -> Path | None:
+    """An unseen person's caption, drawn by two units."""
+    rows = Corpus.open(workspace).split(workspace.config.split.validation_name)
+    request = Request(prompt=str(rows["caption"].iloc[0]), sweep=UNIT_SWEEP)
+    drawn = generate(workspace, request, package, reporter=reporter)
+    return None if drawn.grid is None else _copied(drawn.grid, workspace.root)
 
 
 def _copied(file: Path, folder: Path) -> Path | None:

@@ -20,13 +20,16 @@ def ok(*args: str | Path) -> str:
     return result.stdout
 
 
+PHOTOS = {"count": 24, "size_px": 128, "balanced": True, "expressions_per_identity": 4}
+
+
 @pytest.fixture(scope="module")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
-    """What `sfe demo` leaves, at the smallest size at which every step has something to do."""
+def settings(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> dict:
+    """The smallest at which every step has something to do."""
     models = tmp_path_factory.mktemp("models")
     TinyEmotionNet().save_pretrained(models / "loss")
     TinyEmotionJudge().save_pretrained(models / "judge")
-    settings = {
+    return {
         "model.base": str(tiny_base),
         "model.resolution": 32,
         "guidance.block_channels": [8, 16, 32],
@@ -40,10 +43,14 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Pa
         "train.effective_batch": 4,
         "sampling.steps": 2,
     }
-    photos = {"count": 24, "size_px": 128, "balanced": True, "expressions_per_identity": 4}
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory, settings: dict) -> Path:
+    """What `sfe demo` leaves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "SETTINGS", settings)
-        patch.setattr(demo, "PHOTOS", photos)
+        patch.setattr(demo, "PHOTOS", PHOTOS)
         folder = tmp_path_factory.mktemp("demo") / "sfe demo ü"
         said = ok("demo", "--folder", folder, "--seed", 3)
     assert "report.html" in said
@@ -57,6 +64,25 @@ def test_the_demo_leaves_a_report_triptychs_and_a_workspace(demo_folder):
     assert list((demo_folder / "triptychs/val300").rglob("*.png"))
     origins = json.loads(ok("config", "show", "--json", "-w", demo_folder))
     assert origins["train.seed"] == {"value": 3, "from": "sfe.yaml"}
+
+
+@pytest.mark.slow
+def test_the_demo_of_action_units_shows_two_of_them(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(demo, "PHOTOS", PHOTOS)
+    monkeypatch.setattr(demo, "UNIT_PHOTOS", {"count": 16, "random_units": True})
+    monkeypatch.setattr(demo, "UNIT_SETTINGS", settings)
+    monkeypatch.setattr(demo, "UNIT_SWEEP", "AU12")
+    said = ok("demo", "--folder", tmp_path / "demo", "--recipe", "action-units")
+    assert "AU12" in said or "Units" in said
+    assert any((tmp_path / "demo").glob("*.png"))
+    summary = json.loads((tmp_path / "demo/evaluation/val300/summary.json").read_text())
+    assert "unit_pearson_AU12" in summary["scores"]["text"]
+
+
+def test_the_demo_knows_two_recipes(tmp_path):
+    result = sfe("demo", "--folder", tmp_path / "demo", "--recipe", "emotions")
+    assert result.exit_code == 2 and not (tmp_path / "demo").exists()
+    assert "--recipe emotions: is unknown; choose stableface or action-units" in result.stderr
 
 
 def test_the_demo_refuses_a_folder_in_use(demo_folder):
