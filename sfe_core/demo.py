@@ -44,8 +44,8 @@ IDENTITIES = (3584, 4096)
 # The preset trains four times as long (tests/benchmarks/results/fidelity_tiny.md). Of so few
 # updates more must see the maps: what maps do shows by then, what captions do hardly.
 SETTINGS: dict[str, Any] = {"train.steps": 220, "train.guidance_dropout": 0.3}
-# What sets the demo of action units apart from that: more photos, and longer on them, as a unit alone
-# changes a face less than an emotion does.
+# What sets the demo of action units apart from that: more photos, and longer on them, as a unit
+# alone changes a face less than an emotion does.
 UNIT_PHOTOS: dict[str, Any] = {"count": 600, "random_units": True}
 UNIT_SETTINGS: dict[str, Any] = {"train.steps": 700}
 UNIT_SWEEP = "AU12xAU26"
@@ -60,8 +60,8 @@ class DemoSummary:
         workspace: where it lies; the five commands go on from there.
         evaluation: the numbers; `evaluation.report` is the page to open.
         gallery: index.html of the triptychs.
-        story: the sheet to look at first. Of stableface one unseen person in every emotion, drawn by
-            base and fine-tuned model, or None where no face was found in several of them; of
+        story: the sheet to look at first. Of stableface one unseen person in every emotion, drawn
+            by base and fine-tuned model, or None where no face was found in several of them; of
             action-units one person by two units, from none to full intensity.
         seconds: time of each step, in order.
     """
@@ -88,7 +88,8 @@ def run_demo(
         recipe: one of `RECIPES`.
 
     Raises:
-        UserError: an unknown recipe, `folder` holds something already, or an offline model is not installed.
+        UserError: an unknown recipe, `folder` holds something already, or an offline model is not
+            installed.
         RunError: a step failed.
     """
     refuse_launcher("sfe demo", os.environ)

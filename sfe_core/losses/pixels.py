@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sfe_core.controls.action_units import MAXIMUM_INTENSITY
 from sfe_core.errors import RunError
+from sfe_core.faces.recognition.tiny_units import FULL_INTENSITY
 from sfe_core.losses.emotion import EmotionTerm
 from sfe_core.losses.emotion_target import EmotionLabels, EmotionTarget, TargetRule
 from sfe_core.losses.photo_area import only_photo, photo_mask
@@ -152,7 +152,7 @@ def units_l1(reader: nn.Module, drawn: Tensor, photos: Tensor) -> Tensor:
     """
     with torch.no_grad():
         wanted = reader(photos)
-    return (reader(drawn) - wanted).abs().mean(dim=(1, 2)).float() / MAXIMUM_INTENSITY
+    return (reader(drawn) - wanted).abs().mean(dim=(1, 2)).float() / FULL_INTENSITY
 
 
 def check_pictures(pictures: Tensor, where: str) -> None:

@@ -54,7 +54,7 @@ def test_captions_of_the_full_presets(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", (*FULL, "action-units"))
+@pytest.mark.parametrize("name", [*FULL, "action-units"])
 def test_nothing_gated_is_needed_before_training(name: str) -> None:
     needed = needed_assets(preset_config(name))
     assert not {asset.name for asset in needed["preprocess"]} & {
