@@ -83,6 +83,8 @@ LEARNING = {
     "loss.arousal": Change(3.0),
     "loss.expression": Change(3.0),
     "loss.features": Change(3.0),
+    "loss.units": Change(3.0),
+    "loss.units_network": Change("tiny-units-judge", {"loss": {"units": 1.0}}),
     "loss.noise_loss": Change("l2"),
     "loss.huber_delta": Change(0.9, {"loss": {"noise_loss": "huber"}}),
     "loss.expression_loss": Change("kl"),
