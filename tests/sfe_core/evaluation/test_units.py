@@ -94,6 +94,30 @@ def test_each_unit_is_scored_on_both_sides_and_by_people(measured):
         assert scores["units_pearson"].n == 9
 
 
+def test_what_a_detector_wrote_of_the_same_pictures_judges_and_nothing_is_drawn(measured, tmp_path):
+    workspace, summary = measured
+    table = pd.read_csv(summary.folder / "per_image.csv").set_index("key")
+    drawn = workspace.generated / "val300"
+    values = np.random.default_rng(0).uniform(0, 5, (len(table), 2)).round(2)
+    for folder in (*(path.name for path in drawn.iterdir() if path.is_dir()), "real"):
+        for key, (frown, smile) in zip(table.index, values, strict=True):
+            file = tmp_path / "openface" / folder / f"{key}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"face, confidence, AU04_r, AU12_r\n0, 0.9, {frown}, {smile}\n")
+    before = {path: path.stat().st_mtime_ns for path in drawn.rglob("*.png")}
+    filed = with_settings(workspace, evaluate={"units_judge": str(tmp_path / "openface")})
+    found = evaluate(filed, name="filed")
+    assert {path: path.stat().st_mtime_ns for path in drawn.rglob("*.png")} == before
+    for place, unit in enumerate(("AU4", "AU12")):
+        asked = table[[f"{unit}L", f"{unit}R"]].to_numpy().mean(1)
+        expected = float(agreement.pearson(values[:, place], asked))
+        for name in ("guided", "real"):
+            score = found.scores[name][f"unit_pearson_{unit}"]
+            assert score.value == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    report = found.report.read_text(encoding="utf-8")
+    assert "OpenFace" in report and "AU25, which openface does not tell of" in report
+
+
 def test_the_judge_reads_left_and_right_as_the_person_has_them(measured):
     workspace, summary = measured
     table = pd.read_csv(summary.folder / "per_image.csv").set_index("key")
