@@ -156,6 +156,7 @@ def show_comparison(workspace: Workspace, first: str, second: str, json: bool) -
 
 
 def show_scores(table: list[dict[str, str]]) -> None:
-    """The short table: metric, then one column per set."""
+    """The short table: metric, then one column per set; what no set has a score of is left out."""
     headers = list(table[0])
-    render.grid(headers, [[row[name] for name in headers] for row in table], headers[1:])
+    rows = [row for row in table if any(row[name] != "n/a" for name in headers[1:])] or table
+    render.grid(headers, [[row[name] for name in headers] for row in rows], headers[1:])

@@ -142,11 +142,11 @@ def _sweep(workspace: Workspace, package: Path, reporter: Reporter) -> Path | No
     rows = Corpus.open(workspace).split(workspace.config.split.validation_name)
     request = Request(prompt=str(rows["caption"].iloc[0]), sweep=UNIT_SWEEP)
     drawn = generate(workspace, request, package, reporter=reporter)
-    return None if drawn.grid is None else _copied(drawn.grid, workspace.root)
+    return _copied(drawn.grid, workspace.root / "units.png") if drawn.grid else None
 
 
-def _copied(file: Path, folder: Path) -> Path | None:
-    return Path(shutil.copy2(file, folder)) if file.is_file() else None
+def _copied(file: Path, target: Path) -> Path | None:
+    return Path(shutil.copy2(file, target)) if file.is_file() else None
 
 
 class _Clock:
