@@ -89,8 +89,9 @@ class PixelTerms:
         for start in range(0, len(pixels), size):
             these = slice(start, start + size)
             target = self._target(photos[these], pixels.labels, these)
+            units = self._units_of(photos[these])
             shown = None if mask is None else mask[these]
-            inputs = (pixels.estimates[these], pixels.decode, photos[these], shown, target)
+            inputs = (pixels.estimates[these], pixels.decode, photos[these], shown, target, units)
             # A single chunk is gone back through at once: computing it twice would spare nothing.
             if size < len(pixels) and torch.is_grad_enabled():
                 values = checkpoint(
@@ -114,6 +115,7 @@ class PixelTerms:
         photos: Tensor,
         mask: Tensor | None,
         target: EmotionTarget | None,
+        units: Tensor | None,
     ) -> Tensor:
         """[terms, d] float32 of one chunk."""
         drawn = decode(estimates)
@@ -125,8 +127,8 @@ class PixelTerms:
         if self.recogniser is not None and target is not None:
             reading = self.recogniser(drawn)
             values += [term(reading, target) for term in self.emotion_terms.values()]
-        if self.units_reader is not None:
-            values.append(units_l1(self.units_reader, drawn, photos))
+        if self.units_reader is not None and units is not None:
+            values.append(units_l1(self.units_reader(drawn), units))
         return torch.stack([value.float() for value in values])
 
     def _target(
@@ -137,6 +139,11 @@ class PixelTerms:
         part = None if labels is None else labels.of(these)
         return self.rule.target(self.recogniser, photos, part)
 
+    @torch.no_grad()
+    def _units_of(self, photos: Tensor) -> Tensor | None:
+        """The units term's target, read once: not again where a chunk is computed anew."""
+        return None if self.units_reader is None else self.units_reader(photos)
+
     def _check(self, photos: Tensor) -> None:
         check_shape(photos, "photos of the loss")
         if photos.device.type == "cpu" or self.checks_done < _GPU_CHECKS:
@@ -144,15 +151,13 @@ class PixelTerms:
             self.checks_done += 1
 
 
-def units_l1(reader: nn.Module, drawn: Tensor, photos: Tensor) -> Tensor:
-    """Mean absolute difference of what is read of the action units of two batches: [d], 0 to 1.
+def units_l1(drawn: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute difference of the action units read of two batches [d, 2, U]: [d], 0 to 1.
 
-    As shares of full intensity, over units and both halves of the face. What the photo shows is a
-    constant: a label tells neither what the crop hides nor which half a mirrored photo shows.
+    As shares of full intensity, over units and both halves of the face. What the photo shows is
+    wanted: a label tells neither what the crop hides nor which half a mirrored photo shows.
     """
-    with torch.no_grad():
-        wanted = reader(photos)
-    return (reader(drawn) - wanted).abs().mean(dim=(1, 2)).float() / FULL_INTENSITY
+    return (drawn - wanted).abs().mean(dim=(1, 2)).float() / FULL_INTENSITY
 
 
 def check_pictures(pictures: Tensor, where: str) -> None:

@@ -128,6 +128,12 @@ def test_each_chunk_is_decoded_at_once_and_once_more_on_the_way_back():
     assert once.sizes == [5]
 
 
+def test_units_of_photos_are_read_once_though_chunks_are_computed_anew():
+    measure, pixels = terms(chunk=2), batch(4)
+    gradient_of(pixels, measure(pixels))
+    assert measure.units_reader.calls == 2 * 3  # of each chunk the photos, what is drawn, it anew
+
+
 def test_photos_are_read_only_where_a_target_needs_them():
     rule = TargetRule(frozenset(), frozenset({"emotion"}))
     emotion = {"expression": expression_cross_entropy}
