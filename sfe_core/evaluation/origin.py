@@ -93,20 +93,19 @@ def require_apart(config: Config, package: Path | None) -> None:
     judge = config.evaluate.units_judge
     if not judge:
         return
-    reasons = []
-    if package is not None and tool_of(judge) in loss_networks(config, package):
-        reasons.append(f"steered the training of {package.name}")
-    if (package is not None or is_filed(judge)) and tool_of(judge) in labels_read_by(
-        config, package
-    ):
+    reader, filed = tool_of(judge), is_filed(judge)
+    if package is not None and reader in loss_networks(config, package):
+        problem = f"steered the training of {package.name}"
+    elif (package is not None or filed) and reader in labels_read_by(config, package):
         learnt = "the labels" if package is None else f"the labels that {package.name} learnt by"
-        reasons.append(f"{tool_of(judge)} read {learnt}" if is_filed(judge) else f"read {learnt}")
-    if reasons:
-        raise UserError(
-            f"evaluate.units_judge: {judge}",
-            reasons[0],
-            "name a reader that neither labelled nor steered the training",
-        )
+        problem = f"{reader} read {learnt}" if filed else f"read {learnt}"
+    else:
+        return
+    raise UserError(
+        f"evaluate.units_judge: {judge}",
+        problem,
+        "name a reader that neither labelled nor steered the training",
+    )
 
 
 def seen_by_loss(
