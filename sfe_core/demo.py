@@ -122,9 +122,10 @@ def run_demo(
         triptychs = make_triptychs(workspace, reporter=reporter)
     with clock.step("6/6 evaluate"):
         evaluation = evaluate(workspace, reporter=reporter)
-    story = _copied(evaluation.folder / STORY, folder)
     if recipe == "action-units":
         story = _sweep(workspace, package, reporter)
+    else:
+        story = _copied(evaluation.folder / STORY, folder)
     return DemoSummary(workspace, evaluation, triptychs.gallery, story, clock.seconds)
 
 

@@ -14,8 +14,8 @@ from sfe_core.files import sha256_json
 
 EMOTION_NETWORK = "loss.emotion_network"
 AUTO = "auto"  # in section evaluate: what of the following is there; never needed
-# Recognisers that learnt on real faces: never needed, and read beside the judge where they are.
 UNITS_JUDGE = "tiny-units-judge"  # what AUTO is among readers of action units
+# Recognisers that learnt on real faces: never needed, and read beside the judge where they are.
 OUTSIDE_JUDGES = ("face-api-emotion", "fer-emotion")
 DETECTOR_ASSETS = {"dlib": ("dlib-landmarks",), "face-alignment": ("fan-2d",)}
 BOX_ASSETS = {"sfd": ("sfd",), "blazeface": ("blazeface",), "dlib": ("dlib-landmarks",)}
