@@ -23,7 +23,8 @@ HELP = with_examples(
     "An emotion is put into words, also in a --table; with a strength (happy=0.7), --mix, --au, "
     "--like, --head, --valence, --arousal or a --sweep a face shows it too: the photo's, or the "
     "parametric head, given that expression. --au-change keeps the photo's own and moves units of "
-    "it.",
+    "it. A package that learnt units as text gets them in its prompt, named as in "
+    "the workspace's captions; text does not tell left from right.",
     'sfe generate "close-up portrait of an old man" --emotion happy',
     'sfe generate "portrait of a woman" --sweep emotion --like photos/her.jpg',
     'sfe generate "portrait" --emotion sad --sweep intensity',
