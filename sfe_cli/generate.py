@@ -92,8 +92,9 @@ Table = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="CSV or JSON, a picture per line: prompt, seed, emotion, AU12, jawOpen, …; each as if "
-        "typed alone.",
+        help="CSV or JSON, a picture per line: prompt, seed, emotion, AU12, jawOpen, like (a "
+        "photo, from the table's folder on), au_change (AU12=+2;AU4=-1), …; each as if typed "
+        "alone.",
         show_default=False,
     ),
 ]

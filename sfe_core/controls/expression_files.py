@@ -1,8 +1,9 @@
 """Expressions out of CSV and JSON files: tables that people write, and what detectors wrote.
 
 Tables of one's own have the columns of `OWN_FIELDS`, action units (AU12, AU12L, AU12R; 0 to 5) and
-ARKit's blendshapes by name; any other column is refused. Detectors' files are known by columns
-that only they have, and their other columns are passed over:
+ARKit's blendshapes by name; any other column is refused. `like` names a photo, from the table's
+folder on, and `au_change` what its units gain or lose (`AU12=+2;AU4=-1`, in JSON an object, too).
+Detectors' files are known by columns that only they have, and their other columns are passed over:
 
 - OpenFace 2 (Baltrusaitis et al., FG 2018): `AU12_r` 0 to 5, `AU12_c` presence, `success`.
 - py-feat (Cheong et al., Affective Science 4, 2023): `AU12` 0 to 1, `FaceScore`.
@@ -24,9 +25,11 @@ from typing import Any
 
 from sfe_core.controls.action_units import MAXIMUM_INTENSITY, read_unit_column, scale_of_values
 from sfe_core.controls.asked_expression import AskedExpression, without_exclusive
+from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.controls.expression_text import (
     compose,
     join_sides,
+    read_change,
     read_emotion,
     read_mixture,
     read_unit_name,
@@ -39,7 +42,10 @@ from sfe_core.errors import UserError
 from sfe_core.faces.emoca.flame_head import FLAME_ASSET
 from sfe_core.faces.head import ACTION_NAMES
 
-OWN_FIELDS = ("name", "prompt", "seed", "emotion", "intensity", "mix", "valence", "arousal")
+OWN_FIELDS = (
+    *("name", "prompt", "seed", "emotion", "intensity", "mix", "valence", "arousal"),
+    *("like", "au_change"),
+)
 _BESIDE_A_WORD = frozenset({"intensity", "mix", "valence", "arousal"})  # what no prompt can say
 _BLENDSHAPES = {name.lower(): name for name in ACTION_NAMES}
 # Columns that only a detector's file has, in lower case.
@@ -64,6 +70,8 @@ class AskedRow:
         seed: of its noise; None = that of the request.
         expression: None = nothing is said of it.
         by_word: it is asked for by an emotion's word alone, which a prompt can say.
+        like: photo whose face guides; None = that of the request.
+        change: of that photo's own expression.
     """
 
     where: str
@@ -72,6 +80,8 @@ class AskedRow:
     seed: int | None = None
     expression: AskedExpression | None = None
     by_word: bool = False
+    like: Path | None = None
+    change: ExpressionChange | None = None
 
 
 def read_table(path: Path) -> list[AskedRow]:
@@ -79,18 +89,19 @@ def read_table(path: Path) -> list[AskedRow]:
 
     Raises:
         UserError: no such file, neither CSV nor JSON, an unknown column, a value that is not
-            allowed, or nothing in it.
+            allowed, a photo that is not there, or nothing in it.
     """
     rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     if not rows:
         raise UserError(path, "holds no line", "write one per picture below the names of columns")
     detector = _is_detectors(rows[0][1])
-    read = _detected if detector else _asked
     rows = [(where, row) for where, row in rows if not (detector and _without_face(row))]
     if not rows:
         raise UserError(path, "the detector found no face in it", "give another file")
-    scale = _unnamed_scale([row for _, row in rows]) if detector else 1.0
-    return [read(where, row, scale) for where, row in rows]
+    if not detector:
+        return [_asked(where, row, path.parent) for where, row in rows]
+    scale = _unnamed_scale([row for _, row in rows])
+    return [_detected(where, row, scale) for where, row in rows]
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,8 @@ def read_expression(path: Path, flame: str | Path = FLAME_ASSET) -> AskedExpress
     rows = read_table(path)
     if len(rows) > 1:
         raise UserError(path, f"holds {len(rows)} expressions", "give one, or use --table")
+    if rows[0].like is not None or rows[0].change is not None:
+        raise UserError(path, "names a photo or its change", "give it by --table")
     if rows[0].expression is None:
         raise UserError(path, "says nothing of the expression", "add AU12, emotion, jawOpen …")
     return rows[0].expression
@@ -225,7 +238,7 @@ def _mediapipe_faces(data: Any) -> list[dict[str, float]]:
     return [face for part in inner for face in _mediapipe_faces(part)]
 
 
-def _asked(where: str, row: Row, _scale: float) -> AskedRow:
+def _asked(where: str, row: Row, folder: Path) -> AskedRow:
     units, blendshapes = [], []
     for name, value in row.items():
         if name.lower() in OWN_FIELDS or name == "_neutral":
@@ -241,7 +254,7 @@ def _asked(where: str, row: Row, _scale: float) -> AskedRow:
                 "is unknown",
                 f"use {', '.join(OWN_FIELDS)}, action units or ARKit's blendshapes",
             )
-    said = {name.lower(): str(value) for name, value in row.items()}
+    said = {name.lower(): _text(value) for name, value in row.items()}
     intensity, seed = (_number(where, said, field) for field in ("intensity", "seed"))
     if seed is not None and (seed != int(seed) or seed < 0):
         raise UserError(f"{where}: seed", f"{said['seed']}", "give a whole number from 0")
@@ -258,6 +271,7 @@ def _asked(where: str, row: Row, _scale: float) -> AskedRow:
             _number(where, said, "arousal"),
             AskedExpression(blendshapes=tuple(blendshapes)) if blendshapes else None,
         )
+        change = read_change(said["au_change"].split(";")) if "au_change" in said else None
     except UserError as error:
         raise UserError(where, str(error)) from error
     return AskedRow(
@@ -269,7 +283,25 @@ def _asked(where: str, row: Row, _scale: float) -> AskedRow:
         by_word=word is not None
         and strength is None
         and not (units or blendshapes or _BESIDE_A_WORD & said.keys()),
+        like=_photo(where, said, folder),
+        change=change,
     )
+
+
+def _text(value: Any) -> str:
+    """A cell as it is typed; an object of JSON as AU12=2,AU4=-1."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={number}" for name, number in value.items())
+    return str(value)
+
+
+def _photo(where: str, said: Mapping[str, str], folder: Path) -> Path | None:
+    if "like" not in said:
+        return None
+    photo = folder / Path(said["like"]).expanduser()
+    if not photo.is_file():
+        raise UserError(f"{where}: like", f"{photo} is not there", "name a photo beside the table")
+    return photo
 
 
 def _detected(where: str, row: Row, scale: float) -> AskedRow:

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.controls.facial_actions import Sides
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.errors import UserError
@@ -105,10 +104,10 @@ def generate(
     prompts = tuple(shot.prompt for shot in shots)
     some = next(iter(ways.settings.values()))
     tell_of_prompts(ways.source, list(dict.fromkeys(prompts)), some, "prompt", reporter)
-    maps, told, shown = _conditions(workspace, request, shots, ways, reporter)
+    shown_to = _conditions(workspace, shots, ways, reporter)
     records = [
-        _record(ways.settings[shot.guided], shot, guides, units, shown)
-        for shot, guides, units in zip(shots, maps, told, strict=True)
+        _record(ways.settings[shot.guided], shot, conditions)
+        for shot, conditions in zip(shots, shown_to, strict=True)
     ]
     own = workspace.generated / FOLDER / f"{_slug(shots[0])}-{sha256_json(records)[:8]}"
     pictures = [(folder or own) / name for name in _file_names(shots)]
@@ -116,7 +115,13 @@ def generate(
         _check_own(pictures)
     missing = [place for place, path in enumerate(pictures) if read_record(path) != records[place]]
     orders = [
-        Order(str(place), shots[place].prompt, shots[place].seed, maps[place], told[place])
+        Order(
+            str(place),
+            shots[place].prompt,
+            shots[place].seed,
+            shown_to[place].maps,
+            shown_to[place].units,
+        )
         for place in missing
     ]
     for guided, settings in ways.settings.items():
@@ -124,7 +129,8 @@ def generate(
         if some_orders:
             _draw(workspace, ways.source, settings, some_orders, pictures, records, reporter)
     grid, animation = _sheets(request, shots, pictures, bool(ways.maps), anew=bool(missing))
-    return Generated(folder or own, tuple(pictures), grid, animation, prompts, len(missing), shown)
+    read = shown_to[0].read if request.change else None
+    return Generated(folder or own, tuple(pictures), grid, animation, prompts, len(missing), read)
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ class _Ways:
         units: the action units that the package may be told; empty: none are told.
         sides: whether it tells left from right.
         told: of these, by picture; where they depend on a photo, not yet.
-        reader: of that photo.
+        reader: of photos whose expression changes.
         settings: of pictures that are guided, and of those from text alone; as far as there are.
     """
 
@@ -150,6 +156,21 @@ class _Ways:
     settings: Mapping[bool, DrawSettings]
 
 
+@dataclass(frozen=True)
+class _Conditions:
+    """What one picture shows beside its prompt.
+
+    Args:
+        maps: of the guiding face.
+        units: intensities by names as in `AU12L`.
+        read: off the photo whose expression changes.
+    """
+
+    maps: Maps
+    units: dict[str, float]
+    read: PhotoUnits | None = None
+
+
 def _ways(
     workspace: Workspace,
     request: Request,
@@ -158,19 +179,20 @@ def _ways(
     reporter: Reporter,
 ) -> _Ways:
     """Found and checked before any slow work."""
-    config, change = workspace.config, request.change
+    config, changes = workspace.config, [shot.change for shot in shots if shot.change]
     guided = any(shot.guided for shot in shots)
     units = action_units(package) if guided else ()
-    alone = bool(units) and not guidance_maps(package) and not (request.like or request.head)
+    face = request.head or any(shot.like for shot in shots)
+    alone = bool(units) and not guidance_maps(package) and not face
     face_guides = guided and not alone
     source = pipeline_folder("guided" if face_guides else "text", config, package)
     sides = not units or knows_sides(package)
     told = [
         told_units(shot.expression, units, alone, sides) if shot.guided else {} for shot in shots
     ]
-    reader = PhotoUnitsReader(config.sampling.units_reader, change) if change else None
-    maps = _map_names(workspace, request, shots, package, reporter) if face_guides else ()
-    tells = any(told) or bool(change and units)
+    reader = PhotoUnitsReader(config.sampling.units_reader, changes) if changes else None
+    maps = _map_names(workspace, shots, package, reporter) if face_guides else ()
+    tells = any(told) or bool(changes and units)
     # A table's line that is a word alone is drawn as if it had been typed so: from text.
     settings = {
         kind: _settings(workspace, source, maps if kind else (), kind and tells)
@@ -180,27 +202,59 @@ def _ways(
 
 
 def _conditions(
-    workspace: Workspace,
-    request: Request,
-    shots: Sequence[Shot],
-    ways: _Ways,
-    reporter: Reporter,
-) -> tuple[list[Maps], Sequence[dict[str, float]], PhotoUnits | None]:
-    """Maps and units of each picture, and what was read off the photo for them."""
+    workspace: Workspace, shots: Sequence[Shot], ways: _Ways, reporter: Reporter
+) -> list[_Conditions]:
+    """Maps and units of each picture; pictures of one photo and expression share the maps."""
     if not ways.maps:
-        return [{} for _ in shots], ways.told, None
+        return [_Conditions({}, told) for told in ways.told]
     config = workspace.config.preprocess
-    scene = head_scene(config) if request.like is None else scene_of_photo(request.like, config)
-    if ways.reader is None:
-        return _maps(workspace, shots, ways.maps, scene, {}, reporter), ways.told, None
-    scene = parametric_scene(scene)
-    shown = ways.reader.read(scene)
-    told = [
-        told_of_change(shot.change, shown, ways.units, ways.sides)
-        for shot in shots
-        if shot.change is not None
-    ]
-    return _maps(workspace, shots, ways.maps, scene, shown.units, reporter), told, shown
+    places: dict[Path | None, dict[Any, list[int]]] = {}
+    for place, shot in enumerate(shots):
+        if shot.guided:
+            asked = places.setdefault(shot.like, {})
+            asked.setdefault((shot.expression, shot.change), []).append(place)
+    found = [_Conditions({}, told) for told in ways.told]
+    with reporter.task("drawing the guiding face", sum(map(len, places.values()))) as task:
+        for photo, asked in places.items():
+            scene = head_scene(config) if photo is None else scene_of_photo(photo, config)
+            fitted = parametric_scene(scene) if any(any(ask) for ask in asked) else scene
+            reads: dict[Any, PhotoUnits] = {}
+            for ask, same in asked.items():
+                one, face = same[0], fitted if any(ask) else scene
+                shown = _of_shot(workspace, shots[one], ways, ways.told[one], face, reads)
+                for place in same:
+                    found[place] = shown
+                task.advance()
+    return found
+
+
+def _of_shot(
+    workspace: Workspace,
+    shot: Shot,
+    ways: _Ways,
+    units: dict[str, float],
+    scene: FaceScene,
+    reads: dict[Any, PhotoUnits],
+) -> _Conditions:
+    """What one guided picture shows of a face.
+
+    Args:
+        units: what is told, but where that depends on the photo.
+        scene: the face before any expression is asked of it.
+        reads: off it, by the units that change; is added to.
+    """
+    read = None
+    if shot.expression is not None:
+        scene = with_expression(scene, shot.expression)
+    elif shot.change is not None and ways.reader is not None:
+        codes = tuple(code for code, _ in shot.change.units)
+        read = reads.get(codes) or ways.reader.read(scene, shot.change)
+        reads[codes] = read
+        units = told_of_change(shot.change, read, ways.units, ways.sides)
+        scene = with_change(scene, shot.change.beside(read.units))
+    config = workspace.config
+    maps = maps_of_scene(scene, config.preprocess, config.model.resolution, ways.maps)
+    return _Conditions(maps, units, read)
 
 
 def _slug(shot: Shot) -> str:
@@ -249,7 +303,11 @@ def _caption(request: Request, shots: Sequence[Shot], face_guides: bool) -> str:
     """What all pictures of a grid share, below it."""
     face = "by action units" if any(shot.guided for shot in shots) else "text alone"
     if face_guides:
-        face = f"like {request.like.name}" if request.like else "guided by the parametric head"
+        photos = {shot.like for shot in shots if shot.guided}
+        face = "guided as the table says"
+        if len(photos) == 1:
+            photo = photos.pop()
+            face = f"like {photo.name}" if photo else "guided by the parametric head"
         face += f", {request.change.told()}" if request.change else ""
     prompts = {shot.prompt for shot in shots}
     text = prompts.pop() if len(prompts) == 1 else request.prompt.strip()
@@ -263,15 +321,12 @@ def _check_own(pictures: Sequence[Path]) -> None:
 
 
 def _map_names(
-    workspace: Workspace,
-    request: Request,
-    shots: Sequence[Shot],
-    package: Path,
-    reporter: Reporter,
+    workspace: Workspace, shots: Sequence[Shot], package: Path, reporter: Reporter
 ) -> tuple[str, ...]:
     """The maps that guide: all of the package's, or those that a made-up face can have."""
     names = guidance_maps(package)
-    if request.like is None or any(shot.expression or shot.change for shot in shots):
+    guided = [shot for shot in shots if shot.guided]
+    if any(shot.like is None or shot.expression or shot.change for shot in guided):
         names = shared_maps(workspace.config.preprocess, names, reporter)
     if not names:
         raise UserError(
@@ -297,42 +352,10 @@ def _settings(
     )
 
 
-def _maps(
-    workspace: Workspace,
-    shots: Sequence[Shot],
-    names: tuple[str, ...],
-    scene: FaceScene,
-    shown: Mapping[str, Sides],
-    reporter: Reporter,
-) -> list[Maps]:
-    """The maps of each shot, none where text alone draws; shots of one expression share them.
-
-    Args:
-        scene: the face before any expression is asked of it.
-        shown: action units read off it, where they change.
-    """
-    config, size = workspace.config.preprocess, workspace.config.model.resolution
-    keys = [(shot.expression, shot.change) if shot.guided else None for shot in shots]
-    wanted = list(dict.fromkeys(key for key in keys if key is not None))
-    made: dict[Any, Maps] = {None: {}}
-    with reporter.task("drawing the guiding face", len(wanted)) as task:
-        for expression, change in wanted:
-            face = scene
-            if expression is not None:
-                face = with_expression(scene, expression)
-            elif change is not None:
-                face = with_change(scene, change.beside(shown))
-            made[expression, change] = maps_of_scene(face, config, size, names)
-            task.advance()
-    return [made[key] for key in keys]
-
-
 def _record(
     settings: DrawSettings,
     shot: Shot,
-    maps: Maps,
-    units: dict[str, float],
-    shown: PhotoUnits | None,
+    shown: _Conditions,
 ) -> dict[str, Any]:
     """All that decides a picture, and what a reader wants to know of it."""
     record = {
@@ -342,13 +365,13 @@ def _record(
         "expression": shot.expression.record() if shot.expression else None,
         "maps": {
             name: hashlib.sha256(image.numpy().tobytes()).hexdigest()
-            for name, image in maps.items()
+            for name, image in shown.maps.items()
         },
         "drawn_with": {name: value for name, value in settings.recorded.items() if name != "seed"},
     }
-    if shot.change is not None and shown is not None:
-        record |= {"change": shot.change.record(), "read_by": shown.record()}
-    return record | {"units": units} if units else record
+    if shot.change is not None and shown.read is not None:
+        record |= {"change": shot.change.record(), "read_by": shown.read.record()}
+    return record | {"units": shown.units} if shown.units else record
 
 
 def _draw(

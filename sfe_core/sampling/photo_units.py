@@ -48,18 +48,18 @@ class PhotoUnitsReader:
 
     Args:
         name: of the network, or its folder, see `load_unit_reader`.
-        change: of the photo's units.
+        changes: of photos' units, all that will be asked for.
 
     Raises:
         UserError: no such network, or a unit that changes is read by neither.
     """
 
-    def __init__(self, name: str, change: ExpressionChange) -> None:
+    def __init__(self, name: str, changes: Iterable[ExpressionChange]) -> None:
         self.name = Path(name).name
         self.network = cast(Any, load_unit_reader(name))
         known: Sequence[str] = self.network.units
-        self.by_head = tuple(code for code, _ in change.units if code not in known)
-        lost = [code for code in self.by_head if code not in READABLE_UNITS]
+        by_head = [code for change in changes for code in self._by_head(change)]
+        lost = [code for code in by_head if code not in READABLE_UNITS]
         if lost:
             raise UserError(
                 f"{WHERE} {lost[0]}",
@@ -67,14 +67,18 @@ class PhotoUnitsReader:
                 f"choose of {', '.join(dict.fromkeys((*known, *READABLE_UNITS)))}",
             )
 
-    def read(self, scene: FaceScene) -> PhotoUnits:
-        """The units of a photo's face."""
+    def read(self, scene: FaceScene, change: ExpressionChange) -> PhotoUnits:
+        """The units of a photo's face: all that the network knows, and what else changes."""
         read = {self.name: _by_network(self.network, scene)}
-        if self.by_head:
+        by_head = self._by_head(change)
+        if by_head:
             actions = parametric_scene(scene).head.codes["actions"]
             found = units_of_actions(actions - at_rest())
-            read[FITTED_HEAD] = {code: found.get(code, (0.0, 0.0)) for code in self.by_head}
+            read[FITTED_HEAD] = {code: found.get(code, (0.0, 0.0)) for code in by_head}
         return PhotoUnits(read)
+
+    def _by_head(self, change: ExpressionChange) -> list[str]:
+        return [code for code, _ in change.units if code not in self.network.units]
 
 
 def told_of_change(

@@ -30,7 +30,8 @@ class Request:
         arousal: -1 to 1.
         asked: an expression in any other way, in place of the three above; a face shows it.
         rows: lines of a table, each a picture, in place of all that is said of expressions.
-        like: photo whose face guides; its own expression unless one is asked for.
+        like: photo whose face guides; its own expression unless one is asked for. A line of a table
+            may name another.
         change: of the photo's own expression, in place of asking for one.
         head: without a photo, let the parametric head guide.
         sweep: a row of pictures that differ in this alone, or, of two as AU12xAU4, a grid with the
@@ -94,7 +95,11 @@ class Request:
                 "leave one of them out",
             )
         if self.rows:
-            raise UserError("--table", f"was given together with {CHANGE}", "give one of them")
+            raise UserError(
+                "--table",
+                f"was given together with {CHANGE}",
+                "write it into a column au_change, beside the photo in like",
+            )
         odd = [axis.name for axis in self.axes() if axis.kind not in ("intensity", "seed")]
         if odd:
             raise UserError(
@@ -113,11 +118,35 @@ class Request:
                 "--table", "says which pictures to draw", "leave --sweep and --count out"
             )
         for row in self.rows:
+            self._check_photo(row)
             text = row.prompt or self.prompt
-            if not text.strip() and (row.expression is None or row.expression.word is None):
+            if (
+                row.change is None
+                and not text.strip()
+                and (row.expression is None or row.expression.word is None)
+            ):
                 raise UserError(
                     row.where, "has neither prompt nor emotion", "add a prompt, or give PROMPT"
                 )
+
+    def _check_photo(self, row: AskedRow) -> None:
+        """See that a line's photo and its change stand alone."""
+        if row.like is not None and self.head:
+            raise UserError(f"{row.where}: like", "stands beside --head", "leave one of them out")
+        if row.change is None:
+            return
+        if row.like is None and self.like is None:
+            raise UserError(
+                f"{row.where}: au_change",
+                "changes what a photo's face shows",
+                "name it in a column like, or add --like PHOTO",
+            )
+        if row.expression is not None:
+            raise UserError(
+                f"{row.where}: au_change",
+                "keeps the photo's expression, but another was asked for",
+                "leave one of them out",
+            )
 
     def expression(self) -> AskedExpression | None:
         """The expression asked for, None where nothing is said of it."""
@@ -153,6 +182,8 @@ class Request:
 
     def guides(self, row: AskedRow) -> bool:
         """Whether a face guides a table's line: as if the line had been typed as flags."""
+        if row.like is not None or row.change is not None:
+            return True
         return self.guided or (row.expression is not None and not row.by_word)
 
 
@@ -167,6 +198,7 @@ class Shot:
         expression: to be shown by the guiding face; None = that face's own.
         change: of that face's own expression.
         guided: whether a face guides, or action units are told; else text alone.
+        like: photo whose face guides; None = the parametric head's, where one does.
     """
 
     label: str
@@ -175,6 +207,7 @@ class Shot:
     expression: AskedExpression | None
     change: ExpressionChange | None = None
     guided: bool = False
+    like: Path | None = None
 
 
 def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
@@ -197,15 +230,19 @@ def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
                 ),
                 first if row.seed is None else row.seed,
                 row.expression,
-                guided=request.guides(row),
+                row.change,
+                request.guides(row),
+                row.like or request.like,
             )
             for number, row in enumerate(request.rows, start=1)
         ]
-    axes = request.axes()
+    axes, like = request.axes(), request.like
     if not axes:
         prompt = _prompt(request.prompt, asked.word if asked else None, template)
         return [
-            Shot(f"seed {first + n}", prompt, first + n, asked, request.change, request.guided)
+            Shot(
+                f"seed {first + n}", prompt, first + n, asked, request.change, request.guided, like
+            )
             for n in range(request.count or 1)
         ]
     shots = []
@@ -214,7 +251,7 @@ def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:
         label = " ".join(_label(axis, value, first, asked) for axis, value in point.items())
         seed = first + sum(int(value) for axis, value in point.items() if axis.kind == "seed")
         prompt = _prompt(request.prompt, shown.word if shown else None, template)
-        shots.append(Shot(label, prompt, seed, shown, change, request.guided))
+        shots.append(Shot(label, prompt, seed, shown, change, request.guided, like))
     return shots
 
 

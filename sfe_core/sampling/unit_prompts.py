@@ -28,10 +28,11 @@ def shots_in_words(
     They stay as they are where units are shown otherwise (a face guides or would have to, or a
     network is told) and where captions do not speak of units.
     """
-    face = request.like or request.head or guidance_maps(package)
-    if face or action_units(package):
+    if request.head or guidance_maps(package) or action_units(package):
         return list(shots)
-    return [_in_words(shot, config) if shot.guided else shot for shot in shots]
+    return [
+        _in_words(shot, config) if shot.guided and shot.like is None else shot for shot in shots
+    ]
 
 
 def _in_words(shot: Shot, config: Config) -> Shot:

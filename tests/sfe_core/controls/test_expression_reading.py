@@ -9,7 +9,13 @@ import pytest
 
 from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.controls.expression_files import read_expression, read_table
-from sfe_core.controls.expression_text import compose, read_emotion, read_mixture, read_units
+from sfe_core.controls.expression_text import (
+    compose,
+    read_change,
+    read_emotion,
+    read_mixture,
+    read_units,
+)
 from sfe_core.errors import UserError
 
 
@@ -70,6 +76,43 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     as_json = written(tmp_path, "faces.json", json.dumps([row]))
     assert read_expression(as_json) == AskedExpression("happy", 0.5)
     assert read_table(as_json)[0].prompt is None
+
+
+def test_a_line_names_a_photo_and_what_changes_on_it(tmp_path: Path) -> None:
+    (tmp_path / "her.png").write_bytes(b"")
+    rows = read_table(
+        written(
+            tmp_path, "faces.csv",
+            'like,au_change\nher.png,AU12=+2;AU4L=-1\nher.png,"AU12=+2,AU4L=-1"\n,AU6=1\nher.png,\n',
+        )
+    )  # fmt: skip
+    change = read_change(["AU12=+2", "AU4L=-1"])
+    assert [row.change for row in rows] == [change, change, read_change(["AU6=1"]), None]
+    assert [row.like and row.like.name for row in rows] == ["her.png", "her.png", None, "her.png"]
+    assert all(row.expression is None and not row.by_word for row in rows)
+    in_json = json.dumps([{"like": "her.png", "au_change": {"AU12": 2, "AU4L": -1}}])
+    (row,) = read_table(written(tmp_path, "faces.json", in_json))
+    assert (row.like, row.change) == (tmp_path / "her.png", change)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("like\ngone.png\n", "t.csv:2: like: .*gone.png is not there"),
+        ("prompt,au_change\nx,AU12\n", "t.csv:2: .*'AU12' has no value"),
+        ("prompt,au_change\nx,AU12=9\n", "t.csv:2: .*AU12"),
+    ],
+)
+def test_a_photo_that_is_away_and_a_change_that_is_none_name_their_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        read_table(written(tmp_path, "t.csv", text))
+
+
+def test_a_file_with_one_expression_names_no_photo(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give it by --table"):
+        read_expression(written(tmp_path, "t.csv", "au_change\nAU12=1\n"))
 
 
 def test_a_word_alone_in_a_line_is_known_for_one(tmp_path: Path) -> None:

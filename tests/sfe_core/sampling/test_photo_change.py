@@ -11,6 +11,8 @@ from PIL import Image
 
 from sfe_core.config.loading import preset_config
 from sfe_core.config.workspace import Workspace
+from sfe_core.controls.asked_expression import AskedExpression
+from sfe_core.controls.expression_files import AskedRow
 from sfe_core.controls.expression_text import read_change
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import scene_of_photo
@@ -68,8 +70,8 @@ def test_a_change_moves_what_its_units_move_and_nothing_else(scene: FaceScene):
 
 
 def test_the_configured_network_reads_and_the_head_what_it_does_not_know(scene: FaceScene):
-    reader = PhotoUnitsReader("tiny-units-loss", read_change(["AU12=+1,AU18=+2"]))
-    shown = reader.read(scene)
+    reader = PhotoUnitsReader("tiny-units-loss", [read_change(["AU12=+1,AU18=+2"])])
+    shown = reader.read(scene, read_change(["AU12=+1,AU18=+2"]))
     assert set(shown.read) == {"tiny-units-loss", "fitted head"}
     network = shown.read["tiny-units-loss"]
     assert len(network) == 18 and set(shown.read["fitted head"]) == {"AU18"}
@@ -77,9 +79,9 @@ def test_the_configured_network_reads_and_the_head_what_it_does_not_know(scene: 
     assert network["AU26"][0] == network["AU26"][1]  # a jaw has no halves
     assert max(network["AU4"]) > max(network["AU12"])  # she is sad
     with pytest.raises(UserError, match="AU45: neither tiny-units-loss nor the fitted head"):
-        PhotoUnitsReader("tiny-units-loss", read_change(["AU45=+1"]))
+        PhotoUnitsReader("tiny-units-loss", [read_change(["AU45=+1"])])
     with pytest.raises(UserError, match="gone"):
-        PhotoUnitsReader("gone", SMILE)
+        PhotoUnitsReader("gone", [SMILE])
 
 
 def test_a_network_is_told_the_photos_units_and_the_change():
@@ -106,6 +108,31 @@ def test_maps_alone_show_the_change_and_the_record_says_who_read(workspace: Work
     assert changed["read_by"] == made.shown.record()
     assert made.prompts[0] == "close-up photo of a face"  # without a prompt the captions' template
     assert generate(workspace, request).drawn == 0
+
+
+@pytest.mark.slow
+def test_lines_of_a_table_are_drawn_as_if_typed_alone(workspace: Workspace, photo: Path):
+    other = photo.with_name("him.png")
+    Image.fromarray(render_face(sample_face(9, "happy", 3), 160).image).save(other)
+    frown = read_change(["AU4=+2"])
+    rows = (
+        AskedRow("t:2", like=photo, change=SMILE),
+        AskedRow("t:3", like=other, change=frown),
+        AskedRow("t:4", like=photo, change=frown),
+        AskedRow("t:5", "own", "x", like=other),
+        AskedRow("t:6", "word", "x", expression=AskedExpression("sad"), by_word=True),
+    )
+    made = generate(workspace, Request(rows=rows))
+    typed = [
+        Request(like=photo, change=SMILE),
+        Request(like=other, change=frown),
+        Request(like=photo, change=frown),
+        Request(prompt="x", like=other),
+        Request(prompt="x", emotion="sad"),
+    ]
+    for path, request in zip(made.pictures, typed, strict=True):
+        assert read_record(path) == read_record(generate(workspace, request).pictures[0])
+    assert made.shown is None and generate(workspace, Request(rows=rows)).drawn == 0
 
 
 @pytest.mark.slow

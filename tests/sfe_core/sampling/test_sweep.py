@@ -197,6 +197,36 @@ def test_a_line_of_a_table_is_guided_as_the_same_flags_are():
     assert all(shot.guided for shot in faced)
 
 
+def test_a_line_of_a_table_may_change_a_photo_of_its_own():
+    her, him, change = Path("her.png"), Path("him.png"), read_change(["AU12=+2"])
+    rows = (
+        AskedRow("t:2", like=him, change=change),
+        AskedRow("t:3", change=change),
+        AskedRow("t:4", prompt="x", expression=AskedExpression("sad"), by_word=True),
+        AskedRow("t:5", prompt="x", like=him),
+    )
+    drawn = shots(rows=rows, like=her)
+    assert [(shot.like, shot.change) for shot in drawn] == [
+        (him, change), (her, change), (her, None), (him, None),
+    ]  # fmt: skip
+    assert all(shot.guided for shot in drawn) and drawn[0].prompt == "face"
+    alone = shots(prompt="x", rows=rows[2:])
+    assert [shot.guided for shot in alone] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "said"),
+    [
+        ({}, {}, "t:2: au_change: changes what a photo's face shows"),
+        ({"like": Path("a"), "expression": SMIRK}, {}, "t:2: au_change: keeps the photo's"),
+        ({"like": Path("a")}, {"head": True}, "t:2: like: stands beside --head"),
+    ],
+)
+def test_a_line_that_contradicts_itself_is_named(row, asked, said):
+    with pytest.raises(UserError, match=said):
+        Request(rows=(AskedRow("t:2", change=read_change(["AU12=+2"]), **row),), **asked)
+
+
 def test_a_table_is_a_picture_per_line():
     rows = (
         AskedRow("t.csv:2", "a", "old man", 7, AskedExpression("sad", 0.5)),
