@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.pictures import GivenPictures, PictureSet
+from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.intervals import FEWEST
@@ -44,6 +44,11 @@ def notes_on(
     notes += _not_readable(yardstick)
     if "text" in readings and "guided" not in readings:
         notes.append("the package has no guidance encoders: fine-tuned, guided is left out")
+    if _same_pictures(sets, "base", "text"):
+        notes.append(
+            "the fine-tuning left the base as it was: base and fine-tuned, text are the same "
+            "pictures, drawn once"
+        )
     few = int(min((read.faults == "").sum() for read in readings.values()))
     notes += _of_sample_size(yardstick, few, reference)
     few_people = resampling(yardstick.people, count).warning
@@ -62,6 +67,13 @@ def notes_on(
     if any(isinstance(pictures, GivenPictures) for pictures in sets.values()):
         notes.append("of pictures made elsewhere it is not known what their model's loss has seen")
     return notes
+
+
+def _same_pictures(sets: Mapping[str, PictureSet], one: str, other: str) -> bool:
+    folders = [
+        found.folder for found in (sets.get(one), sets.get(other)) if type(found) is DrawnPictures
+    ]
+    return len(folders) == 2 and folders[0] == folders[1]
 
 
 def not_independent(instruments: Mapping[str, InstrumentInfo]) -> list[str]:

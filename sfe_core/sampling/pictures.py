@@ -26,7 +26,7 @@ from sfe_core.files import TEMPORARY_MARK, check_key, derive_seed, write_json
 from sfe_core.packaging.listing import action_units, guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
+from sfe_core.sampling.pipelines import draws_as_base, pipeline_folder, sampling_precision
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.prompts import clean_prompt, tell_of_prompts
 from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings
@@ -73,8 +73,9 @@ def draw_series(
 
     Args:
         split: name of a split of the corpus.
-        variant: base (base model, caption alone), text (package, caption alone) or guided
-            (package, caption and what it knows of the corpus's maps and action units).
+        variant: base (base model, caption alone), text (package, caption alone; the pictures of
+            base where the package kept that) or guided (package, caption and what it knows of the
+            corpus's maps and action units).
         package: packaged pipeline folder; None = the newest. Plays no part in base.
         placement: the processes that draw; None = one, on the GPU if there is one. Whoever draws,
             a picture on a like device is the same.
@@ -91,6 +92,11 @@ def draw_series(
     if package is None and variant != "base":
         package = newest_package(workspace)
     source = pipeline_folder(variant, workspace.config, package)
+    if variant == "text" and draws_as_base(source, workspace.config):
+        reporter.say(
+            f"{source.name} kept its base: from captions alone the base's pictures are its"
+        )
+        variant, source = "base", pipeline_folder("base", workspace.config, None)
     placement = placement or place()
     sampling = workspace.config.sampling
     precision = sampling_precision(torch.device(placement.device), sampling.precision)

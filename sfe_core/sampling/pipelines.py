@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.unpacking import base_folder
+from sfe_core.diffusion.weight_files import find_weights
 from sfe_core.errors import RunError, UserError
 from sfe_core.network_layout import has_bfloat16
 from sfe_core.quiet import quiet_libraries
@@ -32,6 +35,9 @@ from sfe_core.sampling.settings import GUIDING_PARTS, Variant
 # Latents are not bounded by 1, so DDPM and DDIM must not clip their estimate of x0; that is their
 # default where a base model's scheduler file leaves the key out.
 _UNCLIPPED = {"clip_sample": False, "thresholding": False}
+
+# What packaging mends in settings, of which no picture depends.
+_IDLE = {"_name_or_path", "name_or_path", "dtype", "torch_dtype"}
 
 SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "ddpm": (DDPMScheduler, _UNCLIPPED),  # Ho et al. 2020
@@ -81,6 +87,45 @@ def pipeline_folder(variant: Variant, config: Config, package: Path | None) -> P
             "package a run that learnt either, or draw text alone",
         )
     return package
+
+
+def draws_as_base(package: Path, config: Config) -> bool:
+    """Whether a package draws a caption alone exactly as the base model, as it kept all its parts.
+
+    That is so where nothing was learnt but what guides. Weights are compared byte by byte up to the
+    first difference: written in another precision or in shards they count as others.
+    """
+    try:
+        base = pipeline_folder("base", config, None)
+    except UserError:
+        return False  # it is not on this machine
+    configs = read_configs(base)
+    parts = sorted(family_of(configs).parts(configs), key=lambda part: part != "unet")
+    return all(_same_part(base / part, package / part) for part in parts)
+
+
+def _same_part(base: Path, package: Path) -> bool:
+    """Whether a part has the same weights, if any, and the same settings and vocabulary."""
+    weights, own = find_weights(base), find_weights(package)
+    ours = own.paths if own else ()
+    theirs = weights.paths if weights else ()
+    texts = [path for path in package.glob("*") if path.suffix in (".json", ".txt")]
+    return (
+        [path.name for path in ours] == [path.name for path in theirs]
+        and all(filecmp.cmp(*pair, shallow=False) for pair in zip(ours, theirs, strict=True))
+        and all(_meaning(path) == _meaning(base / path.name) for path in texts)
+    )
+
+
+def _meaning(file: Path) -> Any:
+    """What a settings file says but for `_IDLE`; None where it is not there."""
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    said = json.loads(text) if file.suffix == ".json" else text
+    if isinstance(said, dict):
+        return {name: value for name, value in said.items() if name not in _IDLE}
+    return said
 
 
 def load_pipeline(

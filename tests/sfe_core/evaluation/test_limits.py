@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.evaluation.limits import notes_on, resampling
-from sfe_core.evaluation.pictures import GivenPictures
+from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.statistics.recognition import UNSEEN_LOGIT
 from sfe_core.evaluation.statistics.references import References
@@ -50,6 +50,14 @@ def notes(
 def test_nothing_is_said_where_all_is_well():
     assert notes(300, Reference(split="train", n=5000)) == []
     assert notes(3000, Reference(split="train", n=5000), ("inception",)) == []
+
+
+def test_pictures_that_stand_in_two_rows_are_told(tmp_path: Path):
+    base, own = DrawnPictures(tmp_path / "base"), DrawnPictures(tmp_path / "text")
+    plenty = Reference(split="train", n=5000)
+    assert notes(300, plenty, sets={"base": base, "text": own}) == []
+    (note,) = notes(300, plenty, sets={"base": base, "text": base})
+    assert "are the same pictures, drawn once" in note
 
 
 def test_fid_warns_of_few_pictures_and_names_its_unbiased_companion():

@@ -21,11 +21,12 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.sampling import share as module
 from sfe_core.sampling.pictures import draw_series
-from sfe_core.sampling.pipelines import sampling_precision
+from sfe_core.sampling.pipelines import draws_as_base, sampling_precision
 from sfe_core.sampling.pngs import read_record, read_remarks
 from sfe_core.sampling.settings import VARIANTS
+from tests.listening import Listener
 from tests.sfe_core.sampling.conftest import draw_split, with_sampling
-from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, write_held_out
+from tests.tiny_workspace import SIDE_PX, SPLIT, make_run, make_units_run, write_held_out
 
 
 def keys(workspace: Workspace) -> list[str]:
@@ -46,6 +47,48 @@ def test_variants_are_different_pictures_of_model_size(workspace: Workspace):
     for one, other in (("base", "text"), ("text", "guided")):
         differing = (drawn[one] != drawn[other]).any(axis=(1, 2, 3))
         assert differing.all()
+
+
+def test_a_package_that_kept_its_base_draws_captions_once(
+    workspace: Workspace, listener: Listener, monkeypatch: pytest.MonkeyPatch
+):
+    make_units_run(workspace, ("AU4", "AU12"))
+    package = package_checkpoint(workspace, name="units").folder
+    base = draw_series(workspace, SPLIT, "base")
+    text = draw_series(workspace, SPLIT, "text", package, listener)
+    assert (text.folder, text.drawn, text.reused) == (base.folder, 0, 5)
+    assert listener.lines[-1].startswith("units kept its base")
+    with monkeypatch.context() as patch:  # its own pictures are indeed those
+        patch.setattr("sfe_core.sampling.pictures.draws_as_base", lambda *_: False)
+        own = draw_series(workspace, SPLIT, "text", package).folder
+    assert own != base.folder
+    assert np.array_equal(pixels(own, workspace), pixels(base.folder, workspace))
+    weights = package / "text_encoder/model.safetensors"
+    stored = bytearray(weights.read_bytes())
+    stored[-1] ^= 1  # one bit of one weight
+    weights.write_bytes(stored)
+    assert not draws_as_base(package, workspace.config)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value", "same"),
+    [
+        ("scheduler/scheduler_config.json", "rescale_betas_zero_snr", True, False),
+        ("unet/config.json", "_name_or_path", "elsewhere", True),
+        ("vae/config.json", "scaling_factor", 0.5, False),
+    ],
+)
+def test_a_package_with_other_settings_does_not_draw_as_its_base(
+    workspace: Workspace, tmp_path: Path, file: str, field: str, value: object, same: bool
+):
+    package = tmp_path / "package"
+    shutil.copytree(workspace.config.model.base, package)
+    assert draws_as_base(package, workspace.config)
+    settings = json.loads((package / file).read_text(encoding="utf-8"))
+    (package / file).write_text(json.dumps(settings | {field: value}), encoding="utf-8")
+    assert draws_as_base(package, workspace.config) is same
+    model = workspace.config.model.model_copy(update={"base": str(tmp_path / "gone")})
+    assert not draws_as_base(package, workspace.config.model_copy(update={"model": model}))
 
 
 def test_batches_do_not_change_pictures(workspace: Workspace):
