@@ -30,12 +30,13 @@ def demo(
         str, typer.Option(help="What is learnt: stableface (emotions), or action-units (muscles).")
     ] = "stableface",
 ) -> None:
-    from sfe_cli.evaluate import show_scores
+    from sfe_cli.evaluate import show_scores, show_units
     from sfe_cli.progress import RichReporter, duration
     from sfe_core.demo import run_demo
 
     summary = run_demo(folder, seed, RichReporter(), recipe)
     show_scores(summary.evaluation.table)
+    show_units(summary.evaluation)
     total = duration(sum(summary.seconds.values()))
     steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
     render.facts(

@@ -12,6 +12,7 @@ from sfe_cli.help import with_examples
 
 if TYPE_CHECKING:
     from sfe_core.config.workspace import Workspace
+    from sfe_core.evaluation.summary import EvaluationSummary
 
 HELP = with_examples(
     "Measure base, fine-tuned (text, guided) and real photos of a split; write report.html.\n\n"
@@ -108,6 +109,7 @@ def evaluate(
         render.as_json(summary.model_dump(mode="json") | {"folder": str(summary.folder)})
         return
     show_scores(summary.table)
+    show_units(summary)
     for note in summary.notes:
         render.console().print(f"note: {note}", markup=False, highlight=False, style="dim")
     over = None if summary.resampling is None else summary.resampling.told
@@ -160,3 +162,24 @@ def show_scores(table: list[dict[str, str]]) -> None:
     headers = list(table[0])
     rows = [row for row in table if any(row[name] != "n/a" for name in headers[1:])] or table
     render.grid(headers, [[row[name] for name in headers] for row in rows], headers[1:])
+
+
+def show_units(summary: EvaluationSummary) -> None:
+    """Of the pictures that count, a line for each action unit; nothing where none was measured."""
+    from sfe_core.evaluation.reporting.report_units import unit_tables
+
+    tables = unit_tables(summary)
+    if not tables:
+        return
+    shown = tables[0]
+    kinds = {
+        kind: title
+        for kind, title in shown.columns.items()
+        if kind in ("pearson", "pearson_left", "pearson_right", "f1")
+    }
+    headers = ["unit", shown.title, *kinds.values(), "photos' Pearson", "moves others"]
+    rows = [
+        [row.code, row.name, *(row.cells[kind].value for kind in kinds), row.ceiling, row.unasked]
+        for row in shown.rows
+    ]
+    render.grid(headers, rows, headers[2:])

@@ -73,7 +73,8 @@ def test_the_demo_of_action_units_shows_two_of_them(tmp_path, settings, monkeypa
     monkeypatch.setattr(demo, "UNIT_SETTINGS", settings)
     monkeypatch.setattr(demo, "UNIT_SWEEP", "AU12")
     said = ok("demo", "--folder", tmp_path / "demo", "--recipe", "action-units")
-    assert "Units, Pearson" in said and "units.png" in said
+    assert "Units, Pearson" in said and "moves others" in said and "units.png" in said
+    assert any(line.split()[:1] == ["AU12"] for line in said.splitlines())
     assert (tmp_path / "demo/units.png").stat().st_size > 1000
     summary = json.loads((tmp_path / "demo/evaluation/val300/summary.json").read_text())
     assert "unit_pearson_AU12" in summary["scores"]["text"]
