@@ -65,6 +65,18 @@ def test_nothing_gated_is_needed_before_training(name: str) -> None:
     assert len(needed["train"]) == 1
 
 
+def test_maps_turned_on_come_from_parts_of_the_installation_unless_others_are_named() -> None:
+    maps = {"guidance.maps": ["landmarks", "mesh", "depth"]}
+    config = preset_config("action-units", maps)
+    assert config.guidance.maps == ("landmarks", "mesh", "depth")
+    assert {"emoca-v2", "zoedepth"}.isdisjoint(a.name for a in needed_assets(config)["preprocess"])
+    full = preset_config(
+        "action-units",
+        {**maps, "preprocess.reconstruction": "emoca", "preprocess.depth": "zoedepth"},
+    )
+    assert {"emoca-v2", "zoedepth"} <= {asset.name for asset in needed_assets(full)["preprocess"]}
+
+
 @pytest.mark.parametrize("side", [128, 256, 512])
 def test_sides(side: int) -> None:
     config = preset_config("action-units-text", {"model.resolution": side})

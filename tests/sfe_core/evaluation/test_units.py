@@ -49,6 +49,7 @@ def test_a_package_of_units_is_told_those_of_the_labels(measured):
     workspace, summary = measured
     assert list(summary.scores) == ["base", "text", "guided", "real"]
     assert summary.provenance.package == "told"
+    assert any("are the same pictures, drawn once" in note for note in summary.notes)
     table = pd.read_csv(summary.folder / "per_image.csv").set_index("key")
     (folder,) = [
         path
