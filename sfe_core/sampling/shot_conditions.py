@@ -162,8 +162,13 @@ def _map_names(
     if any(shot.like is None or shot.expression or shot.change for shot in guided):
         names = shared_maps(workspace.config.preprocess, names, reporter)
     if not names:
+        instead = (
+            "ask for --au UNIT=0…5 without a face" if action_units(package) else "draw from text"
+        )
         raise UserError(
-            "--like, --head", f"{package.name} has no encoder for the face's maps", "draw from text"
+            "--like, --head",
+            f"{package.name} has no encoder for the face's maps",
+            f"{instead}, or train with guidance.maps",
         )
     return names
 
