@@ -11,6 +11,8 @@ from scipy.stats import pearsonr, spearmanr
 from sfe_core.diffusion.unit_attention import cross_attentions, unit_conditions
 from tests.benchmarks.one_token_recipe import OneToken
 from tests.benchmarks.unit_measures import (
+    Figure,
+    concordances,
     correlation,
     followed,
     leakage,
@@ -46,6 +48,16 @@ def test_slopes_and_leakage_are_those_of_the_mixing():
     assert found["AU1"].unasked.value == pytest.approx((0.1 + 0.0) / 2 / 0.5)
     assert found["AU4"].worst == ("AU12", pytest.approx(0.4))
     assert found["AU1"].mse.value == pytest.approx((0.5 * LEVELS).dot(0.5 * LEVELS) / 6)
+
+
+def test_concordance_is_one_where_all_is_as_asked_and_falls_with_the_scale():
+    asked = np.array([(0.0, 0.0), (0.4, 0.1), (0.8, 0.2), (-0.5, 0.6)])
+    read = np.broadcast_to(asked * (1.0, 0.5), (2, 5, 4, 2))
+    found = concordances(read, asked, ("valence", "arousal"), resamples=20)
+    assert found["valence"] == Figure(*(pytest.approx(1.0),) * 3)
+    arousal = asked[:, 1]
+    lins = arousal.var() / (1.25 * arousal.var() + (0.5 * arousal.mean()) ** 2)
+    assert found["arousal"].value == pytest.approx(lins)
 
 
 def test_correlations_are_scipys_and_their_intervals_hold_them():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
-from torch import nn
+from torch import Tensor, nn
 
 from sfe_cli.progress import RichReporter
 from sfe_core.arrays import Doubles
 from sfe_core.assets import locate
 from sfe_core.config.workspace import Workspace
 from sfe_core.controls.action_units import MAXIMUM_INTENSITY
+from sfe_core.controls.circumplex import expression_at
+from sfe_core.controls.emotion_prototypes import PROTOTYPES
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.loading import read_configs
@@ -36,12 +38,14 @@ from sfe_core.diffusion.unit_attention import UnitAttention
 from sfe_core.errors import UserError
 from sfe_core.evaluation.ablation import with_seed
 from sfe_core.evaluation.yardstick import PRESENT_FROM
+from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.files import atomic_path, derive_seed, sha256_json, write_json, write_text
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.recipes.action_units import conditions_of_rows
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch
+from sfe_core.sampling.asked_face import told_units
 from sfe_core.sampling.drawing import Order, draw_all, prepare_pipeline
 from sfe_core.sampling.pipelines import (
     load_pipeline,
@@ -58,6 +62,7 @@ from tests.benchmarks.tiny_road import People, make_workspace, setting, spent, t
 from tests.benchmarks.unit_measures import (
     Figure,
     UnitFigures,
+    concordances,
     followed,
     leakage,
     presence_f1,
@@ -69,6 +74,16 @@ IDENTITIES = (3840, 4096)
 LEVELS = np.arange(MAXIMUM_INTENSITY + 1)
 OURS, ONE, TEXT, PHOTOS = "a token per unit", "one token", "as text", "the photos"
 _BATCH = 16
+# Valence and arousal asked for: at rest, and a third, two thirds and the whole way to each emotion.
+PLACES = (
+    (0.0, 0.0),
+    *(
+        (share * found.valence, share * found.arousal)
+        for name, found in PROTOTYPES.items()
+        if name != "neutral"
+        for share in (1 / 3, 2 / 3, 1.0)
+    ),
+)
 _RECIPES = {OURS: "action-units", ONE: str(Path(one_token_recipe.__file__).resolve())}
 _NETWORKS = {OURS: UnitAttention, ONE: one_token_recipe.OneToken}
 
@@ -86,6 +101,20 @@ class Readings:
     copied: Doubles
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A form that was trained with a seed.
+
+    Attributes:
+        checkpoint: its folder.
+        kept: stem of the files that hold what was read of it as it draws now.
+    """
+
+    form: str
+    checkpoint: Path
+    kept: Path
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run it; see the module."""
     chosen = _parser().parse_args(arguments)
@@ -97,10 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     judge = load_unit_reader(chosen.judge)
     held_out = HeldOut(workspace, tuple(judge.units), chosen.faces)
-    read = {
-        form: [measured(held_out, form, seed, judge, reporter) for seed in seeds_of(chosen)]
+    runs = {
+        form: [trained(held_out, form, seed, reporter) for seed in seeds_of(chosen)]
         for form in _RECIPES
     }
+    read = {
+        form: [measured(held_out, run, judge, reporter) for run in some]
+        for form, some in runs.items()
+    }
+    placed = np.stack([measured_places(held_out, run, reporter) for run in runs[OURS]])
     worded = worded_workspace(chosen, people, photos, workspace, reporter)
     texts = [measured_text(worded, held_out, seed, judge, reporter) for seed in seeds_of(chosen)]
     with spent(workspace.root, "read the photos"):
@@ -109,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     copied = {form: np.stack([one.copied for one in some]) for form, some in read.items()}
     copied |= {TEXT: np.stack(texts), PHOTOS: photographed[None]}
     swept = {form: np.stack([one.swept for one in some]) for form, some in read.items()}
-    write_result(held_out, swept, copied, facts, chosen.results)
+    write_result(held_out, swept, copied, placed, facts, chosen.results)
     print((chosen.results / f"{NAME}.md").read_text(encoding="utf-8"))
 
 
@@ -193,6 +227,15 @@ class HeldOut:
             for row, labels in zip(self.rows.to_dict("records"), self.labels, strict=True)
         ]
 
+    def placed(self) -> list[Order]:
+        """Of each face a picture at every place of `PLACES`, told as units."""
+        told = [told_units(expression_at(*place), self.units, alone=True) for place in PLACES]
+        return [
+            self._order(row, f"place {number}", units)
+            for row in self.swept.to_dict("records")
+            for number, units in enumerate(told)
+        ]
+
     def truth(self) -> Doubles:
         """Intensities [P, 2, U] of the photos."""
         return self.labels.transpose(0, 2, 1)
@@ -213,30 +256,51 @@ class HeldOut:
 # ---- Training and reading ------------------------------------------------------------------------
 
 
-def measured(
-    held_out: HeldOut, form: str, seed: int, judge: nn.Module, reporter: Reporter
-) -> Readings:
-    """Train a form with a seed, draw and read; what is there is gone on from."""
+def trained(held_out: HeldOut, form: str, seed: int, reporter: Reporter) -> Trained:
+    """Train a form with a seed; what is there is gone on from."""
     workspace = held_out.workspace
     changed = with_seed(
         Workspace(workspace.root, workspace.config.model_copy(update={"recipe": _RECIPES[form]})),
         seed,
     )
     sections = {"model", "train", "loss", "data", "recipe_options"}
-    trained = sha256_json(changed.config.model_dump(mode="json", include=sections))[:8]
-    name = f"{form.replace(' ', '-')}-seed{seed}-{trained}"
+    learnt = sha256_json(changed.config.model_dump(mode="json", include=sections))[:8]
+    name = f"{form.replace(' ', '-')}-seed{seed}-{learnt}"
     reporter.say(f"seed {seed}: {form}")
     with spent(workspace.root, f"train {form}"):
         done = launch(changed, TrainOptions(run=name, resume="auto"), reporter)
     sampling = changed.config.sampling.model_dump(mode="json")
     drawn = sha256_json([sampling, held_out.rows["key"].tolist(), len(held_out.swept), done.step])
-    kept = workspace.root / "readings" / f"{name}-{drawn[:8]}.npz"
+    return Trained(form, done.checkpoint, workspace.root / "readings" / f"{name}-{drawn[:8]}")
+
+
+def measured(held_out: HeldOut, run: Trained, judge: nn.Module, reporter: Reporter) -> Readings:
+    """Draw both protocols of units, and read them."""
 
     def found() -> dict[str, Doubles]:
-        with spent(workspace.root, "draw and read"):
-            return asdict(draw_and_read(held_out, form, done.checkpoint, judge, reporter))
+        def read(orders: list[Order], what: str) -> Doubles:
+            drawn = draw(held_out, run, orders, what, reporter)
+            return np.stack([judge(picture)[0].double().numpy() for picture in drawn])
 
-    return Readings(**_kept(kept, found))
+        swept = held_out.swept_readings(read(held_out.sweep(), "units one by one"))
+        return asdict(Readings(swept, read(held_out.copies(), "the labels' units")))
+
+    return Readings(**_kept(run.kept.with_name(f"{run.kept.name}.npz"), found))
+
+
+def measured_places(held_out: HeldOut, run: Trained, reporter: Reporter) -> Doubles:
+    """Draw valence and arousal told as units, and read both: [F, N, 2] of `PLACES`."""
+
+    def found() -> dict[str, Doubles]:
+        judge = load_recogniser(held_out.workspace.config.evaluate.judge)
+        read = [
+            torch.cat([reading.valence, reading.arousal]).double().numpy()
+            for picture in draw(held_out, run, held_out.placed(), "valence and arousal", reporter)
+            for reading in [judge(picture)]
+        ]
+        return {"read": np.stack(read).reshape(len(held_out.swept), len(PLACES), 2)}
+
+    return _kept(run.kept.with_name(f"{run.kept.name}-places.npz"), found)["read"]
 
 
 def _kept(path: Path, found: Callable[[], dict[str, Doubles]]) -> dict[str, Doubles]:
@@ -251,16 +315,16 @@ def _kept(path: Path, found: Callable[[], dict[str, Doubles]]) -> dict[str, Doub
         return dict(stored)
 
 
-def draw_and_read(
-    held_out: HeldOut, form: str, checkpoint: Path, judge: nn.Module, reporter: Reporter
-) -> Readings:
-    """Draw both protocols with a checkpoint's averaged UNet and units, and read them."""
+def draw(
+    held_out: HeldOut, run: Trained, orders: list[Order], what: str, reporter: Reporter
+) -> Iterator[Tensor]:
+    """Pictures [1, 3, H, W] in [-1, 1] of a checkpoint's averaged UNet and units."""
     config = held_out.workspace.config
     base, device = locate(config.model.base), sampling_device()
     kind = family_of(read_configs(base)).guided_pipeline
-    attention = _NETWORKS[form].from_pretrained(checkpoint / "action_units_ema")
+    attention = _NETWORKS[run.form].from_pretrained(run.checkpoint / "action_units_ema")
     precision = sampling_precision(device, config.sampling.precision)
-    unet = UNet2DConditionModel.from_pretrained(checkpoint / "unet_ema")
+    unet = UNet2DConditionModel.from_pretrained(run.checkpoint / "unet_ema")
     pipeline = kind.from_pretrained(base, unet=unet, action_units=attention)
     pipeline.scheduler = make_scheduler(config.sampling.scheduler, pipeline.scheduler.config)
     prepare_pipeline(pipeline, device, precision)
@@ -274,31 +338,23 @@ def draw_and_read(
         held_out.workspace.generated / "weights.json",
         units=True,
     )
-
-    def read(orders: list[Order], what: str) -> Doubles:
-        return read_drawn(pipeline, orders, settings, judge, what, reporter)
-
-    swept = held_out.swept_readings(read(held_out.sweep(), "units one by one"))
-    return Readings(swept, read(held_out.copies(), "the labels' units"))
+    with spent(held_out.workspace.root, "draw and read"):
+        yield from drawn_pictures(pipeline, orders, settings, what, reporter)
 
 
 @torch.no_grad()
-def read_drawn(
+def drawn_pictures(
     pipeline: DiffusionPipeline,
     orders: list[Order],
     settings: DrawSettings,
-    judge: nn.Module,
     what: str,
     reporter: Reporter,
-) -> Doubles:
-    """What the judge reads of pictures that are drawn for it, [N, 2, U]."""
-    found = []
+) -> Iterator[Tensor]:
+    """Pictures [1, 3, H, W] in [-1, 1], in order."""
     with reporter.task(f"drawing {what}", len(orders)) as task:
         for _, pixels in draw_all(pipeline, iter(orders), settings, _BATCH, reporter):
-            picture = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
-            found.append(judge(picture)[0].double().numpy())
+            yield torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
             task.advance()
-    return np.stack(found)
 
 
 def worded_workspace(
@@ -349,8 +405,9 @@ def measured_text(
             Order(key, str(captions[key]), derive_seed(config.sampling.seed, key), {})
             for key in held_out.rows["key"]
         ]
-        with spent(root, "draw and read"):
-            return {"read": read_drawn(pipeline, orders, settings, judge, TEXT, reporter)}
+        with spent(root, "draw and read"), torch.no_grad():
+            drawn = drawn_pictures(pipeline, orders, settings, TEXT, reporter)
+            return {"read": np.stack([judge(one)[0].double().numpy() for one in drawn])}
 
     return _kept(root / "readings" / f"{name}-{drawn[:8]}.npz", found)["read"]
 
@@ -362,6 +419,7 @@ def write_result(
     held_out: HeldOut,
     swept: Mapping[str, Doubles],
     copied: Mapping[str, Doubles],
+    placed: Doubles,
     facts: Mapping[str, Any],
     folder: Path,
 ) -> None:
@@ -370,6 +428,7 @@ def write_result(
     Args:
         swept: form → [S, F, U, L, U], see `Readings`; S training seeds.
         copied: form, and the photos → [S, P, 2, U].
+        placed: [S, F, N, 2], valence and arousal read at the N of `PLACES`.
     """
     units, truth = held_out.units, held_out.truth()
     people = held_out.rows["identity"].to_numpy()
@@ -377,6 +436,7 @@ def write_result(
     leaks = {form: leakage(some, LEVELS).mean((0, 1)) for form, some in swept.items()}
     copies = {form: followed(some, truth, people, units) for form, some in copied.items()}
     present = {form: presence_f1(some, truth, people, units) for form, some in copied.items()}
+    places = concordances(placed, np.array(PLACES), ("valence", "arousal"))
     plain = {
         "setting": dict(facts),
         "faces": len(held_out.swept),
@@ -397,9 +457,10 @@ def write_result(
             form: {unit: asdict(one) for unit, one in some.items()}
             for form, some in present.items()
         },
+        "places": {scale: asdict(one) for scale, one in places.items()},
     }  # fmt: skip
     write_json(folder / f"{NAME}.json", plain)
-    text = _markdown(held_out, figures, leaks, copies, present, facts)
+    text = _markdown(held_out, figures, leaks, copies, present, places, facts)
     write_text(folder / f"{NAME}.md", text)
 
 
@@ -409,6 +470,7 @@ def _markdown(
     leaks: Mapping[str, Doubles],
     copies: Mapping[str, Mapping[str, Figure]],
     present: Mapping[str, Mapping[str, Figure]],
+    places: Mapping[str, Figure],
     facts: Mapping[str, Any],
 ) -> str:
     units = held_out.units
@@ -428,6 +490,10 @@ def _markdown(
         ),
         "## Leakage: read units (columns) per grade of the commanded one (rows)",
         *(f"### {form}\n\n" + _matrix(matrix, units) for form, matrix in leaks.items()),
+        "## Valence and arousal, told as the units that show them",
+        f"{len(PLACES)} places on the way to each emotion, {len(held_out.swept)} captions; Lin's "
+        f"concordance of asked and read by {held_out.workspace.config.evaluate.judge}.",
+        markdown_table([*places], [[one.shown for one in places.values()]]),
         f"## The units of {len(held_out.rows)} unseen photos, left and right",
         "Pearson's r of the label with what is read off a picture drawn by it; of the photo itself "
         "it is the most that this judge could read. Intervals over people and seeds.",

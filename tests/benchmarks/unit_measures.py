@@ -53,6 +53,36 @@ class UnitFigures:
     worst: tuple[str, float]
 
 
+def concordances(
+    read: Doubles, asked: Doubles, names: tuple[str, ...], resamples: int = RESAMPLES
+) -> dict[str, Figure]:
+    """Lin's concordance of what is read with what was asked, over pictures.
+
+    Args:
+        read: [S, F, N, K], training seed × face × what was asked × scale.
+        asked: [N, K].
+        names: of the K scales.
+        resamples: for the intervals.
+    """
+    seeds, faces = read.shape[:2]
+    random = np.random.default_rng(0)
+
+    def over(some: Doubles) -> Doubles:
+        """Of [M, N, K], as [K]."""
+        told = np.broadcast_to(asked, some.shape)
+        return agreement.concordance(*(part.reshape(-1, len(names)).T for part in (some, told)))
+
+    whole = over(read.reshape(-1, *read.shape[2:]))
+    again = [
+        over(read[random.integers(seeds, size=faces), random.integers(faces, size=faces)])
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(again, (0.025, 0.975), axis=0)
+    return {
+        name: Figure(float(whole[n]), float(low[n]), float(high[n])) for n, name in enumerate(names)
+    }
+
+
 def leakage(read: Doubles, levels: Doubles) -> Doubles:
     """Slopes of every read unit on every commanded one, by least squares.
 
