@@ -54,6 +54,7 @@ from sfe_core.sampling.pipelines import (
     sampling_precision,
 )
 from sfe_core.sampling.settings import DrawSettings, draw_settings
+from sfe_core.synthesis.facs import INTENSITY_RANGE
 from sfe_core.training.options import TrainOptions
 from sfe_core.wording import markdown_table
 from tests.benchmarks import one_token_recipe
@@ -74,16 +75,18 @@ IDENTITIES = (3840, 4096)
 LEVELS = np.arange(MAXIMUM_INTENSITY + 1)
 OURS, ONE, TEXT, PHOTOS = "a token per unit", "one token", "as text", "the photos"
 _BATCH = 16
-# Valence and arousal asked for: at rest, and a third, two thirds and the whole way to each emotion.
+# Valence and arousal asked for: at rest, and so far on the way to each emotion.
+SHARES = (1 / 3, 2 / 3, 1.0)
 PLACES = (
     (0.0, 0.0),
     *(
         (share * found.valence, share * found.arousal)
         for name, found in PROTOTYPES.items()
         if name != "neutral"
-        for share in (1 / 3, 2 / 3, 1.0)
+        for share in SHARES
     ),
 )
+_STRONG = [n for n in range(len(PLACES)) if n == 0 or (n - 1) % len(SHARES) > 0]
 _RECIPES = {OURS: "action-units", ONE: str(Path(one_token_recipe.__file__).resolve())}
 _NETWORKS = {OURS: UnitAttention, ONE: one_token_recipe.OneToken}
 
@@ -436,7 +439,13 @@ def write_result(
     leaks = {form: leakage(some, LEVELS).mean((0, 1)) for form, some in swept.items()}
     copies = {form: followed(some, truth, people, units) for form, some in copied.items()}
     present = {form: presence_f1(some, truth, people, units) for form, some in copied.items()}
-    places = concordances(placed, np.array(PLACES), ("valence", "arousal"))
+    places = {
+        title: concordances(placed[:, :, chosen], np.array(PLACES)[chosen], ("valence", "arousal"))
+        for title, chosen in (
+            ("two thirds and all of it", _STRONG),
+            ("a third too", list(range(len(PLACES)))),
+        )
+    }
     plain = {
         "setting": dict(facts),
         "faces": len(held_out.swept),
@@ -457,7 +466,10 @@ def write_result(
             form: {unit: asdict(one) for unit, one in some.items()}
             for form, some in present.items()
         },
-        "places": {scale: asdict(one) for scale, one in places.items()},
+        "places": {
+            title: {scale: asdict(one) for scale, one in some.items()}
+            for title, some in places.items()
+        },
     }  # fmt: skip
     write_json(folder / f"{NAME}.json", plain)
     text = _markdown(held_out, figures, leaks, copies, present, places, facts)
@@ -470,7 +482,7 @@ def _markdown(
     leaks: Mapping[str, Doubles],
     copies: Mapping[str, Mapping[str, Figure]],
     present: Mapping[str, Mapping[str, Figure]],
-    places: Mapping[str, Figure],
+    places: Mapping[str, Mapping[str, Figure]],
     facts: Mapping[str, Any],
 ) -> str:
     units = held_out.units
@@ -491,9 +503,14 @@ def _markdown(
         "## Leakage: read units (columns) per grade of the commanded one (rows)",
         *(f"### {form}\n\n" + _matrix(matrix, units) for form, matrix in leaks.items()),
         "## Valence and arousal, told as the units that show them",
-        f"{len(PLACES)} places on the way to each emotion, {len(held_out.swept)} captions; Lin's "
-        f"concordance of asked and read by {held_out.workspace.config.evaluate.judge}.",
-        markdown_table([*places], [[one.shown for one in places.values()]]),
+        "Asked for are faces at rest and on the way to each emotion, of "
+        f"{len(held_out.swept)} captions; Lin's concordance of what was asked and what "
+        f"{held_out.workspace.config.evaluate.judge} reads. It learnt from photos that show "
+        f"{INTENSITY_RANGE[0]:.0%} of an emotion or more, so of a third it knows nothing.",
+        markdown_table(
+            ["on the way", "valence", "arousal"],
+            [[title, *(one.shown for one in some.values())] for title, some in places.items()],
+        ),
         f"## The units of {len(held_out.rows)} unseen photos, left and right",
         "Pearson's r of the label with what is read off a picture drawn by it; of the photo itself "
         "it is the most that this judge could read. Intervals over people and seeds.",
