@@ -23,8 +23,8 @@ from sfe_core.assets.fetch import fetch_asset
 from sfe_core.assets.packed import STAGED
 from sfe_core.assets.registry import registry
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.face_mesh import FaceMesh, load_face_mesh
 from sfe_core.faces.person_mask import PersonMask, load_person_mask
+from sfe_core.faces.recognition.face_mesh import FaceMesh, load_face_mesh
 from sfe_core.faces.recognition.faceres import FaceRes, FaceresEmbedder
 from sfe_core.faces.recognition.outside_recognisers import FaceApiEmotion, FerEmotion
 from sfe_core.faces.recognition.recognisers import load_recogniser

@@ -12,8 +12,8 @@ from skimage import data
 from sfe_core.assets.registry import registry
 from sfe_core.assets.store import folder_of
 from sfe_core.errors import UserError
-from sfe_core.faces import face_mesh
-from sfe_core.faces.face_mesh import FaceMesh, load_face_mesh, read_mesh
+from sfe_core.faces.recognition import face_mesh
+from sfe_core.faces.recognition.face_mesh import FaceMesh, load_face_mesh, read_mesh
 from tests.outside_weights import randomised
 
 FETCHED = folder_of(registry()["face-mesh"]) / "face-mesh.safetensors"  # of this machine
