@@ -24,6 +24,8 @@ PERCEPTUAL_ASSETS = {
     "lpips-vgg": ("lpips-heads", "vgg16"),
     "lpips-alex": ("lpips-heads", "alexnet"),
 }
+# What a reader of action units reads from beside its own weights.
+UNITS_ASSETS = {"geometry-units": ("face-mesh",)}
 IDENTITY_ASSETS = {
     AUTO: (),
     "none": (),
@@ -53,6 +55,7 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     if "blip" in sources:
         preprocess += (config.captions.blip_model,)
     of_loss = [name for models in loss_models(config.loss).values() for name in models]
+    of_loss += [beside for name in of_loss for beside in UNITS_ASSETS.get(name, ())]
     train = (config.model.base, *of_loss)
     steps = {"preprocess": preprocess, "train": train, "evaluate": _evaluate_assets(config)}
     known = registry()
@@ -149,6 +152,7 @@ def _evaluate_assets(config: Config) -> tuple[str, ...]:
         settings.judge,
         *(name for name in settings.witnesses if name != AUTO),
         *(name for name in (settings.units_judge,) if name not in ("", AUTO)),
+        *UNITS_ASSETS.get(settings.units_judge, ()),
         *(loss if name == "loss" else name for name in settings.recognisers),
         *(name for name in settings.features if name not in (AUTO, "judge")),
         *PERCEPTUAL_ASSETS[settings.perceptual_network],

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from sfe_core.assets import locate
+from sfe_core.faces.recognition.geometry_units import FILE, load_geometry_reader
 from sfe_core.faces.recognition.open_graph_au import load_open_graph_au
 from sfe_core.faces.recognition.tiny_units import load_tiny_units
 
@@ -23,11 +24,15 @@ def load_unit_reader(name_or_path: str | Path) -> nn.Module:
     FACS names of the U units, in order; `input_px` is the side of the pictures that it sees.
 
     Args:
-        name_or_path: an asset, as `tiny-units-judge` or `opengraphau`; the folder of a tiny reader,
-            or a file of OpenGraphAU's authors.
+        name_or_path: an asset, as `tiny-units-judge`, `geometry-units` or `opengraphau`; the folder
+            of a tiny reader or of one by geometry, or a file of OpenGraphAU's authors.
 
     Raises:
         UserError: it is missing, or what lies there is no such reader.
     """
     path = locate(name_or_path)
-    return load_open_graph_au(path) if path.is_file() else load_tiny_units(name_or_path)
+    if path.is_file():
+        return load_open_graph_au(path)
+    if (path / FILE).is_file():
+        return load_geometry_reader(path)
+    return load_tiny_units(name_or_path)
