@@ -57,8 +57,9 @@ Each unit is a sum of piecewise linear functions of a few distances on its half 
 `r` is Pearson's, on {faces} rendered faces of people it was not fitted to: of halves of faces, and
 of whole faces. `AUC` is how often a photo of the emotion reads higher than a neutral one, with a
 95 % interval over people drawn anew. The distances were chosen on {first} people, whose is `AUC
-before`; what is shipped was decided on {people} others, on whom nothing but a first, plain
-regression on all points had been tried. `neutral` is the mean reading of neutral photos.
+before`; what is shipped was decided on {people} others. These were not wholly untouched: a first,
+plain regression on all points and some looks at single landmarks had been over all photos.
+`neutral` is the mean reading of neutral photos.
 
 The photos: {photos}. They are no part of this project. Nobody graded units on them: they show that
 the direction is right, not how strong a unit is.
