@@ -65,8 +65,10 @@ class TriptychConfig(Section):
     """Original, base and fine-tuned side by side."""
 
     tile_px: Annotated[int, Field(ge=64, le=2048)] = Field(512, description="side of a picture")
-    fine_tuned: Literal["guided", "text"] = Field(
-        "guided", description="third picture: with the photo's maps, or from the caption alone"
+    fine_tuned: Literal["auto", "guided", "text"] = Field(
+        "auto",
+        description="third picture: guided by the photo's maps and units, or from the caption "
+        "alone; auto = guided, if the package can be",
     )
 
 

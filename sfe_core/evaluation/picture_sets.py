@@ -11,7 +11,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet, RealPictures
 from sfe_core.evaluation.summary import REAL, usual_set
-from sfe_core.packaging.listing import action_units, guidance_maps
+from sfe_core.packaging.listing import can_guide
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_series
@@ -79,4 +79,4 @@ def given_sets(images: Mapping[str, Path], keys: Sequence[str], corpus: Corpus) 
 
 def _drawable(package: Path) -> tuple[Variant, ...]:
     """All drawn variants; a package that reads neither maps nor units draws from text alone."""
-    return VARIANTS if guidance_maps(package) or action_units(package) else ("base", "text")
+    return VARIANTS if can_guide(package) else ("base", "text")

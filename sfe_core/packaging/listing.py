@@ -68,6 +68,11 @@ def action_units(package: Path) -> tuple[str, ...]:
     return tuple(_units_config(package).get("units", ()))
 
 
+def can_guide(package: Path) -> bool:
+    """Whether a package reads face maps or knows action units."""
+    return bool(guidance_maps(package) or action_units(package))
+
+
 def knows_sides(package: Path) -> bool:
     """Whether the action units that a package may be told are left and right apart.
 

@@ -16,7 +16,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
-from sfe_core.packaging.listing import newest_package
+from sfe_core.packaging.listing import can_guide, newest_package
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
@@ -24,6 +24,7 @@ from sfe_core.sampling.contact_sheets import write_contact_sheets
 from sfe_core.sampling.gallery import GalleryItem, write_gallery
 from sfe_core.sampling.lettering import missing_glyphs
 from sfe_core.sampling.pictures import Series, draw_series
+from sfe_core.sampling.pipelines import pipeline_folder
 from sfe_core.sampling.pngs import read_record, read_remarks, save_png
 from sfe_core.wording import listed
 
@@ -115,6 +116,9 @@ def make_triptychs(
     rows = corpus.split(split)
     package = package or newest_package(workspace)
     fine_tuned = workspace.config.triptych.fine_tuned
+    if fine_tuned == "auto":
+        fine_tuned = "guided" if can_guide(package) else "text"
+    pipeline_folder(fine_tuned, workspace.config, package)  # before the base's pictures take long
     makings = _Makings(
         corpus=corpus,
         base=draw_series(workspace, split, "base", package, reporter, placement),

@@ -12,6 +12,7 @@ from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.layout import INPUTS, artefact
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
+from sfe_core.packaging.listing import newest_package
 from sfe_core.sampling import share
 from sfe_core.sampling.composition import as_tile, tile_box
 from sfe_core.sampling.triptych import make_triptychs
@@ -51,6 +52,19 @@ def test_a_triptych_shows_the_three_pictures(workspace: Workspace, third: str):
     for index, path in enumerate(shown):
         expected = np.asarray(as_tile(Image.open(path), TILE_PX))
         assert np.array_equal(tile(summary.folder / f"{key}.png", index), expected)
+
+
+def test_a_package_that_reads_no_maps_is_shown_from_its_captions(workspace: Workspace):
+    shutil.rmtree(newest_package(workspace) / "guidance_encoder")
+    make_triptychs(workspace)
+    key = keys(workspace)[0]
+    assert (draw_split(workspace, SPLIT, "text") / f"{key}.png").exists()
+    shutil.rmtree(workspace.generated)
+    settings = workspace.config.triptych.model_copy(update={"fine_tuned": "guided"})
+    config = workspace.config.model_copy(update={"triptych": settings})
+    with pytest.raises(UserError, match="no guidance_encoder/ and no action_units/"):
+        make_triptychs(Workspace(workspace.root, config))
+    assert not workspace.generated.exists()
 
 
 def test_the_same_work_is_the_same_bytes(workspace: Workspace):
