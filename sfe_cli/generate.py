@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 HELP = with_examples(
     "Draw pictures from a prompt with a packaged model.\n\n"
-    "An emotion is put into words, also in a --table; with a strength (happy=0.7), --mix, --au, "
+    "An emotion is told as an embedding, at any strength, to a package that learnt expressions. To "
+    "another it is put into words, also in a --table; with a strength (happy=0.7), --mix, --au, "
     "--like, --head, --valence, --arousal or a --sweep a face shows it too: the photo's, or the "
     "parametric head, given that expression. --au-change keeps the photo's own and moves units of "
     "it. A package that learnt units as text gets them in its prompt, named as in "
@@ -31,6 +32,7 @@ HELP = with_examples(
     'sfe generate "portrait" --valence -0.6 --arousal 0.7 --count 4',
     'sfe generate "happy, portrait" --sweep seed --preset original',
     'sfe generate "portrait" --mix happy=0.6,surprise=0.4',
+    'sfe generate "portrait" --emotion sad --strength 1.3',
     'sfe generate "portrait" --au AU12=3,AU6=2 --au AU12R=0',
     'sfe generate "portrait" --sweep AU12xAU4 --like photos/her.jpg',
     'sfe generate "portrait" --table faces.csv',
@@ -46,6 +48,14 @@ Emotion = Annotated[
     str | None,
     typer.Option(
         metavar="WORD[=0..1]", help="happy, sad, …, or with a strength; in front of the prompt."
+    ),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1.5,
+        help="Of --emotion, as in happy=0.7; more than 1 with a package that learnt expressions.",
     ),
 ]
 Mix = Annotated[
@@ -156,6 +166,7 @@ def generate(
     workspace: options.Workspace = options.HERE,
     package: options.Package = None,
     emotion: Emotion = None,
+    strength: Strength = None,
     valence: Valence = None,
     arousal: Arousal = None,
     mix: Mix = None,
@@ -187,6 +198,7 @@ def generate(
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
     sources = (blendshapes, expression, expression_of)
+    emotion = _with_strength(emotion, strength)
     said = _read_said(emotion, mix, au, valence, arousal, sources, found.config.preprocess.flame)
     rows = _read_rows(table)
     change = _read_change(au_change)
@@ -224,6 +236,17 @@ def _show(made: Generated, change: ExpressionChange | None) -> None:
             ("folder" if made.grid else "picture", made.folder if made.grid else made.pictures),
         ]
     )
+
+
+def _with_strength(emotion: str | None, strength: float | None) -> str | None:
+    from sfe_core.errors import UserError
+
+    if strength is None:
+        return emotion
+    if emotion is None or "=" in emotion:
+        problem = "is of --emotion, which is not given" if emotion is None else "is said twice"
+        raise UserError("--strength", problem, "write --emotion happy --strength 0.7")
+    return f"{emotion}={strength}"
 
 
 def _read_said(

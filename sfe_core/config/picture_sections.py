@@ -50,6 +50,11 @@ class SamplingConfig(Section):
     units_guidance_scale: Annotated[float, Field(ge=0)] = Field(
         4.0, description="classifier-free, of action units told as intensities; 1: as learnt"
     )
+    expression_guidance_scale: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="classifier-free, of expressions told as embeddings, at half as much time "
+        "again; null: as guidance_scale, at no cost",
+    )
     units_reader: NamesModel[str] = Field(
         "tiny-units-loss",
         description="reads the action units of a photo whose expression is changed: name or folder",

@@ -37,6 +37,8 @@ from sfe_core.errors import UserError
 from sfe_core.faces.head import ACTION_NAMES
 
 TRACE = 0.5  # half the weakest FACS grade: below it nothing is to be seen
+# Of a word: embeddings go half as far again beyond the whole expression; a face shows 1 at most.
+MOST_STRENGTH = 1.5
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class AskedExpression:
 
     Args:
         emotion: one of EMOTIONS; None = asked for in another way.
-        intensity: of `emotion`, 0 (neutral) to 1 (the whole prototype).
-        mixture: words and their strengths, 0 to 1, in place of `emotion`.
+        intensity: of `emotion`, 0 (neutral) to 1 (the whole prototype), where it is told as an
+            embedding to 1.5.
+        mixture: words and their strengths, of the same range, in place of `emotion`.
         units: FACS codes with the intensity 0 to 5 of the left and right half, the subject's.
         blendshapes: ARKit's names with their activation, 0 to 2.3; they say all of the face.
         valence: -1 to 1, where it was asked for; `emotion` and `intensity` say what is shown.
@@ -70,10 +73,10 @@ class AskedExpression:
     def __post_init__(self) -> None:
         if self.emotion is not None:
             _check_word("--emotion", self.emotion)
-        _check_range("intensity", self.intensity, 0.0, 1.0)
+        _check_range("intensity", self.intensity, 0.0, MOST_STRENGTH)
         for word, strength in self.mixture:
             _check_word("--mix", word)
-            _check_range(f"--mix {word}", strength, 0.0, 1.0)
+            _check_range(f"--mix {word}", strength, 0.0, MOST_STRENGTH)
         for code, sides in self.units:
             check_unit("--au", code, sides)
         for name, value in self.blendshapes:
@@ -100,6 +103,28 @@ class AskedExpression:
         if self.mixture:
             return max(self.mixture, key=lambda part: part[1])[0]
         return self.emotion or self.named
+
+    @property
+    def words(self) -> dict[str, float] | None:
+        """Words and their strengths, where the face is asked for by nothing else; or None."""
+        if self.units or self.blendshapes:
+            return None
+        words = dict(self.mixture)
+        return words if self.emotion is None else {self.emotion: self.intensity}
+
+    def require_shown(self) -> None:
+        """See that a face can show it: beyond the whole expression only embeddings go.
+
+        Raises:
+            UserError: a strength of more than 1.
+        """
+        for word, strength in (self.words or {}).items():
+            if strength > 1.0:
+                raise UserError(
+                    f"strength of {word}",
+                    f"{strength:g}, and a face shows all of it at 1",
+                    "give 0 to 1, or a package that holds expressions/",
+                )
 
     def unit_intensities(self) -> dict[str, Sides]:
         """Intensity 0 to 5 of each unit that is asked for, left and right.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import pandas as pd
@@ -62,6 +62,7 @@ class FaceDataset(Dataset[FaceItem]):
         resolution: side R of pictures and maps, pixels.
         data: which faces of the split, and how they vary; None: all of them, as they are.
         limit: no more than this many, the first ones; None: all.
+        wording: makes of a caption in the corpus what is learnt of it; None: stays.
 
     An item is asked for by its place, or by a `View` of it.
 
@@ -82,6 +83,7 @@ class FaceDataset(Dataset[FaceItem]):
         resolution: int = 512,
         data: DataConfig | None = None,
         limit: int | None = None,
+        wording: Callable[[str], str] | None = None,
     ) -> None:
         self.corpus, self.maps, self.resolution = corpus, tuple(maps), resolution
         rows = corpus.split(split)
@@ -92,7 +94,8 @@ class FaceDataset(Dataset[FaceItem]):
         rows = rows.head(len(rows) if limit is None else limit)
         self.variation = Variation() if data is None else Variation.of(data)
         self.keys: list[str] = rows["key"].tolist()
-        self.captions: list[str] = [caption or "" for caption in rows["caption"]]
+        captions = [caption or "" for caption in rows["caption"]]
+        self.captions: list[str] = captions if wording is None else [*map(wording, captions)]
         self.photo_hashes: list[str] = rows["inputs_sha256"].tolist()
         self.valence = torch.from_numpy(rows["valence"].astype(float).to_numpy(copy=True))
         self.arousal = torch.from_numpy(rows["arousal"].astype(float).to_numpy(copy=True))

@@ -30,6 +30,8 @@ def draw_batch(
     strengths: Mapping[str, float] | None = None,
     units: Tensor | Sequence[Mapping[str, float]] | None = None,
     units_guidance_scale: float = 1.0,
+    expressions: Tensor | Sequence[Mapping[str, float]] | None = None,
+    expression_guidance_scale: float | None = None,
     before_step: Callable[[], None] | None = None,
 ) -> Tensor:
     """Draw B pictures at once: [B, 3, R, R] in [0, 1], on the pipeline's device.
@@ -48,6 +50,8 @@ def draw_batch(
         strengths: of the maps, 1 where not named.
         units: what is told of the action units of each, see `GuidedPipeline`; None = of none.
         units_guidance_scale: of these.
+        expressions: what is told of the expression of each, see `GuidedPipeline`; None = of none.
+        expression_guidance_scale: of these; None = that of the text.
         before_step: called before every denoising step but the first; what it raises ends it.
     """
     options: dict[str, Any] = {}
@@ -55,6 +59,11 @@ def draw_batch(
         options |= {"guidance_images": maps, "guidance_strengths": strengths}
     if units is not None:
         options |= {"action_units": units, "units_guidance_scale": units_guidance_scale}
+    if expressions is not None:
+        options |= {
+            "expressions": expressions,
+            "expression_guidance_scale": expression_guidance_scale,
+        }
     if before_step is not None:
 
         def look(_pipeline: Any, _step: int, _timestep: Any, values: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Where guidance encoders and action units lie in a pipeline folder; which, without loading them.
+"""Where guidance encoders, action units and expressions lie in a pipeline; which, without loading.
 
 Encoders have two layouts: a bank saved by this project (config.json beside safetensors weights),
 and one state dict per map as Champ and StableFaceEmotion publish them.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 GUIDANCE_FOLDER = "guidance_encoder"
 UNITS_FOLDER = "action_units"
+EXPRESSIONS_FOLDER = "expressions"
 BANK_CONFIG = "config.json"
 # Class of a network in UNITS_FOLDER that knows one intensity a unit, no sides.
 ONE_TOKEN = "FineFaceAttention"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -63,18 +64,35 @@ class GuidedUNet(nn.Module):
         Returns:
             [B, C, h, w].
         """
-        if self.text_encoder is not None:
-            text = self.text_encoder(text)[0]
         attended = None
         if conditions is not None:
             assert self.units is not None
             attended = {KEYWORD: self.units(conditions)}
+        states = self.text_states(text)
+        return self.predict(noisy, timesteps, states, maps, keep, strengths, added, attended)
+
+    def text_states(self, text: torch.Tensor) -> torch.Tensor:
+        """States [B, L, D] of what `forward` takes for texts."""
+        return text if self.text_encoder is None else self.text_encoder(text)[0]
+
+    def predict(
+        self,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        states: torch.Tensor,
+        maps: Mapping[str, torch.Tensor] | None = None,
+        keep: Sequence[bool] | None = None,
+        strengths: Mapping[str, float] | None = None,
+        added: Mapping[str, torch.Tensor] | None = None,
+        attended: dict[str, Any] | None = None,
+    ) -> torch.Tensor:
+        """As `forward`, of the texts' states and what the cross-attentions are given beside."""
         features = self.bank(maps, strengths, keep) if maps else None
         with added_to_conv_in(self.unet, features):
             return self.unet(
                 noisy,
                 timesteps,
-                encoder_hidden_states=text,
+                encoder_hidden_states=states,
                 cross_attention_kwargs=attended,
                 added_cond_kwargs=None if added is None else dict(added),
                 return_dict=False,

@@ -1,10 +1,10 @@
-"""Drawing with or without face maps and action units: diffusers' pipelines and what these add."""
+"""Drawing by face maps, action units and expressions: diffusers' pipelines and what these add."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,9 +22,16 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sfe_core.diffusion.champ_guidance import load_bank
+from sfe_core.diffusion.expression_embeddings import (
+    ExpressionEmbeddings,
+    ExpressionStates,
+    expression_weights,
+    expressions_told,
+    load_embeddings,
+)
 from sfe_core.diffusion.fineface import units_kind
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
-from sfe_core.diffusion.guidance_files import GUIDANCE_FOLDER, UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, GUIDANCE_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.unit_attention import (
     UnitAttention,
     UnitKeys,
@@ -37,17 +44,17 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # in typing itself from Python 3.11 on
 
 GuidanceImages = torch.Tensor | Image.Image | Sequence[Image.Image]
-AskedUnits = torch.Tensor | Mapping[str, float] | Sequence[Mapping[str, float]]
-_OWN_PARTS = (GUIDANCE_FOLDER, UNITS_FOLDER)  # those that diffusers knows nothing of
+Asked = torch.Tensor | Mapping[str, float] | Sequence[Mapping[str, float]]
+# Those that diffusers knows nothing of.
+_OWN_PARTS = (GUIDANCE_FOLDER, UNITS_FOLDER, EXPRESSIONS_FOLDER)
 
 
 class GuidedPipeline(DiffusionPipeline):
-    """What a pipeline of any Stable Diffusion needs to follow face maps and action units.
+    """What a pipeline of any Stable Diffusion needs to follow maps, action units and expressions.
 
     Comes before diffusers' own pipeline among the bases of a class, and works on its `unet`,
-    `guidance_encoder` and `action_units`. On disk such a pipeline is a plain folder, which
-    diffusers loads without this project, with `guidance_encoder/` and `action_units/` beside the
-    usual parts.
+    `guidance_encoder`, `action_units` and `expressions`. On disk such a pipeline is a plain folder,
+    which diffusers loads without this project, with folders of these names beside the usual parts.
 
     Attributes:
         plain: diffusers' own pipeline, which the folder is one of.
@@ -57,24 +64,33 @@ class GuidedPipeline(DiffusionPipeline):
     plain: ClassVar[type[DiffusionPipeline]]
     own_options: ClassVar[Mapping[str, Any]]
 
-    def _register_own(self, bank: GuidanceBank | None, units: UnitAttention | None) -> None:
+    def _register_own(
+        self,
+        bank: GuidanceBank | None,
+        units: UnitAttention | None,
+        expressions: ExpressionEmbeddings | None,
+    ) -> None:
         # A bank without maps (a run without guidance) has no weights, hence no device either.
         guides = bank is not None and bank.map_names
-        self.register_modules(guidance_encoder=bank if guides else None, action_units=units)
+        self.register_modules(
+            guidance_encoder=bank if guides else None, action_units=units, expressions=expressions
+        )
         if units is not None:
             units.check_fits(self.unet)
+        if expressions is not None:
+            expressions.check_fits(self.unet.config.cross_attention_dim)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> Self:
-        """Load a pipeline folder, with guidance encoders and action units if it holds any.
+        """Load a pipeline folder, with guidance encoders, action units, expressions it holds.
 
         `options` are those of diffusers' `from_pretrained`.
 
         Raises:
-            UserError: the action units are of another base.
+            UserError: action units or expressions are of another base.
         """
         dtype = options.get("torch_dtype", torch.float32)
-        bank_folder, units_folder = (Path(folder) / name for name in _OWN_PARTS)
+        bank_folder, units_folder, expressions = (Path(folder) / name for name in _OWN_PARTS)
         if GUIDANCE_FOLDER not in options:
             options[GUIDANCE_FOLDER] = (
                 load_bank(bank_folder, dtype) if bank_folder.is_dir() else None
@@ -85,10 +101,14 @@ class GuidedPipeline(DiffusionPipeline):
                 if units_folder.is_dir()
                 else None
             )
+        if EXPRESSIONS_FOLDER not in options:
+            options[EXPRESSIONS_FOLDER] = (
+                load_embeddings(expressions, dtype) if expressions.is_dir() else None
+            )
         return super().from_pretrained(folder, **{**cls.own_options, **options})
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
-        """Write a plain pipeline folder, and guidance encoders and action units beside it."""
+        """Write a plain pipeline folder, and beside it what diffusers knows nothing of."""
         parts = {name: part for name, part in self.components.items() if name not in _OWN_PARTS}
         kept = {name: self.config.get(name, value) for name, value in self.own_options.items()}
         self.plain(**{**kept, **parts}).save_pretrained(save_directory, **options)
@@ -103,13 +123,15 @@ class GuidedPipeline(DiffusionPipeline):
         *arguments: Any,
         guidance_images: Mapping[str, GuidanceImages] | None = None,
         guidance_strengths: Mapping[str, float] | None = None,
-        action_units: AskedUnits | None = None,
+        action_units: Asked | None = None,
         units_guidance_scale: float = 4.0,
+        expressions: Asked | None = None,
+        expression_guidance_scale: float | None = None,
         **options: Any,
     ) -> Any:
-        """Draw pictures; without maps and units exactly as diffusers' pipeline does.
+        """Draw pictures; without maps, units and expressions exactly as diffusers' pipeline does.
 
-        Neither changes from step to step, so they are encoded once. Of classifier-free
+        None changes from step to step, so they are encoded once. Of classifier-free
         guidance's pair, only the half with the prompt is guided: the unconditional half has neither
         prompt nor maps, as when both are dropped in training. Units are guided by a scale of their
         own, see `units_told`.
@@ -124,10 +146,14 @@ class GuidedPipeline(DiffusionPipeline):
                 `{"AU12": 3, "AU6L": 2}`; what is not named stays free. Or as a tensor, see
                 `unit_conditions`. FineFace's token (`fineface`) takes what is not named for 0.
             units_guidance_scale: 0: as without units; 1: as they were learnt; more exaggerates.
+            expressions: of every picture, or one for all: name to strength, 0 to 1.5, as in
+                `{"happy": 0.6, "surprise": 0.4}`; `{}` is neutral. Or as a tensor, see
+                `expression_weights`. None: the base as it stands, which is not quite neutral.
+            expression_guidance_scale: None: as the text's; see `expressions_told`.
 
         Raises:
-            UserError: the folder held no encoders or units, a name is unknown, or a shape does not
-                fit.
+            UserError: the folder held no encoders, units or expressions, a name is unknown, or a
+                shape does not fit.
         """
         features = self._encode_guidance(
             guidance_images,
@@ -136,17 +162,22 @@ class GuidedPipeline(DiffusionPipeline):
             size=(options.get("height"), options.get("width")),
         )
         units = self._encode_units(action_units, _image_count(prompt, options))
+        told = self._encode_expressions(expressions, _image_count(prompt, options))
         own = super().__call__
         called = inspect.signature(own).bind(prompt, *arguments, **options)
         called.apply_defaults()
-        scales = units_guidance_scale, called.arguments["guidance_scale"]
-        with (
-            added_to_conv_in(self.unet, features),
-            nullcontext() if units is None else units_told(self.unet, units, *scales),
-        ):
+        text_scale = called.arguments["guidance_scale"]
+        with ExitStack() as stack:
+            stack.enter_context(added_to_conv_in(self.unet, features))
+            if told is not None:
+                stack.enter_context(
+                    expressions_told(self.unet, *told, expression_guidance_scale, text_scale)
+                )
+            if units is not None:
+                stack.enter_context(units_told(self.unet, units, units_guidance_scale, text_scale))
             return own(prompt, *arguments, **options)
 
-    def _encode_units(self, asked: AskedUnits | None, images: int) -> UnitKeys | None:
+    def _encode_units(self, asked: Asked | None, images: int) -> UnitKeys | None:
         """What the UNet's layers find of the units, or None where nothing is said of any."""
         if asked is None:
             return None
@@ -157,14 +188,24 @@ class GuidedPipeline(DiffusionPipeline):
         if not isinstance(asked, torch.Tensor):
             several = [asked] if isinstance(asked, Mapping) else asked
             asked = unit_conditions(self.action_units.units, several)
-        if images % len(asked):
-            raise UserError(
-                "action_units",
-                f"are told of {len(asked)} pictures, and {images} are drawn",
-                "give them once, or once per prompt",
-            )
-        told = asked.repeat_interleave(images // len(asked), dim=0)
+        told = _per_picture("action_units", asked, images)
         return self.action_units(told.to(self._execution_device))
+
+    def _encode_expressions(
+        self, asked: Asked | None, images: int
+    ) -> tuple[ExpressionStates, ExpressionStates] | None:
+        """What stands behind each text, and what neutral does; None where nothing is said."""
+        if asked is None:
+            return None
+        if self.expressions is None:
+            raise UserError(
+                "expressions", "this pipeline has no expressions/", "put it into the prompt"
+            )
+        if not isinstance(asked, torch.Tensor):
+            several = [asked] if isinstance(asked, Mapping) else asked
+            asked = expression_weights(self.expressions.names, several)
+        told = _per_picture("expressions", asked, images).to(self._execution_device)
+        return self.expressions(told), self.expressions(torch.zeros_like(told))
 
     def _encode_guidance(
         self,
@@ -229,6 +270,7 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
         image_encoder: Any = None,
         guidance_encoder: GuidanceBank | None = None,
         action_units: UnitAttention | None = None,
+        expressions: ExpressionEmbeddings | None = None,
         requires_safety_checker: bool = False,
     ) -> None:
         super().__init__(
@@ -242,7 +284,7 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
             image_encoder=image_encoder,
             requires_safety_checker=requires_safety_checker,
         )
-        self._register_own(guidance_encoder, action_units)
+        self._register_own(guidance_encoder, action_units, expressions)
 
 
 class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline):
@@ -272,6 +314,7 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
         feature_extractor: Any = None,
         guidance_encoder: GuidanceBank | None = None,
         action_units: UnitAttention | None = None,
+        expressions: ExpressionEmbeddings | None = None,
         force_zeros_for_empty_prompt: bool = True,
         add_watermarker: bool | None = False,
     ) -> None:
@@ -288,7 +331,18 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
             add_watermarker=add_watermarker,
         )
-        self._register_own(guidance_encoder, action_units)
+        self._register_own(guidance_encoder, action_units, expressions)
+
+
+def _per_picture(what: str, asked: torch.Tensor, images: int) -> torch.Tensor:
+    """What is told, once for each picture that is drawn."""
+    if images % len(asked):
+        raise UserError(
+            what,
+            f"are told of {len(asked)} pictures, and {images} are drawn",
+            "give them once, or once per prompt",
+        )
+    return asked.repeat_interleave(images // len(asked), dim=0)
 
 
 def _as_map(pictures: Image.Image | Sequence[Image.Image], size: tuple[int, int]) -> torch.Tensor:

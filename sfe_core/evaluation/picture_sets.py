@@ -78,5 +78,5 @@ def given_sets(images: Mapping[str, Path], keys: Sequence[str], corpus: Corpus) 
 
 
 def _drawable(package: Path) -> tuple[Variant, ...]:
-    """All drawn variants; a package that reads neither maps nor units draws from text alone."""
+    """All drawn variants; a package that may be told nothing else draws from text alone."""
     return VARIANTS if can_guide(package) else ("base", "text")

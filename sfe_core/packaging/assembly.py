@@ -82,9 +82,9 @@ def assemble(
 
     Args:
         base: folder of a diffusers pipeline.
-        replaced: part to the folder that stands in for the base's (or is added: guidance_encoder
-            and action_units, which model_index.json does not name, so that plain diffusers ignores
-            them).
+        replaced: part to the folder that stands in for the base's (or is added:
+            guidance_encoder, action_units and expressions, which model_index.json does not name, so
+            that plain diffusers ignores them).
         target: must not exist.
         options: precision and size of the weight files, and whether the safety checker comes along.
         metadata: for the headers of the replaced parts' weight files.

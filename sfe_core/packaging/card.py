@@ -28,6 +28,7 @@ class CardFacts:
         maps: guidance maps the package reads; empty = none.
         units: action units it may be told as intensities; empty = none.
         sides: whether they are left and right apart; FineFace's are not.
+        expressions: that it may be told as embeddings; empty = none.
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
         corpus_sha256: of the training corpus; "" when unknown.
@@ -62,6 +63,7 @@ class CardFacts:
     prediction: str = "the noise (epsilon)"
     precision: str = "as stored"
     sides: bool = True
+    expressions: tuple[str, ...] = ()
     extras: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     run_config: str = ""

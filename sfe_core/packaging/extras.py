@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
 
 from sfe_core.diffusion.families.known import networks_of
-from sfe_core.diffusion.guidance_files import UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError, UserError
 from sfe_core.packaging.lora import (
@@ -64,12 +64,14 @@ def require_extras(plan: PackagePlan, options: PackageOptions) -> None:
         )
     # A foreign folder's parts are not known yet; it always brings a UNet.
     units = UNITS_FOLDER in plan.folders or plan.fineface is not None
-    if options.extras and units and plan.source is None and not _trained(plan):
+    alone = "action units" if units else "expressions"
+    told = units or EXPRESSIONS_FOLDER in plan.folders
+    if options.extras and told and plan.source is None and not _trained(plan):
         raise UserError(
             f"--also {options.extras[0]}",
-            "the run learnt action units alone, and other forms would hold the base"
+            f"the run learnt {alone} alone, and other forms would hold the base"
             if plan.run
-            else "only action units are new, and other forms would hold the base",
+            else f"only {alone} are new, and other forms would hold the base",
             "leave it out",
         )
 

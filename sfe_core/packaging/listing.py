@@ -9,6 +9,7 @@ from typing import Any
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance_files import (
     BANK_CONFIG,
+    EXPRESSIONS_FOLDER,
     GUIDANCE_FOLDER,
     ONE_TOKEN,
     UNITS_FOLDER,
@@ -65,12 +66,12 @@ def action_units(package: Path) -> tuple[str, ...]:
     Raises:
         RunError: their config.json is torn.
     """
-    return tuple(_units_config(package).get("units", ()))
+    return _own_config(package, UNITS_FOLDER, "units").get("units", ())
 
 
 def can_guide(package: Path) -> bool:
-    """Whether a package reads face maps or knows action units."""
-    return bool(guidance_maps(package) or action_units(package))
+    """Whether a package reads face maps, knows action units or learnt expressions."""
+    return bool(guidance_maps(package) or action_units(package) or expressions(package))
 
 
 def knows_sides(package: Path) -> bool:
@@ -79,17 +80,26 @@ def knows_sides(package: Path) -> bool:
     Raises:
         RunError: their config.json is torn.
     """
-    return _units_config(package).get("_class_name") != ONE_TOKEN
+    return _own_config(package, UNITS_FOLDER, "units").get("_class_name") != ONE_TOKEN
 
 
-def _units_config(package: Path) -> dict[str, Any]:
-    """Of a package without action units: empty."""
-    folder = package / UNITS_FOLDER
+def expressions(package: Path) -> tuple[str, ...]:
+    """The expressions that a package may be told as embeddings, in its order; empty without.
+
+    Raises:
+        RunError: their config.json is torn.
+    """
+    return _own_config(package, EXPRESSIONS_FOLDER, "names").get("names", ())
+
+
+def _own_config(package: Path, part: str, names: str) -> dict[str, Any]:
+    """The configuration of a part, what it lists under `names` as a tuple; empty without."""
+    folder = package / part
     if not folder.is_dir():
         return {}
     try:
         config = json.loads((folder / BANK_CONFIG).read_text(encoding="utf-8"))
-        return {**config, "units": tuple(config["units"])}
+        return {**config, names: tuple(config[names])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             folder, f"config.json cannot be read ({error})", "package the checkpoint again"

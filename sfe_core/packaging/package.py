@@ -20,7 +20,13 @@ from sfe_core.errors import SfeError, UserError
 from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers
 from sfe_core.packaging.assembly import assemble
 from sfe_core.packaging.extras import require_extras, write_extras
-from sfe_core.packaging.listing import PROVENANCE, action_units, guidance_maps, newest_package
+from sfe_core.packaging.listing import (
+    PROVENANCE,
+    action_units,
+    expressions,
+    guidance_maps,
+    newest_package,
+)
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import (
     PackagePlan,
@@ -161,7 +167,7 @@ def _try_out(folder: Path, order: TrialOrder, task: Task) -> dict[str, Image.Ima
     """The samples that a package draws, by their files' names."""
     pictures = {PLAIN_SAMPLE: try_plain(folder, order)}
     task.advance(note="draws from text")
-    controls = [name for name in ("maps", "units") if getattr(order, name)]
+    controls = [name for name in ("maps", "units", "expressions") if getattr(order, name)]
     if controls:
         pictures[GUIDED_SAMPLE] = try_guided(folder, order)
     task.advance(note=f"draws from {' and '.join(controls)}" if controls else "")
@@ -237,14 +243,15 @@ def _trial_order(
         name=plan.name,
         prompt=prompt,
         maps=maps,
-        units=dict.fromkeys(_smile(action_units(package)), _TRIAL_INTENSITY),
+        units=dict.fromkeys(_smile(action_units(package), ("AU6", "AU12")), _TRIAL_INTENSITY),
         resolution=resolution,
         steps=min(_TRIAL_STEPS, config.sampling.steps),
         guidance_scale=config.sampling.guidance_scale,
         seed=config.sampling.seed,
+        expressions=dict.fromkeys(_smile(expressions(package)[::-1], ("happy",)), 1.0),
     )
 
 
-def _smile(units: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of a smile, or else the first, of the units that a package knows."""
-    return tuple(name for name in units if name in ("AU6", "AU12")) or units[:1]
+def _smile(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a smile, or else the first, of what a package knows."""
+    return tuple(name for name in known if name in names) or known[:1]

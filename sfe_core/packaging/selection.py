@@ -8,7 +8,7 @@ from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
-from sfe_core.diffusion.guidance_files import UNITS_FOLDER, bank_maps
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER, bank_maps
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.engine.checkpoints import (
     list_checkpoints,
@@ -87,7 +87,7 @@ def _guides(folder: Path) -> bool:
 def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     """Part of the pipeline (unet, guidance_encoder, …) to the checkpoint's folder for it.
 
-    A run that learnt action units may have left the base's UNet as it is.
+    A run that learnt action units or expressions may have left the base's UNet as it is.
 
     Raises:
         UserError: the average is asked for and the run kept none.
@@ -97,7 +97,8 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
         raise UserError("--weights", f"{checkpoint.folder} has no average", "use --weights raw")
     suffix = "_ema" if weights == "ema" else ""
     # Asked of the raw weights, which are always there, so that a torn average is told of.
-    trained = [name for name in ("unet", UNITS_FOLDER) if (checkpoint.folder / name).is_dir()]
+    learnt = ("unet", UNITS_FOLDER, EXPRESSIONS_FOLDER)
+    trained = [name for name in learnt if (checkpoint.folder / name).is_dir()]
     folders = {name: checkpoint.folder / f"{name}{suffix}" for name in trained or ["unet"]}
     if any(_guides(checkpoint.folder / f"guidance_encoder{end}") for end in ("", "_ema")):
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"

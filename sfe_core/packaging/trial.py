@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,11 +11,12 @@ from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 from PIL import Image
 
 from sfe_core.diffusion.drawing import draw_batch, is_blank, prompt_words
+from sfe_core.diffusion.expression_embeddings import load_embeddings
 from sfe_core.diffusion.families.known import family_of, networks_of
 from sfe_core.diffusion.fineface import units_kind
-from sfe_core.diffusion.guidance_files import UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
-from sfe_core.errors import RunError
+from sfe_core.errors import RunError, UserError
 from sfe_core.files import derive_seed
 from sfe_core.quiet import quiet_libraries
 
@@ -31,6 +32,7 @@ class TrialOrder:
         prompt: text.
         maps: guidance by name, each [3, R, R] in [0, 1].
         units: FACS name to intensity, 0 to 5.
+        expressions: name to strength.
         resolution: R, pixels.
         steps: denoising steps.
         guidance_scale: classifier-free.
@@ -45,6 +47,7 @@ class TrialOrder:
     steps: int
     guidance_scale: float
     seed: int
+    expressions: dict[str, float] = field(default_factory=dict)
 
 
 def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
@@ -57,13 +60,13 @@ def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
 
 
 def try_guided(folder: Path, order: TrialOrder) -> Image.Image:
-    """Load the package with all it holds, and draw a picture from text, maps and action units.
+    """Load the package with all it holds, and draw a picture from text and all of that.
 
     Raises:
         RunError: it does not load, or the picture is blank or not finite.
     """
     maps = {name: image[None] for name, image in order.maps.items()}
-    return draw_trial(load_checked(folder, order.name, guided=True), order, maps, order.units)
+    return draw_trial(load_checked(folder, order.name, guided=True), order, maps, guided=True)
 
 
 def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipeline:
@@ -71,7 +74,7 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
 
     Args:
         name: of the package, for messages.
-        guided: with its guidance encoders and action units.
+        guided: with its guidance encoders, action units and expressions.
 
     Raises:
         RunError: it does not load, or tensors are missing, left over or of another shape.
@@ -98,9 +101,11 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
                     folder / UNITS_FOLDER, output_loading_info=True, torch_dtype=torch.float32
                 )
                 _check_keys(f"{name}: {UNITS_FOLDER}", report, remedy)
+            if guided and (folder / EXPRESSIONS_FOLDER).is_dir():
+                parts[EXPRESSIONS_FOLDER] = load_embeddings(folder / EXPRESSIONS_FOLDER)
             options = {**family.guided_pipeline.own_options, **parts}
             pipeline = kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, UserError) as error:
         raise RunError(
             name, f"{kind.__name__} does not load the package ({error})", remedy
         ) from error
@@ -119,9 +124,12 @@ def draw_trial(
     pipeline: DiffusionPipeline,
     order: TrialOrder,
     maps: Mapping[str, torch.Tensor] | None = None,
-    units: Mapping[str, float] | None = None,
+    guided: bool = False,
 ) -> Image.Image:
-    """Draw the picture of `order` with a loaded pipeline, by `maps` and `units` if there are any.
+    """Draw the picture of `order` with a loaded pipeline, by `maps` if there are any.
+
+    Args:
+        guided: by the units and expressions of the order too.
 
     Raises:
         RunError: it does not draw, or the picture is blank or not finite.
@@ -140,7 +148,8 @@ def draw_trial(
                 steps=order.steps,
                 guidance_scale=order.guidance_scale,
                 maps=maps,
-                units=[units] if units else None,
+                units=[order.units] if guided and order.units else None,
+                expressions=[order.expressions] if guided and order.expressions else None,
             )[0]
     except RuntimeError as error:
         raise RunError(

@@ -19,6 +19,7 @@ from sfe_core.training.contract import RecipeSpec
 RECIPES = {
     "stableface": "sfe_core.recipes.stableface",
     "action-units": "sfe_core.recipes.action_units",
+    "expressions": "sfe_core.recipes.expression_embeddings",
     "tiny-base": "sfe_core.recipes.tiny_base",
 }
 

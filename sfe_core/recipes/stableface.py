@@ -84,6 +84,7 @@ TRAIN_SPLIT = "train"
 BASE = "model.base"
 # Up to 32 x 32 latents.
 FEW_TOKENS_PX = 256
+Wording = Callable[[str], str] | None
 
 # ---- Checked before anything is loaded -----------------------------------------------------------
 
@@ -195,6 +196,7 @@ def open_data(
     pixels: bool,
     faces: int,
     reporter: Reporter,
+    wording: Wording = None,
 ) -> tuple[FaceDataset, BatchSource]:
     """The first `faces` of the training split, and where its batches come from.
 
@@ -202,7 +204,7 @@ def open_data(
     """
     config = workspace.config
     maps, side = config.guidance.maps, config.model.resolution
-    dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data, faces)
+    dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data, faces, wording)
     options = SourceOptions(
         config.data.cache,
         workspace.cache,
@@ -216,10 +218,12 @@ def open_data(
     return dataset, open_source(dataset, base, encoders, options, teller)
 
 
-def _validation_faces(corpus: Corpus, config: Config, reporter: Reporter) -> FaceDataset | None:
+def _validation_faces(
+    corpus: Corpus, config: Config, reporter: Reporter, wording: Wording
+) -> FaceDataset | None:
     name, resolution = config.split.validation_name, config.model.resolution
     try:
-        return FaceDataset(corpus, name, config.guidance.maps, resolution)
+        return FaceDataset(corpus, name, config.guidance.maps, resolution, wording=wording)
     except UserError:
         reporter.warn("no validation split in the corpus: no samples will be drawn")
         return None
@@ -302,7 +306,11 @@ class StableFace:
 
 
 def build(
-    workspace: Workspace, accelerator: Accelerator, images: int, reporter: Reporter
+    workspace: Workspace,
+    accelerator: Accelerator,
+    images: int,
+    reporter: Reporter,
+    wording: Wording = None,
 ) -> StableFace:
     """Load and connect everything, on the accelerator's device.
 
@@ -311,6 +319,7 @@ def build(
         accelerator: of the run.
         images: how many faces of the training split are used.
         reporter: is told of progress.
+        wording: makes of a caption in the corpus what is learnt of it; None: stays.
 
     Raises:
         UserError: a model is missing or does not fit.
@@ -323,7 +332,7 @@ def build(
     corpus = Corpus.open(workspace)
     composite = build_composite(config).to(device)
     dataset, source = open_data(
-        workspace, corpus, base, accelerator, composite.needs_pixels, images, reporter
+        workspace, corpus, base, accelerator, composite.needs_pixels, images, reporter, wording
     )
     model = build_model(config, base).to(device)
     if config.train.channels_last:
@@ -345,7 +354,7 @@ def build(
         ),
         objective=build_objective(config, base, composite, dataset, source, device),
         meter=SampleMeter(config.evaluate, config.model.resolution, reporter),
-        faces=_validation_faces(corpus, config, reporter) if main else None,
+        faces=_validation_faces(corpus, config, reporter, wording) if main else None,
     )
 
 

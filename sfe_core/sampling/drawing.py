@@ -32,6 +32,7 @@ class Order:
         seed: of all noise of this picture.
         maps: guidance by name, each [3, H, W] in [0, 1]; empty = text alone.
         units: what is told of action units, see `unit_conditions`.
+        expressions: what is told of the expression, see `expression_weights`.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Order:
     seed: int
     maps: dict[str, torch.Tensor]
     units: dict[str, float] = field(default_factory=dict)
+    expressions: dict[str, float] = field(default_factory=dict)
 
 
 def prepare_pipeline(
@@ -180,6 +182,8 @@ def _run_at_once(
             strengths=settings.strengths,
             units=None if units_scale is None else [order.units for order in orders],
             units_guidance_scale=units_scale or 0.0,
+            expressions=[order.expressions for order in orders] if settings.expressions else None,
+            expression_guidance_scale=settings.expression_guidance_scale,
         )
 
 

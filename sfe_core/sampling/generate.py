@@ -27,7 +27,7 @@ from sfe_core.sampling.pngs import read_record, save_png
 from sfe_core.sampling.prompts import tell_of_prompts
 from sfe_core.sampling.settings import DrawSettings
 from sfe_core.sampling.sheets import compose_grid, save_animation
-from sfe_core.sampling.shot_conditions import Conditions, conditions_of, ways_of
+from sfe_core.sampling.shot_conditions import Conditions, conditions_of, ways_of, with_embeddings
 from sfe_core.sampling.sweep import Request, Shot, plan_shots
 from sfe_core.sampling.unit_prompts import shots_in_words
 
@@ -70,7 +70,8 @@ def generate(
 
     What is asked of the face is shown to it by maps of a guiding face, and told as action units to
     a package that knows them; one without encoders for maps is told them alone. One with neither is
-    told them in the text, where the workspace's captions name units.
+    told them in the text, where the workspace's captions name units. Words that the package learnt
+    as embeddings are told so, at their strength, and no face guides unless it is asked for.
 
     Args:
         package: packaged pipeline folder; None = the newest.
@@ -86,7 +87,7 @@ def generate(
     config = workspace.config
     package = package or newest_package(workspace)
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
-    shots = shots_in_words(shots, request, package, config)
+    shots = shots_in_words(with_embeddings(shots, package), request, package, config)
     ways = ways_of(workspace, request, shots, package, reporter)
     prompts = tuple(shot.prompt for shot in shots)
     some = next(iter(ways.settings.values()))
@@ -108,6 +109,7 @@ def generate(
             shots[place].seed,
             shown_to[place].maps,
             shown_to[place].units,
+            shown_to[place].expressions or {},
         )
         for place in missing
     ]
@@ -165,6 +167,7 @@ def _sheets(
 def _caption(request: Request, shots: Sequence[Shot], face_guides: bool) -> str:
     """What all pictures of a grid share, below it."""
     face = "by action units" if any(shot.guided for shot in shots) else "text alone"
+    face = "by expression embeddings" if any(shot.embedded for shot in shots) else face
     if face_guides:
         photos = {shot.like for shot in shots if shot.guided}
         face = "guided as the table says"
@@ -198,6 +201,8 @@ def _record(settings: DrawSettings, shot: Shot, shown: Conditions) -> dict[str, 
     }
     if shot.change is not None and shown.read is not None:
         record |= {"change": shot.change.record(), "read_by": shown.read.record()}
+    if shown.expressions is not None:
+        record["expressions"] = shown.expressions
     return record | {"units": shown.units} if shown.units else record
 
 

@@ -19,11 +19,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.annotations.captions import without_emotion
 from sfe_core.corpus.annotations.unit_labels import told_units
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, check_key, derive_seed, write_json
-from sfe_core.packaging.listing import action_units, guidance_maps, newest_package
+from sfe_core.packaging.listing import action_units, expressions, guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import draws_as_base, pipeline_folder, sampling_precision
@@ -37,7 +38,7 @@ _LOCK = ".lock"
 _TITLES = {
     "base": "drawing with the base model",
     "text": "drawing from captions",
-    "guided": "drawing from captions, maps and action units",
+    "guided": "drawing from captions and what the package is told beside",
 }
 
 
@@ -75,7 +76,7 @@ def draw_series(
         split: name of a split of the corpus.
         variant: base (base model, caption alone), text (package, caption alone; the pictures of
             base where the package kept that) or guided (package, caption and what it knows of the
-            corpus's maps and action units).
+            corpus's maps, action units and emotions; these as embeddings, and not in words).
         package: packaged pipeline folder; None = the newest. Plays no part in base.
         placement: the processes that draw; None = one, on the GPU if there is one. Whoever draws,
             a picture on a like device is the same.
@@ -101,6 +102,7 @@ def draw_series(
     sampling = workspace.config.sampling
     precision = sampling_precision(torch.device(placement.device), sampling.precision)
     units = action_units(source) if variant == "guided" else ()
+    emotions = expressions(source) if variant == "guided" else ()
     settings = draw_settings(
         variant,
         source,
@@ -110,10 +112,11 @@ def draw_series(
         guidance_maps(source) if variant == "guided" else (),
         workspace.generated / "weights.json",
         bool(units),
+        bool(emotions),
     )
     folder = workspace.generated / split / settings.folder_name
     asked = zip(rows.to_dict("records"), told_units(units, rows), strict=True)
-    wanted = [_record(row, settings, told) for row, told in asked]
+    wanted = [_record(row, settings, told, emotions) for row, told in asked]
     share = Share(source, settings, folder, sampling.batch_size)
     return draw_records(share, wanted, workspace, corpus, placement, reporter)
 
@@ -180,18 +183,29 @@ def _missing(folder: Path, wanted: Sequence[Record]) -> list[Record]:
     return [one for one in wanted if read_record(folder / f"{one['key']}.png") != one]
 
 
-def _record(row: dict[Hashable, Any], settings: DrawSettings, units: dict[str, float]) -> Record:
-    """All that decides the picture of one row; `units`: what is told of them, if anything."""
+def _record(
+    row: dict[Hashable, Any],
+    settings: DrawSettings,
+    units: dict[str, float],
+    emotions: Sequence[str],
+) -> Record:
+    """All that decides the picture of one row.
+
+    Args:
+        units: what is told of them, if anything.
+        emotions: those that are told as embeddings.
+    """
     key = check_key(row["key"], "corpus/manifest.parquet")
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
     record: Record = {
         "settings": settings.sha256,
         "key": key,
-        "prompt": clean_prompt(caption),
+        "prompt": clean_prompt(without_emotion(caption) if emotions else caption),
         "seed": derive_seed(settings.seed, key, "noise"),
         "maps": {name: row[f"{name}_sha256"] for name in settings.strengths},
     }
-    return record | {"units": units} if units else record
+    record |= {"units": units} if units else {}
+    return record | {"expressions": {row["emotion"]: 1.0}} if row["emotion"] in emotions else record
 
 
 def _draw(

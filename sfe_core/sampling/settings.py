@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.config.sampling_presets import negative_prompt_text
 from sfe_core.diffusion.families.known import family_of
-from sfe_core.diffusion.guidance_files import UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
@@ -21,7 +21,7 @@ VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
 
 _CHECKING_PARTS = ("safety_checker", "feature_extractor")
 GUIDANCE_PART = "guidance_encoder"
-GUIDING_PARTS = (GUIDANCE_PART, UNITS_FOLDER)  # either guides
+GUIDING_PARTS = (GUIDANCE_PART, UNITS_FOLDER, EXPRESSIONS_FOLDER)  # any of them guides
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class DrawSettings:
     """What pictures of one series share; any change of a field is another series.
 
     Args:
-        variant: base (base model, caption), text (fine-tuned, caption), guided (and maps, units).
+        variant: base (base model, caption), text (fine-tuned, caption), guided (and maps, units,
+            expressions).
         weights_sha256: of the pipeline's folders that have a part in the picture.
         negative_prompt: the text itself, not a name for it.
         precision: floating point type of the networks.
@@ -37,6 +38,8 @@ class DrawSettings:
         safety_checker: whether the pipeline's own one blacks pictures out.
         long_prompts, prompt_weights: those of `sampling` in sfe.yaml.
         units_guidance_scale: of action units; None where none are told.
+        expressions: whether they are told, as embeddings.
+        expression_guidance_scale: of these; None: as guidance_scale.
     """
 
     variant: Variant
@@ -54,11 +57,19 @@ class DrawSettings:
     long_prompts: str = "cut"
     prompt_weights: str = "text"
     units_guidance_scale: float | None = None
+    expressions: bool = False
+    expression_guidance_scale: float | None = None
 
     @property
     def recorded(self) -> dict[str, Any]:
         """All fields but those of later versions, where they are as it was before them."""
-        usual = {"long_prompts": "cut", "prompt_weights": "text", "units_guidance_scale": None}
+        usual = {
+            "long_prompts": "cut",
+            "prompt_weights": "text",
+            "units_guidance_scale": None,
+            "expressions": False,
+            "expression_guidance_scale": None,
+        }
         fields = asdict(self)
         return {
             name: value
@@ -91,6 +102,7 @@ def draw_settings(
     maps: tuple[str, ...],
     hash_cache: Path,
     units: bool = False,
+    expressions: bool = False,
 ) -> DrawSettings:
     """The settings of a series, with the weights of `pipeline_folder` hashed.
 
@@ -98,12 +110,14 @@ def draw_settings(
         maps: those the package's guidance encoders read; ignored unless guided.
         hash_cache: JSON file that spares hashing gigabytes again (see `weights_sha256`).
         units: whether action units are told.
+        expressions: whether expressions are told as embeddings.
     """
     guided = variant == "guided"
     strengths = {str(name): value for name, value in sampling.strengths.items()}
     configs = read_configs(pipeline_folder)
     parts = (*family_of(configs).parts(configs), *((GUIDANCE_PART,) if guided else ()))
     parts += (UNITS_FOLDER,) if units else ()
+    parts += (EXPRESSIONS_FOLDER,) if expressions else ()
     parts += _CHECKING_PARTS if sampling.safety_checker else ()
     return DrawSettings(
         variant=variant,
@@ -121,6 +135,8 @@ def draw_settings(
         long_prompts=sampling.long_prompts,
         prompt_weights=sampling.prompt_weights,
         units_guidance_scale=sampling.units_guidance_scale if units else None,
+        expressions=expressions,
+        expression_guidance_scale=sampling.expression_guidance_scale if expressions else None,
     )
 
 

@@ -87,4 +87,5 @@ def _orders(corpus: Corpus, share: Share, records: Iterable[Record]) -> Iterator
         elif names:
             maps = corpus.maps(record["key"], settings.resolution, names)
         units = record.get("units", {})
-        yield Order(record["key"], record["prompt"], record["seed"], maps, units)
+        told = record.get("expressions", {})
+        yield Order(record["key"], record["prompt"], record["seed"], maps, units, told)

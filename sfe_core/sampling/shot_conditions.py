@@ -1,19 +1,20 @@
-"""What a package is told that pictures shall show: maps of a face, action units, or text alone."""
+"""What a package is told that pictures shall show: a face's maps, units, expressions, or text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.annotations.captions import without_emotion
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.errors import UserError
-from sfe_core.packaging.listing import action_units, guidance_maps, knows_sides
+from sfe_core.packaging.listing import action_units, expressions, guidance_maps, knows_sides
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import (
     head_scene,
@@ -60,11 +61,35 @@ class Conditions:
         maps: of the guiding face.
         units: intensities by names as in `AU12L`.
         read: off the photo whose expression changes.
+        expressions: strengths by words, told as embeddings; None: they are not.
     """
 
     maps: dict[str, torch.Tensor]
     units: dict[str, float]
     read: PhotoUnits | None = None
+    expressions: dict[str, float] | None = None
+
+
+def with_embeddings(shots: Sequence[Shot], package: Path) -> list[Shot]:
+    """The shots, those that ask for words alone told as embeddings, where a package knows these.
+
+    Their prompts do not name the emotion: its strength would be the word's.
+
+    Raises:
+        UserError: a word that the package does not know.
+    """
+    known = expressions(package)
+    return [_embedded(shot, known) if known else shot for shot in shots]
+
+
+def _embedded(shot: Shot, known: Sequence[str]) -> Shot:
+    words = shot.expression.words if shot.expression is not None else None
+    if words is None:
+        return shot
+    for word in words:
+        if word not in known:
+            raise UserError(word, "is not what the package learnt", f"it knows {', '.join(known)}")
+    return replace(shot, prompt=without_emotion(shot.prompt), guided=True, embedded=True)
 
 
 def ways_of(
@@ -79,19 +104,27 @@ def ways_of(
     guided = any(shot.guided for shot in shots)
     units = action_units(package) if guided else ()
     face = request.head or any(shot.like for shot in shots)
-    alone = bool(units) and not guidance_maps(package) and not face
+    embedded = any(shot.embedded for shot in shots)
+    words_alone = embedded and not face and all(shot.embedded for shot in shots if shot.guided)
+    alone = words_alone or (bool(units) and not guidance_maps(package) and not face)
     face_guides = guided and not alone
+    for shot in shots:
+        if shot.expression is not None and not (shot.embedded and alone):
+            shot.expression.require_shown()
     source = pipeline_folder("guided" if face_guides else "text", config, package)
     sides = not units or knows_sides(package)
     told = [
-        told_units(shot.expression, units, alone, sides) if shot.guided else {} for shot in shots
+        told_units(shot.expression, units, alone, sides)
+        if shot.guided and not shot.embedded
+        else {}
+        for shot in shots
     ]
     reader = PhotoUnitsReader(config.sampling.units_reader, changes) if changes else None
     maps = _map_names(workspace, shots, package, reporter) if face_guides else ()
     tells = any(told) or bool(changes and units)
     # A table's line that is a word alone is drawn as if it had been typed so: from text.
     settings = {
-        kind: _settings(workspace, source, maps if kind else (), kind and tells)
+        kind: _settings(workspace, source, maps if kind else (), kind and tells, kind and embedded)
         for kind in sorted({shot.guided for shot in shots})
     }
     return Ways(source, maps, units, sides, told, reader, settings)
@@ -101,15 +134,19 @@ def conditions_of(
     workspace: Workspace, shots: Sequence[Shot], ways: Ways, reporter: Reporter
 ) -> list[Conditions]:
     """Maps and units of each picture; pictures of one photo and expression share the maps."""
+    words = [shot.expression.words if shot.embedded and shot.expression else None for shot in shots]
+    plain = [
+        Conditions({}, *pair) for pair in zip(ways.told, [None] * len(shots), words, strict=True)
+    ]
     if not ways.maps:
-        return [Conditions({}, told) for told in ways.told]
+        return plain
     config = workspace.config.preprocess
     places: dict[Path | None, dict[Any, list[int]]] = {}
     for place, shot in enumerate(shots):
         if shot.guided:
             asked = places.setdefault(shot.like, {})
             asked.setdefault((shot.expression, shot.change), []).append(place)
-    found = [Conditions({}, told) for told in ways.told]
+    found = list(plain)
     with reporter.task("drawing the guiding face", sum(map(len, places.values()))) as task:
         for photo, asked in places.items():
             scene = head_scene(config) if photo is None else scene_of_photo(photo, config)
@@ -119,7 +156,7 @@ def conditions_of(
                 one, face = same[0], fitted if any(ask) else scene
                 shown = _of_shot(workspace, shots[one], ways, ways.told[one], face, reads)
                 for place in same:
-                    found[place] = shown
+                    found[place] = replace(shown, expressions=plain[place].expressions)
                 task.advance()
     return found
 
@@ -174,12 +211,12 @@ def _map_names(
 
 
 def _settings(
-    workspace: Workspace, source: Path, names: tuple[str, ...], units: bool
+    workspace: Workspace, source: Path, names: tuple[str, ...], units: bool, embedded: bool
 ) -> DrawSettings:
     config = workspace.config
     precision = sampling_precision(sampling_device(), config.sampling.precision)
     return draw_settings(
-        "guided" if names or units else "text",
+        "guided" if names or units or embedded else "text",
         source,
         config.sampling,
         config.model.resolution,
@@ -187,4 +224,5 @@ def _settings(
         names,
         workspace.generated / "weights.json",
         units,
+        embedded,
     )

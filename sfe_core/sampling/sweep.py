@@ -199,6 +199,7 @@ class Shot:
         change: of that face's own expression.
         guided: whether a face guides, or action units are told; else text alone.
         like: photo whose face guides; None = the parametric head's, where one does.
+        embedded: the expression's words are told as embeddings, and not in the prompt.
     """
 
     label: str
@@ -208,6 +209,7 @@ class Shot:
     change: ExpressionChange | None = None
     guided: bool = False
     like: Path | None = None
+    embedded: bool = False
 
 
 def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:

@@ -26,12 +26,13 @@ def shots_in_words(
     """The shots, those that ask for units with these in their prompts and drawn from text alone.
 
     They stay as they are where units are shown otherwise (a face guides or would have to, or a
-    network is told) and where captions do not speak of units.
+    network is told, or their words as embeddings) and where captions do not speak of units.
     """
     if request.head or guidance_maps(package) or action_units(package):
         return list(shots)
     return [
-        _in_words(shot, config) if shot.guided and shot.like is None else shot for shot in shots
+        _in_words(shot, config) if shot.guided and shot.like is None and not shot.embedded else shot
+        for shot in shots
     ]
 
 

@@ -133,7 +133,7 @@ def _package(folder: Path) -> str:
     ("args", "said"),
     [
         (("generate",), "PROMPT: is empty"),
-        (("generate", "x", "--emotion", "sad=2"), "intensity: 2; give 0 to 1"),
+        (("generate", "x", "--emotion", "sad=2"), "intensity: 2; give 0 to 1.5"),
         (("generate", "x", "--au", "AU99=2"), "AU99: is not an action unit"),
         (("generate", "x", "--mix", "sad"), "'sad' has no value"),
         (("generate", "x", "--emotion", "sad=0.5", "--valence", "0.1"), "decide the strength"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
+from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import check_key
 from sfe_core.wording import listed
@@ -158,6 +159,19 @@ def template_caption(template: str, values: Mapping[str, str]) -> str:
         return text
     text = re.sub(r"\s+(?=[,.;:])", "", " ".join(text.strip(" ,.;:-").split()))
     return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)
+
+
+def without_emotion(text: str) -> str:
+    """A text without the emotions that stand between its commas, as captions name them.
+
+    >>> without_emotion("Happy, close-up portrait of a man"), without_emotion("photo, sad")
+    ('Close-up portrait of a man', 'photo')
+    """
+    parts = [part.strip() for part in text.split(",")]
+    kept = [part for part in parts if part and part.lower() not in EMOTIONS]
+    if parts[0].lower() in EMOTIONS and parts[0].istitle() and kept:
+        kept[0] = kept[0][0].upper() + kept[0][1:]
+    return ", ".join(kept) if len(kept) < len(parts) else text
 
 
 def hyphenated(text: str) -> str:

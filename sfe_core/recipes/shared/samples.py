@@ -18,6 +18,7 @@ from sfe_core.config.picture_sections import EvaluateConfig
 from sfe_core.corpus.dataset import FaceBatch, FaceDataset, collate
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.drawing import draw_batch, embedded_words
+from sfe_core.diffusion.expression_embeddings import ExpressiveUNet
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels
 from sfe_core.diffusion.pipeline import GuidedPipeline
@@ -76,6 +77,7 @@ def draw_samples(
     config: Config,
     stopped: Callable[[], bool] = lambda: False,
     units: Mapping[str, Tensor] | None = None,
+    expressions: Mapping[str, Tensor] | None = None,
 ) -> Drawn:
     """Draw faces of a data set with and without their maps.
 
@@ -90,6 +92,7 @@ def draw_samples(
         config: gives the seed, the guidance scale and the batch size.
         stopped: asked before each denoising step.
         units: key to what the guided pictures are told of action units, see `unit_conditions`.
+        expressions: key to what they are told of expressions, see `expression_weights`.
 
     Raises:
         SamplingStopped: `stopped` said so.
@@ -105,6 +108,9 @@ def draw_samples(
         if stopped():
             raise SamplingStopped
 
+    def told(what: Mapping[str, Tensor] | None, rows: slice, guided: bool) -> Tensor | None:
+        return torch.stack([what[key] for key in faces["key"][rows]]) if guided and what else None
+
     def draw(maps: dict[str, Tensor], rows: slice, guided: bool) -> Tensor:
         seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"][rows]]
         drawn = draw_batch(
@@ -115,10 +121,10 @@ def draw_samples(
             steps=SAMPLE_STEPS,
             guidance_scale=config.sampling.guidance_scale,
             maps={name: stored[rows] for name, stored in maps.items()},
-            units=torch.stack([units[key] for key in faces["key"][rows]])
-            if guided and units
-            else None,
+            units=told(units, rows, guided),
             units_guidance_scale=config.sampling.units_guidance_scale,
+            expressions=told(expressions, rows, guided),
+            expression_guidance_scale=config.sampling.expression_guidance_scale,
             before_step=look,
         )
         return drawn.float().cpu() * 2 - 1
@@ -129,7 +135,7 @@ def draw_samples(
         return torch.cat([draw(maps, part, guided) for part in rows])
 
     maps = faces["maps"]
-    guided = draw_all(maps, guided=True) if maps or units else None
+    guided = draw_all(maps, guided=True) if maps or units or expressions else None
     return Drawn(faces, draw_all({}, guided=False), guided)
 
 
@@ -143,6 +149,7 @@ def _open_pipeline(model: GuidedUNet, base: BaseModels) -> GuidedPipeline:
         scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
         guidance_encoder=model.bank,
         action_units=model.units,
+        expressions=model.expressions if isinstance(model, ExpressiveUNet) else None,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

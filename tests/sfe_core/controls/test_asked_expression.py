@@ -156,7 +156,7 @@ def test_a_words_record_is_what_it_was() -> None:
         ({"units": (("AU5", (2.0, 2.0)), ("AU45", (3.0, 3.0)))}, "at once"),
         ({"units": (("AU6", (3.0, 3.0)), ("AU6", (2.0, 2.0)))}, "twice"),
         ({"mixture": (("joy", 0.5),)}, "--mix: 'joy'"),
-        ({"mixture": (("happy", 1.5),)}, "--mix happy: 1.5"),
+        ({"mixture": (("happy", 1.6),)}, "--mix happy: 1.6"),
         ({"emotion": "sad", "mixture": (("happy", 0.5),)}, "together with --emotion"),
         ({"blendshapes": (("smile", 0.5),)}, "'smile' is unknown"),
         ({"blendshapes": (("jawOpen", 3.0),)}, "jawOpen: 3"),

@@ -57,7 +57,7 @@ def test_what_is_not_on_the_circumplex_is_refused():
         (lambda: expression_at(None, -2.0), "--arousal"),
         (lambda: expression_at(None, None), "neither is given"),
         (lambda: AskedExpression("joy"), "--emotion: 'joy'.*happy"),
-        (lambda: AskedExpression("sad", 1.5), "intensity"),
+        (lambda: AskedExpression("sad", 1.6), "intensity"),
     ):
         with pytest.raises(UserError, match=said):
             call()
