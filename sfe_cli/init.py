@@ -18,7 +18,9 @@ HELP = with_examples(
     "[bold]stableface-sdxl[/bold] (Stable Diffusion XL, LoRA, on 40 GB), "
     "[bold]action-units[/bold] (units as intensities), "
     "[bold]action-units-text[/bold] (units as captions; -11gb: LoRA; -zero2: several GPUs), "
-    "[bold]tiny-action-units[/bold] and [bold]tiny-action-units-text[/bold] (the same, offline).",
+    "[bold]expressions[/bold] (expressions as text embeddings; -sdxl: Stable Diffusion XL), "
+    "[bold]tiny-action-units[/bold], [bold]tiny-action-units-text[/bold] and "
+    "[bold]tiny-expressions[/bold] (the same, offline).",
     "sfe init  # the tiny preset, here",
     "sfe init --preset stableface -w my-work",
     "sfe init --preset action-units-text-11gb -w my-units",

@@ -12,6 +12,8 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 
+from sfe_core.assets.needs import needed_assets
+from sfe_core.config.loading import preset_config
 from sfe_core.config.workspace import Workspace
 from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.corpus.layout import MANIFEST
@@ -119,6 +121,16 @@ def test_faces_that_nobody_labelled_are_told_of(tmp_path, tiny_base):
 def test_what_would_train_too_is_refused(tmp_path, tiny_base, sections, problem):
     with pytest.raises(UserError, match=f"{problem}: would train too"):
         SPEC.check(emotion_workspace(tmp_path, tiny_base, **sections))
+
+
+@pytest.mark.parametrize("name", ["expressions", "expressions-sdxl", "tiny-expressions"])
+def test_the_presets_train_embeddings_alone(name):
+    config = preset_config(name)
+    assert config.recipe == "expressions" and not config.guidance.maps
+    assert not config.train.lora_rank and not config.train.text_encoder
+    assert config.train.weight_decay == 0  # it would pull every vector to zero, none of them's own
+    needed = needed_assets(config)
+    assert not {asset.name for asset in needed["preprocess"]} & {"flame-2020", "emoca-v2"}
 
 
 # What is told

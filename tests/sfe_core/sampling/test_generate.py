@@ -362,6 +362,15 @@ def test_a_sweep_of_intensity_needs_no_maps(workspace: Workspace):
     assert set(told[0].values()) == {0.0} and min(told[1].values()) > 2
 
 
+def test_a_face_shows_no_more_than_all_of_an_expression(workspace: Workspace):
+    """Beyond 1 only embeddings go, which this package has not."""
+    make_run(workspace)
+    package_checkpoint(workspace)
+    for asked in (AskedExpression("sad", 1.2), AskedExpression(mixture=(("sad", 1.2),))):
+        with pytest.raises(UserError, match=r"strength of sad: 1.2, and a face shows all of it"):
+            generate(workspace, Request(asked=asked))
+
+
 def test_what_a_package_cannot_be_told_is_one_line(workspace: Workspace):
     package = with_units(workspace)
     frown = AskedExpression(units=(("AU12", (1.0, 1.0)), ("AU15", (3.0, 3.0))))
