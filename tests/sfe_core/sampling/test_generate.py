@@ -364,8 +364,6 @@ def test_a_sweep_of_intensity_needs_no_maps(workspace: Workspace):
 
 def test_a_face_shows_no_more_than_all_of_an_expression(workspace: Workspace):
     """Beyond 1 only embeddings go, which this package has not."""
-    make_run(workspace)
-    package_checkpoint(workspace)
     for asked in (AskedExpression("sad", 1.2), AskedExpression(mixture=(("sad", 1.2),))):
         with pytest.raises(UserError, match=r"strength of sad: 1.2, and a face shows all of it"):
             generate(workspace, Request(asked=asked))
