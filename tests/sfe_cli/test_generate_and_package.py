@@ -136,7 +136,7 @@ def _package(folder: Path) -> str:
         (("generate", "x", "--emotion", "sad=2"), "intensity: 2; give 0 to 1.5"),
         (("generate", "x", "--strength", "0.7"), "is of --emotion, which is not given"),
         (("generate", "x", "--emotion", "sad=1", "--strength", "0.7"), "--strength: is said twice"),
-        (("generate", "x", "--emotion", "sad", "--strength", "1.6"), "1.6 is not in the range"),
+        (("generate", "x", "--emotion", "sad", "--strength", "1.6"), "less than or equal to 1.5"),
         (("generate", "x", "--au", "AU99=2"), "AU99: is not an action unit"),
         (("generate", "x", "--mix", "sad"), "'sad' has no value"),
         (("generate", "x", "--emotion", "sad=0.5", "--valence", "0.1"), "decide the strength"),
