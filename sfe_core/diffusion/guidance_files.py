@@ -1,4 +1,4 @@
-"""Where guidance encoders, action units and expressions lie in a pipeline; which, without loading.
+"""Where what this project adds lies in a pipeline folder; which maps, without loading.
 
 Encoders have two layouts: a bank saved by this project (config.json beside safetensors weights),
 and one state dict per map as Champ and StableFaceEmotion publish them.
@@ -12,6 +12,7 @@ from pathlib import Path
 GUIDANCE_FOLDER = "guidance_encoder"
 UNITS_FOLDER = "action_units"
 EXPRESSIONS_FOLDER = "expressions"
+FUSION_FOLDER = "fusion"
 BANK_CONFIG = "config.json"
 # Class of a network in UNITS_FOLDER that knows one intensity a unit, no sides.
 ONE_TOKEN = "FineFaceAttention"
