@@ -24,7 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -46,7 +46,8 @@ _TEMPERATURES = (0.1, 1000.0)  # that `calibrate` looks between
 # ---- Where ---------------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """A skip connection: the down block it leaves, its place among that block's, its channels."""
 
     block: int
@@ -182,8 +183,9 @@ def _normalised(features: Tensor) -> Tensor:
 
 def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(query keyᵀ) value, of [B, N, ·]."""
-    heads = (part[:, None] for part in (query, key, value))
-    return functional.scaled_dot_product_attention(*heads, scale=1.0)[:, 0]
+    # The kernels know heads: of one.
+    query, key, value = query[:, None], key[:, None], value[:, None]
+    return functional.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
 
 
 def _entropy(scores: Tensor) -> Tensor:
@@ -306,7 +308,7 @@ class ExpressionFusion(ModelMixin, ConfigMixin):
     @property
     def open_skips(self) -> frozenset[int]:
         """Those whose gate is not 0."""
-        return frozenset(int(number) for number, skip in self.fusions.items() if skip.gate.item())
+        return frozenset(number for number in self.config["skips"] if self.at(number).gate.item())
 
     def at(self, number: int) -> SkipFusion:
         """The fusion of a skip by its number."""

@@ -20,6 +20,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
+from transformers import CLIPTokenizer
 
 from sfe_core.diffusion.expression_fusion import (
     ExpressionFusion,
@@ -50,6 +51,34 @@ class AskedExpression:
     mask: Tensor | None = None
     words: Tensor | None = None
     strength: float = 1.0
+
+
+def word_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], words: Sequence[str]) -> Tensor:
+    """Where words stand in prompts, as a tokenizer reads them: [B, L], 1 at their tokens, else 0.
+
+    Raises:
+        UserError: a prompt has none of the words.
+    """
+    spelt = [tokenizer(word, add_special_tokens=False).input_ids for word in words]
+    read = tokenizer(
+        list(prompts),
+        padding="max_length",
+        truncation=True,
+        max_length=tokenizer.model_max_length,
+    ).input_ids
+    found = torch.zeros(len(read), len(read[0]))
+    for row, (prompt, tokens) in enumerate(zip(prompts, read, strict=True)):
+        for word in spelt:
+            for start in range(len(tokens) - len(word) + 1):
+                if tokens[start : start + len(word)] == word:
+                    found[row, start : start + len(word)] = 1
+        if not found[row].any():
+            raise UserError(
+                "expression_prompt",
+                f"{prompt!r} has none of the words {', '.join(words)}",
+                "say which of its words is the expression: expression_word",
+            )
+    return found
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Drawing by face maps, action units and expressions: diffusers' pipelines and what these add."""
+"""Drawing by maps, action units, expressions and fusion: diffusers' pipelines and these beside."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,7 @@ from diffusers import (
 )
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from PIL import Image
+from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sfe_core.diffusion.champ_guidance import load_bank
@@ -29,15 +31,23 @@ from sfe_core.diffusion.expression_embeddings import (
     expressions_told,
     load_embeddings,
 )
+from sfe_core.diffusion.expression_fusion import ExpressionFusion
 from sfe_core.diffusion.fineface import units_kind
+from sfe_core.diffusion.fused_passes import AskedExpression, expression_fused, word_tokens
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
-from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, GUIDANCE_FOLDER, UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import (
+    EXPRESSIONS_FOLDER,
+    FUSION_FOLDER,
+    GUIDANCE_FOLDER,
+    UNITS_FOLDER,
+)
 from sfe_core.diffusion.unit_attention import (
     UnitAttention,
     UnitKeys,
     unit_conditions,
     units_told,
 )
+from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,15 +56,16 @@ if TYPE_CHECKING:
 GuidanceImages = torch.Tensor | Image.Image | Sequence[Image.Image]
 Asked = torch.Tensor | Mapping[str, float] | Sequence[Mapping[str, float]]
 # Those that diffusers knows nothing of.
-_OWN_PARTS = (GUIDANCE_FOLDER, UNITS_FOLDER, EXPRESSIONS_FOLDER)
+_OWN_PARTS = (GUIDANCE_FOLDER, UNITS_FOLDER, EXPRESSIONS_FOLDER, FUSION_FOLDER)
 
 
 class GuidedPipeline(DiffusionPipeline):
     """What a pipeline of any Stable Diffusion needs to follow maps, action units and expressions.
 
     Comes before diffusers' own pipeline among the bases of a class, and works on its `unet`,
-    `guidance_encoder`, `action_units` and `expressions`. On disk such a pipeline is a plain folder,
-    which diffusers loads without this project, with folders of these names beside the usual parts.
+    `guidance_encoder`, `action_units`, `expressions` and `fusion`. On disk such a pipeline is a
+    plain folder, which diffusers loads without this project, with folders of these names beside the
+    usual parts.
 
     Attributes:
         plain: diffusers' own pipeline, which the folder is one of.
@@ -69,28 +80,36 @@ class GuidedPipeline(DiffusionPipeline):
         bank: GuidanceBank | None,
         units: UnitAttention | None,
         expressions: ExpressionEmbeddings | None,
+        fusion: ExpressionFusion | None,
     ) -> None:
         # A bank without maps (a run without guidance) has no weights, hence no device either.
         guides = bank is not None and bank.map_names
         self.register_modules(
-            guidance_encoder=bank if guides else None, action_units=units, expressions=expressions
+            guidance_encoder=bank if guides else None,
+            action_units=units,
+            expressions=expressions,
+            fusion=fusion,
         )
         if units is not None:
             units.check_fits(self.unet)
         if expressions is not None:
             expressions.check_fits(self.unet.config.cross_attention_dim)
+        if fusion is not None:
+            fusion.check_fits(self.unet)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> Self:
-        """Load a pipeline folder, with guidance encoders, action units, expressions it holds.
+        """Load a pipeline folder, with what it holds beside diffusers' own parts.
 
         `options` are those of diffusers' `from_pretrained`.
 
         Raises:
-            UserError: action units or expressions are of another base.
+            UserError: action units, expressions or fusion are of another base.
         """
         dtype = options.get("torch_dtype", torch.float32)
-        bank_folder, units_folder, expressions = (Path(folder) / name for name in _OWN_PARTS)
+        bank_folder, units_folder, expressions, fusion = (
+            Path(folder) / name for name in _OWN_PARTS
+        )
         if GUIDANCE_FOLDER not in options:
             options[GUIDANCE_FOLDER] = (
                 load_bank(bank_folder, dtype) if bank_folder.is_dir() else None
@@ -104,6 +123,12 @@ class GuidedPipeline(DiffusionPipeline):
         if EXPRESSIONS_FOLDER not in options:
             options[EXPRESSIONS_FOLDER] = (
                 load_embeddings(expressions, dtype) if expressions.is_dir() else None
+            )
+        if FUSION_FOLDER not in options:
+            options[FUSION_FOLDER] = (
+                ExpressionFusion.from_pretrained(fusion, torch_dtype=dtype)
+                if fusion.is_dir()
+                else None
             )
         return super().from_pretrained(folder, **{**cls.own_options, **options})
 
@@ -127,9 +152,13 @@ class GuidedPipeline(DiffusionPipeline):
         units_guidance_scale: float = 4.0,
         expressions: Asked | None = None,
         expression_guidance_scale: float | None = None,
+        expression_prompt: str | Sequence[str] | None = None,
+        expression_word: str | None = None,
+        fusion_mask: GuidanceImages | None = None,
+        fusion_strength: float = 1.0,
         **options: Any,
     ) -> Any:
-        """Draw pictures; without maps, units and expressions exactly as diffusers' pipeline does.
+        """Draw pictures; told of nothing beside the prompt exactly as diffusers' pipeline does.
 
         None changes from step to step, so they are encoded once. Of classifier-free
         guidance's pair, only the half with the prompt is guided: the unconditional half has neither
@@ -150,10 +179,18 @@ class GuidedPipeline(DiffusionPipeline):
                 `{"happy": 0.6, "surprise": 0.4}`; `{}` is neutral. Or as a tensor, see
                 `expression_weights`. None: the base as it stands, which is not quite neutral.
             expression_guidance_scale: None: as the text's; see `expressions_told`.
+            expression_prompt: one or B, what shows the expression on anyone: the prompt with the
+                person's token left out, "photo of a woman, happy". Where `expressions` are told,
+                they stand behind it too. None: no fusion, see `expression_fused`.
+            expression_word: which of its words is the expression, where that is not one of the
+                emotions' names and no `expressions` are told.
+            fusion_mask: [B or 1, 1, H, W] in [0, 1], or PIL images: where the expression shows, see
+                `expression_mask`. None: where the UNet looks at the expression's words.
+            fusion_strength: 0: as without fusion; 1: as it was learnt.
 
         Raises:
-            UserError: the folder held no encoders, units or expressions, a name is unknown, or a
-                shape does not fit.
+            UserError: the folder held no encoders, units, expressions or fusion, a name is unknown,
+                or a shape does not fit.
         """
         features = self._encode_guidance(
             guidance_images,
@@ -163,12 +200,25 @@ class GuidedPipeline(DiffusionPipeline):
         )
         units = self._encode_units(action_units, _image_count(prompt, options))
         told = self._encode_expressions(expressions, _image_count(prompt, options))
+        fused = None
+        if expression_prompt is not None and fusion_strength:
+            images = _image_count(prompt, options)
+            fused = self._encode_fusion(
+                expression_prompt, expression_word, told and told[0], images, options
+            )
+            if fusion_mask is not None:
+                mask = _per_picture("fusion_mask", _as_mask(fusion_mask), images)
+                fused = replace(fused, mask=mask)
+            fused = replace(fused, strength=fusion_strength)
         own = super().__call__
         called = inspect.signature(own).bind(prompt, *arguments, **options)
         called.apply_defaults()
         text_scale = called.arguments["guidance_scale"]
         with ExitStack() as stack:
             stack.enter_context(added_to_conv_in(self.unet, features))
+            # Inside what is told beside the prompt: it calls the UNet more than once a step.
+            if fused is not None:
+                stack.enter_context(expression_fused(self.unet, self.fusion, fused))
             if told is not None:
                 stack.enter_context(
                     expressions_told(self.unet, *told, expression_guidance_scale, text_scale)
@@ -206,6 +256,41 @@ class GuidedPipeline(DiffusionPipeline):
             asked = expression_weights(self.expressions.names, several)
         told = _per_picture("expressions", asked, images).to(self._execution_device)
         return self.expressions(told), self.expressions(torch.zeros_like(told))
+
+    def _encode_fusion(
+        self,
+        prompts: str | Sequence[str],
+        word: str | None,
+        told: ExpressionStates | None,
+        images: int,
+        options: Mapping[str, Any],
+    ) -> AskedExpression:
+        """What the pass with the expression alone reads, and which of its tokens name it."""
+        if self.fusion is None:
+            raise UserError(
+                FUSION_FOLDER, "this pipeline has no fusion/", "leave expression_prompt out"
+            )
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        encoded = self.encode_prompt(
+            prompt=prompts,
+            device=self._execution_device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+            clip_skip=options.get("clip_skip"),
+        )
+        states = _per_picture("expression_prompt", encoded[0], images)
+        # The XL family's are states, their negatives, pooled texts and theirs.
+        pooled = None
+        if len(encoded) > 2:
+            pooled = _per_picture("expression_prompt", encoded[2], images)
+        if told is None:
+            words = word_tokens(self.tokenizer, prompts, [word] if word else EMOTIONS)
+            words = _per_picture("expression_prompt", words, images)
+        else:
+            words = torch.zeros(states.shape[:2])
+            states, pooled = told.behind(states, pooled)
+            words = functional.pad(words, (0, states.shape[1] - words.shape[1]), value=1.0)
+        return AskedExpression(states, pooled, words=words)
 
     def _encode_guidance(
         self,
@@ -271,6 +356,7 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
         guidance_encoder: GuidanceBank | None = None,
         action_units: UnitAttention | None = None,
         expressions: ExpressionEmbeddings | None = None,
+        fusion: ExpressionFusion | None = None,
         requires_safety_checker: bool = False,
     ) -> None:
         super().__init__(
@@ -284,7 +370,7 @@ class GuidedStableDiffusionPipeline(GuidedPipeline, StableDiffusionPipeline):
             image_encoder=image_encoder,
             requires_safety_checker=requires_safety_checker,
         )
-        self._register_own(guidance_encoder, action_units, expressions)
+        self._register_own(guidance_encoder, action_units, expressions, fusion)
 
 
 class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline):
@@ -315,6 +401,7 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
         guidance_encoder: GuidanceBank | None = None,
         action_units: UnitAttention | None = None,
         expressions: ExpressionEmbeddings | None = None,
+        fusion: ExpressionFusion | None = None,
         force_zeros_for_empty_prompt: bool = True,
         add_watermarker: bool | None = False,
     ) -> None:
@@ -331,7 +418,7 @@ class GuidedStableDiffusionXLPipeline(GuidedPipeline, StableDiffusionXLPipeline)
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
             add_watermarker=add_watermarker,
         )
-        self._register_own(guidance_encoder, action_units, expressions)
+        self._register_own(guidance_encoder, action_units, expressions, fusion)
 
 
 def _per_picture(what: str, asked: torch.Tensor, images: int) -> torch.Tensor:
@@ -349,6 +436,16 @@ def _as_map(pictures: Image.Image | Sequence[Image.Image], size: tuple[int, int]
     """Pictures as maps [B, 3, H, W] in [0, 1], resized to `size` (height, width)."""
     several = [pictures] if isinstance(pictures, Image.Image) else list(pictures)
     return torch.stack([_one_map(picture, size) for picture in several])
+
+
+def _as_mask(given: GuidanceImages) -> torch.Tensor:
+    """A mask [B, 1, H, W] in [0, 1] out of pictures, at the size that they have."""
+    if isinstance(given, torch.Tensor):
+        if given.ndim != 4 or given.shape[1] != 1:
+            raise UserError("fusion_mask", f"has shape {list(given.shape)}", "give [B, 1, H, W]")
+        return given
+    several = [given] if isinstance(given, Image.Image) else list(given)
+    return _as_map(several, several[0].size[::-1])[:, :1]
 
 
 def _one_map(picture: Image.Image, size: tuple[int, int]) -> torch.Tensor:
