@@ -32,6 +32,9 @@ def draw_batch(
     units_guidance_scale: float = 1.0,
     expressions: Tensor | Sequence[Mapping[str, float]] | None = None,
     expression_guidance_scale: float | None = None,
+    expression_prompts: Sequence[str] | None = None,
+    fusion_masks: Tensor | None = None,
+    fusion_strength: float = 1.0,
     before_step: Callable[[], None] | None = None,
 ) -> Tensor:
     """Draw B pictures at once: [B, 3, R, R] in [0, 1], on the pipeline's device.
@@ -52,6 +55,10 @@ def draw_batch(
         units_guidance_scale: of these.
         expressions: what is told of the expression of each, see `GuidedPipeline`; None = of none.
         expression_guidance_scale: of these; None = that of the text.
+        expression_prompts: what shows the expression of each on anyone, see `GuidedPipeline`; None
+            = no fusion.
+        fusion_masks: where it shows, [B or 1, 1, H, W] in [0, 1]; None = found by its words.
+        fusion_strength: of the change.
         before_step: called before every denoising step but the first; what it raises ends it.
     """
     options: dict[str, Any] = {}
@@ -63,6 +70,12 @@ def draw_batch(
         options |= {
             "expressions": expressions,
             "expression_guidance_scale": expression_guidance_scale,
+        }
+    if expression_prompts is not None:
+        options |= {
+            "expression_prompt": list(expression_prompts),
+            "fusion_mask": fusion_masks,
+            "fusion_strength": fusion_strength,
         }
     if before_step is not None:
 

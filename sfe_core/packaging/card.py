@@ -29,6 +29,7 @@ class CardFacts:
         units: action units it may be told as intensities; empty = none.
         sides: whether they are left and right apart; FineFace's are not.
         expressions: that it may be told as embeddings; empty = none.
+        fusion: whether it fuses a person with an expression.
         weights: ema or raw, of the run.
         base_licence: of the base model, as far as known.
         corpus_sha256: of the training corpus; "" when unknown.
@@ -64,6 +65,7 @@ class CardFacts:
     precision: str = "as stored"
     sides: bool = True
     expressions: tuple[str, ...] = ()
+    fusion: bool = False
     extras: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     run_config: str = ""

@@ -10,6 +10,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance_files import (
     BANK_CONFIG,
     EXPRESSIONS_FOLDER,
+    FUSION_FOLDER,
     GUIDANCE_FOLDER,
     ONE_TOKEN,
     UNITS_FOLDER,
@@ -90,6 +91,11 @@ def expressions(package: Path) -> tuple[str, ...]:
         RunError: their config.json is torn.
     """
     return _own_config(package, EXPRESSIONS_FOLDER, "names").get("names", ())
+
+
+def has_fusion(package: Path) -> bool:
+    """Whether a package holds what fuses a person's features with an expression's."""
+    return (package / FUSION_FOLDER).is_dir()
 
 
 def _own_config(package: Path, part: str, names: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from sfe_core.packaging.listing import (
     action_units,
     expressions,
     guidance_maps,
+    has_fusion,
     newest_package,
 )
 from sfe_core.packaging.options import PackageOptions
@@ -168,6 +169,7 @@ def _try_out(folder: Path, order: TrialOrder, task: Task) -> dict[str, Image.Ima
     pictures = {PLAIN_SAMPLE: try_plain(folder, order)}
     task.advance(note="draws from text")
     controls = [name for name in ("maps", "units", "expressions") if getattr(order, name)]
+    controls += ["fusion"] if order.expression_prompt else []
     if controls:
         pictures[GUIDED_SAMPLE] = try_guided(folder, order)
     task.advance(note=f"draws from {' and '.join(controls)}" if controls else "")
@@ -249,6 +251,7 @@ def _trial_order(
         guidance_scale=config.sampling.guidance_scale,
         seed=config.sampling.seed,
         expressions=dict.fromkeys(_smile(expressions(package)[::-1], ("happy",)), 1.0),
+        expression_prompt="photo of a person, happy" if has_fusion(package) else "",
     )
 
 

@@ -11,7 +11,14 @@ from sfe_core.assets.registry import registry
 from sfe_core.files import sha256_json, write_json, write_text
 from sfe_core.packaging.assembly import file_hashes
 from sfe_core.packaging.card import CardFacts, write_card
-from sfe_core.packaging.listing import CARD, PROVENANCE, action_units, expressions, knows_sides
+from sfe_core.packaging.listing import (
+    CARD,
+    PROVENANCE,
+    action_units,
+    expressions,
+    has_fusion,
+    knows_sides,
+)
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.plan import PackagePlan
 from sfe_core.packaging.prediction_marks import Schedule, header_marks, read_schedule
@@ -71,6 +78,7 @@ def card_facts(
         units=action_units(package),
         sides=knows_sides(package),
         expressions=expressions(package),
+        fusion=has_fusion(package),
         **_base_asset(plan),
         pipeline=plan.family.pipeline.__name__,
         guided_pipeline=plan.family.guided_pipeline.__name__,
@@ -106,6 +114,7 @@ def write_papers(
         "maps": list(facts.maps),
         "action_units": list(facts.units),
         "expressions": list(facts.expressions),
+        "fusion": facts.fusion,
         "resolution": facts.resolution,
         "form": options.to_json(),
         "base": {"name": facts.base_name, "sha256": facts.base_sha256},

@@ -8,7 +8,12 @@ from typing import Literal
 
 from safetensors import SafetensorError, safe_open
 
-from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER, bank_maps
+from sfe_core.diffusion.guidance_files import (
+    EXPRESSIONS_FOLDER,
+    FUSION_FOLDER,
+    UNITS_FOLDER,
+    bank_maps,
+)
 from sfe_core.errors import RunError, UserError
 from sfe_core.training.engine.checkpoints import (
     list_checkpoints,
@@ -97,7 +102,7 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
         raise UserError("--weights", f"{checkpoint.folder} has no average", "use --weights raw")
     suffix = "_ema" if weights == "ema" else ""
     # Asked of the raw weights, which are always there, so that a torn average is told of.
-    learnt = ("unet", UNITS_FOLDER, EXPRESSIONS_FOLDER)
+    learnt = ("unet", UNITS_FOLDER, EXPRESSIONS_FOLDER, FUSION_FOLDER)
     trained = [name for name in learnt if (checkpoint.folder / name).is_dir()]
     folders = {name: checkpoint.folder / f"{name}{suffix}" for name in trained or ["unet"]}
     if any(_guides(checkpoint.folder / f"guidance_encoder{end}") for end in ("", "_ema")):

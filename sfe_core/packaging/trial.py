@@ -12,9 +12,10 @@ from PIL import Image
 
 from sfe_core.diffusion.drawing import draw_batch, is_blank, prompt_words
 from sfe_core.diffusion.expression_embeddings import load_embeddings
+from sfe_core.diffusion.expression_fusion import ExpressionFusion
 from sfe_core.diffusion.families.known import family_of, networks_of
 from sfe_core.diffusion.fineface import units_kind
-from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, FUSION_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import derive_seed
@@ -33,6 +34,7 @@ class TrialOrder:
         maps: guidance by name, each [3, R, R] in [0, 1].
         units: FACS name to intensity, 0 to 5.
         expressions: name to strength.
+        expression_prompt: what shows an expression on anyone, for fusion; "" without.
         resolution: R, pixels.
         steps: denoising steps.
         guidance_scale: classifier-free.
@@ -48,6 +50,7 @@ class TrialOrder:
     guidance_scale: float
     seed: int
     expressions: dict[str, float] = field(default_factory=dict)
+    expression_prompt: str = ""
 
 
 def try_plain(folder: Path, order: TrialOrder) -> Image.Image:
@@ -74,7 +77,7 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
 
     Args:
         name: of the package, for messages.
-        guided: with its guidance encoders, action units and expressions.
+        guided: with its guidance encoders, action units, expressions and fusion.
 
     Raises:
         RunError: it does not load, or tensors are missing, left over or of another shape.
@@ -103,6 +106,10 @@ def load_checked(folder: Path, name: str, guided: bool = False) -> DiffusionPipe
                 _check_keys(f"{name}: {UNITS_FOLDER}", report, remedy)
             if guided and (folder / EXPRESSIONS_FOLDER).is_dir():
                 parts[EXPRESSIONS_FOLDER] = load_embeddings(folder / EXPRESSIONS_FOLDER)
+            if guided and (folder / FUSION_FOLDER).is_dir():
+                parts[FUSION_FOLDER] = ExpressionFusion.from_pretrained(
+                    folder / FUSION_FOLDER, torch_dtype=torch.float32
+                )
             options = {**family.guided_pipeline.own_options, **parts}
             pipeline = kind.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, UserError) as error:
@@ -129,7 +136,7 @@ def draw_trial(
     """Draw the picture of `order` with a loaded pipeline, by `maps` if there are any.
 
     Args:
-        guided: by the units and expressions of the order too.
+        guided: by the units, expressions and fusion of the order too.
 
     Raises:
         RunError: it does not draw, or the picture is blank or not finite.
@@ -150,6 +157,9 @@ def draw_trial(
                 maps=maps,
                 units=[order.units] if guided and order.units else None,
                 expressions=[order.expressions] if guided and order.expressions else None,
+                expression_prompts=[order.expression_prompt]
+                if guided and order.expression_prompt
+                else None,
             )[0]
     except RuntimeError as error:
         raise RunError(
