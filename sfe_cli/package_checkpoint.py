@@ -138,6 +138,7 @@ def package_checkpoint(
     from sfe_core.packaging.hub import check_repository, push_package
     from sfe_core.packaging.options import PackageOptions
     from sfe_core.packaging.package import package_checkpoint as package
+    from sfe_core.packaging.package import usual_extras
     from sfe_core.packaging.preview import preview_package
 
     if push_to is not None:
@@ -145,7 +146,9 @@ def package_checkpoint(
     form = PackageOptions(
         precision=dtype,
         shard_size=max_shard_size,
-        extras=tuple(dict.fromkeys(one.value for one in also or ())),
+        extras=tuple(dict.fromkeys(one.value for one in also))
+        if also or source or fineface
+        else usual_extras(found),
         lora_rank=lora_rank,
         safety_checker=safety_checker,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ HELP = with_examples(
     "sfe train --gpus 2",
     "sfe train --cpu-processes 2",
     "sfe train --resume auto",
+    "sfe train --person anna  # of several albums, the one in photos/anna",
     "sfe train --steps 50 --set train.learning_rate=1e-4",
     "sfe train --gpus 8 --cluster slurm --dry-run  # the job, as it would be handed in",
     "sfe train --preflight --set train.compile=true  # memory and speed of a short rehearsal",
@@ -50,6 +52,7 @@ def train(
     resume: train_options.Resume = None,
     accept_changes: train_options.AcceptChanges = False,
     name: train_options.Run = None,
+    person: train_options.Person = None,
     cluster: train_options.Cluster = None,
     preflight: train_options.Preflight = False,
     dry_run: options.DryRun = False,
@@ -63,9 +66,10 @@ def train(
     from sfe_core.config.loading import load_workspace
 
     # Settings first: a mistyped key need not wait for torch to be imported.
-    found = load_workspace(workspace, changes or ())
+    found = load_workspace(workspace, [*(changes or ()), *person_setting(person)])
 
     from sfe_core.runs.launch import refuse_launcher
+    from sfe_core.training.engine.run_folder import name_after
     from sfe_core.training.options import TrainOptions
 
     chosen = TrainOptions(
@@ -76,7 +80,7 @@ def train(
         node_rank=node_rank,
         main_address=main_address,
         resume=resume,
-        run=name,
+        run=name or (person and name_after(found.runs, person, going_on=resume is not None)),
         batch_size=size,
         effective_batch=effective_batch,
         steps=steps,
@@ -97,6 +101,11 @@ def train(
 
 
 train.__doc__ = HELP
+
+
+def person_setting(person: str | None) -> list[str]:
+    """What `--person` sets."""
+    return [] if person is None else [f"data.person={json.dumps(person)}"]
 
 
 def _plan_or_train(found: Workspace, chosen: TrainOptions) -> None:

@@ -39,6 +39,14 @@ AcceptChanges = Annotated[
     ),
 ]
 Run = Annotated[str | None, typer.Option("--run", metavar="NAME", help="Name of the run's folder.")]
+Person = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Learn this person's album, a folder of photos/; the run is named after it.",
+        show_default=False,
+    ),
+]
 Cluster = Annotated[
     str | None,
     typer.Option(

@@ -54,6 +54,8 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     sources = [name.strip() for part in config.captions.sources for name in part.split("|")]
     if "blip" in sources:
         preprocess += (config.captions.blip_model,)
+    if config.photos.emotions_read_by is not None:
+        preprocess += (config.photos.emotions_read_by,)
     of_loss = [name for models in loss_models(config.loss).values() for name in models]
     of_loss += [beside for name in of_loss for beside in UNITS_ASSETS.get(name, ())]
     train = (config.model.base, *of_loss)

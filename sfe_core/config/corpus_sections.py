@@ -38,6 +38,10 @@ class PhotosConfig(Section):
         "from number 0 on, with commas; null = told by the file",
     )
     captions: str = Field("captions.json", description="captions below that folder, if any")
+    emotions_read_by: NamesModel[str | None] = Field(
+        None,
+        description="recogniser that reads the emotion of photos without a label; may not judge",
+    )
 
 
 class PreprocessConfig(Section):
@@ -100,7 +104,7 @@ class PreprocessConfig(Section):
     caption_template: str = Field(
         "{emotion}, close-up photo of a face",
         description="caption where captions.json has none; may hold {emotion}, {person}, {age}, "
-        "{gender}, {sex}, {ethnicity}, {action_units}, {unit_names}, {unit_codes}",
+        "{gender}, {sex}, {ethnicity}, {action_units}, {unit_names}, {unit_codes}, {subject}",
     )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 = one per CPU core")
 
@@ -166,6 +170,13 @@ class CaptionsConfig(Section):
     blip_model: NamesModel[str] = Field(
         "blip-base", description="asset name, or folder, of BLIP captioning"
     )
+    token: str = Field(
+        "", description="rare word that stands for an album's person, first in {subject}"
+    )
+    class_word: str = Field("person", description="what the person is, second in {subject}")
+    class_words: dict[str, str] = Field(
+        {}, description="class_word of single people, by their folder of photos/"
+    )
 
 
 class SplitConfig(Section):
@@ -179,6 +190,11 @@ class SplitConfig(Section):
         description="whose a photo is: auto = labels.csv, file names of known sets, folders that "
         "are people's by their faces; folders = every folder is a person's; clusters = also by "
         "who looks alike, 60 ms a face",
+    )
+    by: Literal["people", "photos"] = Field(
+        "people",
+        description="what stays whole: people; photos = of each person's album some photos are "
+        "held out",
     )
     copies: Literal["near", "exact", "none"] = Field(
         "near",

@@ -55,4 +55,6 @@ class Config(Section):
     def _judge_is_independent(self) -> Config:
         if self.evaluate.judge == self.loss.emotion_network:
             raise ValueError("evaluate.judge must not be the recogniser of loss.emotion_network")
+        if self.evaluate.judge == self.photos.emotions_read_by:
+            raise ValueError("evaluate.judge must not be what photos.emotions_read_by names")
         return self

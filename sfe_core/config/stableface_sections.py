@@ -76,6 +76,17 @@ class TrainConfig(EngineConfig):
     lora_rank: Annotated[Structural[int], Field(ge=0), After("ema_device")] = Field(
         0, description="rank of LoRA on the UNet's attention; 0 = train the UNet whole"
     )
+    lora_modules: Structural[tuple[str, ...]] = Field(
+        ("to_q", "to_k", "to_v", "to_out.0"),
+        description="how names of UNet modules end that get LoRA; also ff.net.0.proj, ff.net.2, "
+        "proj_in, proj_out, conv1, conv2",
+    )
+    lora_dora: Structural[bool] = Field(
+        False, description="LoRA with a magnitude of its own per row (DoRA)"
+    )
+    text_encoder_lora_rank: Annotated[Structural[int], Field(ge=0)] = Field(
+        0, description="rank of LoRA on the text encoder, if it is trained; 0 = train it whole"
+    )
     samples_per_emotion: Annotated[Operational[Count], After("sample_every")] = Field(
         1, description="faces of each emotion in a sample grid"
     )

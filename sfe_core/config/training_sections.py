@@ -71,8 +71,10 @@ class EngineConfig(LearningSection):
     compile: Operational[bool] = Field(
         False, description="torch.compile the UNet; slow start, faster updates"
     )
-    optimiser: Structural[Literal["adamw", "adamw-8bit"]] = Field(
-        "adamw", description="adamw-8bit: a quarter of the moments' memory, on GPUs"
+    optimiser: Structural[Literal["adamw", "adamw-8bit", "prodigy"]] = Field(
+        "adamw",
+        description="adamw-8bit: a quarter of the moments' memory, on GPUs; prodigy finds the "
+        "rate itself: learning_rate 1",
     )
     ema_device: Operational[Literal["model", "cpu"]] = Field(
         "model", description="where the average is kept: beside the model, or in the CPU's memory"
@@ -103,6 +105,9 @@ class DataConfig(LearningSection):
 
     emotions: tuple[Emotion, ...] = Field(
         (), description="only faces with one of these labels; empty = all, labelled or not"
+    )
+    person: str | None = Field(
+        None, description="only photos of this person, a folder of photos/; null = everybody's"
     )
     ranges: dict[str, Span] = Field(
         {},

@@ -88,6 +88,7 @@ COLUMNS: dict[str, str] = {
     "contrast": "float64",
     "face_hash": "object",  # how the face looks, see face_hash; "" where there is nothing
     "emotion": "object",
+    "emotion_source": "object",  # labels, or the recogniser that read it
     "valence": "float64",
     "arousal": "float64",
     "identity": "object",
@@ -118,6 +119,7 @@ OPTIONAL = frozenset(
         "crop_rule",
         "invented_border",
         "face_hash",
+        "emotion_source",
         "identity_source",
         "duplicate_of",
     }

@@ -18,6 +18,7 @@ from torch import Tensor
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS
 from sfe_core.corpus.manifest import OK, crop_of, landmarks_of, read_manifest
+from sfe_core.corpus.people.albums import choose_album, person_of
 from sfe_core.corpus.picture_store import MEND, FolderStore, PictureStore
 from sfe_core.corpus.views import WHOLE, Frame
 from sfe_core.corpus.webdataset import ShardStore, shard_address
@@ -71,7 +72,20 @@ class Corpus:
                 f"none of {len(corpus.all_rows)} photos has status ok",
                 "see the reason column, then run `sfe preprocess` again",
             )
+        if workspace.config.data.person is not None:
+            corpus.keep_person(workspace.config.data.person)
         return corpus
+
+    def keep_person(self, person: str) -> None:
+        """Leave only the usable rows of one person's album, see `corpus.people.albums`.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        choose_album(self.rows["key"], person, "data.person")
+        own = self.rows["key"].map(person_of) == person
+        self.rows = self.rows[own].reset_index(drop=True)
+        self._place = {key: place for place, key in enumerate(self.rows["key"])}
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, ordered by key.

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedModel
 
-from sfe_core.diffusion.families.clip_text import tokenize
+from sfe_core.diffusion.families.clip_text import tokenize, with_new_tokens
 from sfe_core.diffusion.families.contract import BaseConfigs, Family, Texts
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.loading import load_autoencoder, load_parts, read_configs
@@ -27,11 +27,17 @@ class Encoders:
         folder: of a diffusers pipeline, or one file in the original layout.
         device: where they compute and their results lie.
         tokens: captions only become token ids, for text encoders that are trained.
+        new_tokens: words that the tokenizers are to know besides, see `with_new_tokens`.
     """
 
     def __init__(
-        self, folder: Path, device: torch.device | str = "cpu", tokens: bool = False
+        self,
+        folder: Path,
+        device: torch.device | str = "cpu",
+        tokens: bool = False,
+        new_tokens: Sequence[str] = (),
     ) -> None:
+        self._new_tokens = tuple(new_tokens)
         self.folder = base_folder(folder)
         self.device, self.tokens = torch.device(device), tokens
         self._vae: AutoencoderKL | None = None
@@ -89,7 +95,8 @@ class Encoders:
 
     @cached_property
     def _tokenizers(self) -> list[CLIPTokenizer]:
-        return list(load_parts(self.folder, self.family.tokenizers).values())
+        loaded = load_parts(self.folder, self.family.tokenizers)
+        return with_new_tokens(list(loaded.values()), self._new_tokens)
 
     def release(self) -> None:
         """Give their memory back; a later use loads them again."""
@@ -105,7 +112,8 @@ class Encoders:
     def text_hash(self) -> str:
         """Hex SHA-256 over what decides a caption's embedding."""
         encoders = () if self.tokens else self.family.text_encoders
-        return _hash_files(self.folder, (*encoders, *self.family.tokenizers))
+        files = _hash_files(self.folder, (*encoders, *self.family.tokenizers))
+        return sha256_json([files, self._new_tokens]) if self._new_tokens else files
 
 
 def _hash_files(folder: Path, parts: Sequence[str]) -> str:

@@ -39,6 +39,7 @@ class BaseModels:
     text_encoders: dict[str, PreTrainedModel]
     tokenizers: dict[str, CLIPTokenizer]
     scheduler: DDPMScheduler
+    new_tokens: tuple[str, ...] = ()  # words that its tokenizers were taught
 
     @property
     def vae_factor(self) -> int:

@@ -32,7 +32,7 @@ from sfe_core.evaluation.summary import (
 from sfe_core.evaluation.unit_results import units_result
 from sfe_core.evaluation.yardstick import UNITS, Yardstick, unit_labels
 from sfe_core.files import check_key, derive_seed, sha256_json
-from sfe_core.packaging.listing import list_packages, newest_package
+from sfe_core.packaging.listing import list_packages, newest_package, of_package
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 
@@ -67,7 +67,10 @@ def evaluate(
         UserError: no such split, package or asset, or a folder without a picture of the split.
     """
     reporter, split = reporter or Reporter(), split or workspace.config.split.validation_name
-    images, corpus = images or {}, Corpus.open(workspace)
+    images = images or {}
+    package = None if images else package or newest_package(workspace)
+    workspace = workspace if package is None else of_package(workspace, package)
+    corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
     faces = np.stack([corpus.points(key).double().numpy() for key in keys])
@@ -75,7 +78,6 @@ def evaluate(
     chosen = choose(workspace, faces * side, bool(images), unit_labels(rows))
     workspace = chosen.workspace
     folder = workspace.evaluation / _folder_name(split, images, name)
-    package = None if images else package or newest_package(workspace)
     require_apart(workspace.config, package)
     meter = Meter(workspace.config)  # a missing asset is told before hours of drawing
     if package is None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from diffusers import DDIMScheduler, DiffusionPipeline
 from PIL import Image
+from safetensors.torch import save_file
+from transformers import CLIPTokenizer
 
 from sfe_core.diffusion.families.known import networks_of
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER
@@ -18,6 +20,7 @@ from sfe_core.packaging.lora import (
     DIFFUSERS_FILE,
     KOHYA_FILE,
     Lora,
+    Tensors,
     extract_lora,
     load_lora,
     write_diffusers_lora,
@@ -42,9 +45,11 @@ from sfe_core.packaging.single_file import (
 )
 from sfe_core.packaging.stableface_layout import check_stableface, write_stableface
 from sfe_core.packaging.trial import TrialOrder, draw_trial, load_checked
+from sfe_core.packaging.weights import read_weights
 from sfe_core.quiet import quiet_libraries
 
 LORA_FOLDER, STABLEFACE_FOLDER, SCHEDULER = "lora", "stableface", "scheduler"
+EMBEDDINGS_FOLDER = f"{LORA_FOLDER}/embeddings"
 _LORA_FILES = {"lora-diffusers": DIFFUSERS_FILE, "lora-kohya": KOHYA_FILE}
 # Of 255: the same weights drawn twice on one device may round apart by this much.
 _ROUNDING = 1
@@ -104,6 +109,8 @@ def write_extras(
     layouts = [name for name in _LORA_FILES if name in options.extras]
     if layouts:
         made |= _loras(package, plan, options, metadata, order, layouts, picture)
+    if layouts and (words := _new_words(plan)):
+        made |= _embeddings(package, plan, words)
     if "stableface" in options.extras:
         write_stableface(package, package / STABLEFACE_FOLDER)
         check_stableface(package, package / STABLEFACE_FOLDER)
@@ -234,7 +241,45 @@ def _extract(package: Path, plan: PackagePlan, options: PackageOptions) -> Lora:
             }
             for folder in (plan.base, package)
         )
+    for part, states in tuned.items():
+        for name in new_token_tables(states, base[part]):
+            states[name] = states[name][: len(base[part][name])]  # a LoRA holds no embeddings
     return extract_lora(base, tuned, rank)
+
+
+def new_token_tables(tuned: Tensors, base: Tensors) -> list[str]:
+    """Names of a text encoder's tables of tokens that have more rows than the base's."""
+    return [
+        name
+        for name in tuned.keys() & base.keys()
+        if tuned[name].ndim == 2
+        and tuned[name].shape[1:] == base[name].shape[1:]
+        and len(tuned[name]) > len(base[name])
+    ]
+
+
+def _new_words(plan: PackagePlan) -> list[str]:
+    """The words that the run taught the tokenizer, in the order of their ids."""
+    if "tokenizer" not in plan.folders:
+        return []
+    tuned, base = (
+        CLIPTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+        for folder in (plan.folders["tokenizer"], plan.base / "tokenizer")
+    )
+    return sorted(tuned.keys() - base.keys(), key=tuned.__getitem__)
+
+
+def _embeddings(package: Path, plan: PackagePlan, words: Sequence[str]) -> dict[str, str]:
+    """Write each new word's embedding as a file that diffusers, ComfyUI and A1111 load."""
+    states, base = (read_weights(folder / "text_encoder") or {} for folder in (package, plan.base))
+    (table,) = new_token_tables(states, base)
+    rows = states[table][-len(words) :].float()
+    folder = package / EMBEDDINGS_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for word, row in zip(words, rows, strict=True):
+        save_file({"emb_params": row[None].contiguous()}, folder / f"{word}.safetensors")
+    line = "what the LoRA's new words mean, for `load_textual_inversion(…, token=<file's name>)`"
+    return {f"{EMBEDDINGS_FOLDER}/": line}
 
 
 def _trained(plan: PackagePlan) -> list[str]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sfe_core.config.layers import read_layer
 from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.guidance_files import (
     BANK_CONFIG,
@@ -16,9 +17,9 @@ from sfe_core.diffusion.guidance_files import (
     UNITS_FOLDER,
     bank_maps,
 )
-from sfe_core.errors import RunError, UserError
+from sfe_core.errors import RunError, SfeError, UserError
 
-PROVENANCE, CARD = "provenance.json", "README.md"
+PROVENANCE, CARD, RUN_CONFIG = "provenance.json", "README.md", "train_config.yaml"
 
 
 def list_packages(workspace: Workspace) -> list[Path]:
@@ -44,6 +45,24 @@ def newest_package(workspace: Workspace) -> Path:
     if not packages:
         raise UserError(workspace.packaged, "holds no package", "run `sfe package-checkpoint`")
     return packages[-1]
+
+
+def of_package(workspace: Workspace, package: Path) -> Workspace:
+    """The workspace as a package is to be asked in it: with its person's album alone, if any."""
+    try:
+        run = read_layer(package / RUN_CONFIG, RUN_CONFIG).values
+    except SfeError:  # a package of anybody's
+        return workspace
+    return with_person(workspace, (run.get("data") or {}).get("person"))
+
+
+def with_person(workspace: Workspace, person: str | None) -> Workspace:
+    """The workspace with only a person's album in its corpus, unless it asks for one itself."""
+    data = workspace.config.data
+    if person is None or data.person is not None:
+        return workspace
+    changed = {"data": data.model_copy(update={"person": person})}
+    return Workspace(workspace.root, workspace.config.model_copy(update=changed))
 
 
 def guidance_maps(package: Path) -> tuple[str, ...]:

@@ -27,8 +27,9 @@ from sfe_core.packaging.listing import (
     guidance_maps,
     has_fusion,
     newest_package,
+    with_person,
 )
-from sfe_core.packaging.options import PackageOptions
+from sfe_core.packaging.options import EXTRAS, Extra, PackageOptions
 from sfe_core.packaging.plan import (
     PackagePlan,
     plan_base,
@@ -40,6 +41,7 @@ from sfe_core.packaging.provenance import card_facts, header_metadata, write_pap
 from sfe_core.packaging.selection import Weights
 from sfe_core.packaging.stableface_layout import unpack
 from sfe_core.packaging.trial import TrialOrder, try_guided, try_plain
+from sfe_core.recipes.known import recipe_of
 from sfe_core.reporting import Reporter, Task
 
 __all__ = ["PackageSummary", "newest_package", "package_checkpoint"]
@@ -100,7 +102,8 @@ def package_checkpoint(
         name: of the package; None = `<run>-<step>`, with `-raw` for raw weights.
         weights: ema (exponential moving average; raw where the run kept none) or raw.
         force: replace a package of that name.
-        options: precision, shards, other forms; None = as stored, one file per part, no others.
+        options: precision, shards, other forms; None = as stored, one file per part, and those
+            forms that are usual, see `usual_extras`.
         source: a folder in the StableFace project's layout to package in place of a checkpoint.
         reuse: let a package of that name stand if it is of the same weights and form.
         fineface: folder of FineFace's published files, whose action units are packaged beside what
@@ -111,7 +114,9 @@ def package_checkpoint(
         UserError: no checkpoint as asked for, a missing base model.
         RunError: a torn checkpoint, or a package that does not load or draws blank pictures.
     """
-    reporter, options = reporter or Reporter(), options or PackageOptions()
+    reporter = reporter or Reporter()
+    if options is None:
+        options = PackageOptions(extras=() if source or fineface else usual_extras(workspace))
     plan = make_plan(workspace, run, step, name, weights, reporter, source, fineface)
     require_extras(plan, options)
     target = workspace.packaged / plan.name
@@ -137,6 +142,14 @@ def package_checkpoint(
         write_papers(partial, plan, card_facts(partial, plan, order, options, extras), options)
         task.advance(note="described")
     return _summary(target, plan)
+
+
+def usual_extras(workspace: Workspace) -> tuple[Extra, ...]:
+    """The other forms that packages of this workspace's recipe have unless asked for otherwise."""
+    if not workspace.config.train.lora_rank:
+        return ()
+    forms = recipe_of(workspace).forms
+    return tuple(name for name in EXTRAS if name in forms)
 
 
 def make_plan(
@@ -234,8 +247,9 @@ def _trial_order(
     names = guidance_maps(package) if "guidance_encoder" in plan.folders else ()
     prompt = template_caption(config.preprocess.caption_template, {"emotion": "happy"})
     maps = {name: torch.zeros(3, resolution, resolution) for name in names}
+    person = plan.history.config.get("data", {}).get("person")
     try:
-        corpus = Corpus.open(workspace)
+        corpus = Corpus.open(with_person(workspace, person))
         row = corpus.split(config.split.validation_name).iloc[0]
         maps = corpus.maps(row["key"], resolution, names) if names else {}
         prompt = str(row["caption"] or prompt)

@@ -14,6 +14,7 @@ from sfe_core.packaging.card import CardFacts, write_card
 from sfe_core.packaging.listing import (
     CARD,
     PROVENANCE,
+    RUN_CONFIG,
     action_units,
     expressions,
     has_fusion,
@@ -103,7 +104,7 @@ def write_papers(
     """Write README.md, the run's configuration and, last, the provenance with all files' hashes."""
     write_text(folder / CARD, write_card(facts))
     if facts.run_config:
-        write_text(folder / "train_config.yaml", facts.run_config)
+        write_text(folder / RUN_CONFIG, facts.run_config)
     provenance: dict[str, Any] = {
         "sfe_version": __version__,
         "packaged_at": facts.packaged_at,

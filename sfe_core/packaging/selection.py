@@ -24,6 +24,7 @@ from sfe_core.training.engine.checksums import CHECKSUMS
 
 Weights = Literal["ema", "raw"]
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+_TOKENIZERS = ("tokenizer", "tokenizer_2")
 _WEIGHTS_FILES = dict.fromkeys(_TEXT_ENCODERS, "model.safetensors")  # as transformers names it
 _WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
@@ -125,6 +126,10 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     # There where the run predicts or schedules noise in another way than its base.
     if (checkpoint.folder / "scheduler").is_dir():
         folders["scheduler"] = checkpoint.folder / "scheduler"
+    # There where the run taught them new words.
+    for name in _TOKENIZERS:
+        if (checkpoint.folder / name).is_dir():
+            folders[name] = checkpoint.folder / name
     return folders
 
 

@@ -20,6 +20,7 @@ RECIPES = {
     "stableface": "sfe_core.recipes.stableface",
     "action-units": "sfe_core.recipes.action_units",
     "expressions": "sfe_core.recipes.expression_embeddings",
+    "personal": "sfe_core.recipes.personal",
     "tiny-base": "sfe_core.recipes.tiny_base",
 }
 

@@ -65,7 +65,7 @@ from sfe_core.losses.timestep_window import TimestepWindow, pixel_window
 from sfe_core.network_layout import plain_attention, to_channels_last
 from sfe_core.recipes.shared.draws import Slot, draw_noise, plan_update
 from sfe_core.recipes.shared.samples import SampleMeter, draw_samples, make_grid, pick_faces
-from sfe_core.recipes.shared.unet import make_trainable
+from sfe_core.recipes.shared.unet import make_text_trainable, make_trainable
 from sfe_core.recipes.stableface_checks import (
     check_fit,
     check_loss_networks,
@@ -157,11 +157,14 @@ def build_model(config: Config, base: BaseModels) -> GuidedUNet:
             config.guidance.maps, config.guidance.block_channels, base.unet.conv_in.out_channels
         )
         make_trainable(base.unet, config.train)
+        text_encoder = None
+        if config.train.text_encoder:
+            text_encoder = load_part(base.folder, "text_encoder")
+            make_text_trainable(text_encoder, config.train)
     base.unet.train()
     if config.train.gradient_checkpointing:
         base.unet.enable_gradient_checkpointing()
         base.vae.enable_gradient_checkpointing()
-    text_encoder = load_part(base.folder, "text_encoder") if config.train.text_encoder else None
     return GuidedUNet(base.unet, bank, text_encoder)
 
 
@@ -205,6 +208,19 @@ def open_data(
     config = workspace.config
     maps, side = config.guidance.maps, config.model.resolution
     dataset = FaceDataset(corpus, TRAIN_SPLIT, maps, side, config.data, faces, wording)
+    return dataset, source_of(workspace, dataset, base, accelerator, pixels, reporter)
+
+
+def source_of(
+    workspace: Workspace,
+    dataset: FaceDataset,
+    base: BaseModels,
+    accelerator: Accelerator,
+    pixels: bool,
+    reporter: Reporter,
+) -> BatchSource:
+    """Where the batches of a data set come from; `pixels` says whether these hold the photos."""
+    config = workspace.config
     options = SourceOptions(
         config.data.cache,
         workspace.cache,
@@ -213,9 +229,9 @@ def open_data(
         accelerator.process_index,
         accelerator.num_processes,
     )
-    encoders = Encoders(base.folder, accelerator.device, config.train.text_encoder)
+    encoders = Encoders(base.folder, accelerator.device, config.train.text_encoder, base.new_tokens)
     teller = reporter if accelerator.is_main_process else Reporter()
-    return dataset, open_source(dataset, base, encoders, options, teller)
+    return open_source(dataset, base, encoders, options, teller)
 
 
 def _validation_faces(
@@ -286,10 +302,11 @@ class StableFace:
         draws: Sequence[Slot],
         update: Sequence[Slot],
         conditions: Tensor | None = None,
+        image_weights: Tensor | None = None,
     ) -> LossTerms:
         """See `batch_loss`."""
         counts = UpdateCounts(len(update), sum(slot.decode for slot in update))
-        return batch_loss(model, self.objective, batch, draws, counts, conditions)
+        return batch_loss(model, self.objective, batch, draws, counts, conditions, image_weights)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Validation faces of each emotion, drawn with and without their maps, and measured."""
@@ -311,6 +328,7 @@ def build(
     images: int,
     reporter: Reporter,
     wording: Wording = None,
+    base: BaseModels | None = None,
 ) -> StableFace:
     """Load and connect everything, on the accelerator's device.
 
@@ -320,13 +338,14 @@ def build(
         images: how many faces of the training split are used.
         reporter: is told of progress.
         wording: makes of a caption in the corpus what is learnt of it; None: stays.
+        base: loaded already, without encoders; None: the one of `model.base`.
 
     Raises:
         UserError: a model is missing or does not fit.
     """
     config, device = workspace.config, accelerator.device
     main = accelerator.is_main_process
-    base = load_base(locate(config.model.base), encoders=False)
+    base = base or load_base(locate(config.model.base), encoders=False)
     base.scheduler = set_schedule(base.scheduler, config.model)
     base.vae.requires_grad_(False).to(device)
     corpus = Corpus.open(workspace)
@@ -450,6 +469,7 @@ def batch_loss(
     slots: Sequence[Slot],
     counts: UpdateCounts,
     conditions: Tensor | None = None,
+    image_weights: Tensor | None = None,
 ) -> LossTerms:
     """The loss of one batch, ready for `backward`.
 
@@ -460,6 +480,7 @@ def batch_loss(
         slots: what was drawn for each of them.
         counts: of the whole update.
         conditions: what else the model is told of the images, see `GuidedUNet`.
+        image_weights: [B], times each image's own in the noise term; None: 1.
     """
     device, kind = batch.latent_mean.device, objective.prediction
     timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
@@ -492,9 +513,10 @@ def batch_loss(
 
     target = training_target(kind, clean, noise, objective.alphas, timesteps)
     snr = signal_to_noise(objective.alphas, timesteps)
+    weights = min_snr_weight(snr, objective.snr_gamma, kind)
     return objective.composite(
         objective.composite.noise_loss(_of_photo(prediction, target, batch.areas), target),
-        min_snr_weight(snr, objective.snr_gamma, kind),
+        weights if image_weights is None else weights * image_weights,
         counts.images,
         _pixels(objective, batch, slots, timesteps, noisy, prediction),
         counts.decoded,

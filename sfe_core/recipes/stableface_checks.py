@@ -25,7 +25,7 @@ from sfe_core.errors import UserError
 from sfe_core.losses.composite import NOISE, PERCEPTUAL, TERMS
 from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
-from sfe_core.recipes.shared.unet import make_trainable
+from sfe_core.recipes.shared.unet import make_text_trainable, make_trainable
 
 
 def check_fit(config: Config, base: Path) -> GuidedUNet:
@@ -72,6 +72,7 @@ def check_fit(config: Config, base: Path) -> GuidedUNet:
             text_encoder = CLIPTextModel(
                 CLIPTextConfig.from_dict(dict(base_configs.of("text_encoder")))
             )
+        make_text_trainable(text_encoder, config.train)
     if needs_pixels(config.loss):
         require_decoder(config.loss.pixel_decoder, family)
         pixel_window(config.loss, scheduler.alphas_cumprod)

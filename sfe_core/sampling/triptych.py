@@ -16,7 +16,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
-from sfe_core.packaging.listing import can_guide, newest_package
+from sfe_core.packaging.listing import can_guide, newest_package, of_package
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
@@ -112,9 +112,10 @@ def make_triptychs(
     """
     reporter = reporter or Reporter()
     split = split or workspace.config.split.validation_name
+    package = package or newest_package(workspace)
+    workspace = of_package(workspace, package)
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
-    package = package or newest_package(workspace)
     fine_tuned = workspace.config.triptych.fine_tuned
     if fine_tuned == "auto":
         fine_tuned = "guided" if can_guide(package) else "text"

@@ -194,6 +194,7 @@ class RecipeSpec:
         best: numbers by which a checkpoint can be the best, and whether more is better; "loss" is
             one of every recipe.
         blocks: class names of the blocks that FSDP shards one by one.
+        forms: other forms that its LoRA runs are packaged in unless asked for otherwise.
     """
 
     name: str
@@ -202,6 +203,7 @@ class RecipeSpec:
     options: type[Section] = NoOptions
     best: Mapping[str, bool] = field(default_factory=dict)
     blocks: tuple[str, ...] = ("BasicTransformerBlock", "ResnetBlock2D")
+    forms: tuple[str, ...] = ()
 
     @property
     def higher_is_better(self) -> dict[str, bool]:

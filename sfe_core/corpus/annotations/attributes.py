@@ -81,6 +81,11 @@ def person_phrase(labels: LabelValues) -> str:
     else:
         noun = gender or "person"
     words = " ".join(word for word in (age, ethnicity, noun) if word)
+    return with_article(words)
+
+
+def with_article(words: str) -> str:
+    """The words with a or an before them."""
     return f"{_article(words)} {words}"
 
 

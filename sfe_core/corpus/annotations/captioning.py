@@ -31,9 +31,11 @@ from sfe_core.corpus.annotations.attributes import (
     gender_word,
     person_phrase,
     sex_word,
+    with_article,
 )
 from sfe_core.corpus.annotations.captions import TAGS, hyphenated, template_caption
 from sfe_core.corpus.annotations.labels import Label
+from sfe_core.corpus.people.albums import person_of
 from sfe_core.errors import UserError
 
 # Those that are about units are called as the placeholders of a template are.
@@ -132,7 +134,19 @@ def template_values(label: Label, settings: CaptionsConfig, key: str) -> dict[st
         "sex": sex_word(label.extra),
         "ethnicity": ethnicity_words(label.extra),
         **unit_texts(intensities_of(label), settings, key),
+        "subject": subject_of(settings, key),
     }
+
+
+def subject_of(settings: CaptionsConfig, key: str) -> str:
+    """What stands for the person of an album, e.g. "sks woman"; "a woman" without a token."""
+    word = class_word_of(settings, person_of(key))
+    return f"{settings.token} {word}".strip() if settings.token else with_article(word)
+
+
+def class_word_of(settings: CaptionsConfig, person: str) -> str:
+    """What a person is, see `person_of`."""
+    return settings.class_words.get(person, settings.class_word)
 
 
 def unit_texts(

@@ -30,6 +30,7 @@ PLACEHOLDERS: dict[str, str] = {
     "action_units": "the units in words, the strongest first",
     "unit_names": "the units by their FACS names, as lip corner puller",
     "unit_codes": "the units by their FACS numbers, as AU12",
+    "subject": "an album's person: token and class word; without a token, a and the class word",
 }
 # How the action-unit DreamBooth put its captions: words without blanks between commas. What is
 # unknown of a face is left out.

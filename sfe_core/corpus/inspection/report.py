@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from sfe_core.config.corpus_sections import QualityConfig
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.inspection.album_expressions import expressions_of_albums
 from sfe_core.corpus.inspection.crop_counts import CropCounts
 from sfe_core.corpus.inspection.distributions import Histogram, figure, histogram
 from sfe_core.corpus.inspection.report_sheets import UNLABELLED, WITH_PICTURES, draw_sheets
@@ -58,7 +59,7 @@ _NUMBERS: dict[str, tuple[str, str, bool]] = {
 _COLUMNS = (
     *("key", "photo", "status", "reason", "emotion", "split", "caption_source", "box"),
     *("crop_rule", "crop_side", "photo_sha256", "face_number"),
-    *("identity", "identity_source", "duplicate_of"),
+    *("identity", "identity_source", "duplicate_of", "emotion_source"),
 )
 
 
@@ -104,7 +105,7 @@ def write_report(workspace: Workspace) -> Path:
         emotions=_emotion_bars(table),
         splits=_bars(_usable(table)["split"].fillna("")),
         captions=_bars(_usable(table)["caption_source"].dropna()),
-        together=_together(_usable(table)),
+        together=[*expressions_of_albums(_usable(table)), *_together(_usable(table))],
         crops=CropCounts.of(_usable(table), workspace.config.preprocess).told(),
         histograms=_histograms(table, workspace.config.quality),
         sheets=draw_sheets(workspace, table),
@@ -128,7 +129,7 @@ def _read_columns(manifest: Path) -> pd.DataFrame:
     for name in _NUMBERS:
         if name not in table:
             table[name] = np.nan
-    for name in ("face_number", "identity_source", "duplicate_of"):
+    for name in ("face_number", "identity_source", "duplicate_of", "emotion_source"):
         if name not in table:
             table[name] = None
     return table

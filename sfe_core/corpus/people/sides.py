@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfe_core.config.corpus_sections import SplitConfig
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.labels import Label
+from sfe_core.corpus.people.albums import albums_of
 from sfe_core.corpus.people.duplicates import Duplicates, HashedFace, find_duplicates
 from sfe_core.corpus.people.face_vectors import can_embed, read_vectors
 from sfe_core.corpus.people.identities import People, find_identities
@@ -66,7 +67,10 @@ def choose_sides(
         for face in faces
         if face.number > 1 and face.key not in people.of
     ]
-    splits, notes = _split(workspace.config.split, items, (duplicates, beside), labelled)
+    if workspace.config.split.by == "photos":
+        splits, notes = _split_albums(workspace.config.split, items, [*duplicates.groups, *beside])
+    else:
+        splits, notes = _split(workspace.config.split, items, (duplicates, beside), labelled)
     contradictions = tuple(duplicates.contradictions(emotions))
     if advice := people.advice():
         notes.append(advice)
@@ -124,6 +128,27 @@ def _split(
                 "without them nothing would be held out"
             ]
     return splits, _size_notes(splits, wanted, name, items)
+
+
+def _split_albums(
+    config: SplitConfig, items: Sequence[SplitItem], together: Sequence[Sequence[str]]
+) -> tuple[dict[str, str], list[str]]:
+    """The same where people do not stay whole: of each album, some photos are held out."""
+    by_key = {item.key: item for item in items}
+    splits: dict[str, str] = {}
+    notes = []
+    for person, keys in albums_of(by_key).items():
+        album = [replace(by_key[key], identity=None) for key in keys]
+        size = config.validation_count, config.validation_fraction
+        splits |= assign_splits(album, config.validation_name, *size, together)
+        if config.validation_name not in {splits[key] for key in keys}:
+            whose = f"the album of {person}" if person else "the album"
+            notes.append(
+                f"nothing of {whose} is held out: {len(keys)} photos, all copies of one another"
+                if len(keys) > 1
+                else f"nothing of {whose} is held out: it has one usable photo"
+            )
+    return splits, notes
 
 
 def _by_person(duplicates: Duplicates, labelled: Mapping[str, str]) -> list[list[str]]:

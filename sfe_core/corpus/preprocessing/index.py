@@ -23,6 +23,7 @@ from sfe_core.corpus.annotations.captions import (
 )
 from sfe_core.corpus.annotations.label_file import LabelFile, read_label_file
 from sfe_core.corpus.annotations.labels import Label, Labels, labels_of, with_more_labels
+from sfe_core.corpus.annotations.read_emotions import ReadEmotions
 from sfe_core.corpus.annotations.sidecars import TextsBeside
 from sfe_core.corpus.manifest import COLUMNS, MISSING, OK, Row
 from sfe_core.corpus.people.duplicates import HashedFace
@@ -42,6 +43,7 @@ class Annotations:
         beside: texts and metadata beside the photos.
         celeba: people by CelebA's list.
         blip: what BLIP said of crops; None where captions do without.
+        emotions: what a recogniser read off crops; None where only labels tell.
     """
 
     workspace: Workspace
@@ -50,6 +52,7 @@ class Annotations:
     beside: TextsBeside
     celeba: Mapping[str, str]
     blip: BlipCaptions | None
+    emotions: ReadEmotions | None = None
 
     @classmethod
     def read(cls, workspace: Workspace, texts: Iterable[str]) -> Annotations:
@@ -61,7 +64,7 @@ class Annotations:
 
         Raises:
             UserError: labels, captions, template or caption sources are wrong; BLIP is asked for
-                and not on this machine.
+                and not on this machine; likewise what reads emotions.
         """
         config, photos = workspace.config, workspace.photos
         check_template(config.preprocess.caption_template)
@@ -75,6 +78,7 @@ class Annotations:
             TextsBeside(photos, texts, config.photos.classes),
             read_celeba(photos),
             blip,
+            ReadEmotions.open(workspace),
         )
 
 
@@ -113,6 +117,10 @@ class Index:
         pictures = {name: value for name, value in row.items() if name in COLUMNS}
         judge_row(pictures, self.annotations.workspace.config.quality)
         label = self.labels.by_key.get(row["key"], Label())
+        source_of_emotion = "labels" if label.emotion else None
+        reader = self.annotations.emotions
+        if reader and label.emotion is None and (read := reader.of(pictures)):
+            label, source_of_emotion = replace(label, emotion=read), reader.recogniser
         blip = self.annotations.blip.text(pictures) if self.annotations.blip else ""
         caption, source = self.captioner.caption(row["key"], label, blip)
         placed = pictures["status"] in (OK, MISSING)
@@ -121,6 +129,7 @@ class Index:
             | label.extra
             | {
                 "emotion": label.emotion,
+                "emotion_source": source_of_emotion,
                 "valence": label.valence,
                 "arousal": label.arousal,
                 "identity": self.sides.people.of.get(row["key"], label.identity),

@@ -22,6 +22,7 @@ from sfe_core.corpus.artefacts.hashes import (
     parse_made_with,
 )
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of
+from sfe_core.corpus.inspection.album_expressions import AlbumExpressions
 from sfe_core.corpus.inspection.crop_counts import CropCounts
 from sfe_core.corpus.inspection.preview import choose_rows
 from sfe_core.corpus.layout import MANIFEST
@@ -53,6 +54,7 @@ class ManifestCounts:
     absent: dict[str, str] = field(default_factory=dict)  # photo of status missing: why
     shown: list[Row] = field(default_factory=list)  # whole rows for the preview
     crops: CropCounts = field(default_factory=CropCounts)
+    albums: AlbumExpressions = field(default_factory=AlbumExpressions)
 
     def add(self, row: Row, config: PreprocessConfig) -> None:
         """Count one row."""
@@ -63,6 +65,7 @@ class ManifestCounts:
             self.crops.add(row, config)
             self.split[row["split"]] += 1
             self.emotion[row["emotion"] or "unlabelled"] += 1
+            self.albums.add(row)
             self.fit_error_sum += row["fit_error"] or 0.0
         elif row["status"] == MISSING:
             if row["photo"] not in self.absent:
@@ -89,7 +92,7 @@ def update_manifest(
         photos: those that have a place; others become missing, see `absent`.
         journal: the folder of the notes to take over.
         prune: forget the photos that are not there.
-        reporter: have BLIP and the recogniser look at new crops first, if the configuration asks
+        reporter: have BLIP and recognisers look at new crops first, if the configuration asks
             for it, and show it; None takes what they said before.
 
     Raises:
@@ -112,6 +115,7 @@ class _NextManifest:
         self, annotations: Annotations, photos: Photos, journal: Path, prune: bool
     ) -> None:
         self._workspace, self._blip = annotations.workspace, annotations.blip
+        self._emotions = annotations.emotions
         self._notes = JournalIndex(journal)
         self._refused, self._presence = photos.refused, photos.presence(prune)
         self._types = ColumnTypes()
@@ -121,6 +125,8 @@ class _NextManifest:
 
     def ask_models(self, reporter: Reporter) -> None:
         """Have new crops captioned, and those faces compared that people are told by."""
+        if self._emotions:
+            self._emotions.read_new(map(self._index.complete, self._rows()), reporter)
         if self._blip:
             self._blip.caption_new(map(self._index.complete, self._rows()), reporter)
         for _ in range(_TIMES_ASKED):

@@ -140,6 +140,8 @@ def preprocess(
             )
         for sentence in counts.crops.told():
             reporter.warn(sentence)
+        for sentence in counts.albums.told():
+            reporter.say(sentence)
         preview = _preview(workspace, counts)
         report = write_report(workspace)
         close_journal(journal)

@@ -6,7 +6,7 @@ from torch import nn
 
 from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.errors import UserError
-from sfe_core.training.engine.lora import add_lora
+from sfe_core.training.engine.lora import TEXT_TARGETS, add_lora
 
 
 def make_trainable(unet: nn.Module, train: TrainConfig) -> None:
@@ -17,7 +17,13 @@ def make_trainable(unet: nn.Module, train: TrainConfig) -> None:
     """
     freeze(unet, train.frozen)
     if train.lora_rank:
-        add_lora(unet, train.lora_rank, train.frozen)
+        add_lora(unet, train.lora_rank, train.frozen, train.lora_modules, train.lora_dora)
+
+
+def make_text_trainable(text_encoder: nn.Module, train: TrainConfig) -> None:
+    """Put adapters on a text encoder, if `train.text_encoder_lora_rank` asks for them."""
+    if train.text_encoder_lora_rank:
+        add_lora(text_encoder, train.text_encoder_lora_rank, (), TEXT_TARGETS, dora=train.lora_dora)
 
 
 def freeze(unet: nn.Module, names: tuple[str, ...]) -> None:

@@ -24,6 +24,9 @@ def build_optimiser(
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101), a group per network.
 
+    Or Prodigy (Mishchenko & Defazio 2023, https://arxiv.org/abs/2306.06101), with the settings that
+    diffusers' DreamBooth scripts give it.
+
     Each group carries its `peak_lr`, from which `set_learning_rate` derives the rate of an update.
     `adamw-8bit` keeps both moments in 8 bits, quantised by blocks (Dettmers et al. 2022,
     https://arxiv.org/abs/2110.02861); tensors of less than 4096 numbers stay in 32 bits.
@@ -41,6 +44,8 @@ def build_optimiser(
             )
     if train.optimiser == "adamw-8bit":
         return _bitsandbytes().optim.AdamW8bit(groups, weight_decay=train.weight_decay)
+    if train.optimiser == "prodigy":
+        return _prodigy(groups, train)
     return torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=True)
 
 
@@ -52,6 +57,34 @@ def require_optimiser(train: EngineConfig) -> None:
             "needs bitsandbytes, which is not installed",
             "pip install 'sfe[8bit]', or choose adamw",
         )
+    if train.optimiser == "prodigy" and find_spec("prodigyopt") is None:
+        raise UserError(
+            "train.optimiser: prodigy",
+            "needs prodigyopt, which is not installed",
+            "pip install 'sfe[prodigy]', or choose adamw",
+        )
+
+
+def _prodigy(groups: list[dict[str, Any]], train: EngineConfig) -> torch.optim.Optimizer:
+    from prodigyopt import Prodigy
+
+    # It estimates one distance for all groups, and so wants one rate for all.
+    rates = {group["peak_lr"] for group in groups}
+    if len(rates) > 1:
+        raise UserError(
+            "train.optimiser: prodigy",
+            f"the networks have several learning rates ({', '.join(map(str, sorted(rates)))})",
+            "leave all but train.learning_rate at null",
+        )
+    return Prodigy(
+        groups,
+        lr=rates.pop(),
+        betas=(0.9, 0.99),
+        weight_decay=train.weight_decay,
+        decouple=True,
+        use_bias_correction=True,
+        safeguard_warmup=True,
+    )
 
 
 def _bitsandbytes() -> ModuleType:

@@ -194,9 +194,10 @@ def state_bytes(
         strategy: what it deals out among `processes`.
         weights: parameters held, the moving average's included.
         trained: parameters with a gradient and two moments.
-        optimiser: `train.optimiser`; adamw-8bit takes a byte a moment.
+        optimiser: `train.optimiser`; adamw-8bit takes a byte a moment, prodigy keeps four.
     """
-    state = trained + (trained // 2 if optimiser == "adamw-8bit" else 2 * trained)
+    moments = {"adamw-8bit": trained // 2, "prodigy": 4 * trained}.get(optimiser, 2 * trained)
+    state = trained + moments
     if strategy == "fsdp":
         weights, state = weights // processes, state // processes
     elif strategy == "zero2":

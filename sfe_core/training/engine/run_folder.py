@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from contextlib import suppress
@@ -58,6 +60,23 @@ def reserve_run(runs: Path) -> Path:
         except OSError as error:
             raise _unwritable(run, error) from error
         return run
+
+
+def name_after(runs: Path, word: str, going_on: bool) -> str:
+    """A run's name made of a word: the word, or with -2, -3 … the first that is free.
+
+    Args:
+        runs: the folder of all runs.
+        word: signs that names may not have become hyphens.
+        going_on: give the last that is taken instead.
+    """
+    stem = re.sub(r"[^\w-]+", "-", word).strip("-") or "run"
+    last, name = stem, stem
+    for number in itertools.count(2):
+        if not (runs / name).exists():
+            break
+        last, name = name, f"{stem}-{number}"
+    return last if going_on else name
 
 
 def require_name(name: str) -> None:

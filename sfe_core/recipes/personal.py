@@ -1,0 +1,505 @@
+"""The personal recipe: one person's album, learnt so that every expression stays within reach.
+
+DreamBooth (Ruiz et al. 2023, https://arxiv.org/abs/2208.12242) on StableFaceEmotion's engine: a
+LoRA, or the whole UNet, learns "V woman" from 5 to 20 photos, and of every second image a picture
+that the base itself drew of "a woman" in one of the eight expressions, so that what it knows of
+them stays (`shared.class_pictures`). The token V is a rare word of the base's, or words of its own
+whose embeddings train (pivotal tuning).
+
+In the order of a run: settings, what is checked before it, the networks, what chance decides, the
+run, the data.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from accelerate import Accelerator
+from pydantic import Field
+from torch import nn
+from transformers import CLIPTokenizer, PreTrainedModel
+
+from sfe_core.assets import locate
+from sfe_core.config.sections import Count, Section, Weight
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.annotations.captioning import class_word_of
+from sfe_core.corpus.dataset import FaceDataset
+from sfe_core.corpus.people.albums import choose_album
+from sfe_core.corpus.reader import Corpus
+from sfe_core.corpus.sampler import DeterministicSampler
+from sfe_core.corpus.views import View
+from sfe_core.diffusion.families.clip_text import with_new_tokens
+from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.hashing import hash_base
+from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_parts
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.files import derive_seed
+from sfe_core.losses.composite import LossTerms
+from sfe_core.recipes import stableface
+from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
+from sfe_core.recipes.shared.draws import Slot, plan_update
+from sfe_core.reporting import Reporter
+from sfe_core.training.batches.batch import Batch
+from sfe_core.training.batches.data import BatchSource
+from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
+from sfe_core.training.network import Network
+from sfe_core.training.new_tokens import add_new_rows, load_with_new_rows, save_with_new_rows
+
+# ---- Settings ------------------------------------------------------------------------------------
+
+
+class Options(Section):
+    """`recipe_options` of this recipe. Token and class word stand in section `captions`."""
+
+    new_embeddings: bool = Field(
+        False, description="the words of captions.token are new, and their embeddings train"
+    )
+    prior_pictures: Annotated[int, Field(ge=0)] = Field(
+        25, description="class pictures of each of the eight expressions, drawn once; 0 = no prior"
+    )
+    prior_weight: Weight = Field(1.0, description="of the noise loss on class pictures")
+    prior_steps: Count = Field(25, description="denoising steps of a class picture")
+    prior_faces: bool = Field(
+        True, description="draw a class picture again in which no face is found"
+    )
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether class pictures are learnt from at all."""
+        return self.prior_pictures > 0 and self.prior_weight > 0
+
+
+def _options(workspace: Workspace) -> Options:
+    return Options.model_validate(workspace.config.recipe_options)
+
+
+# ---- Checked before anything is loaded -----------------------------------------------------------
+
+
+def check(workspace: Workspace) -> Checked:
+    """See that album, token, base and settings go together.
+
+    Raises:
+        UserError: naming the field of sfe.yaml, or the album, that does not fit.
+    """
+    options, config = _options(workspace), workspace.config
+    corpus = Corpus.open(workspace)
+    person = choose_album(corpus.rows["key"], config.data.person, "data.person")
+    notes = _check_album(corpus, workspace)
+    base = locate(config.model.base)
+    family, _ = check_base(base)
+    tokenizers = list(load_parts(base, family.tokenizers).values()) if base.is_dir() else []
+    notes += _check_token(workspace, corpus, tokenizers)
+    if options.new_embeddings:
+        _check_new_embeddings(workspace, family)
+    if options.has_prior and config.guidance.maps:
+        raise UserError(
+            "guidance.maps",
+            f"{list(config.guidance.maps)} guide, and class pictures have no maps",
+            "set it to [], or recipe_options.prior_pictures to 0",
+        )
+    checked = stableface.check(_as_trained(workspace, options))
+    assert isinstance(checked.model, GuidedUNet)
+    if options.new_embeddings:
+        teach_tokens(checked.model, workspace, begin=(0,))
+    counts = corpus.split(stableface.TRAIN_SPLIT)["emotion"].value_counts()
+    shown = {name: int(counts.get(name, 0)) for name in EMOTIONS}
+    word = class_word_of(config.captions, person)
+    prior = f"{options.prior_pictures} of each expression of a {word}"
+    return replace(
+        checked,
+        told={
+            "person": person or None,
+            "token": f"{config.captions.token} {word}",
+            "photos per expression": shown,
+            "class pictures": prior if options.has_prior else None,
+            **checked.told,
+        },
+        notes=(*notes, *checked.notes),
+    )
+
+
+def _check_album(corpus: Corpus, workspace: Workspace) -> list[str]:
+    """Refuse an album too small to learn from and to hold one photo out of."""
+    name = workspace.config.split.validation_name
+    splits = corpus.rows["split"].value_counts()
+    if not splits.get(stableface.TRAIN_SPLIT) or not splits.get(name):
+        raise UserError(
+            "the album",
+            f"has {len(corpus.rows)} usable photos, {splits.get(name, 0)} of them held out",
+            "give 5 to 20 photos that are no copies of one another, and set split.by: photos",
+        )
+    people = corpus.rows["identity"].dropna().nunique()
+    return [f"the album shows {people} people by their labels or faces"] if people > 1 else []
+
+
+def _check_token(
+    workspace: Workspace, corpus: Corpus, tokenizers: Sequence[CLIPTokenizer]
+) -> list[str]:
+    """Refuse a token that means something already, or that captions do not name."""
+    captions = workspace.config.captions
+    token = captions.token.strip()
+    if not token:
+        raise UserError("captions.token", "is empty", "give a rare word, such as sks")
+    taken = {captions.class_word, *captions.class_words.values(), *EMOTIONS}
+    for word in token.split():
+        if word.lower() in taken or any(is_ordinary(word, one) for one in tokenizers):
+            raise UserError(
+                f"captions.token: {token}",
+                f"{word!r} is an ordinary word of the base, and would lose its meaning",
+                "give a rare one, such as sks",
+            )
+    texts = corpus.split(stableface.TRAIN_SPLIT)["caption"].fillna("").astype(str)
+    without = int((~texts.str.contains(token, regex=False)).sum())
+    if without == len(texts):
+        raise UserError(
+            f"captions.token: {token}",
+            "stands in no caption of the album",
+            "put {subject} into preprocess.caption_template, and run `sfe preprocess` again",
+        )
+    return [f"{without} of {len(texts)} captions do not name {token}"] if without else []
+
+
+def is_ordinary(word: str, tokenizer: CLIPTokenizer) -> bool:
+    """Whether a tokenizer knows a word whole, and not as one of its rarest.
+
+    CLIP's words have the lower ids, the commoner they are: woman has 2,308, sks 48,136 of 49,408.
+    A vocabulary of a few hundred has no rare ones.
+    """
+    ids = tokenizer(word, add_special_tokens=False).input_ids
+    size = tokenizer.vocab_size
+    return len(ids) == 1 and len(word) > 1 and (size < 10_000 or ids[0] < 0.75 * size)
+
+
+def _check_new_embeddings(workspace: Workspace, family: Any) -> None:
+    if len(family.text_encoders) > 1:
+        raise UserError(
+            "recipe_options.new_embeddings",
+            f"{family.name} has {len(family.text_encoders)} text encoders, and embeddings of only "
+            "a single one can be learnt",
+            "set it to false, and let captions.token be a rare word",
+        )
+
+
+def _as_trained(workspace: Workspace, options: Options) -> Workspace:
+    """The workspace as StableFaceEmotion is to see it: new embeddings need the text encoder."""
+    if not options.new_embeddings or workspace.config.train.text_encoder:
+        return workspace
+    train = workspace.config.train.model_copy(update={"text_encoder": True})
+    return Workspace(workspace.root, workspace.config.model_copy(update={"train": train}))
+
+
+# ---- Networks ------------------------------------------------------------------------------------
+
+
+def teach_tokens(model: GuidedUNet, workspace: Workspace, begin: Sequence[int]) -> None:
+    """Give the text encoder a new token for each word of `captions.token`.
+
+    Unless it is to be trained itself, the rest of it stays as it is.
+
+    Args:
+        begin: ids of the words that their embeddings start as.
+    """
+    train = workspace.config.train
+    encoder = model.text_encoder
+    assert isinstance(encoder, PreTrainedModel)
+    if not train.text_encoder:
+        encoder.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(train.seed, "new tokens") % 2**32)
+        add_new_rows(encoder, len(workspace.config.captions.token.split()), begin)
+
+
+def name_networks(
+    model: GuidedUNet, others: Sequence[Network], options: Options
+) -> tuple[Network, ...]:
+    """What trains; a text encoder with new tokens is saved with these in its table."""
+    named = []
+    for network in others:
+        if not any(p.requires_grad for p in network.of(model).parameters()):
+            continue
+        if options.new_embeddings and network.attribute == "text_encoder":
+            network = replace(
+                network, save=save_with_new_rows, load=load_with_new_rows, empty=_same_layout
+            )
+        named.append(network)
+    return tuple(named)
+
+
+def _same_layout(module: nn.Module) -> nn.Module:
+    import copy
+
+    return copy.deepcopy(module)
+
+
+# ---- What chance decides -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PersonalSlot:
+    """One image of an update.
+
+    Attributes:
+        face: see `Slot`; its place is in the album, or among the class pictures.
+        of_class: it is a class picture.
+    """
+
+    face: Slot
+    of_class: bool
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The class pictures of a run: as a data set, encoded, and in a balanced order."""
+
+    dataset: FaceDataset
+    source: BatchSource
+    sampler: DeterministicSampler
+    weight: float
+
+
+def share_out(first: int, count: int) -> tuple[range, range]:
+    """Of images `first` … of a run, the numbers of those of the album and of class pictures.
+
+    Every second image of a run is a class picture, wherever updates begin.
+
+    >>> share_out(3, 4)
+    (range(2, 4), range(1, 3))
+    """
+    end = first + count
+    return range((first + 1) // 2, (end + 1) // 2), range(first // 2, end // 2)
+
+
+# ---- The run -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Personal:
+    """A run's networks, data and loss; fulfils `training.contract.Recipe`.
+
+    Attributes:
+        face: what it shares with StableFaceEmotion; its model is this one's.
+        networks: what trains.
+        prior: class pictures; None where there are none.
+        tokenizers: by part, those with new words; empty where there are none.
+        options: of the recipe.
+    """
+
+    face: stableface.StableFace
+    networks: tuple[Network, ...]
+    prior: Prior | None
+    tokenizers: Mapping[str, CLIPTokenizer]
+    options: Options
+
+    @property
+    def model(self) -> GuidedUNet:
+        """The UNet, and what else a run may train."""
+        return self.face.model
+
+    @property
+    def must_match(self) -> Mapping[str, Fingerprint]:
+        """The base, and the networks of the loss."""
+        return self.face.must_match
+
+    def assemble(self, networks: Mapping[str, nn.Module]) -> GuidedUNet:
+        """A `GuidedUNet` out of those that train, and the frozen rest."""
+        live = self.model
+        whole = {"unet": live.unet, "bank": live.bank, "text_encoder": live.text_encoder}
+        return self.face.assemble({**whole, **networks})
+
+    def draw(self, step: int, first: int, count: int) -> list[PersonalSlot]:
+        """Photos of the album and class pictures in turn, each as StableFaceEmotion draws."""
+        if self.prior is None:
+            return [PersonalSlot(slot, False) for slot in self.face.draw(step, first, count)]
+        own, of_class = share_out(first, count)
+        album = iter(self.face.draw(step, own.start, len(own)) if own else ())
+        pictures = iter(self._draw_prior(step, of_class))
+        return [
+            PersonalSlot(next(pictures if number % 2 else album), bool(number % 2))
+            for number in range(first, first + count)
+        ]
+
+    def _draw_prior(self, step: int, numbers: range) -> list[Slot]:
+        assert self.prior is not None
+        views = [View(place) for place in self.prior.sampler.take(numbers.start, len(numbers))]
+        keys = [f"class picture {self.prior.dataset.keys[view.place]}" for view in views]
+        config, timesteps = self.face.config, self.face.objective.timesteps
+        return plan_update(views, keys, step, config.train, config.loss, timesteps, None)
+
+    def batches(self, wanted: Iterable[Sequence[PersonalSlot]]) -> Iterator[Batch]:
+        """Latents, texts and photos of the images drawn, those of the album first."""
+        if self.prior is None:
+            yield from self.face.batches([slot.face for slot in slots] for slots in wanted)
+            return
+        asked, own, of_class = itertools.tee(wanted, 3)
+        album = self.face.source.batches(_views(own, of_class=False))
+        pictures = self.prior.source.batches(_views(of_class, of_class=True))
+        for slots in asked:
+            flags = [slot.of_class for slot in slots]
+            parts = [next(album)] if not all(flags) else []
+            yield joined([*parts, next(pictures)] if any(flags) else parts)
+
+    def terms(self, update: Sequence[PersonalSlot]) -> tuple[str, ...]:
+        """Those of the composite loss."""
+        return self.face.terms([slot.face for slot in update])
+
+    def loss(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        draws: Sequence[PersonalSlot],
+        update: Sequence[PersonalSlot],
+    ) -> LossTerms:
+        """The composite loss; its noise term is the album's mean plus the weighted prior's."""
+        ordered = album_first(draws)
+        faces, whole = ([slot.face for slot in slots] for slots in (ordered, update))
+        if self.prior is None:
+            return self.face.loss(model, batch, faces, whole)
+        factors = prior_factors(update, self.prior.weight)
+        weights = torch.tensor([factors[slot.of_class] for slot in ordered])
+        weights = weights.to(batch.latent_mean.device, non_blocking=True)
+        return self.face.loss(model, batch, faces, whole, image_weights=weights)
+
+    def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
+        """Held-out photos of the album, drawn by their captions."""
+        return self.face.samples(model, stopped)
+
+    def save_beside(self, folder: Path) -> None:
+        """The noise schedule, where it may differ from the base's, and tokenizers' new words."""
+        self.face.save_beside(folder)
+        for name, tokenizer in self.tokenizers.items():
+            tokenizer.save_pretrained(folder / name)
+
+
+def album_first(slots: Sequence[PersonalSlot]) -> list[PersonalSlot]:
+    """In the order of a batch of `Personal.batches`."""
+    return sorted(slots, key=lambda slot: slot.of_class)
+
+
+def prior_factors(update: Sequence[PersonalSlot], weight: float) -> tuple[float, float]:
+    """What an album's and a class picture's loss count in a mean over all images of an update.
+
+    With them that mean is the album's mean plus `weight` times the class pictures'.
+    """
+    of_class = sum(slot.of_class for slot in update)
+    own = len(update) - of_class
+    return len(update) / max(1, own), weight * len(update) / max(1, of_class)
+
+
+def _views(wanted: Iterable[Sequence[PersonalSlot]], of_class: bool) -> Iterator[list[View]]:
+    for slots in wanted:
+        views = [slot.face.view for slot in slots if slot.of_class == of_class]
+        if views:
+            yield views
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches without maps one behind the other."""
+    if len(batches) == 1:
+        return batches[0]
+
+    def both(name: str) -> Any:
+        parts = [getattr(batch, name) for batch in batches]
+        if name == "maps":
+            return {}
+        return None if any(part is None for part in parts) else torch.cat(parts)
+
+    return Batch(**{field.name: both(field.name) for field in fields(Batch)})
+
+
+# ---- The data ------------------------------------------------------------------------------------
+
+
+def build(
+    workspace: Workspace, accelerator: Accelerator, images: int, reporter: Reporter
+) -> Personal:
+    """Draw class pictures if there are none yet, then load and connect everything.
+
+    Raises:
+        UserError: a model is missing or does not fit, or the base draws no faces.
+    """
+    options = _options(workspace)
+    inner = _as_trained(workspace, options)
+    pictures = _class_pictures(workspace, options)
+    prior_corpus = None if pictures is None else pictures.draw(accelerator, reporter)
+    base, begin = _load_base(workspace, options)
+    face = stableface.build(inner, accelerator, images, reporter, base)
+    if options.new_embeddings:
+        teach_tokens(face.model, workspace, begin)
+        face.model.to(accelerator.device)
+    networks = name_networks(face.model, face.networks, options)
+    prior = None
+    if prior_corpus is not None:
+        prior = _open_prior(inner, prior_corpus, base, accelerator, face, reporter)
+    return Personal(face, networks, prior, base.tokenizers if base.new_tokens else {}, options)
+
+
+def _load_base(workspace: Workspace, options: Options) -> tuple[BaseModels, list[int]]:
+    """The base, its tokenizers taught new words; and the ids that these start as."""
+    base = load_base(locate(workspace.config.model.base), encoders=False)
+    if not options.new_embeddings:
+        return base, []
+    captions = workspace.config.captions
+    word = class_word_of(captions, workspace.config.data.person or "")
+    tokenizers = list(base.tokenizers.values())
+    begin = tokenizers[0](word, add_special_tokens=False).input_ids
+    words = tuple(captions.token.split())
+    with_new_tokens(tokenizers, words)
+    return replace(base, new_tokens=words), begin
+
+
+def _class_pictures(workspace: Workspace, options: Options) -> ClassPictures | None:
+    if not options.has_prior:
+        return None
+    config = workspace.config
+    return ClassPictures(
+        workspace=workspace,
+        class_word=class_word_of(config.captions, config.data.person or ""),
+        per_expression=options.prior_pictures,
+        steps=options.prior_steps,
+        look_for_faces=options.prior_faces,
+        base_sha256=hash_base(locate(config.model.base)),
+    )
+
+
+def _open_prior(
+    workspace: Workspace,
+    corpus: Corpus,
+    base: BaseModels,
+    accelerator: Accelerator,
+    face: stableface.StableFace,
+    reporter: Reporter,
+) -> Prior:
+    """The class pictures as a data set, their latents kept on disk for later runs."""
+    config = workspace.config
+    dataset = FaceDataset(corpus, SPLIT, (), config.model.resolution)
+    cache = "none" if config.data.cache == "none" else "disk"
+    data = config.data.model_copy(update={"cache": cache})
+    kept = Workspace(workspace.root, config.model_copy(update={"data": data}))
+    pixels = face.objective.composite.needs_pixels
+    source = stableface.source_of(kept, dataset, base, accelerator, pixels, reporter)
+    seed = derive_seed(config.train.seed, "class pictures")
+    return Prior(
+        dataset,
+        source,
+        DeterministicSampler(len(dataset), seed),
+        _options(workspace).prior_weight,
+    )
+
+
+# ---- How it is found -----------------------------------------------------------------------------
+
+SPEC = RecipeSpec(
+    name="personal",
+    check=check,
+    build=build,
+    options=Options,
+    best={"top1": True},
+    forms=("lora-diffusers", "lora-kohya"),
+)
