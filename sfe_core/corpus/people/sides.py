@@ -72,7 +72,7 @@ def choose_sides(
     else:
         splits, notes = _split(workspace.config.split, items, (duplicates, beside), labelled)
     contradictions = tuple(duplicates.contradictions(emotions))
-    if advice := people.advice():
+    if workspace.config.split.by == "people" and (advice := people.advice()):
         notes.append(advice)
     named = duplicates.contradictions(labelled)
     if named:

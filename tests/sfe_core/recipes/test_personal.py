@@ -1,0 +1,317 @@
+"""The personal recipe: albums and tokens it refuses, class pictures, what trains, the package."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.views import View
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.packaging.listing import of_package
+from sfe_core.packaging.package import package_checkpoint
+from sfe_core.recipes.personal import (
+    SPEC,
+    Personal,
+    PersonalSlot,
+    album_first,
+    is_ordinary,
+    prior_factors,
+    share_out,
+)
+from sfe_core.recipes.shared.class_pictures import ClassPictures
+from sfe_core.recipes.shared.draws import Slot
+from sfe_core.reporting import Reporter
+from sfe_core.runs.start import plan_training, train
+from sfe_core.training.options import TrainOptions
+from tests.corpora import write_corpus
+from tests.tiny import make_tiny_tokenizer, make_tiny_workspace
+
+TOKEN = "qxz"
+NOISE_ALONE = dict.fromkeys(("perceptual", "valence", "arousal", "expression", "features"), 0.0)
+
+
+def album_workspace(
+    root: Path, base: Path, options: dict | None = None, people: tuple[str, ...] = ("",), **sections
+) -> Workspace:
+    """Six random photos of each person, one of them held out, all captioned with the token."""
+    settings = {
+        "loss": dict(NOISE_ALONE),
+        "guidance": {"maps": ()},
+        "captions": {"token": TOKEN, "class_word": "woman"},
+        "split": {"by": "photos"},
+        "sampling": {"steps": 2, "batch_size": 8},
+        "preprocess": {"caption_template": "photo of {subject}, {emotion}"},
+    }
+    for name, values in sections.items():
+        settings[name] = {**settings.get(name, {}), **values}
+    settings["train"] = {"lora_rank": 2, "mixed_precision": "no"} | settings.get("train", {})
+    made = make_tiny_workspace(root, base, images=1, **settings)
+    rows = [
+        {
+            "key": f"{person}/{number}" if person else str(number),
+            "split": "val300" if number == 2 else "train",
+            "caption": f"photo of {TOKEN} woman, {EMOTIONS[number]}",
+            "emotion": EMOTIONS[number],
+            "landmarks": np.random.default_rng(number).uniform(0, 32, 136).tolist(),
+            "crop_side": 32.0,
+        }
+        for person in people
+        for number in range(6)
+    ]
+    write_corpus(made, rows, made.config.preprocess.crop_size)
+    chosen = {"prior_pictures": 1, "prior_steps": 2, "prior_faces": False, **(options or {})}
+    update = {"recipe": "personal", "recipe_options": chosen}
+    return Workspace(root, made.config.model_copy(update=update))
+
+
+def changed(workspace: Workspace, section: str, **values) -> Workspace:
+    part = getattr(workspace.config, section).model_copy(update=values)
+    return Workspace(workspace.root, workspace.config.model_copy(update={section: part}))
+
+
+def build(workspace: Workspace) -> Personal:
+    recipe = SPEC.build(workspace, Accelerator(cpu=True), 5, Reporter())
+    assert isinstance(recipe, Personal)
+    return recipe
+
+
+def step(recipe: Personal, count: int = 8) -> tuple[list[PersonalSlot], torch.Tensor]:
+    draws = recipe.draw(0, 0, count)
+    batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
+    return draws, recipe.loss(recipe.model, batch, draws, draws).total
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory, tiny_base) -> Workspace:
+    """One for all: no test that takes it writes into it but class pictures."""
+    return album_workspace(tmp_path_factory.mktemp("album"), tiny_base)
+
+
+# Refused before long work
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "told"),
+    [
+        ("captions", {"token": ""}, "captions.token: is empty"),
+        ("captions", {"token": "woman"}, "'woman' is an ordinary word"),
+        ("captions", {"token": "Happy"}, "'Happy' is an ordinary word"),
+        ("captions", {"token": "vbw"}, "stands in no caption"),
+        ("guidance", {"maps": ("landmarks",)}, "class pictures have no maps"),
+        ("data", {"person": "eva"}, "data.person eva: has no photo"),
+        ("train", {"lora_modules": ("to_x",)}, "ends in 'to_x'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(album, section, values, told):
+    with pytest.raises(UserError, match=told) as error:
+        SPEC.check(changed(album, section, **values))
+    assert "\n" not in str(error.value)
+
+
+def test_an_album_of_one_photo_is_refused(tmp_path, tiny_base):
+    made = album_workspace(tmp_path, tiny_base)
+    write_corpus(made, [{"key": "0", "split": "train", "caption": TOKEN}], 32)
+    with pytest.raises(UserError, match="the album: has 1 usable photos, 0 of them held out"):
+        SPEC.check(made)
+
+
+def test_of_several_albums_one_must_be_named(tmp_path, tiny_base):
+    made = album_workspace(tmp_path, tiny_base, people=("anna", "ben"))
+    with pytest.raises(UserError, match=r"albums of anna, ben; .*sfe train --person anna"):
+        SPEC.check(made)
+    with pytest.raises(UserError, match=r"eva: .*photos/ has albums of: anna, ben"):
+        SPEC.check(changed(made, "data", person="eva"))
+    checked = SPEC.check(changed(made, "data", person="ben"))
+    assert checked.images == 5 and checked.told["person"] == "ben"
+
+
+def test_the_plan_tells_which_expressions_there_are(album):
+    told = dict(plan_training(album, TrainOptions(cpu_processes=1)).told)
+    assert told["token"] == f"{TOKEN} woman"
+    counts = told["photos per expression"]
+    assert counts[EMOTIONS[0]] == 1 and counts[EMOTIONS[2]] == 0 and counts[EMOTIONS[7]] == 0
+
+
+def test_words_that_a_tokenizer_has_whole_are_ordinary():
+    tokenizer = make_tiny_tokenizer()
+    assert not is_ordinary("woman", tokenizer)  # it spells
+    tokenizer.add_tokens(["woman"])
+    assert is_ordinary("woman", tokenizer) and not is_ordinary("v", tokenizer)
+
+
+def test_sdxl_learns_no_embeddings(tmp_path, tiny_sdxl):
+    made = album_workspace(tmp_path, tiny_sdxl, {"new_embeddings": True}, model={"resolution": 64})
+    with pytest.raises(UserError, match="new_embeddings.*2 text encoders"):
+        SPEC.check(made)
+
+
+# The prior
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (1, 1, 1, 1), (3, 5, 2)])
+def test_every_second_image_is_a_class_picture_wherever_updates_begin(sizes):
+    first, own, of_class = 0, [], []
+    for size in sizes:
+        album, pictures = share_out(first, size)
+        own += album
+        of_class += pictures
+        first += size
+    assert own == list(range((first + 1) // 2)) and of_class == list(range(first // 2))
+
+
+def slots(*kinds: bool) -> list[PersonalSlot]:
+    return [PersonalSlot(Slot(View(n), 5, False, False, False, n), k) for n, k in enumerate(kinds)]
+
+
+def test_the_prior_is_weighted_as_a_mean_of_its_own():
+    update = slots(False, True, False, False)
+    own, prior = prior_factors(update, 0.5)
+    losses = [1.0, 10.0, 2.0, 6.0]
+    factors = [prior if slot.of_class else own for slot in update]
+    weighed = sum(np.multiply(losses, factors))
+    assert weighed / 4 == pytest.approx((1 + 2 + 6) / 3 + 0.5 * 10)
+    assert [s.face.index for s in album_first(update)] == [0, 2, 3, 1]
+
+
+def test_class_pictures_are_balanced_and_drawn_once(album):
+    recipe = build(album)
+    (folder,) = (album.root / "class_pictures").iterdir()
+    pictures = sorted(folder.glob("inputs/*/*.png"))
+    assert [path.parent.name for path in pictures] == sorted(EMOTIONS)
+    before = {path: path.stat().st_mtime_ns for path in pictures}
+    assert set(recipe.prior.dataset.captions) == {f"photo of a woman, {name}" for name in EMOTIONS}
+    pictures[3].unlink()  # as if the run had been cut short there
+    build(album)
+    after = {path: path.stat().st_mtime_ns for path in pictures}
+    assert {path for path in pictures if after[path] != before[path]} == {pictures[3]}
+
+
+def test_another_base_draws_its_own(album):
+    def of(base: str, word: str = "woman") -> ClassPictures:
+        return ClassPictures(album, word, 1, 2, False, base)
+
+    assert of("a").folder != of("b").folder and of("a").folder != of("a", "man").folder
+    more = ClassPictures(album, "woman", 2, 2, False, "a")
+    assert more.folder == of("a").folder and more.keys.keys() > of("a").keys.keys()
+
+
+def test_no_face_in_any_is_told(tmp_path, tiny_base):
+    pytest.importorskip("dlib")
+    made = album_workspace(tmp_path, tiny_base, {"prior_faces": True})
+    with pytest.raises(UserError, match="of 8 class pictures .* none shows a face"):
+        build(made)
+
+
+def test_both_halves_teach_and_a_weight_of_0_draws_none(album, tmp_path, tiny_base):
+    recipe = build(album)
+    draws, total = step(recipe)
+    assert sum(slot.of_class for slot in draws) == 4
+    recipe.prior = (
+        None
+        if recipe.prior is None
+        else recipe.prior.__class__(
+            recipe.prior.dataset, recipe.prior.source, recipe.prior.sampler, 0.0
+        )
+    )
+    _, without = step(recipe)
+    assert float(total.detach()) > float(without.detach()) > 0
+    alone = album_workspace(tmp_path, tiny_base, {"prior_weight": 0.0})
+    assert build(alone).prior is None and not (tmp_path / "class_pictures").exists()
+
+
+# What trains
+
+
+@pytest.mark.parametrize(
+    ("options", "sections", "trained"),
+    [
+        ({}, {}, ["unet"]),
+        ({}, {"train": {"lora_rank": 0}}, ["unet"]),
+        ({}, {"train": {"lora_dora": True}}, ["unet"]),
+        ({}, {"train": {"text_encoder": True, "text_encoder_lora_rank": 2}}, ["unet", "text"]),
+        ({"new_embeddings": True}, {}, ["unet", "text"]),
+    ],
+)
+def test_gradients_reach_what_trains_and_nothing_frozen(
+    tmp_path, tiny_base, options, sections, trained
+):
+    recipe = build(album_workspace(tmp_path, tiny_base, options, **sections))
+    assert [network.group for network in recipe.networks] == trained
+    step(recipe)[1].backward()
+    for network in recipe.networks:
+        own = dict(network.of(recipe.model).named_parameters())
+        live = {name for name, p in own.items() if p.grad is not None and p.grad.any()}
+        assert live and all(own[name].requires_grad for name in live)
+    if options:
+        table = recipe.model.text_encoder.get_input_embeddings()
+        assert table.rows.grad.any() and table.table.weight.grad is None
+
+
+@pytest.mark.slow
+def test_sdxl_learns_an_album(tmp_path, tiny_sdxl):
+    recipe = build(album_workspace(tmp_path, tiny_sdxl, model={"resolution": 64}))
+    batch = next(iter(recipe.batches([recipe.draw(0, 0, 4)])))
+    assert batch.time_ids.shape == (4, 6) and batch.pooled.shape[0] == 4
+    step(recipe, 4)[1].backward()
+    assert any(p.grad is not None and p.grad.any() for p in recipe.model.unet.parameters())
+
+
+# The road
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pivotal", [False, True])
+def test_from_training_to_the_package(tmp_path, tiny_base, pivotal):
+    """The folder is one of plain diffusers, its LoRA lies beside in two layouts by itself."""
+    sections = {"train": {"text_encoder": True, "text_encoder_lora_rank": 2, "learning_rate": 0.02}}
+    made = album_workspace(
+        tmp_path, tiny_base, {"new_embeddings": pivotal}, ("anna", "ben"), **sections
+    )
+    one = changed(made, "data", person="ben")
+    whole = train(one, TrainOptions(cpu_processes=1, run="ben"), Reporter())
+    package = package_checkpoint(made).folder
+    assert {"pytorch_lora_weights.safetensors", "kohya.safetensors"} <= {
+        path.name for path in (package / "lora").iterdir()
+    }
+    pipeline = StableDiffusionPipeline.from_pretrained(package)
+    words = len(pipeline.tokenizer(TOKEN, add_special_tokens=False).input_ids)
+    assert words == (1 if pivotal else 3)
+    tuned, base = (CLIPTextModel.from_pretrained(p / "text_encoder") for p in (package, tiny_base))
+    rows = [len(one.get_input_embeddings().weight) for one in (tuned, base)]
+    assert rows[0] - rows[1] == int(pivotal)
+    if pivotal:
+        stored = load_file(package / "lora" / "embeddings" / f"{TOKEN}.safetensors")["emb_params"]
+        assert torch.equal(stored[0], tuned.get_input_embeddings().weight[-1].float())
+        kept = CLIPTokenizer.from_pretrained(whole.checkpoint / "tokenizer")
+        assert TOKEN in kept.get_vocab()
+    assert of_package(made, package).config.data.person == "ben"
+    sample = np.asarray(Image.open(package / "sample.png"))
+    assert sample.std() > 0
+
+
+@pytest.mark.slow
+def test_a_run_that_was_interrupted_learns_the_same(tmp_path, tiny_base):
+    made = album_workspace(
+        tmp_path, tiny_base, {"new_embeddings": True}, train={"text_encoder_lora_rank": 2}
+    )
+    whole = train(made, TrainOptions(cpu_processes=1, run="whole"), Reporter())
+    shutil.copytree(whole.run, made.runs / "parts")
+    shutil.rmtree(made.runs / "parts" / "checkpoint-4")
+    parts = train(made, TrainOptions(cpu_processes=1, resume="parts"), Reporter())
+    for name in ("unet", "text_encoder"):
+        for file in (whole.checkpoint / f"{name}_lora").iterdir():
+            expected, actual = (
+                load_file(f) for f in (file, parts.checkpoint / f"{name}_lora" / file.name)
+            )
+            assert all(torch.equal(expected[key], actual[key]) for key in expected)
