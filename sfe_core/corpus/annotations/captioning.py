@@ -20,7 +20,7 @@ the emotion's word is put before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sfe_core.config.corpus_sections import CaptionsConfig
@@ -35,7 +35,6 @@ from sfe_core.corpus.annotations.attributes import (
 )
 from sfe_core.corpus.annotations.captions import TAGS, hyphenated, template_caption
 from sfe_core.corpus.annotations.labels import Label
-from sfe_core.corpus.people.albums import person_of
 from sfe_core.errors import UserError
 
 # Those that are about units are called as the placeholders of a template are.
@@ -75,7 +74,8 @@ class Captioner:
         template: a checked caption template.
         written: captions of files, by key.
         origins: by key, the name of the source of those that are not in captions.json.
-        settings: how units are named.
+        settings: how units, and persons of albums, are named.
+        person_of: whose album a key is of; "" where nobody's is told.
     """
 
     parts: tuple[tuple[str, ...], ...]
@@ -83,6 +83,7 @@ class Captioner:
     written: Mapping[str, str]
     origins: Mapping[str, str] = field(default_factory=dict)
     settings: CaptionsConfig = field(default_factory=CaptionsConfig)
+    person_of: Callable[[str], str] = field(default=lambda key: "")
 
     def caption(self, key: str, label: Label, blip: str = "") -> tuple[str, str]:
         """The caption of a face, and the names of the sources that made it, joined by `+`.
@@ -118,13 +119,15 @@ class Captioner:
             return person_phrase(label.extra)
         if source in UNIT_SOURCES:
             return unit_texts(intensities_of(label), self.settings, key)[source]
-        values = template_values(label, self.settings, key)
+        values = template_values(label, self.settings, key, self.person_of(key))
         if source == "tags":
             return hyphenated(template_caption(TAGS, values))
         return template_caption(self.template, values)
 
 
-def template_values(label: Label, settings: CaptionsConfig, key: str) -> dict[str, str]:
+def template_values(
+    label: Label, settings: CaptionsConfig, key: str, person: str = ""
+) -> dict[str, str]:
     """What fills the placeholders of a template; empty where unknown."""
     return {
         "emotion": label.emotion or "",
@@ -134,18 +137,18 @@ def template_values(label: Label, settings: CaptionsConfig, key: str) -> dict[st
         "sex": sex_word(label.extra),
         "ethnicity": ethnicity_words(label.extra),
         **unit_texts(intensities_of(label), settings, key),
-        "subject": subject_of(settings, key),
+        "subject": subject_of(settings, person),
     }
 
 
-def subject_of(settings: CaptionsConfig, key: str) -> str:
-    """What stands for the person of an album, e.g. "sks woman"; "a woman" without a token."""
-    word = class_word_of(settings, person_of(key))
+def subject_of(settings: CaptionsConfig, person: str) -> str:
+    """What stands for an album's person, e.g. "sks woman"; "a woman" without a token."""
+    word = class_word_of(settings, person)
     return f"{settings.token} {word}".strip() if settings.token else with_article(word)
 
 
 def class_word_of(settings: CaptionsConfig, person: str) -> str:
-    """What a person is, see `person_of`."""
+    """What a person is, see `corpus.people.albums.person_of`."""
     return settings.class_words.get(person, settings.class_word)
 
 

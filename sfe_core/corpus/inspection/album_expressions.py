@@ -54,7 +54,7 @@ def expressions_of_albums(usable: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """For the report: a heading and the sentences below it; empty where nothing was read."""
     albums = AlbumExpressions()
     for row in usable[["key", "emotion", "emotion_source"]].to_dict("records"):
-        albums.add({name: None if pd.isna(value) else value for name, value in row.items()})
+        albums.add({str(n): None if pd.isna(value) else value for n, value in row.items()})
     if not albums.readers:
         return []
     by = ", ".join(albums.readers)

@@ -26,6 +26,7 @@ from sfe_core.corpus.annotations.labels import Label, Labels, labels_of, with_mo
 from sfe_core.corpus.annotations.read_emotions import ReadEmotions
 from sfe_core.corpus.annotations.sidecars import TextsBeside
 from sfe_core.corpus.manifest import COLUMNS, MISSING, OK, Row
+from sfe_core.corpus.people.albums import person_of
 from sfe_core.corpus.people.duplicates import HashedFace
 from sfe_core.corpus.people.sides import Sides, choose_sides
 from sfe_core.corpus.people.subjects import read_celeba
@@ -174,7 +175,14 @@ def open_index(annotations: Annotations, items: Iterable[Mapping[str, Any]]) -> 
         labels,
         captions,
         len(written),
-        Captioner(parts, config.preprocess.caption_template, written, origins, config.captions),
+        Captioner(
+            parts,
+            config.preprocess.caption_template,
+            written,
+            origins,
+            config.captions,
+            person_of,
+        ),
         faces,
         _sides(annotations, faces, labels),
         (*labels.notes, *captions.notes, *beside.notes),

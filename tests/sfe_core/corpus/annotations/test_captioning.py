@@ -10,6 +10,7 @@ from sfe_core.corpus.annotations.captioning import (
     intensities_of,
     names_blip,
     read_sources,
+    subject_of,
 )
 from sfe_core.corpus.annotations.labels import Label
 from sfe_core.errors import UserError
@@ -145,3 +146,17 @@ def test_from_which_intensity_a_unit_is_there() -> None:
     weak = Label(extra={"label_AU12": 1.0, "label_AU6": 3.0})
     assert units_captioner("unit_codes").caption("a", weak)[0] == "AU6, AU12"
     assert units_captioner("unit_codes", units_from=2).caption("a", weak)[0] == "AU6"
+
+
+def test_an_albums_person_is_told_by_token_and_class_word() -> None:
+    settings = CaptionsConfig(token="sks", class_words={"anna": "woman"})
+    captioner = Captioner(
+        read_sources(("template",)),
+        "photo of {subject}, {emotion}",
+        {},
+        settings=settings,
+        person_of=lambda key: key.partition("/")[0],
+    )
+    told = {key: captioner.caption(key, Label(emotion="sad"))[0] for key in ("anna/1", "ben/1")}
+    assert told == {"anna/1": "photo of sks woman, sad", "ben/1": "photo of sks person, sad"}
+    assert subject_of(CaptionsConfig(class_word="old man"), "") == "an old man"

@@ -13,7 +13,11 @@ from sfe_core.errors import UserError
 from sfe_core.recipes.shared.unet import freeze
 from sfe_core.recipes.stableface import name_networks
 from sfe_core.training.engine.moving_average import MovingAverage
-from sfe_core.training.engine.optimiser import build_optimiser, set_learning_rate
+from sfe_core.training.engine.optimiser import (
+    build_optimiser,
+    require_optimiser,
+    set_learning_rate,
+)
 
 
 @pytest.fixture
@@ -159,3 +163,25 @@ def test_a_missing_package_is_told_before_anything_is_loaded(monkeypatch):
     with pytest.raises(UserError, match=r"adamw-8bit: needs bitsandbytes.*sfe\[8bit\]"):
         optimiser.require_optimiser(TrainConfig(optimiser="adamw-8bit"))
     optimiser.require_optimiser(TrainConfig())
+
+
+def test_prodigy_is_refused_where_it_is_not_installed(monkeypatch):
+    train = TrainConfig(optimiser="prodigy")
+    monkeypatch.setattr("sfe_core.training.engine.optimiser.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"prodigyopt, which is not installed; pip install"):
+        require_optimiser(train)
+
+
+def test_prodigy_finds_its_rate_and_wants_a_single_one(model):
+    pytest.importorskip("prodigyopt")
+    train = TrainConfig(optimiser="prodigy", learning_rate=1.0)
+    optimiser = build_optimiser(model, name_networks(model, train), train)
+    before = [p.detach().clone() for p in model.unet.parameters() if p.requires_grad]
+    for _ in range(3):
+        sum(p.square().sum() for p in model.parameters() if p.requires_grad).backward()
+        optimiser.step()
+    after = [p for p in model.unet.parameters() if p.requires_grad]
+    assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
+    uneven = TrainConfig(optimiser="prodigy", learning_rate=1.0, guidance_learning_rate=0.5)
+    with pytest.raises(UserError, match="several learning rates"):
+        build_optimiser(model, name_networks(model, uneven), uneven)

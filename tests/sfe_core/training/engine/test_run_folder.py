@@ -20,6 +20,7 @@ from sfe_core.training.engine import run_folder
 from sfe_core.training.engine.checkpoints import list_checkpoints
 from sfe_core.training.engine.run_folder import (
     lock_run,
+    name_after,
     open_run,
     put_aside_newer,
     require_free,
@@ -184,3 +185,11 @@ def test_nothing_newer_is_nothing_to_put_aside(tmp_path):
     assert put_aside_newer(tmp_path / "checkpoint-1") == tmp_path / "after-checkpoint-1"
     make(tmp_path, 2)
     assert put_aside_newer(tmp_path / "checkpoint-1") == tmp_path / "after-checkpoint-1-2"
+
+
+def test_a_name_after_a_person_is_the_first_that_is_free(tmp_path):
+    assert name_after(tmp_path, "Anna Maria/x", going_on=False) == "Anna-Maria-x"
+    for name in ("anna", "anna-2"):
+        (tmp_path / name).mkdir()
+    assert name_after(tmp_path, "anna", going_on=False) == "anna-3"
+    assert name_after(tmp_path, "anna", going_on=True) == "anna-2"
