@@ -146,7 +146,7 @@ def package_checkpoint(
     form = PackageOptions(
         precision=dtype,
         shard_size=max_shard_size,
-        extras=tuple(dict.fromkeys(one.value for one in also))
+        extras=tuple(dict.fromkeys(one.value for one in also or ()))
         if also or source or fineface
         else usual_extras(found),
         lora_rank=lora_rank,

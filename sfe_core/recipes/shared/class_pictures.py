@@ -11,7 +11,7 @@ cut short goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.attributes import with_article
 from sfe_core.corpus.annotations.captions import template_caption
 from sfe_core.corpus.layout import INPUTS, MANIFEST, artefact
-from sfe_core.corpus.manifest import OK, to_frame, write_manifest
+from sfe_core.corpus.manifest import OK, Row, to_frame, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.drawing import draw_batch, prompt_words
 from sfe_core.diffusion.loading import BaseModels, load_base
@@ -154,7 +154,7 @@ class ClassPictures:
         ]
         write_manifest(self.folder / MANIFEST, to_frame(rows))
 
-    def _row(self, key: str, emotion: str) -> Mapping[str, Any]:
+    def _row(self, key: str, emotion: str) -> Row:
         side = self.workspace.config.model.resolution
         return {
             "key": key,

@@ -16,7 +16,7 @@ MEANT = {
         preprocess.reconstruction_model preprocess.flame captions.blip_model model.base
         loss.emotion_network loss.pixel_decoder loss.units_network evaluate.judge evaluate.witnesses
         evaluate.recognisers evaluate.clip evaluate.units_judge
-        photos.labels_read_by sampling.units_reader
+        photos.emotions_read_by photos.labels_read_by sampling.units_reader
     """,
     Meaning.OPERATIONAL: """
         train.batch_size train.gradient_checkpointing train.channels_last train.compile
@@ -26,7 +26,7 @@ MEANT = {
     """,
     Meaning.STRUCTURAL: """
         guidance.maps guidance.block_channels train.text_encoder train.frozen train.optimiser
-        train.lora_rank
+        train.lora_dora train.lora_modules train.lora_rank train.text_encoder_lora_rank
     """,
     Meaning.FACE: """
         preprocess.detector preprocess.box_detector preprocess.face_choice preprocess.min_face_px
