@@ -429,7 +429,7 @@ def build(
     pictures = _class_pictures(workspace, options)
     prior_corpus = None if pictures is None else pictures.draw(accelerator, reporter)
     base, begin = _load_base(workspace, options)
-    face = stableface.build(inner, accelerator, images, reporter, base)
+    face = stableface.build(inner, accelerator, images, reporter, base=base)
     if options.new_embeddings:
         teach_tokens(face.model, workspace, begin)
         face.model.to(accelerator.device)
