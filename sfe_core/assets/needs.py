@@ -13,6 +13,7 @@ from sfe_core.errors import UserError
 from sfe_core.files import sha256_json
 
 EMOTION_NETWORK = "loss.emotion_network"
+IDENTITY_NETWORK = "loss.identity_network"
 AUTO = "auto"  # in section evaluate: what of the following is there; never needed
 UNITS_JUDGE = "tiny-units-judge"  # what AUTO is among readers of action units
 # Recognisers that learnt on real faces: never needed, and read beside the judge where they are.
@@ -73,10 +74,12 @@ def loss_models(loss: LossConfig) -> dict[str, tuple[str, ...]]:
     The base's own VAE, which decodes unless another decoder is named, is left out.
     """
     found: dict[str, tuple[str, ...]] = {}
-    if loss.valence or loss.arousal or loss.expression or loss.features:
+    if loss.valence or loss.arousal or loss.expression or loss.features or loss.crafting_expression:
         found[EMOTION_NETWORK] = (loss.emotion_network,)
     if loss.units:
         found["loss.units_network"] = (loss.units_network,)
+    if loss.identity:
+        found[IDENTITY_NETWORK] = (loss.identity_network,)
     if loss.perceptual:
         found["loss.perceptual_network"] = PERCEPTUAL_ASSETS[loss.perceptual_network]
     if found and loss.pixel_decoder != "vae":
@@ -113,6 +116,23 @@ def require_independent_judge(config: Config) -> None:
             f"holds the weights of {EMOTION_NETWORK} ({network.given})",
             "name a recogniser that the loss never used",
         )
+
+
+def require_independent_identity_judge(config: Config) -> None:
+    """See that who tells whether a face is still the person is not who the loss asks, by any path.
+
+    Raises:
+        UserError: it is: a loss finds what pleases its own embedder, and no other sees it.
+    """
+    if IDENTITY_NETWORK not in loss_models(config.loss):
+        return
+    for name in IDENTITY_ASSETS[config.evaluate.identity]:
+        if _same_model(name, config.loss.identity_network):
+            raise UserError(
+                f"evaluate.identity: {name}",
+                f"holds the weights of {IDENTITY_NETWORK} ({config.loss.identity_network})",
+                "name an embedder that the loss never used, such as dlib",
+            )
 
 
 def require_independent_units_judge(config: Config) -> None:

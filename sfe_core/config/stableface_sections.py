@@ -102,6 +102,15 @@ class LossConfig(LearningSection):
     expression: Weight = Field(0.02, description="the recogniser's emotions, by expression_loss")
     features: Weight = Field(0.0, description="L1 on the recogniser's features, as in EMOCA")
     units: Weight = Field(0.0, description="L1 on the action units that units_network reads")
+    identity: Weight = Field(
+        0.0, description="1 - cosine of identity_network, to the person's photos or the photo"
+    )
+    crafting_expression: Weight = Field(
+        0.0, description="the recogniser's emotions where a prompt asks what its photo lacks"
+    )
+    alignment: Weight = Field(
+        0.0, description="fused features to the expression's in the mask, the person's outside"
+    )
     noise_loss: Literal["l1", "l2", "huber"] = Field("l1", description="distance of the noise term")
     huber_delta: Positive = Field(
         0.1, description="noise_loss huber: errors above it count linearly"
@@ -120,6 +129,9 @@ class LossConfig(LearningSection):
     )
     units_network: NamesModel[str] = Field(
         "tiny-units-loss", description="reader of action units of that term: asset name or folder"
+    )
+    identity_network: NamesModel[str] = Field(
+        "tiny-identity", description="embedder of the identity term: asset name or folder"
     )
     pixel_fraction: Fraction = Field(1.0, description="share of a batch that is decoded for them")
     pixel_min_timestep: Annotated[int, Field(ge=0, le=999)] = Field(

@@ -81,7 +81,7 @@ def not_independent(instruments: Mapping[str, InstrumentInfo]) -> list[str]:
     return [
         f"{name} is the network that the fine-tuning optimised against: what it sees proves nothing"
         for name, tool in instruments.items()
-        if tool.seen_by_loss and tool.kind in ("judge", "witness", "units")
+        if tool.seen_by_loss and tool.kind in ("judge", "witness", "units", "identity")
     ]
 
 

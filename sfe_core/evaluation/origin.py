@@ -65,12 +65,14 @@ def loss_networks(config: Config, package: Path | None) -> tuple[str, ...]:
     if package is None:
         return ()
     loss = _recorded(package, "loss") or config.loss.model_dump(mode="json")
-    emotion = ("valence", "arousal", "expression", "features")
+    emotion = ("valence", "arousal", "expression", "features", "crafting_expression")
     used = []
     if any(loss.get(name) for name in emotion):
         used.append(ModelReference(str(loss.get("emotion_network", ""))).name)
     if loss.get("units"):
         used.append(ModelReference(str(loss.get("units_network", ""))).name)
+    if loss.get("identity"):
+        used.append(ModelReference(str(loss.get("identity_network", ""))).name)
     if loss.get("perceptual"):
         used.append(str(loss.get("perceptual_network", "")))
     return tuple(name for name in used if name)

@@ -1,6 +1,7 @@
 """The composite loss of StableFaceEmotion: noise, perceptual, valence, arousal, expression.
 
-Beside these, action units, read as the emotions are.
+Beside these, action units and identity, read as the emotions are; and for recipes that ask for an
+expression which the photo does not show, the crafting terms, see `crafting`.
 
 Every term is a mean over the images of one optimiser update, however these are shared out to
 processes and forward passes: a batch adds its sum over the update's count, so the batches of an
@@ -29,8 +30,25 @@ from sfe_core.losses.pixels import PixelBatch, PixelTerms
 NOISE, PERCEPTUAL = "noise", "perceptual"
 AFFECT_TERMS = ("valence", "arousal")
 EMOTION_TERMS = (*AFFECT_TERMS, "expression", "features")
-UNITS = "units"
-TERMS = (NOISE, PERCEPTUAL, *EMOTION_TERMS, UNITS)
+UNITS, IDENTITY = "units", "identity"
+CRAFTING, ALIGNMENT = "crafting_expression", "alignment"
+PIXEL_TERMS = (PERCEPTUAL, *EMOTION_TERMS, UNITS, IDENTITY, CRAFTING)  # on decoded images
+RECOGNISER_TERMS = (*EMOTION_TERMS, CRAFTING)
+CRAFTING_TERMS = (CRAFTING, ALIGNMENT)  # of recipes that ask for more than photos show
+TERMS = (NOISE, *PIXEL_TERMS, ALIGNMENT)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What `crafting.alignment_loss` gives of a batch.
+
+    Attributes:
+        errors: [F], of the batch's images whose features were fused.
+        count: of such images in the update, over all batches and processes.
+    """
+
+    errors: Tensor
+    count: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,7 @@ class CompositeLoss(nn.Module):
         recogniser: images [D, 3, H, W] in [-1, 1] to `EmotionReading`; needed by emotion terms.
         perceptual: two such batches to [D]; needed by the perceptual term.
         units_reader: such images to intensities [D, 2, U]; needed by the term of action units.
+        embedder: such images to vectors of identity [D, W]; needed by the identity term.
 
     Attributes:
         noise_loss: prediction and target [B, C, h, w] to [B], the noise term chosen.
@@ -71,13 +90,14 @@ class CompositeLoss(nn.Module):
         recogniser: nn.Module | None = None,
         perceptual: nn.Module | None = None,
         units_reader: nn.Module | None = None,
+        embedder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.weights = {name: getattr(settings, name) for name in TERMS}
         self.noise_loss = noise_loss(settings.noise_loss, settings.huber_delta)
         self.recogniser, self.perceptual = recogniser, perceptual
-        self.units_reader = units_reader
-        for network in (recogniser, perceptual, units_reader):
+        self.units_reader, self.embedder = units_reader, embedder
+        for network in (recogniser, perceptual, units_reader, embedder):
             if network is not None:
                 network.eval().requires_grad_(False)
         self.pixel_terms = self._pixel_terms(settings) if self.needs_pixels else None
@@ -90,7 +110,7 @@ class CompositeLoss(nn.Module):
     @property
     def needs_pixels(self) -> bool:
         """Whether any term looks at decoded images."""
-        return any(name != NOISE for name in self.active)
+        return any(name in PIXEL_TERMS for name in self.active)
 
     def forward(
         self,
@@ -99,15 +119,18 @@ class CompositeLoss(nn.Module):
         image_count: int,
         pixels: PixelBatch | None = None,
         decoded_count: int = 0,
+        fused: Fused | None = None,
     ) -> LossTerms:
         """Share of the update's loss that one batch carries.
 
         Args:
             noise_errors: [B], `noise_loss` per image.
-            noise_weights: [B], `min_snr_weight` per image.
+            noise_weights: [B], `min_snr_weight` per image; 0 where there is nothing to predict, as
+                where an expression is asked for that the photo does not show.
             image_count: images in the update, over all batches and processes.
             pixels: those D of the images that are decoded, or None.
             decoded_count: decoded images in the update, over all batches and processes.
+            fused: those whose features were fused, for the alignment term; None: none.
         """
         # Zero times the prediction: gives even a batch without terms a graph to go back through.
         total = 0.0 * noise_errors.sum()
@@ -123,6 +146,11 @@ class CompositeLoss(nn.Module):
                 share = (pixels.weights * values).sum() / decoded_count
                 weighted[name] = (self.weights[name] * share).detach()
                 total = total + self.weights[name] * share
+        if ALIGNMENT in self.active and fused is not None and len(fused.errors):
+            share = fused.errors.sum() / fused.count
+            raw[ALIGNMENT] = share.detach()
+            weighted[ALIGNMENT] = (self.weights[ALIGNMENT] * share).detach()
+            total = total + self.weights[ALIGNMENT] * share
         return LossTerms(total, raw, weighted)
 
     def _pixel_terms(self, settings: LossConfig) -> PixelTerms:
@@ -135,14 +163,10 @@ class CompositeLoss(nn.Module):
         }
         emotion = {name: term for name, term in chosen.items() if name in self.active}
         perceptual = PERCEPTUAL in self.active
-        if perceptual and self.perceptual is None:
-            raise ValueError("the perceptual term has a weight but no network")
-        if emotion and self.recogniser is None:
-            raise ValueError(f"the {next(iter(emotion))} term has a weight but no network")
-        if UNITS in self.active and self.units_reader is None:
-            raise ValueError("the units term has a weight but no network")
+        self._require_networks()
+        read = [name for name in RECOGNISER_TERMS if name in self.active]
         square = getattr(self.recogniser, "face_square", None)
-        if emotion and square is not None:
+        if read and square is not None:
             raise UserError(
                 "loss.emotion_network",
                 f"{settings.emotion_network} reads faces cut out ({square}), and the loss shows "
@@ -158,12 +182,26 @@ class CompositeLoss(nn.Module):
             )
         return PixelTerms(
             perceptual=self.perceptual if perceptual else None,
-            recogniser=self.recogniser if emotion else None,
+            recogniser=self.recogniser if read else None,
             emotion_terms=emotion,
             units_reader=self.units_reader if UNITS in self.active else None,
+            embedder=self.embedder if IDENTITY in self.active else None,
+            crafting=CRAFTING in self.active,
             rule=_target_rule(settings, tuple(emotion), self.recogniser),
             chunk=settings.decode_chunk,
         )
+
+    def _require_networks(self) -> None:
+        """Raises: ValueError: a term that is on lacks its network."""
+        network = {
+            PERCEPTUAL: self.perceptual,
+            **dict.fromkeys(RECOGNISER_TERMS, self.recogniser),
+            UNITS: self.units_reader,
+            IDENTITY: self.embedder,
+        }
+        for name in self.active:
+            if name in network and network[name] is None:
+                raise ValueError(f"the {name} term has a weight but no network")
 
 
 def _target_rule(

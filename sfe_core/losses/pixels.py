@@ -17,8 +17,10 @@ from torch.utils.checkpoint import checkpoint
 
 from sfe_core.errors import RunError
 from sfe_core.faces.recognition.tiny_units import FULL_INTENSITY
+from sfe_core.losses.crafting import asked_expression
 from sfe_core.losses.emotion import EmotionTerm
 from sfe_core.losses.emotion_target import EmotionLabels, EmotionTarget, TargetRule
+from sfe_core.losses.identity import identity_loss
 from sfe_core.losses.photo_area import only_photo, photo_mask
 
 # Half-precision storage rounds 1 up to a little more.
@@ -39,6 +41,11 @@ class PixelBatch:
         labels: of the photos, on the CPU, or None.
         areas: [D, 2, 3], which part of each image is photo and no repeated border, see
             `photo_area`; no term looks at the rest. None: all of it.
+        people: [D, W] identity vectors of who should be on each image, see
+            `identity.mean_identity`; None: who is on its photo.
+        asked: [D] int64 on the CPU, place in EMOTIONS of what a prompt asks for and its photo does
+            not show: such an image is held against no photo, only against what was asked and
+            against the person. -1 where the image should be its photo; None: everywhere.
     """
 
     estimates: Tensor
@@ -47,9 +54,22 @@ class PixelBatch:
     weights: Tensor
     labels: EmotionLabels | None = None
     areas: Tensor | None = None
+    people: Tensor | None = None
+    asked: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.estimates)
+
+
+@dataclass(frozen=True)
+class _Aims:
+    """What d images of a chunk are held against; None where no term asks for it."""
+
+    photos: Tensor
+    emotion: EmotionTarget | None
+    units: Tensor | None
+    person: Tensor | None
+    asked: Tensor | None
 
 
 @dataclass
@@ -64,6 +84,8 @@ class PixelTerms:
         chunk: images decoded at once; None: all of a batch.
         units_reader: images to intensities of action units [D, 2, U], or None where that term is
             off; see `units_l1`.
+        embedder: images to vectors of identity [D, W], or None where that term is off.
+        crafting: whether the recogniser must see what was asked for, see `PixelBatch.asked`.
     """
 
     perceptual: nn.Module | None
@@ -72,6 +94,8 @@ class PixelTerms:
     rule: TargetRule
     chunk: int | None = None
     units_reader: nn.Module | None = None
+    embedder: nn.Module | None = None
+    crafting: bool = False
     checks_done: int = 0
 
     def __call__(self, pixels: PixelBatch) -> dict[str, Tensor]:
@@ -91,7 +115,10 @@ class PixelTerms:
             target = self._target(photos[these], pixels.labels, these)
             units = self._units_of(photos[these])
             shown = None if mask is None else mask[these]
-            inputs = (pixels.estimates[these], pixels.decode, photos[these], shown, target, units)
+            person = self._person_of(photos[these], pixels.people, these)
+            asked = None if pixels.asked is None else pixels.asked[these]
+            aims = _Aims(photos[these], target, units, person, asked)
+            inputs = (pixels.estimates[these], pixels.decode, shown, aims)
             # A single chunk is gone back through at once: computing it twice would spare nothing.
             if size < len(pixels) and torch.is_grad_enabled():
                 values = checkpoint(
@@ -106,35 +133,48 @@ class PixelTerms:
     def _names(self) -> tuple[str, ...]:
         first = ["perceptual"] if self.perceptual is not None else []
         last = ["units"] if self.units_reader is not None else []
-        return (*first, *self.emotion_terms, *last)
+        return (*first, *self.emotion_terms, *last, *self._names_of_the_asked)
+
+    @property
+    def _names_of_the_asked(self) -> tuple[str, ...]:
+        """Terms that also act where the photo is not what is asked for."""
+        person = ["identity"] if self.embedder is not None else []
+        return (*person, *(["crafting_expression"] if self.crafting else []))
 
     def _measure(
         self,
         estimates: Tensor,
         decode: Callable[[Tensor], Tensor],
-        photos: Tensor,
         mask: Tensor | None,
-        target: EmotionTarget | None,
-        units: Tensor | None,
+        aims: _Aims,
     ) -> Tensor:
         """[terms, d] float32 of one chunk."""
         drawn = decode(estimates)
         check_shape(drawn, "decoded images")
         drawn = only_photo(drawn, mask)
+        reading = None if self.recogniser is None else self.recogniser(drawn)
         values = []
         if self.perceptual is not None:
-            values.append(self.perceptual(drawn, photos))
-        if self.recogniser is not None and target is not None:
-            reading = self.recogniser(drawn)
-            values += [term(reading, target) for term in self.emotion_terms.values()]
-        if self.units_reader is not None and units is not None:
-            values.append(units_l1(self.units_reader(drawn), units))
+            values.append(self.perceptual(drawn, aims.photos))
+        if reading is not None and aims.emotion is not None:
+            values += [term(reading, aims.emotion) for term in self.emotion_terms.values()]
+        if self.units_reader is not None and aims.units is not None:
+            values.append(units_l1(self.units_reader(drawn), aims.units))
+        if aims.asked is not None:
+            of_photo = (aims.asked < 0).to(drawn.device)
+            values = [value.where(of_photo, 0.0) for value in values]
+        if self.embedder is not None and aims.person is not None:
+            values.append(identity_loss(self.embedder(drawn), aims.person))
+        if reading is not None and self.crafting:
+            nothing = torch.full((len(drawn),), -1)
+            asked = nothing if aims.asked is None else aims.asked
+            values.append(asked_expression(reading, asked))
         return torch.stack([value.float() for value in values])
 
     def _target(
         self, photos: Tensor, labels: EmotionLabels | None, these: slice
     ) -> EmotionTarget | None:
-        if self.recogniser is None:
+        if self.recogniser is None or not self.emotion_terms:
             return None
         part = None if labels is None else labels.of(these)
         return self.rule.target(self.recogniser, photos, part)
@@ -143,6 +183,13 @@ class PixelTerms:
     def _units_of(self, photos: Tensor) -> Tensor | None:
         """The units term's target, read once: not again where a chunk is computed anew."""
         return None if self.units_reader is None else self.units_reader(photos)
+
+    @torch.no_grad()
+    def _person_of(self, photos: Tensor, people: Tensor | None, these: slice) -> Tensor | None:
+        """The identity term's target, read once as that of the units is."""
+        if self.embedder is None:
+            return None
+        return self.embedder(photos) if people is None else people[these].detach()
 
     def _check(self, photos: Tensor) -> None:
         check_shape(photos, "photos of the loss")

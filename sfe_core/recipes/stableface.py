@@ -46,12 +46,14 @@ from sfe_core.diffusion.prediction import (
 )
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.recognisers import load_recogniser
+from sfe_core.faces.recognition.tiny_identity import load_identity_net
 from sfe_core.faces.recognition.unit_readers import load_unit_reader
 from sfe_core.files import derive_seed
 from sfe_core.losses.composite import (
-    EMOTION_TERMS,
-    NOISE,
+    IDENTITY,
     PERCEPTUAL,
+    PIXEL_TERMS,
+    RECOGNISER_TERMS,
     TERMS,
     CompositeLoss,
     LossTerms,
@@ -182,10 +184,13 @@ def build_composite(config: Config) -> CompositeLoss:
     perceptual = recogniser = None
     if getattr(weights, PERCEPTUAL) > 0:
         perceptual = load_perceptual(weights.perceptual_network)
-    if any(getattr(weights, name) > 0 for name in EMOTION_TERMS):
+    if any(getattr(weights, name) > 0 for name in RECOGNISER_TERMS):
         recogniser = load_recogniser(weights.emotion_network)
     units_reader = load_unit_reader(weights.units_network) if weights.units > 0 else None
-    return CompositeLoss(weights, recogniser, perceptual, units_reader)
+    embedder = None
+    if getattr(weights, IDENTITY) > 0:
+        embedder = load_identity_net(weights.identity_network)
+    return CompositeLoss(weights, recogniser, perceptual, units_reader, embedder)
 
 
 # ---- Data ----------------------------------------------------------------------------------------
@@ -293,7 +298,9 @@ class StableFace:
         """The active terms; those on pixels only where an image of the update is decoded."""
         decoded = any(slot.decode for slot in update)
         active = self.objective.composite.active
-        return tuple(name for name in TERMS if name in active and (name == NOISE or decoded))
+        return tuple(
+            name for name in TERMS if name in active and (decoded or name not in PIXEL_TERMS)
+        )
 
     def loss(
         self,

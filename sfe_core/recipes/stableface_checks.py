@@ -10,7 +10,11 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sfe_core.assets import locate
-from sfe_core.assets.needs import loss_models, require_independent_judge
+from sfe_core.assets.needs import (
+    loss_models,
+    require_independent_identity_judge,
+    require_independent_judge,
+)
 from sfe_core.assets.registry import registry
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
@@ -22,10 +26,12 @@ from sfe_core.diffusion.loading import check_base
 from sfe_core.diffusion.noise_schedule import schedule_changes
 from sfe_core.diffusion.prediction import PREDICTION_TYPES
 from sfe_core.errors import UserError
-from sfe_core.losses.composite import NOISE, PERCEPTUAL, TERMS
+from sfe_core.losses.composite import CRAFTING_TERMS, PERCEPTUAL, PIXEL_TERMS, TERMS
 from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
 from sfe_core.recipes.shared.unet import make_text_trainable, make_trainable
+
+OF_PHOTOS_ALONE = ("stableface", "action-units")  # recipes that ask for nothing else
 
 
 def check_fit(config: Config, base: Path) -> GuidedUNet:
@@ -125,7 +131,7 @@ def run_scheduler(config: Config, base: BaseConfigs) -> DDPMScheduler:
 
 def needs_pixels(loss: LossConfig) -> bool:
     """Whether any term with a weight looks at decoded images."""
-    return any(getattr(loss, name) > 0 for name in TERMS if name != NOISE)
+    return any(getattr(loss, name) > 0 for name in PIXEL_TERMS)
 
 
 def schedule_notes(config: Config) -> list[str]:
@@ -163,13 +169,22 @@ def check_loss_networks(config: Config) -> None:
     """Fail now rather than after minutes of loading, if a network of the loss is missing.
 
     Raises:
-        UserError: one is, or the loss has no term at all, or one's weights are also the judge's.
+        UserError: one is, or the loss has no term at all or one that the recipe cannot serve, or
+            one's weights are also a judge's.
     """
     if not any(getattr(config.loss, name) > 0 for name in TERMS):
         raise UserError("loss", "every weight is 0", "give at least one term a weight")
+    for name in CRAFTING_TERMS:
+        if config.recipe in OF_PHOTOS_ALONE and getattr(config.loss, name) > 0:
+            raise UserError(
+                f"loss.{name}",
+                f"has a weight, and recipe {config.recipe} asks for nothing but what photos show",
+                "set it to 0",
+            )
     if getattr(config.loss, PERCEPTUAL) > 0:
         require_perceptual(config.loss.perceptual_network)
     for models in loss_models(config.loss).values():
         for name in models:
             locate(name)
     require_independent_judge(config)
+    require_independent_identity_judge(config)

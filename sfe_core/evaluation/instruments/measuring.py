@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sfe_core.assets.needs import (
     AUTO,
+    require_independent_identity_judge,
     require_independent_judge,
     require_independent_units_judge,
 )
@@ -61,6 +62,7 @@ class Meter:
             UserError: an asset is missing.
         """
         require_independent_judge(config)
+        require_independent_identity_judge(config)
         require_independent_units_judge(config)
         settings = config.evaluate
         self.resolution, self.batch_size = config.model.resolution, settings.batch_size

@@ -6,13 +6,19 @@ import shutil
 
 import pytest
 
-from sfe_core.assets.needs import hash_models, loss_models, require_independent_judge
+from sfe_core.assets.needs import (
+    hash_models,
+    loss_models,
+    require_independent_identity_judge,
+    require_independent_judge,
+)
+from sfe_core.assets.store import locate
 from sfe_core.config.model import Config
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
 from tests.tiny import make_tiny_recogniser
 
-EMOTION_TERMS = ("valence", "arousal", "expression", "features")
+EMOTION_TERMS = ("valence", "arousal", "expression", "features", "crafting_expression")
 NOTHING = dict.fromkeys((*EMOTION_TERMS, "perceptual"), 0.0)
 
 
@@ -22,6 +28,8 @@ NOTHING = dict.fromkeys((*EMOTION_TERMS, "perceptual"), 0.0)
         ({}, set()),
         *(({term: 0.1}, {"loss.emotion_network", "loss.pixel_decoder"}) for term in EMOTION_TERMS),
         ({"units": 0.1}, {"loss.units_network", "loss.pixel_decoder"}),
+        ({"identity": 0.1}, {"loss.identity_network", "loss.pixel_decoder"}),
+        ({"alignment": 0.1}, set()),
         ({"perceptual": 0.1}, {"loss.perceptual_network", "loss.pixel_decoder"}),
     ],
 )
@@ -55,3 +63,18 @@ def test_a_judge_of_the_losss_weights_is_refused_and_one_that_is_gone_is_not(tmp
     require_independent_judge(config(other))
     require_independent_judge(config(tmp_path / "gone"))
     require_independent_judge(config(copy, **NOTHING))
+
+
+def test_a_judge_of_identity_that_the_loss_asks_is_refused_by_whatever_path(tmp_path):
+    copy = shutil.copytree(locate("tiny-identity"), tmp_path / "copy")
+
+    def config(judge: str, network: object = "tiny-identity", weight: float = 0.1) -> Config:
+        loss = {"identity": weight, "identity_network": str(network)}
+        return Config.model_validate({"evaluate": {"identity": judge}, "loss": loss})
+
+    for network in ("tiny-identity", copy):
+        with pytest.raises(UserError, match=r"evaluate.identity: tiny-identity: .*such as dlib"):
+            require_independent_identity_judge(config("tiny-identity", network))
+    require_independent_identity_judge(config("tiny-identity", weight=0.0))
+    for judge in ("dlib", "auto", "none"):
+        require_independent_identity_judge(config(judge))

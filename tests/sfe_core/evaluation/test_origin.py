@@ -28,6 +28,8 @@ def test_terms_without_weight_have_seen_nothing():
     assert loss_networks(settings(**nothing | {"arousal": 0.1}), package) == ("my-emonet",)
     assert loss_networks(settings(**nothing | {"perceptual": 0.1}), package) == ("st-lpips",)
     assert loss_networks(settings(**nothing | {"units": 0.1}), package) == ("tiny-units-loss",)
+    for term, network in (("identity", "tiny-identity"), ("crafting_expression", "my-emonet")):
+        assert loss_networks(settings(**nothing | {term: 0.1}), package) == (network,)
 
 
 def test_a_judge_of_units_that_steered_a_package_is_refused(tmp_path: Path):

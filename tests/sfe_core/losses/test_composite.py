@@ -11,7 +11,7 @@ from torch import nn
 from sfe_core.config.stableface_sections import LossConfig
 from sfe_core.errors import UserError
 from sfe_core.faces.recognition.reading import EmotionReading, FaceSquare
-from sfe_core.losses.composite import TERMS, CompositeLoss
+from sfe_core.losses.composite import TERMS, CompositeLoss, Fused
 from sfe_core.losses.emotion_target import EmotionLabels
 from sfe_core.losses.pixels import PixelBatch
 
@@ -42,6 +42,13 @@ class Halves(nn.Module):
         return 5 * torch.stack(sides, 1)[..., None].repeat(1, 1, 2)
 
 
+class Tint(nn.Module):
+    """An embedder to compute by hand: an image's mean colour."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+
 def weights(**values: float) -> LossConfig:
     return LossConfig(**(dict.fromkeys(TERMS, 0.0) | values))
 
@@ -54,7 +61,11 @@ ALL = {
     "expression": 5.0,
     "features": 6.0,
     "units": 7.0,
+    "identity": 8.0,
+    "crafting_expression": 9.0,
+    "alignment": 10.0,
 }
+EVERY_NETWORK = (Mean(), Gap(), Halves(), Tint())
 
 
 def batch_of(drawn: torch.Tensor, photos: torch.Tensor, **more) -> PixelBatch:
@@ -64,20 +75,26 @@ def batch_of(drawn: torch.Tensor, photos: torch.Tensor, **more) -> PixelBatch:
 
 
 def test_every_value_by_hand():
-    composite = CompositeLoss(weights(**ALL), Mean(), Gap(), Halves())
+    composite = CompositeLoss(weights(**ALL), *EVERY_NETWORK)
     drawn, real = torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)
-    pixels = batch_of(drawn, real)
-    terms = composite(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5]), 2, pixels, 1)
+    pixels = batch_of(drawn, real, people=torch.tensor([[1.0, 0.0, 0.0]]))
+    noise, fused = (torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5])), torch.tensor([0.5, 1.5])
+    terms = composite(*noise, 2, pixels, 1, Fused(fused, 4))
     raw = {name: value.item() for name, value in terms.raw.items()}
-    assert raw == {
-        "noise": 2.0,
-        "perceptual": 0.5,
-        "valence": 0.5,
-        "arousal": 1.0,
-        "expression": 0.5,
-        "features": 0.5,
-        "units": 0.5,
-    }
+    assert raw == pytest.approx(
+        {
+            "noise": 2.0,
+            "perceptual": 0.5,
+            "valence": 0.5,
+            "arousal": 1.0,
+            "expression": 0.5,
+            "features": 0.5,
+            "units": 0.5,
+            "identity": 1 - 3**-0.5,
+            "crafting_expression": 0.0,  # nothing but the photo was asked for
+            "alignment": 0.5,  # two of the update's four
+        }
+    )
     weighted = {name: value.item() for name, value in terms.weighted.items()}
     assert weighted["noise"] == 1.25  # (1·1 + 0.5·3) / 2: min-SNR weights count here only
     assert weighted["arousal"] == 4.0
@@ -86,9 +103,10 @@ def test_every_value_by_hand():
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_weight_of_zero_skips_that_term_and_only_that_term(name):
-    composite = CompositeLoss(weights(**(ALL | {name: 0.0})), Mean(), Gap(), Halves())
+    composite = CompositeLoss(weights(**(ALL | {name: 0.0})), *EVERY_NETWORK)
     drawn, real = torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2)
-    terms = composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2)
+    fused = Fused(torch.ones(1), 1)
+    terms = composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2, fused)
     assert set(terms.raw) == set(TERMS) - {name}
     assert composite.active == tuple(term for term in TERMS if term != name)
 
@@ -115,7 +133,7 @@ def test_units_are_compared_side_by_side_and_the_photo_is_a_constant():
 
 
 def test_batches_of_an_update_add_up():
-    composite = CompositeLoss(weights(**ALL), Mean(), Gap(), Halves())
+    composite = CompositeLoss(weights(**ALL), *EVERY_NETWORK)
     torch.manual_seed(0)
     errors, snr = torch.rand(4), torch.rand(4)
     drawn, real = torch.rand(3, 3, 2, 2), torch.rand(3, 3, 2, 2)
@@ -134,7 +152,7 @@ def test_a_batch_without_any_term_still_has_a_graph():
 
 
 def test_the_photo_is_a_constant():
-    composite = CompositeLoss(weights(**ALL), Mean(), Gap(), Halves())
+    composite = CompositeLoss(weights(**ALL), *EVERY_NETWORK)
     drawn = torch.rand(2, 3, 2, 2, requires_grad=True)
     real = torch.rand(2, 3, 2, 2, requires_grad=True)
     composite(torch.ones(2), torch.ones(2), 2, batch_of(drawn, real), 2).total.backward()

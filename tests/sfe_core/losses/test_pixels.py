@@ -144,6 +144,56 @@ def test_photos_are_read_only_where_a_target_needs_them():
     assert reader.calls == 3  # the third has none
 
 
+class Embedder(Reader):
+    """Vectors of eight numbers."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).logits
+
+
+def crafting(chunk: int | None = None) -> PixelTerms:
+    return replace(terms(chunk), embedder=Embedder(), crafting=True)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_what_the_photo_does_not_show_is_held_against_no_photo(chunk):
+    asked = torch.tensor([3, -1, 5, -1, -1])
+    person = torch.randn(5, 8, generator=torch.Generator().manual_seed(7))
+    found = crafting(chunk)(replace(batch(), asked=asked, people=person))
+    of_photo = (asked < 0).tolist()
+    for name in ("perceptual", "valence", "expression", "units"):
+        assert [bool(value) for value in found[name] != 0] == of_photo, name
+    asking = [not one for one in of_photo]
+    assert [bool(value) for value in found["crafting_expression"] != 0] == asking
+    assert (found["identity"] > 0).all()  # the person is wanted of both
+    plain = crafting(chunk)(batch())
+    assert not plain["crafting_expression"].any()
+    torch.testing.assert_close(plain["perceptual"][1], found["perceptual"][1])
+
+
+def test_each_crafting_term_moves_the_picture_and_no_network():
+    asked = torch.full((5,), 3)
+    for name in ("identity", "crafting_expression"):
+        measure, pixels = crafting(), replace(batch(), asked=asked)
+        measure(pixels)[name].sum().backward()
+        assert (pixels.estimates.grad.flatten(1).abs().sum(1) > 0).all(), name
+        for network in (measure.embedder, measure.recogniser, measure.units_reader):
+            assert all(one.grad is None for one in network.parameters())
+
+
+def test_without_a_person_the_photo_tells_who_it_is():
+    pixels = batch(2)
+    own = Embedder()(pixels.photos)
+    alone = PixelTerms(None, None, {}, PHOTO, embedder=Embedder())
+    torch.testing.assert_close(alone(pixels), alone(replace(pixels, people=own)))
+    # Only the recogniser's view of the drawn face is asked for where nothing else needs it.
+    reader = Reader()
+    PixelTerms(None, reader, {}, PHOTO, crafting=True)(
+        replace(batch(2), asked=torch.ones(2).long())
+    )
+    assert reader.calls == 1
+
+
 def test_without_emotion_terms_nothing_is_read():
     values = PixelTerms(Gap(), None, {}, PHOTO)(batch(2))
     assert set(values) == {"perceptual"}

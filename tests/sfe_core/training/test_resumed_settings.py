@@ -18,6 +18,7 @@ from sfe_core.config.sections import LearningSection, Meaning, fields_that
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.errors import UserError
+from sfe_core.faces.recognition.tiny_identity import TinyIdentityNet
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import build, plan_training, train
 from sfe_core.training.batches.data import StreamedSource
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.slow
 RESUME = TrainOptions(cpu_processes=1, resume="auto", accept_changes=True)
 # The second recogniser, made beside the workspace's own.
 OTHER = "<other recogniser>"
+OTHER_EYE = "<other embedder>"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ LEARNING = {
     "loss.features": Change(3.0),
     "loss.units": Change(3.0),
     "loss.units_network": Change("tiny-units-judge", {"loss": {"units": 1.0}}),
+    "loss.identity": Change(3.0),
+    "loss.identity_network": Change(OTHER_EYE, {"loss": {"identity": 1.0}}),
     "loss.noise_loss": Change("l2"),
     "loss.huber_delta": Change(0.9, {"loss": {"noise_loss": "huber"}}),
     "loss.expression_loss": Change("kl"),
@@ -98,6 +102,8 @@ LEARNING = {
 }
 # Networks that no test has; that they are asked for shows that the name acts.
 ASKED_FOR = {"loss.perceptual_network": "lpips-vgg", "loss.pixel_decoder": "taesd"}
+# Terms of recipes that ask for more than photos show.
+OF_OTHERS = ("loss.crafting_expression", "loss.alignment")
 REFUSED = {
     "guidance.maps": ("depth",),
     "guidance.block_channels": (16, 32, 32),
@@ -141,6 +147,10 @@ def changed(workspace: Workspace, dotted: str, value: object, beside: dict) -> W
     section, name = dotted.split(".")
     if value == OTHER:
         value = str(make_tiny_recogniser(workspace.root / "other", seed=9))
+    if value == OTHER_EYE:
+        torch.manual_seed(9)
+        value = str(workspace.root / "other-eye")
+        TinyIdentityNet(32, (8, 8, 8, 8), 8).save_pretrained(value)
     every = {key: dict(inner) for key, inner in beside.items()}
     every.setdefault(section, {})[name] = value
     return with_settings(workspace, **every)
@@ -200,7 +210,7 @@ def test_every_setting_is_known_to_act_or_to_be_refused(begun):
     harmless = every_one(Meaning.OPERATIONAL) | {"model.base"}
     fixed, every = every_one(Meaning.STRUCTURAL), every_one()
     assert fixed == set(REFUSED)
-    groups = [set(LEARNING), set(ASKED_FOR), harmless, fixed]
+    groups = [set(LEARNING), set(ASKED_FOR), set(OF_OTHERS), harmless, fixed]
     assert every == set().union(*groups) and len(every) == sum(map(len, groups))
 
 
@@ -222,6 +232,12 @@ def test_a_changed_network_is_asked_for(begun, dotted):
     beside = {"loss": {"perceptual": 0.1}}
     with pytest.raises(UserError, match="assets"):
         plan_training(changed(begun, dotted, ASKED_FOR[dotted], beside), RESUME)
+
+
+@pytest.mark.parametrize("dotted", OF_OTHERS)
+def test_a_term_that_the_recipe_cannot_serve_is_refused(begun, dotted):
+    with pytest.raises(UserError, match=f"{dotted}.*nothing but what photos show"):
+        plan_training(changed(begun, dotted, 1.0, {}), RESUME)
 
 
 @pytest.mark.parametrize("dotted", REFUSED)
