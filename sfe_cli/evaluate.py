@@ -24,6 +24,7 @@ HELP = with_examples(
     "sfe evaluate --package step-2000 --name step-2000",
     "sfe evaluate --compare val300 step-2000",
     "sfe evaluate --protocol fineface",
+    "sfe evaluate --protocol personal",
 )
 Images = Annotated[
     list[str] | None,
@@ -52,7 +53,8 @@ Protocol = Annotated[
         "--protocol",
         metavar="NAME",
         help="Measure action units as published: fineface (prompts, each unit at five levels, "
-        "combinations) or magicface (changes of labelled photos), instead of a split's captions.",
+        "combinations) or magicface (changes of labelled photos); or one person with every "
+        "expression: personal. Instead of a split's captions.",
         show_default=False,
     ),
 ]
@@ -95,6 +97,7 @@ def evaluate(
     from sfe_cli.packages import find_package
     from sfe_cli.progress import RichReporter
     from sfe_core.evaluation.evaluate import evaluate as measure
+    from sfe_core.evaluation.personal_protocol import PERSONAL, evaluate_personal
     from sfe_core.evaluation.protocol import evaluate_protocol
     from sfe_core.processes.placement import place
 
@@ -103,6 +106,8 @@ def evaluate(
     asked = (split, folder, RichReporter(), given, name, placement)
     if protocol is None:
         summary = measure(found, *asked)
+    elif protocol == PERSONAL:
+        summary = evaluate_personal(found, *asked)
     else:
         summary = evaluate_protocol(found, protocol, *asked)
     if json:
@@ -110,6 +115,7 @@ def evaluate(
         return
     show_scores(summary.table)
     show_units(summary)
+    show_personal(summary)
     for note in summary.notes:
         render.console().print(f"note: {note}", markup=False, highlight=False, style="dim")
     over = None if summary.resampling is None else summary.resampling.told
@@ -183,3 +189,19 @@ def show_units(summary: EvaluationSummary) -> None:
         for row in shown.rows
     ]
     render.grid(headers, rows, headers[2:])
+
+
+def show_personal(summary: EvaluationSummary) -> None:
+    """The person by strength, and over all strengths; nothing of another evaluation."""
+    from sfe_core.evaluation.reporting.report_personal import personal_tables
+
+    tables = personal_tables(summary)
+    if tables is None:
+        return
+    for heading, columns, rows in (
+        ("strength", tables.point_columns, tables.points),
+        ("over all strengths", tables.set_columns, tables.sets),
+    ):
+        headers = [heading, *columns.values()]
+        cells = [[row.heading, *(row.cells[name] for name in columns)] for row in rows]
+        render.grid(headers, cells, headers[1:])

@@ -135,6 +135,19 @@ class EvaluateConfig(Section):
         "", description="of --protocol fineface: a file, a prompt a line; empty: fifteen of sfe's"
     )
     protocol_photos: Count = Field(16, description="most photos of --protocol magicface")
+    person: str = Field(
+        "",
+        description="of --protocol personal: the person as prompts name them, such as sks woman; "
+        "empty: the recipe's token and class word",
+    )
+    person_class: str = Field("", description="the same of anybody of their kind, such as woman")
+    person_noises: Annotated[int, Field(ge=2)] = Field(
+        20, description="pictures of each expression and strength of --protocol personal"
+    )
+    person_strengths: tuple[Annotated[float, Field(gt=0, le=1.5)], ...] = Field(
+        (0.25, 0.5, 0.75, 1.0),
+        description="of its expressions, 1 among them, where a package knows them as embeddings",
+    )
     reference_count: Annotated[int, Field(ge=2)] = Field(
         10000, description="most training photos that pictures are held against"
     )

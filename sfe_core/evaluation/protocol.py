@@ -201,7 +201,7 @@ def _known(name: str) -> Protocol:
     for protocol in PROTOCOLS:
         if protocol == name:
             return protocol
-    raise UserError("--protocol", f"{name!r} is unknown", f"use {', '.join(PROTOCOLS)}")
+    raise UserError("--protocol", f"{name!r} is unknown", f"use {', '.join(PROTOCOLS)} or personal")
 
 
 # ---- What is asked for ---------------------------------------------------------------------------

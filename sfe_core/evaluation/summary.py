@@ -280,6 +280,49 @@ class UnitsResult(_Record):
     sets: dict[str, UnitsOfSet]
 
 
+class StrengthPoint(_Record):
+    """The person's pictures at one strength of the expressions asked for, neutral left out."""
+
+    strength: float
+    shown: Interval = Field(description="share whose asked expression the judge sees first")
+    probability: Interval = Field(description="that the judge gives the asked expression")
+    identity: Interval = Field(description="cosine to the album's held-out photos")
+    done: Interval = Field(description="share that is still the person and shows what was asked")
+    lazy: Interval = Field(description="share that is the person and does not show it")
+    overdone: Interval = Field(description="share that is the person no more")
+
+
+class PersonalOfSet(_Record):
+    """How far one model's pictures of a person follow the expressions asked for."""
+
+    title: str
+    points: list[StrengthPoint] = Field(description="by strength, the face at rest first")
+    linearity: Interval = Field(description="Pearson of strength and probability, mean of sweeps")
+    monotone: Interval = Field(description="share of sweeps that never fall back")
+    gain: Interval = Field(
+        description="probability gained over the face at rest, per perceptual distance to it"
+    )
+    class_shown: Interval = Field(description="share of the class prompt's pictures shown as asked")
+    class_kept: Interval = Field(description="that, less the base's")
+    class_spread: Interval = Field(
+        description="perceptual distance of the class prompt's pictures to each other"
+    )
+    spread_kept: Interval = Field(description="that, over the base's")
+
+
+class PersonalResult(_Record):
+    """One person with every expression: what was gained in expression and lost in identity."""
+
+    person: str = Field(description="as prompts name them")
+    photos: int = Field(description="held-out photos that identity is held against")
+    embedder: str = Field(description="the network that tells identity")
+    same: float | None = Field(description="cosine of the person's other photos to these")
+    different: float | None = Field(description="cosine of other people to these")
+    different_are: str = Field(description="who they are: photos, or the base's pictures")
+    least: float | None = Field(description="midway: from here on it is the person")
+    sets: dict[str, PersonalOfSet]
+
+
 class PublishedScore(_Record):
     """A number published for StableFaceEmotion, beside the metric here that it is nearest to."""
 
@@ -338,6 +381,7 @@ class EvaluationSummary(BaseModel):
     )
     recognitions: dict[str, RecogniserResult] = Field({}, description="instrument: what it sees")
     units: UnitsResult | None = Field(None, description="null where none were asked for or read")
+    personal: PersonalResult | None = Field(None, description="of --protocol personal alone")
     published: list[PublishedScore] = []
     excluded: dict[str, dict[str, int]] = Field(description="set, then fault: pictures")
     notes: list[str] = Field(description="what limits these numbers")

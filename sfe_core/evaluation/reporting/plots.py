@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfe_core.evaluation.reporting import plot_emotions, plot_units
+from sfe_core.evaluation.reporting import plot_emotions, plot_personal, plot_units
 from sfe_core.evaluation.reporting.plot_style import Frame, legend_room, render, set_colours
 from sfe_core.evaluation.summary import (
     REAL,
     EvaluationSummary,
+    PersonalResult,
     RecogniserResult,
     UnitsResult,
 )
@@ -82,6 +83,8 @@ def _remove_others(folder: Path, kept: set[str]) -> None:
 
 
 def _plan(summary: EvaluationSummary, table: pd.DataFrame) -> Iterator[_Group]:
+    if summary.personal is not None:
+        yield _personal(summary.personal)
     if any(summary.emotions.values()):
         for instrument, found in summary.recognised.items():
             yield from _of_recogniser(summary, instrument, found)
@@ -229,6 +232,31 @@ def _affect(summary: EvaluationSummary, table: pd.DataFrame) -> _Group:
         "Dots: the judge’s reading of each picture. Rings: the mean label of each emotion, joined "
         "to the mean of what was read.",
         planned,
+    )
+
+
+def _personal(found: PersonalResult) -> _Group:
+    frame = Frame(3.4, left=0.55, top=0.3, bottom=0.5)
+    return (
+        "Identity and expression, over strength",
+        "First: what is gained in expression for what is lost of the person; further up and to the "
+        "right is better, a point is a strength, 0 the face at rest. Dashed: photos of the person "
+        "and other people; left of the dotted line, midway, it is the person no more. Second: the "
+        "judge’s probability of what was asked, which follows its strength where it is straight.",
+        [
+            _Planned(
+                "identity_expression",
+                "Identity and expression",
+                frame,
+                partial(plot_personal.draw_identity_expression, found=found),
+            ),
+            _Planned(
+                "strength",
+                "Probability and identity over strength",
+                frame,
+                partial(plot_personal.draw_strength, found=found),
+            ),
+        ],
     )
 
 

@@ -19,6 +19,7 @@ from sfe_core.evaluation.reporting.report_judges import (
     told_by_judges,
     witness_sentences,
 )
+from sfe_core.evaluation.reporting.report_personal import personal_tables
 from sfe_core.evaluation.reporting.report_strips import NO_STRIPS, best_and_worst
 from sfe_core.evaluation.reporting.report_tables import (
     flat_settings,
@@ -64,10 +65,11 @@ def render_report(
         environment.get_template("report.html.j2").render(
             summary=summary,
             judge=_judge(summary),
-            story_heading="One person, every emotion" if sets else "One face, each unit",
+            story_heading=_story_heading(summary, bool(sets)),
             lead=lead_sentence(summary),
             headline=score_table(summary, True, told_by_judges(summary)),
             judges=judge_rows(summary),
+            personal=personal_tables(summary),
             units=unit_tables(summary),
             units_judge=unit_judge_sentence(summary),
             judged_sets=photos_first(summary),
@@ -82,6 +84,12 @@ def render_report(
         )
         + "\n"
     )
+
+
+def _story_heading(summary: EvaluationSummary, of_photos: bool) -> str:
+    if summary.personal is not None:
+        return "One noise, every expression"
+    return "One person, every emotion" if of_photos else "One face, each unit"
 
 
 def _judge(summary: EvaluationSummary) -> str:

@@ -21,8 +21,9 @@ WAVER = 0.02
 def sweep_linearity(read: Doubles, strengths: Doubles) -> Doubles:
     """Pearson's correlation of strength and reading, of each sweep: [P], in [-1, 1].
 
-    As PixelSmile's control linearity. A sweep in which nothing moves follows nothing: it is 0, not
-    left out, or a model that never moves would have no number to be ashamed of.
+    As PixelSmile's control linearity, but for sweeps that move by less than `WAVER`: a correlation
+    has no scale, and would take their noise for control. They follow nothing and are 0, not left
+    out, or a model that never moves would have no number to be ashamed of.
 
     Args:
         read: [P, S], the judge's probability of what was asked for.
@@ -34,7 +35,9 @@ def sweep_linearity(read: Doubles, strengths: Doubles) -> Doubles:
     asked = np.broadcast_to(np.asarray(strengths, dtype=np.float64), read.shape)
     found = agreement.pearson(read, asked)
     readable = np.isfinite(read).sum(axis=-1) >= 2
-    return np.where(readable, np.nan_to_num(found), np.nan)
+    known = np.where(readable[:, None], read, 0.0)
+    moved = np.nanmax(known, axis=-1) - np.nanmin(known, axis=-1) > WAVER
+    return np.where(readable, np.where(moved, np.nan_to_num(found), 0.0), np.nan)
 
 
 def sweep_monotone(read: Doubles, waver: float = WAVER) -> Doubles:
@@ -44,10 +47,11 @@ def sweep_monotone(read: Doubles, waver: float = WAVER) -> Doubles:
     sweep was not read.
     """
     read = np.asarray(read, dtype=np.float64)
-    missing = ~np.isfinite(read).all(axis=-1)
-    known = np.where(missing[:, None], 0.0, read)
+    missing = np.any(~np.isfinite(read), axis=-1)
+    known = np.where(np.isfinite(read), read, 0.0)
     falls = np.maximum.accumulate(known, axis=-1) - known
-    held = (falls <= waver).all(axis=-1) & (known[:, -1] - known[:, 0] > waver)
+    rises = known[:, -1] - known[:, 0] > waver
+    held = np.all(falls <= waver, axis=-1) & rises
     return np.where(missing, np.nan, held.astype(np.float64))
 
 

@@ -29,6 +29,8 @@ def test_a_straight_sweep_is_one_a_turned_one_minus_one_and_a_still_one_nothing(
     assert found[:4] == pytest.approx([1.0, -1.0, 0.0, 0.75**0.5])
     assert np.isnan(found[4])  # of one picture nothing can be said
     assert sweep_linearity(np.array([[0.1, NAN, 0.9]]), STRENGTHS) == pytest.approx([1.0])
+    # A straight line of noise is none.
+    assert sweep_linearity(np.array([[0.3, 0.3 + 1e-9, 0.3 + 2e-9]]), STRENGTHS) == [0.0]
 
 
 def test_monotone_is_a_rise_that_never_falls_back():

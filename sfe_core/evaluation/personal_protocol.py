@@ -1,0 +1,286 @@
+"""`sfe evaluate --protocol personal`: does one person show every expression and stay that person?
+
+Eight expressions of as many noises as asked for, at several strengths where a package knows them as
+embeddings; the judge tells the expression, an embedder that no loss saw tells the person, against
+photos of the album that no training saw. Of the class prompt without the person, base and package
+are drawn as well: what the fine-tuning made of everybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sfe_core.assets.needs import AUTO
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.reader import Corpus
+from sfe_core.emotions import EMOTIONS
+from sfe_core.errors import UserError
+from sfe_core.evaluation.album import Album, DrawnBeside, album_of, read_album
+from sfe_core.evaluation.bench import Bench, instruments_of
+from sfe_core.evaluation.choices import DLIB_FACES, choose
+from sfe_core.evaluation.instruments.face_probe import identity_name
+from sfe_core.evaluation.instruments.measuring import Meter, read_cached
+from sfe_core.evaluation.limits import not_independent
+from sfe_core.evaluation.origin import provenance
+from sfe_core.evaluation.personal_commands import (
+    FULL,
+    PersonalCommand,
+    names_of,
+    of_class,
+    personal_commands,
+    strengths_of,
+    write_personal_commands,
+)
+from sfe_core.evaluation.personal_scoring import BASE, PersonalCourse
+from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, RealPictures
+from sfe_core.evaluation.readings import Readings
+from sfe_core.evaluation.reporting.personal_outputs import write_personal
+from sfe_core.evaluation.resampled import save_resampled
+from sfe_core.evaluation.statistics.calibration import recognition_result
+from sfe_core.evaluation.summary import EvaluationSummary, Provenance, Reference
+from sfe_core.files import check_key, derive_seed, sha256_json
+from sfe_core.packaging.listing import newest_package
+from sfe_core.processes.placement import Placement, place
+from sfe_core.reporting import Reporter
+from sfe_core.sampling.pictures import Series, draw_records
+from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
+from sfe_core.sampling.prompts import clean_prompt
+from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings
+from sfe_core.sampling.share import Record, Share
+
+PERSONAL = "personal"
+FOLDER, COMMANDS = "protocols", "commands.csv"
+NO_PLACE = (
+    "the person's pictures are compared with one person's album: what holds of this person may not "
+    "hold of others, so measure at least three"
+)
+
+
+def evaluate_personal(
+    workspace: Workspace,
+    split: str | None = None,
+    package: Path | None = None,
+    reporter: Reporter | None = None,
+    images: Mapping[str, Path] | None = None,
+    name: str | None = None,
+    placement: Placement | None = None,
+) -> EvaluationSummary:
+    """Measure how well a package shows one person with every expression, and what that costs.
+
+    Everything lands in evaluation/personal/; see `evaluate` for what is not said here.
+
+    Args:
+        split: whose photos of the person are held out; None = the validation split of sfe.yaml.
+        images: name → folder of pictures made elsewhere, or drawn by other packages, by the names
+            of commands.csv; several stand side by side, the first one as the baseline.
+
+    Raises:
+        UserError: no person is named, there is no held-out photo of them, or no embedder.
+    """
+    reporter, images = reporter or Reporter(), images or {}
+    corpus = Corpus.open(workspace)
+    split = split or workspace.config.split.validation_name
+    names = names_of(workspace.config)
+    album = album_of(corpus, split, str(workspace.config.recipe_options.get("person") or ""))
+    workspace, left_out = _settled(workspace, corpus, album)
+    package = None if images else package or newest_package(workspace)
+    known = () if package is None else embedded_expressions(package)
+    meter = Meter(workspace.config)
+    folder = workspace.evaluation / check_key(name or "-".join([PERSONAL, *images]), "--name")
+    commands = personal_commands(
+        names,
+        workspace.config.evaluate.person_noises,
+        _strengths(workspace),
+        # Pictures made elsewhere are asked for at every strength: whoever drew them could tell it.
+        bool(known) or bool(images),
+    )
+    write_personal_commands(folder / COMMANDS, commands)
+    bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
+    pictures: dict[str, DrawnPictures] = {
+        title: GivenPictures(given, [one.name for one in commands])
+        for title, given in images.items()
+    }
+    series: dict[str, Series] = {}
+    if package is not None:
+        series = _drawn(bench, commands, package, placement)
+        pictures = {
+            "" if variant != BASE else BASE: DrawnPictures(one.folder)
+            for variant, one in series.items()
+        }
+    embedder = identity_name(workspace.config.evaluate.identity)
+    probes = [*meter.recognisers, meter.faces.name, meter.perceptual]
+    read = {
+        title: _read(bench, title, one, commands, album, probes) for title, one in pictures.items()
+    }
+    course = PersonalCourse(
+        bench, commands, read_album(bench, album, probes[:-1], embedder), embedder, read
+    )
+    origin = provenance(workspace, corpus, package, series, images)
+    summary = _summed_up(course, names.person, package, origin, left_out, folder)
+    first = next(one for title, one in pictures.items() if title != BASE)
+    write_personal(summary, course, first, reporter)
+    return summary
+
+
+def _settled(workspace: Workspace, corpus: Corpus, album: Album) -> tuple[Workspace, Sequence[str]]:
+    """Settings without `auto`, with an embedder: without one there is nothing to measure here."""
+    settings = workspace.config.evaluate
+    if settings.identity == AUTO:
+        # Its faces may be smaller than it works on: it enlarges them, and tells people apart still.
+        settings = settings.model_copy(update={"identity": "dlib"})
+    if settings.identity == "none":
+        raise UserError(
+            "evaluate.identity", "is none, and the protocol asks who it is", f"fetch {DLIB_FACES}"
+        )
+    config = workspace.config.model_copy(update={"evaluate": settings})
+    side = config.model.resolution
+    faces = np.stack([corpus.points(key).double().numpy() for key in album.held])
+    chosen = choose(Workspace(workspace.root, config), faces * side)
+    return chosen.workspace, chosen.left_out
+
+
+def _strengths(workspace: Workspace) -> list[float]:
+    """Rising, 1 among them."""
+    return sorted({*workspace.config.evaluate.person_strengths, FULL})
+
+
+def embedded_expressions(package: Path) -> tuple[str, ...]:
+    """The expressions that a package is told as embeddings; empty where words tell them."""
+    del package
+    return ()
+
+
+# ---- Drawing and reading -------------------------------------------------------------------------
+
+
+def _drawn(
+    bench: Bench,
+    commands: Sequence[PersonalCommand],
+    package: Path,
+    placement: Placement | None,
+) -> dict[str, Series]:
+    """The base's pictures of the class prompt, and all of the package's, by variant."""
+    workspace, sampling = bench.workspace, bench.workspace.config.sampling
+    placement = placement or place()
+    precision = str(sampling_precision(torch.device(placement.device), sampling.precision))
+    told = any(one.told for one in commands)
+    tuned: Variant = "guided" if told else "text"
+    wanted: dict[Variant, Sequence[PersonalCommand]] = {BASE: of_class(commands), tuned: commands}
+    found = {}
+    for variant, chosen in wanted.items():
+        source = pipeline_folder(variant, workspace.config, package)
+        settings = draw_settings(
+            variant,
+            source,
+            sampling,
+            workspace.config.model.resolution,
+            precision.removeprefix("torch."),
+            (),
+            workspace.generated / "weights.json",
+        )
+        folder = workspace.generated / FOLDER / f"{PERSONAL}-{settings.folder_name}"
+        share = Share(source, settings, folder, sampling.batch_size)
+        records = [record_of(one, settings) for one in chosen]
+        found[str(variant)] = draw_records(
+            share, records, workspace, bench.corpus, placement, bench.reporter
+        )
+    return found
+
+
+def record_of(command: PersonalCommand, settings: DrawSettings) -> Record:
+    """All that decides a picture: those of one number start from one noise."""
+    record: Record = {
+        "settings": settings.sha256,
+        "key": command.name,
+        "prompt": clean_prompt(command.prompt),
+        "seed": derive_seed(settings.seed, PERSONAL, command.number, "noise"),
+        "maps": {},
+    }
+    return record | {"expressions": dict(command.told)} if command.told else record
+
+
+def _read(
+    bench: Bench,
+    title: str,
+    pictures: DrawnPictures,
+    commands: Sequence[PersonalCommand],
+    album: Album,
+    probes: Sequence[str],
+) -> Readings:
+    """What is read off a folder's pictures, each beside the one that it is held against."""
+    chosen = of_class(commands) if title == BASE else commands
+    beside = {one.name: one.beside for one in chosen}
+    originals = DrawnBeside(pictures, beside, bench.corpus, album)
+    where = originals, bench.cache, f"{PERSONAL}-{title}".rstrip("-"), bench.reporter
+    return read_cached(bench.meter, pictures, [one.name for one in chosen], *where, probes)
+
+
+# ---- The numbers ---------------------------------------------------------------------------------
+
+
+def _summed_up(
+    course: PersonalCourse,
+    person: str,
+    package: Path | None,
+    origin: Provenance,
+    left_out: Sequence[str],
+    folder: Path,
+) -> EvaluationSummary:
+    bench, commands = course.bench, course.commands
+    sets = course.sets()
+    scored = course.scored(sets)
+    save_resampled(folder, scored.resampled)
+    result = course.result(person)
+    asked = next(iter(sets.values())).yardstick.labels.emotion
+    recognitions = {
+        recogniser: recognition_result(
+            {name: one.readings.column(recogniser, "logits") for name, one in sets.items()}, asked
+        )
+        for recogniser in bench.meter.recognisers
+    }
+    instruments = instruments_of(bench.workspace, bench.meter, package)
+    levels = {"same person": result.same, "different people": result.different}
+    metric = next(name for name in scored.metrics if name.startswith("identity"))
+    return EvaluationSummary(
+        split=PERSONAL,
+        keys_sha256=sha256_json([vars(command) for command in commands]),
+        pictures=len(commands),
+        resolution=bench.meter.resolution,
+        emotions={name: int((asked == place).sum()) for place, name in enumerate(EMOTIONS)},
+        reference=Reference(split=bench.split, n=0, reason="the protocol asks for no distance"),
+        resampling=None,
+        sets={name: one.info for name, one in sets.items()},
+        baseline=course.baseline(),
+        instruments=instruments,
+        metrics=scored.metrics,
+        scores=scored.scores,
+        deltas=scored.deltas,
+        tests={},
+        baselines={metric: {name: one for name, one in levels.items() if one is not None}},
+        confusion=recognitions[bench.meter.recognisers[0]].confusion,
+        recognitions=recognitions,
+        personal=result,
+        excluded={name: one.readings.faulty() for name, one in sets.items()},
+        notes=[*left_out, *not_independent(instruments), *_notes(course, package)],
+        provenance=origin,
+        folder=folder,
+    )
+
+
+def _notes(course: PersonalCourse, package: Path | None) -> Iterator[str]:
+    """What a reader must know before quoting a number."""
+    noises = len({command.number for command in course.commands})
+    yield (
+        f"intervals are over {noises} starting noises, each with all of its pictures; " + NO_PLACE
+    )
+    if strengths_of(course.commands) == [FULL]:
+        which = "the package" if package is None else package.name
+        yield f"{which} is told expressions in words: there is one strength, and no linearity"
+    held, learnt = len(course.album.photos.keys), course.album.same
+    yield f"identity is the cosine to the mean of {held} held-out photos"
+    if learnt is None:
+        yield "no other photo of the person: what a real one would reach is not known"

@@ -1,0 +1,85 @@
+"""What the personal protocol leaves on disk: its table, a sheet of one noise, and the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.personal_commands import at_strength, strengths_of
+from sfe_core.evaluation.personal_scoring import PersonalCourse
+from sfe_core.evaluation.pictures import DrawnPictures
+from sfe_core.evaluation.reporting.outputs import write_pages
+from sfe_core.evaluation.statistics import recognition
+from sfe_core.evaluation.statistics.expression_control import person_cosine
+from sfe_core.evaluation.summary import EvaluationSummary
+from sfe_core.files import atomic_path
+from sfe_core.reporting import Reporter
+from sfe_core.sampling.sheets import compose_grid
+
+SHEET = "sheet.png"
+
+
+def write_personal(
+    summary: EvaluationSummary, course: PersonalCourse, pictures: DrawnPictures, reporter: Reporter
+) -> None:
+    """Write per_image.csv, summary.json, plots and the report with a sheet of the first noise."""
+    sheet = summary.folder / SHEET
+    write_pages(
+        summary, personal_table(course), {}, reporter, lambda: _write_sheet(sheet, course, pictures)
+    )
+
+
+def personal_table(course: PersonalCourse) -> pd.DataFrame:
+    """One row per picture of each model: what was asked for, and what was read."""
+    parts = []
+    commands = {one.name: one for one in course.commands}
+    for model, readings in course.read.items():
+        asked = [commands[str(key)] for key in readings.keys]
+        order = recognition.order(readings.logits)
+        seen = np.array([*EMOTIONS, None], dtype=object)
+        first = np.where(readings.valid, order[:, 0], len(EMOTIONS))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "key": readings.keys,
+                    "model": model or "package",
+                    "part": [one.part for one in asked],
+                    "noise": [one.number for one in asked],
+                    "emotion": [one.emotion for one in asked],
+                    "strength": [one.strength for one in asked],
+                    "caption": [one.prompt for one in asked],
+                    "seen": seen[first],
+                    "identity": person_cosine(
+                        readings.column(course.embedder, "embedding"), course.album.person
+                    ),
+                    "distance": readings.column(course.bench.meter.perceptual, "distance"),
+                    "fault": readings.faults,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _write_sheet(path: Path, course: PersonalCourse, pictures: DrawnPictures) -> Path | None:
+    """The first noise, a row a strength; None where nothing is there."""
+    tiles = []
+    for strength in strengths_of(course.commands):
+        for command in at_strength(course.commands, strength)[: len(EMOTIONS)]:
+            try:
+                drawn = Image.open(pictures.path(command.name)).convert("RGB")
+            except OSError:
+                continue
+            grade = f" {command.strength:g}" if command.strength else ""
+            tiles.append((f"{command.emotion}{grade}", drawn))
+    if not tiles:
+        return None
+    side = min(picture.width for _, picture in tiles)
+    tiles = [(label, picture.resize((side, side))) for label, picture in tiles]
+    sheet = compose_grid(tiles, "one noise", len(EMOTIONS))
+    with atomic_path(path) as partial:
+        sheet.save(partial, format="PNG")
+    return path
