@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,7 +279,9 @@ def album(
     rows = read_manifest(path)
     rows["identity"] = ["anna" if place % 4 else "berta" for place in range(len(rows))]
     write_manifest(path, rows)
-    shutil.copytree(tiny_base, workspace.packaged / "anna")
+    package = shutil.copytree(tiny_base, workspace.packaged / "anna")
+    record = {"packaged_at": "2024-01-01T00:00:01"}
+    (package / "provenance.json").write_text(json.dumps(record), encoding="utf-8")
     return Workspace(
         workspace.root, workspace.config.model_copy(update={"recipe_options": {"person": "anna"}})
     )
