@@ -22,6 +22,8 @@ from sfe_core.errors import UserError
 from sfe_core.evaluation.album import Album, DrawnBeside, album_of, read_album
 from sfe_core.evaluation.bench import Bench, instruments_of
 from sfe_core.evaluation.choices import DLIB_FACES, choose
+from sfe_core.evaluation.instruments.change_probe import NAME as CHANGE
+from sfe_core.evaluation.instruments.change_probe import ChangeProbe
 from sfe_core.evaluation.instruments.face_probe import identity_name
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
 from sfe_core.evaluation.limits import not_independent
@@ -43,7 +45,7 @@ from sfe_core.evaluation.resampled import save_resampled
 from sfe_core.evaluation.statistics.calibration import recognition_result
 from sfe_core.evaluation.summary import EvaluationSummary, Provenance, Reference
 from sfe_core.files import check_key, derive_seed, sha256_json
-from sfe_core.packaging.listing import newest_package
+from sfe_core.packaging.listing import expressions, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_records
@@ -88,8 +90,8 @@ def evaluate_personal(
     album = album_of(corpus, split, str(workspace.config.recipe_options.get("person") or ""))
     workspace, left_out = _settled(workspace, corpus, album)
     package = None if images else package or newest_package(workspace)
-    known = () if package is None else embedded_expressions(package)
-    meter = Meter(workspace.config)
+    known = () if package is None else _expressions(package)
+    meter = _meter(workspace)
     folder = workspace.evaluation / check_key(name or "-".join([PERSONAL, *images]), "--name")
     commands = personal_commands(
         names,
@@ -112,12 +114,13 @@ def evaluate_personal(
             for variant, one in series.items()
         }
     embedder = identity_name(workspace.config.evaluate.identity)
-    probes = [*meter.recognisers, meter.faces.name, meter.perceptual]
+    of_photos = [*meter.recognisers, meter.faces.name]
+    probes = [*of_photos, meter.perceptual, CHANGE]
     read = {
         title: _read(bench, title, one, commands, album, probes) for title, one in pictures.items()
     }
     course = PersonalCourse(
-        bench, commands, read_album(bench, album, probes[:-1], embedder), embedder, read
+        bench, commands, read_album(bench, album, of_photos, embedder), embedder, read
     )
     origin = provenance(workspace, corpus, package, series, images)
     summary = _summed_up(course, names.person, package, origin, left_out, folder)
@@ -143,15 +146,34 @@ def _settled(workspace: Workspace, corpus: Corpus, album: Album) -> tuple[Worksp
     return chosen.workspace, chosen.left_out
 
 
+def _meter(workspace: Workspace) -> Meter:
+    """The usual instruments, and one that tells where pictures changed."""
+    meter, detector = Meter(workspace.config), workspace.config.evaluate.detector
+    change = ChangeProbe(f"measured at {meter.resolution} px", detector)
+    meter.probes[change.name] = change
+    return meter
+
+
+def _expressions(package: Path) -> tuple[str, ...]:
+    """Those that a package is told as embeddings; empty where words tell them.
+
+    Raises:
+        UserError: it knows some of the eight and not all.
+    """
+    known = expressions(package)
+    missing = [emotion for emotion in EMOTIONS if emotion not in known]
+    if known and missing:
+        raise UserError(
+            f"--package {package.name}",
+            f"its expressions/ lack {', '.join(missing)}",
+            "the protocol asks for all eight: learn them, too",
+        )
+    return known
+
+
 def _strengths(workspace: Workspace) -> list[float]:
     """Rising, 1 among them."""
     return sorted({*workspace.config.evaluate.person_strengths, FULL})
-
-
-def embedded_expressions(package: Path) -> tuple[str, ...]:
-    """The expressions that a package is told as embeddings; empty where words tell them."""
-    del package
-    return ()
 
 
 # ---- Drawing and reading -------------------------------------------------------------------------
@@ -181,6 +203,7 @@ def _drawn(
             precision.removeprefix("torch."),
             (),
             workspace.generated / "weights.json",
+            expressions=variant == tuned and told,
         )
         folder = workspace.generated / FOLDER / f"{PERSONAL}-{settings.folder_name}"
         share = Share(source, settings, folder, sampling.batch_size)

@@ -13,6 +13,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.album import ReadAlbum, finite_mean
 from sfe_core.evaluation.bench import Bench
 from sfe_core.evaluation.definitions import Definition, definitions
+from sfe_core.evaluation.instruments.change_probe import NAME as CHANGE
 from sfe_core.evaluation.metric_record import MetricRecord
 from sfe_core.evaluation.metrics import ranks_of
 from sfe_core.evaluation.personal_commands import (
@@ -243,16 +244,15 @@ class PersonalCourse:
         ]
         read = np.stack([one.probability for one in chosen], axis=1)
         asked = np.array([0.0, *strengths])
-        # Two points lie on a line whatever they are: of words alone there is no linearity.
-        straight = len(asked) > 2
         full = chosen[1 + strengths.index(FULL)]
         gain = full.probability - chosen[0].probability
         return PersonalOfSet(
             title=model or "person",
             points=points,
-            linearity=number.mean(sweep_linearity(read, asked)) if straight else _NEVER,
+            linearity=number.mean(sweep_linearity(read, asked)),
             monotone=number.mean(sweep_monotone(read), share=True),
             gain=number.of(ratio_of_means, gain, full.distance),
+            locality=number.of(ratio_of_means, full.inside, full.outside),
             **self._class_of(model),
         )
 
@@ -294,6 +294,8 @@ class PersonalCourse:
             probability_of(readings.column(judge, "logits"), asked),
             self._identity(readings),
             readings.column(self.bench.meter.perceptual, "distance"),
+            readings.column(CHANGE, "inside"),
+            readings.column(CHANGE, "outside"),
         )
 
     def _class_of(self, model: str) -> dict[str, Interval]:
@@ -317,12 +319,14 @@ class PersonalCourse:
 
 @dataclass(frozen=True)
 class _Sweep:
-    """[P] each, nan where unread: what the judge and the embedder say, distance to `beside`."""
+    """[P] each, nan where unread: what judge and embedder say, and the change from `beside`."""
 
     shown: Doubles
     probability: Doubles
     identity: Doubles
     distance: Doubles
+    inside: Doubles
+    outside: Doubles
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,9 @@ class PersonalOfSet(_Record):
     gain: Interval = Field(
         description="probability gained over the face at rest, per perceptual distance to it"
     )
+    locality: Interval = Field(
+        description="change from rest where faces move, over that elsewhere, at full strength"
+    )
     class_shown: Interval = Field(description="share of the class prompt's pictures shown as asked")
     class_kept: Interval = Field(description="that, less the base's")
     class_spread: Interval = Field(

@@ -43,7 +43,8 @@ from sfe_core.reporting import Reporter
 MEASURE_VERSION = 2  # counted up when a number below would change for the same picture
 # Names of probes and instruments that no recogniser takes from them.
 OTHER_INSTRUMENTS = (
-    *("inception", "efficientnet-lite0", "dists", "clip", "background", "detector", UNITS),
+    *("inception", "efficientnet-lite0", "dists", "clip", "background", "detector", "change"),
+    UNITS,
     *map(identity_name, EMBEDDERS),
 )
 LOSS = "loss"  # in evaluate.recognisers: the network that the fine-tuning optimises against

@@ -18,6 +18,7 @@ SET_COLUMNS = {
     "linearity": "Linearity, r",
     "monotone": "Monotone sweeps",
     "gain": "Gain per distance",
+    "locality": "Change where faces move, over elsewhere",
     "class_shown": "Class prompt shown",
     "class_kept": "that, less the base’s",
     "class_spread": "Class prompt’s spread",

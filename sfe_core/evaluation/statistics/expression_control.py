@@ -27,14 +27,14 @@ def sweep_linearity(read: Doubles, strengths: Doubles) -> Doubles:
 
     Args:
         read: [P, S], the judge's probability of what was asked for.
-        strengths: [S], at least two that differ.
+        strengths: [S], all different.
 
     Returns:
-        nan where fewer than two pictures of a sweep were read.
+        nan where fewer than three pictures of a sweep were read: two lie on a line, whatever.
     """
     asked = np.broadcast_to(np.asarray(strengths, dtype=np.float64), read.shape)
     found = agreement.pearson(read, asked)
-    readable = np.isfinite(read).sum(axis=-1) >= 2
+    readable = np.isfinite(read).sum(axis=-1) >= 3
     known = np.where(readable[:, None], read, 0.0)
     moved = np.nanmax(known, axis=-1) - np.nanmin(known, axis=-1) > WAVER
     return np.where(readable, np.where(moved, np.nan_to_num(found), 0.0), np.nan)

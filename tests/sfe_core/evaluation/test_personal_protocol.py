@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from sfe_core.config.model import Config
@@ -21,6 +22,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.evaluation import personal_protocol as module
 from sfe_core.evaluation.album import ReadAlbum, album_of
+from sfe_core.evaluation.instruments.change_probe import ChangeProbe
 from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.personal_commands import (
     NEUTRAL,
@@ -133,6 +135,7 @@ def read(
         "detector": {"detected": np.ones(count)},
         EMBEDDER: {"embedding": np.array(vectors)},
         "near": {"distance": np.array(distances)},
+        "change": {"inside": 8.0 * np.array(distances), "outside": 2.0 * np.array(distances)},
     }  # fmt: skip
     names = np.array([one.name for one in asked])
     return Readings(names, np.full(count, ""), columns, ("judge",))
@@ -143,7 +146,7 @@ def course(models: dict[str, Readings], asked: list[PersonalCommand]) -> Persona
         name: Instrument(name, "", "", kind)
         for name, kind in (
             ("judge", "judge"), ("detector", "detector"), (EMBEDDER, "identity"),
-            ("near", "perceptual"),
+            ("near", "perceptual"), ("change", "mask"),
         )
     }  # fmt: skip
     config = Config.model_validate({"evaluate": {"bootstrap": 60}})
@@ -207,6 +210,7 @@ def test_linearity_and_monotony_are_those_of_the_sweeps(measured):
     assert measured["lazy"].linearity.value == 0.0 == measured["lazy"].monotone.value
     # 0.88 of probability for half of a distance.
     assert measured["good"].gain.value == pytest.approx(0.88 / 0.5)
+    assert measured["good"].locality.value == pytest.approx(4.0)
     assert measured["lazy"].gain.value == pytest.approx(0.0, abs=1e-9)
 
 
@@ -366,3 +370,23 @@ def test_mistakes_are_told_before_anything_is_drawn(
     loss = {"identity": 0.1}
     with pytest.raises(UserError, match="evaluate.identity: tiny-identity.*holds the weights"):
         evaluate_personal(with_settings(album, loss=loss))
+
+
+def test_change_is_told_where_faces_move_and_elsewhere(album: Workspace):
+    """A probe beside a picture that is grey but for its mouth."""
+    corpus = Corpus.open(album)
+    key = corpus.rows["key"][0]
+    points = corpus.points(key)[None]
+    before = torch.zeros(2, 3, 64, 64)
+    after = before.clone()
+    x, y = (points[0, 48:68].mean(dim=0) * 64).round().int().tolist()
+    after[0, :, y - 1 : y + 2, x - 1 : x + 2] = 1.0
+    seen = SimpleNamespace(
+        images=after,
+        photos=before,
+        landmarks=points.repeat(2, 1, 1) * 64,
+        searched=lambda: [SimpleNamespace(face=1), SimpleNamespace(face=None)],
+    )
+    found = ChangeProbe("", "dlib").read(seen)
+    assert found["inside"][0] > 5 * found["outside"][0]
+    assert np.isnan(found["inside"][1]) and np.isnan(found["outside"][1])

@@ -23,12 +23,13 @@ STRENGTHS = np.array([0.0, 0.5, 1.0])
 
 def test_a_straight_sweep_is_one_a_turned_one_minus_one_and_a_still_one_nothing():
     read = np.array(
-        [[0.1, 0.5, 0.9], [0.9, 0.5, 0.1], [0.3, 0.3, 0.3], [0.0, 0.0, 1.0], [0.2, NAN, NAN]]
+        [[0.1, 0.5, 0.9], [0.9, 0.5, 0.1], [0.3, 0.3, 0.3], [0.0, 0.0, 1.0], [0.2, NAN, 0.9]]
     )
     found = sweep_linearity(read, STRENGTHS)
     assert found[:4] == pytest.approx([1.0, -1.0, 0.0, 0.75**0.5])
-    assert np.isnan(found[4])  # of one picture nothing can be said
-    assert sweep_linearity(np.array([[0.1, NAN, 0.9]]), STRENGTHS) == pytest.approx([1.0])
+    assert np.isnan(found[4])  # of two pictures nothing can be said
+    four = np.array([[0.1, NAN, 0.5, 0.9]])
+    assert sweep_linearity(four, np.array([0.0, 0.2, 0.5, 1.0])) == pytest.approx([1.0])
     # A straight line of noise is none.
     assert sweep_linearity(np.array([[0.3, 0.3 + 1e-9, 0.3 + 2e-9]]), STRENGTHS) == [0.0]
 
