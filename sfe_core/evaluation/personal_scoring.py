@@ -101,7 +101,7 @@ class PersonalCourse:
 
     def sets(self) -> dict[str, PersonalSet]:
         """The base's class prompt, each model's person at each strength, and its class prompt."""
-        found = {}
+        found: dict[str, PersonalSet] = {}
         if BASE in self.read:
             found[BASE] = self._set(BASE, "base, class prompt", "base", of_class(self.commands))
         for model in self._models:

@@ -18,6 +18,9 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST
 from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.base_expressions import begin_expressions
+from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.evaluation import personal_protocol as module
@@ -390,3 +393,38 @@ def test_change_is_told_where_faces_move_and_elsewhere(album: Workspace):
     found = ChangeProbe("", "dlib").read(seen)
     assert found["inside"][0] > 5 * found["outside"][0]
     assert np.isnan(found["inside"][1]) and np.isnan(found["outside"][1])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_plots")
+def test_a_package_with_embeddings_is_told_strengths_and_its_base_words(
+    album: Workspace, drawn: EvaluationSummary, tiny_base: Path
+):
+    package = shutil.copytree(tiny_base, album.packaged / "told")
+    made = begin_expressions(Encoders(tiny_base), read_configs(tiny_base), EMOTIONS)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        made.states.add_(torch.randn_like(made.states))
+    made.save_pretrained(package / "expressions")
+    more = with_settings(album, evaluate={"person_strengths": (0.5,)})
+    found = evaluate_personal(more, package=package, name="told")
+    assert list(found.scores) == ["base", "person_0.5", "person_1", "class"]
+    (folder,) = (album.generated / "protocols").glob("personal-guided-*")
+    half, whole, rest = (
+        read_record(folder / "person" / "000" / f"{name}.png")
+        for name in ("happy-0.5", "happy-1", "neutral")
+    )
+    assert half["prompt"] == whole["prompt"] == rest["prompt"] == "photo of sks woman"
+    assert half["expressions"] == {"happy": 0.5} and half["seed"] == rest["seed"]
+    pictures = {
+        name: (folder / "person" / "000" / f"{name}.png").read_bytes()
+        for name in ("happy-0.5", "happy-1", "neutral")
+    }
+    assert len(set(pictures.values())) == 3  # the strength acts
+    assert not list((album.generated / "protocols").glob("personal-base-*/person"))
+    partly = shutil.copytree(package, album.packaged / "partly")
+    begin_expressions(
+        Encoders(tiny_base), read_configs(tiny_base), ("neutral", "happy")
+    ).save_pretrained(partly / "expressions")
+    with pytest.raises(UserError, match="its expressions/ lack sad"):
+        evaluate_personal(more, package=partly)
