@@ -33,6 +33,8 @@ IDENTITY_ASSETS = {
     "dlib": ("dlib-face-recognition",),
     "tiny-identity": ("tiny-identity",),
     "faceres": ("faceres",),
+    "antelopev2": ("antelopev2",),
+    "buffalo-l": ("buffalo-l",),
 }
 DEPTH_ASSETS = {"mesh": (), "zoedepth": ("zoedepth",)}
 RECONSTRUCTION_ASSETS = {

@@ -116,7 +116,9 @@ class EvaluateConfig(Section):
     dists_px: Annotated[int, Field(ge=32, le=1024)] = Field(
         256, description="side at which DISTS compares; its authors' own is 256"
     )
-    identity: Literal["auto", "none", "dlib", "tiny-identity", "faceres"] = Field(
+    identity: Literal[
+        "auto", "none", "dlib", "tiny-identity", "faceres", "antelopev2", "buffalo-l"
+    ] = Field(
         "auto",
         description="whose vectors tell whether a face is still the photo's; auto: dlib, where "
         "it is installed and the faces are as large as it works on",

@@ -15,11 +15,12 @@ from sfe_core.assets.reference import ModelReference
 from sfe_core.errors import UserError
 from sfe_core.faces.crop import CROP_RULES, crop, crop_around
 from sfe_core.faces.detection import Face
+from sfe_core.faces.recognition.arcface import ARCFACES, ArcFaceEmbedder
 from sfe_core.faces.recognition.faceres import FaceresEmbedder
 from sfe_core.faces.recognition.tiny_identity import load_identity_net
 from sfe_core.files import sha256_file
 
-EMBEDDERS: tuple[str, ...] = ("dlib", "tiny-identity", "faceres")
+EMBEDDERS: tuple[str, ...] = ("dlib", "tiny-identity", "faceres", *ARCFACES)
 
 
 class IdentityEmbedder(Protocol):
@@ -148,4 +149,6 @@ def load_embedder(name: str) -> IdentityEmbedder:
         return TinyEmbedder()
     if name == FaceresEmbedder.name:
         return FaceresEmbedder()
+    if name in ARCFACES:
+        return ArcFaceEmbedder(name)
     raise UserError("evaluate.identity", f"{name!r} is unknown", f"known: {', '.join(EMBEDDERS)}")
