@@ -106,6 +106,9 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     learnt = ("unet", UNITS_FOLDER, EXPRESSIONS_FOLDER, FUSION_FOLDER)
     trained = [name for name in learnt if (checkpoint.folder / name).is_dir()]
     folders = {name: checkpoint.folder / f"{name}{suffix}" for name in trained or ["unet"]}
+    # A run may have used expressions that it did not train, which then have no average.
+    if EXPRESSIONS_FOLDER in folders and not folders[EXPRESSIONS_FOLDER].is_dir():
+        folders[EXPRESSIONS_FOLDER] = checkpoint.folder / EXPRESSIONS_FOLDER
     if any(_guides(checkpoint.folder / f"guidance_encoder{end}") for end in ("", "_ema")):
         folders["guidance_encoder"] = checkpoint.folder / f"guidance_encoder{suffix}"
     # There where the run trained them.

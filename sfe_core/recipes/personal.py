@@ -4,7 +4,8 @@ DreamBooth (Ruiz et al. 2023, https://arxiv.org/abs/2208.12242) on StableFaceEmo
 LoRA, or the whole UNet, learns "V woman" from 5 to 20 photos, and of every second image a picture
 that the base itself drew of "a woman" in one of the eight expressions, so that what it knows of
 them stays (`shared.class_pictures`). The token V is a rare word of the base's, or words of its own
-whose embeddings train (pivotal tuning).
+whose embeddings train (pivotal tuning). Where `expressions` names text embeddings of expressions,
+learnt by their own recipe, these tell what a face shows, and captions do not.
 
 In the order of a run: settings, what is checked before it, the networks, what chance decides, the
 run, the data.
@@ -21,19 +22,28 @@ from typing import Annotated, Any
 import torch
 from accelerate import Accelerator
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.assets import locate
 from sfe_core.config.sections import Count, Section, Weight
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.captioning import class_word_of
+from sfe_core.corpus.annotations.captions import without_emotion
 from sfe_core.corpus.dataset import FaceDataset
 from sfe_core.corpus.people.albums import choose_album
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.sampler import DeterministicSampler
 from sfe_core.corpus.views import View
+from sfe_core.diffusion.base_expressions import find_expressions
+from sfe_core.diffusion.expression_embeddings import (
+    NEUTRAL,
+    ExpressionEmbeddings,
+    ExpressiveUNet,
+    expression_weights,
+)
 from sfe_core.diffusion.families.clip_text import with_new_tokens
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_parts
@@ -44,12 +54,15 @@ from sfe_core.losses.composite import LossTerms
 from sfe_core.recipes import stableface
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
 from sfe_core.recipes.shared.draws import Slot, plan_update
+from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
 from sfe_core.reporting import Reporter
 from sfe_core.training.batches.batch import Batch
 from sfe_core.training.batches.data import BatchSource
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
 from sfe_core.training.network import Network
 from sfe_core.training.new_tokens import add_new_rows, load_with_new_rows, save_with_new_rows
+
+EXPRESSIONS = "recipe_options.expressions"
 
 # ---- Settings ------------------------------------------------------------------------------------
 
@@ -67,6 +80,11 @@ class Options(Section):
     prior_steps: Count = Field(25, description="denoising steps of a class picture")
     prior_faces: bool = Field(
         True, description="draw a class picture again in which no face is found"
+    )
+    expressions: str | None = Field(
+        None,
+        description="text embeddings of expressions (asset, package or folder) that tell what a "
+        "face shows; null: captions do",
     )
 
     @property
@@ -108,6 +126,8 @@ def check(workspace: Workspace) -> Checked:
     assert isinstance(checked.model, GuidedUNet)
     if options.new_embeddings:
         teach_tokens(checked.model, workspace, begin=(0,))
+    if options.expressions is not None:
+        find_expressions(options.expressions, base, EXPRESSIONS)
     counts = corpus.split(stableface.TRAIN_SPLIT)["emotion"].value_counts()
     shown = {name: int(counts.get(name, 0)) for name in EMOTIONS}
     word = class_word_of(config.captions, person)
@@ -119,6 +139,7 @@ def check(workspace: Workspace) -> Checked:
             "token": f"{config.captions.token} {word}",
             "photos per expression": shown,
             "class pictures": prior if options.has_prior else None,
+            "expressions": options.expressions,
             **checked.told,
         },
         notes=(*notes, *checked.notes),
@@ -289,6 +310,7 @@ class Personal:
         prior: class pictures; None where there are none.
         tokenizers: by part, those with new words; empty where there are none.
         options: of the recipe.
+        expressions: that tell what a face shows, frozen; None: captions do.
     """
 
     face: stableface.StableFace
@@ -296,6 +318,7 @@ class Personal:
     prior: Prior | None
     tokenizers: Mapping[str, CLIPTokenizer]
     options: Options
+    expressions: ExpressionEmbeddings | None = None
 
     @property
     def model(self) -> GuidedUNet:
@@ -310,7 +333,11 @@ class Personal:
     def assemble(self, networks: Mapping[str, nn.Module]) -> GuidedUNet:
         """A `GuidedUNet` out of those that train, and the frozen rest."""
         live = self.model
-        whole = {"unet": live.unet, "bank": live.bank, "text_encoder": live.text_encoder}
+        whole: dict[str, Any] = {
+            "unet": live.unet, "bank": live.bank, "text_encoder": live.text_encoder
+        }  # fmt: skip
+        if self.expressions is not None:
+            return ExpressiveUNet(**{**whole, **networks}, expressions=self.expressions)
         return self.face.assemble({**whole, **networks})
 
     def draw(self, step: int, first: int, count: int) -> list[PersonalSlot]:
@@ -357,22 +384,60 @@ class Personal:
         update: Sequence[PersonalSlot],
     ) -> LossTerms:
         """The composite loss; its noise term is the album's mean plus the weighted prior's."""
-        ordered = album_first(draws)
+        ordered, device = album_first(draws), batch.latent_mean.device
         faces, whole = ([slot.face for slot in slots] for slots in (ordered, update))
+        told = self.told(ordered)
+        told = None if told is None else told.to(device, non_blocking=True)
         if self.prior is None:
-            return self.face.loss(model, batch, faces, whole)
+            return self.face.loss(model, batch, faces, whole, told)
         factors = prior_factors(update, self.prior.weight)
         weights = torch.tensor([factors[slot.of_class] for slot in ordered])
-        weights = weights.to(batch.latent_mean.device, non_blocking=True)
-        return self.face.loss(model, batch, faces, whole, image_weights=weights)
+        weights = weights.to(device, non_blocking=True)
+        return self.face.loss(model, batch, faces, whole, told, image_weights=weights)
+
+    def told(self, draws: Sequence[PersonalSlot]) -> Tensor | None:
+        """What is told of the expressions of B images: [B, E], see `expression_weights`.
+
+        Neutral where an image's is not known, or its caption is dropped: that is what guidance
+        starts from.
+        """
+        if self.expressions is None:
+            return None
+        album, prior = self.face.dataset, self.prior
+        shown = []
+        for slot in draws:
+            dataset = prior.dataset if slot.of_class and prior is not None else album
+            place = -1 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
+            name = EMOTIONS[place] if place >= 0 else NEUTRAL
+            shown.append({name: 1.0} if name in self.expressions.names else {})
+        return expression_weights(self.expressions.names, shown)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
-        """Held-out photos of the album, drawn by their captions."""
-        return self.face.samples(model, stopped)
+        """Held-out photos of the album, drawn by their captions, and told their expressions."""
+        faces, config = self.face.faces, self.face.config
+        if self.expressions is None or faces is None:
+            return self.face.samples(model, stopped)
+        assert isinstance(model, ExpressiveUNet)
+        places = pick_faces(faces.emotions, config.train.samples_per_emotion)
+        known = self.expressions.names
+        asked = [
+            {EMOTIONS[number]: 1.0} if number >= 0 and EMOTIONS[number] in known else {}
+            for number in faces.emotions.tolist()
+        ]
+        shown = dict(zip(faces.keys, expression_weights(known, asked), strict=True))
+        drawn = draw_samples(
+            model, self.face.base, faces, places, config, stopped, expressions=shown
+        )
+        assert drawn.guided is not None
+        # Nobody asked for the photo's landmarks.
+        measured = replace(drawn, text=drawn.guided, guided=None)
+        return Samples(self.face.meter.measure(measured, self.face.corpus), make_grid(drawn))
 
     def save_beside(self, folder: Path) -> None:
-        """The noise schedule, where it may differ from the base's, and tokenizers' new words."""
+        """The noise schedule where it may differ, tokenizers' new words, and the expressions."""
         self.face.save_beside(folder)
+        if self.expressions is not None:
+            self.expressions.save_pretrained(folder / EXPRESSIONS_FOLDER)
         for name, tokenizer in self.tokenizers.items():
             tokenizer.save_pretrained(folder / name)
 
@@ -429,15 +494,23 @@ def build(
     pictures = _class_pictures(workspace, options)
     prior_corpus = None if pictures is None else pictures.draw(accelerator, reporter)
     base, begin = _load_base(workspace, options)
-    face = stableface.build(inner, accelerator, images, reporter, base=base)
+    wording = without_emotion if options.expressions is not None else None
+    face = stableface.build(inner, accelerator, images, reporter, wording, base)
     if options.new_embeddings:
         teach_tokens(face.model, workspace, begin)
         face.model.to(accelerator.device)
+    expressions = None
+    if options.expressions is not None:
+        expressions = find_expressions(options.expressions, base.folder, EXPRESSIONS)
+        expressions.requires_grad_(False).to(accelerator.device)
+        live = face.model
+        face.model = ExpressiveUNet(live.unet, live.bank, live.text_encoder, expressions)
     networks = name_networks(face.model, face.networks, options)
     prior = None
     if prior_corpus is not None:
         prior = _open_prior(inner, prior_corpus, base, accelerator, face, reporter)
-    return Personal(face, networks, prior, base.tokenizers if base.new_tokens else {}, options)
+    tokenizers = base.tokenizers if base.new_tokens else {}
+    return Personal(face, networks, prior, tokenizers, options, expressions)
 
 
 def _load_base(workspace: Workspace, options: Options) -> tuple[BaseModels, list[int]]:
@@ -478,7 +551,8 @@ def _open_prior(
 ) -> Prior:
     """The class pictures as a data set, their latents kept on disk for later runs."""
     config = workspace.config
-    dataset = FaceDataset(corpus, SPLIT, (), config.model.resolution)
+    wording = without_emotion if _options(workspace).expressions is not None else None
+    dataset = FaceDataset(corpus, SPLIT, (), config.model.resolution, wording=wording)
     cache = "none" if config.data.cache == "none" else "disk"
     data = config.data.model_copy(update={"cache": cache})
     kept = Workspace(workspace.root, config.model_copy(update={"data": data}))

@@ -87,7 +87,7 @@ class ArcFaceEmbedder:
         """See `IdentityEmbedder.embed`."""
         found = np.zeros((len(images), self.width))
         for place, (image, face) in enumerate(zip(images, faces, strict=True)):
-            levels = (align(image, face.landmarks) - 127.5) / 127.5
+            levels = (align(image, np.asarray(face.landmarks, np.float64)) - 127.5) / 127.5
             given = np.ascontiguousarray(levels.transpose(2, 0, 1)[None], dtype=np.float32)
             # One by one: a file may be exported for a batch of one.
             (vectors,) = self._session.run(None, {self._input: given})

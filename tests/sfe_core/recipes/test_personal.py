@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,15 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.controls.asked_expression import AskedExpression
 from sfe_core.corpus.views import View
+from sfe_core.diffusion.base_expressions import begin_expressions
+from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.expression_embeddings import ExpressionEmbeddings, ExpressiveUNet
+from sfe_core.diffusion.loading import read_configs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
+from sfe_core.packaging.listing import expressions as known_expressions
 from sfe_core.packaging.listing import of_package
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.recipes.personal import (
@@ -33,6 +40,8 @@ from sfe_core.recipes.shared.class_pictures import ClassPictures
 from sfe_core.recipes.shared.draws import Slot
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import plan_training, train
+from sfe_core.sampling.generate import generate
+from sfe_core.sampling.sweep import Request
 from sfe_core.training.options import TrainOptions
 from tests.corpora import write_corpus
 from tests.tiny import make_tiny_tokenizer, make_tiny_workspace
@@ -256,6 +265,65 @@ def test_gradients_reach_what_trains_and_nothing_frozen(
     if options:
         table = recipe.model.text_encoder.get_input_embeddings()
         assert table.rows.grad.any() and table.table.weight.grad is None
+
+
+# Expressions as embeddings
+
+
+@pytest.fixture(scope="module")
+def expressions(tmp_path_factory, tiny_base) -> Path:
+    """The base's own words for them, in place of what would be learnt."""
+    folder = tmp_path_factory.mktemp("expressions")
+    begin_expressions(Encoders(tiny_base), read_configs(tiny_base)).save_pretrained(folder)
+    return folder
+
+
+def test_expressions_are_told_in_place_of_words_and_stay_as_they_are(
+    tmp_path, tiny_base, expressions
+):
+    options = {"expressions": str(expressions), "prior_pictures": 1}
+    recipe = build(album_workspace(tmp_path, tiny_base, options))
+    assert isinstance(recipe.model, ExpressiveUNet) and recipe.prior is not None
+    assert set(recipe.prior.dataset.captions) == {"photo of a woman"}
+    assert set(recipe.face.dataset.captions) == {f"photo of {TOKEN} woman"}
+    draws = album_first(recipe.draw(0, 0, 16))
+    told = recipe.told(draws)
+    for slot, weights in zip(draws, told, strict=True):
+        dataset = recipe.prior.dataset if slot.of_class else recipe.face.dataset
+        place = 0 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
+        assert weights.tolist() == [float(number == place) for number in range(len(EMOTIONS))]
+    step(recipe)[1].backward()
+    assert all(p.grad is None for p in recipe.model.expressions.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in recipe.model.unet.parameters())
+
+
+def test_expressions_of_another_base_are_refused(album, tmp_path):
+    ExpressionEmbeddings(width=8).save_pretrained(tmp_path)
+    options = {**album.config.recipe_options, "expressions": str(tmp_path)}
+    other = album.config.model_copy(update={"recipe_options": options})
+    with pytest.raises(UserError, match="recipe_options.expressions.*8 wide"):
+        SPEC.check(Workspace(album.root, other))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_package_of_a_person_holds_the_expressions(tmp_path, tiny_base, expressions, averaged):
+    made = album_workspace(
+        tmp_path,
+        tiny_base,
+        {"expressions": str(expressions)},
+        train={"ema_decay": 0.5 if averaged else 0.0, "sample_every": 2},
+    )
+    train(made, TrainOptions(cpu_processes=1, run="one"), Reporter())
+    package = package_checkpoint(made).folder
+    assert known_expressions(package) == EMOTIONS
+    half = Request(f"photo of {TOKEN} woman", asked=AskedExpression("happy", 0.5))
+    one, other = (
+        generate(made, replace(half, asked=AskedExpression("happy", strength)))
+        for strength in (0.0, 1.5)
+    )
+    pictures = [np.asarray(Image.open(some.pictures[0])) for some in (one, other)]
+    assert not np.array_equal(*pictures)
 
 
 @pytest.mark.slow
