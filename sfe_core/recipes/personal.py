@@ -14,11 +14,13 @@ run, the data.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from pydantic import Field
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.assets import locate
-from sfe_core.config.sections import Count, Section, Weight
+from sfe_core.config.sections import Count, Fraction, Section, Weight
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.captioning import class_word_of
 from sfe_core.corpus.annotations.captions import without_emotion
@@ -50,7 +52,8 @@ from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_p
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import derive_seed
-from sfe_core.losses.composite import LossTerms
+from sfe_core.losses.composite import CRAFTING, LossTerms
+from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
 from sfe_core.recipes.shared.draws import Slot, plan_update
@@ -85,6 +88,11 @@ class Options(Section):
         None,
         description="text embeddings of expressions (asset, package or folder) that tell what a "
         "face shows; null: captions do",
+    )
+    crafting_share: Fraction = Field(
+        0.5,
+        description="share of the album's decoded images of which an expression is asked that they "
+        "do not show, where loss.crafting_expression has a weight",
     )
 
     @property
@@ -128,6 +136,12 @@ def check(workspace: Workspace) -> Checked:
         teach_tokens(checked.model, workspace, begin=(0,))
     if options.expressions is not None:
         find_expressions(options.expressions, base, EXPRESSIONS)
+    elif config.loss.crafting_expression > 0:
+        raise UserError(
+            "loss.crafting_expression",
+            "asks for expressions that photos do not show, and captions tell what they show",
+            f"name text embeddings in {EXPRESSIONS}, or set it to 0",
+        )
     counts = corpus.split(stableface.TRAIN_SPLIT)["emotion"].value_counts()
     shown = {name: int(counts.get(name, 0)) for name in EMOTIONS}
     word = class_word_of(config.captions, person)
@@ -269,10 +283,12 @@ class PersonalSlot:
     Attributes:
         face: see `Slot`; its place is in the album, or among the class pictures.
         of_class: it is a class picture.
+        asked: place in EMOTIONS of what is asked for and it does not show; -1: what it shows is.
     """
 
     face: Slot
     of_class: bool
+    asked: int = -1
 
 
 @dataclass(frozen=True)
@@ -283,6 +299,22 @@ class Prior:
     source: BatchSource
     sampler: DeterministicSampler
     weight: float
+
+
+def draw_asked(slot: Slot, shown: int, choice: Sequence[int], share: float) -> int:
+    """Of a decoded image, by chance, another expression than the one it shows; else -1.
+
+    Args:
+        slot: of the image, by whose own seed chance decides.
+        shown: place in EMOTIONS of what its photo shows, -1 where unknown.
+        choice: places of what may be asked for.
+        share: of decoded images that are told a caption.
+    """
+    if not slot.decode or slot.drop_caption:
+        return -1
+    chance, pick = np.random.default_rng(derive_seed(slot.noise_seed, "asked")).random(2)
+    others = [place for place in choice if place != shown]
+    return others[int(pick * len(others))] if chance < share and others else -1
 
 
 def share_out(first: int, count: int) -> tuple[range, range]:
@@ -343,21 +375,31 @@ class Personal:
     def draw(self, step: int, first: int, count: int) -> list[PersonalSlot]:
         """Photos of the album and class pictures in turn, each as StableFaceEmotion draws."""
         if self.prior is None:
-            return [PersonalSlot(slot, False) for slot in self.face.draw(step, first, count)]
+            return self._draw_album(step, first, count)
         own, of_class = share_out(first, count)
-        album = iter(self.face.draw(step, own.start, len(own)) if own else ())
+        album = iter(self._draw_album(step, own.start, len(own)) if own else ())
         pictures = iter(self._draw_prior(step, of_class))
+        return [next(pictures if n % 2 else album) for n in range(first, first + count)]
+
+    def _draw_album(self, step: int, first: int, count: int) -> list[PersonalSlot]:
+        slots = self.face.draw(step, first, count)
+        if self.expressions is None or CRAFTING not in self.face.objective.composite.active:
+            return [PersonalSlot(slot, False) for slot in slots]
+        choice = [n for n, name in enumerate(EMOTIONS) if name in self.expressions.names]
+        shown = self.face.dataset.emotions
+        share = self.options.crafting_share
         return [
-            PersonalSlot(next(pictures if number % 2 else album), bool(number % 2))
-            for number in range(first, first + count)
+            PersonalSlot(slot, False, draw_asked(slot, int(shown[slot.index]), choice, share))
+            for slot in slots
         ]
 
-    def _draw_prior(self, step: int, numbers: range) -> list[Slot]:
+    def _draw_prior(self, step: int, numbers: range) -> list[PersonalSlot]:
         assert self.prior is not None
         views = [View(place) for place in self.prior.sampler.take(numbers.start, len(numbers))]
         keys = [f"class picture {self.prior.dataset.keys[view.place]}" for view in views]
         config, timesteps = self.face.config, self.face.objective.timesteps
-        return plan_update(views, keys, step, config.train, config.loss, timesteps, None)
+        slots = plan_update(views, keys, step, config.train, config.loss, timesteps, None)
+        return [PersonalSlot(slot, True) for slot in slots]
 
     def batches(self, wanted: Iterable[Sequence[PersonalSlot]]) -> Iterator[Batch]:
         """Latents, texts and photos of the images drawn, those of the album first."""
@@ -383,17 +425,21 @@ class Personal:
         draws: Sequence[PersonalSlot],
         update: Sequence[PersonalSlot],
     ) -> LossTerms:
-        """The composite loss; its noise term is the album's mean plus the weighted prior's."""
+        """The composite loss; its noise term is the album's mean plus the weighted prior's.
+
+        Where what is asked for is not what the photo shows, there is no noise to predict.
+        """
         ordered, device = album_first(draws), batch.latent_mean.device
         faces, whole = ([slot.face for slot in slots] for slots in (ordered, update))
         told = self.told(ordered)
         told = None if told is None else told.to(device, non_blocking=True)
-        if self.prior is None:
+        if self.prior is None and all(slot.asked < 0 for slot in update):
             return self.face.loss(model, batch, faces, whole, told)
-        factors = prior_factors(update, self.prior.weight)
-        weights = torch.tensor([factors[slot.of_class] for slot in ordered])
+        factors = image_factors(update, 0.0 if self.prior is None else self.prior.weight)
+        weights = torch.tensor([factors[kind_of(slot)] for slot in ordered])
         weights = weights.to(device, non_blocking=True)
-        return self.face.loss(model, batch, faces, whole, told, image_weights=weights)
+        asked = torch.tensor([slot.asked for slot in ordered])
+        return self.face.loss(model, batch, faces, whole, told, weights, asked)
 
     def told(self, draws: Sequence[PersonalSlot]) -> Tensor | None:
         """What is told of the expressions of B images: [B, E], see `expression_weights`.
@@ -408,6 +454,7 @@ class Personal:
         for slot in draws:
             dataset = prior.dataset if slot.of_class and prior is not None else album
             place = -1 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
+            place = slot.asked if slot.asked >= 0 else place
             name = EMOTIONS[place] if place >= 0 else NEUTRAL
             shown.append({name: 1.0} if name in self.expressions.names else {})
         return expression_weights(self.expressions.names, shown)
@@ -447,14 +494,28 @@ def album_first(slots: Sequence[PersonalSlot]) -> list[PersonalSlot]:
     return sorted(slots, key=lambda slot: slot.of_class)
 
 
-def prior_factors(update: Sequence[PersonalSlot], weight: float) -> tuple[float, float]:
-    """What an album's and a class picture's loss count in a mean over all images of an update.
+Kind = Literal["album", "class", "asked"]
 
-    With them that mean is the album's mean plus `weight` times the class pictures'.
+
+def kind_of(slot: PersonalSlot) -> Kind:
+    """What an image is learnt for."""
+    if slot.of_class:
+        return "class"
+    return "album" if slot.asked < 0 else "asked"
+
+
+def image_factors(update: Sequence[PersonalSlot], weight: float) -> dict[Kind, float]:
+    """What an image's noise loss counts in a mean over all images of an update.
+
+    With them that mean is the album's mean plus `weight` times the class pictures', without those
+    of which another expression is asked.
     """
-    of_class = sum(slot.of_class for slot in update)
-    own = len(update) - of_class
-    return len(update) / max(1, own), weight * len(update) / max(1, of_class)
+    kinds = Counter(kind_of(slot) for slot in update)
+    return {
+        "album": len(update) / max(1, kinds["album"]),
+        "class": weight * len(update) / max(1, kinds["class"]),
+        "asked": 0.0,
+    }
 
 
 def _views(wanted: Iterable[Sequence[PersonalSlot]], of_class: bool) -> Iterator[list[View]]:
@@ -506,11 +567,21 @@ def build(
         live = face.model
         face.model = ExpressiveUNet(live.unet, live.bank, live.text_encoder, expressions)
     networks = name_networks(face.model, face.networks, options)
+    face.objective = replace(face.objective, person=_person(face, accelerator.device))
     prior = None
     if prior_corpus is not None:
         prior = _open_prior(inner, prior_corpus, base, accelerator, face, reporter)
     tokenizers = base.tokenizers if base.new_tokens else {}
     return Personal(face, networks, prior, tokenizers, options, expressions)
+
+
+def _person(face: stableface.StableFace, device: torch.device) -> Tensor | None:
+    """Who the album shows, to the loss's embedder; None where it asks none."""
+    embedder, side = face.objective.composite.embedder, face.config.model.resolution
+    if embedder is None:
+        return None
+    photos = (face.corpus.image(key, side)[None].to(device) for key in face.dataset.keys)
+    return mean_identity(embedder, photos)
 
 
 def _load_base(workspace: Workspace, options: Options) -> tuple[BaseModels, list[int]]:

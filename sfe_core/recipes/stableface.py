@@ -310,10 +310,13 @@ class StableFace:
         update: Sequence[Slot],
         conditions: Tensor | None = None,
         image_weights: Tensor | None = None,
+        asked: Tensor | None = None,
     ) -> LossTerms:
         """See `batch_loss`."""
         counts = UpdateCounts(len(update), sum(slot.decode for slot in update))
-        return batch_loss(model, self.objective, batch, draws, counts, conditions, image_weights)
+        return batch_loss(
+            model, self.objective, batch, draws, counts, conditions, image_weights, asked
+        )
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Validation faces of each emotion, drawn with and without their maps, and measured."""
@@ -404,6 +407,8 @@ class Objective:
         window: timesteps in which images are decoded, or None where no term looks at any.
         snr_gamma: see `min_snr_weight`.
         noise_offset, input_perturbation: see `draw_noise`.
+        person: [W] on the device, who should be on all images, see `identity.mean_identity`; None:
+            who is on each photo.
     """
 
     composite: CompositeLoss
@@ -419,6 +424,7 @@ class Objective:
     snr_gamma: float | None
     noise_offset: float = 0.0
     input_perturbation: float = 0.0
+    person: Tensor | None = None
 
     @property
     def timesteps(self) -> int:
@@ -477,6 +483,7 @@ def batch_loss(
     counts: UpdateCounts,
     conditions: Tensor | None = None,
     image_weights: Tensor | None = None,
+    asked: Tensor | None = None,
 ) -> LossTerms:
     """The loss of one batch, ready for `backward`.
 
@@ -488,6 +495,7 @@ def batch_loss(
         counts: of the whole update.
         conditions: what else the model is told of the images, see `GuidedUNet`.
         image_weights: [B], times each image's own in the noise term; None: 1.
+        asked: [B] on the CPU, expressions that are asked for and no photo shows, see `PixelBatch`.
     """
     device, kind = batch.latent_mean.device, objective.prediction
     timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
@@ -525,7 +533,7 @@ def batch_loss(
         objective.composite.noise_loss(_of_photo(prediction, target, batch.areas), target),
         weights if image_weights is None else weights * image_weights,
         counts.images,
-        _pixels(objective, batch, slots, timesteps, noisy, prediction),
+        _pixels(objective, batch, slots, timesteps, noisy, prediction, asked),
         counts.decoded,
     )
 
@@ -554,6 +562,7 @@ def _pixels(
     timesteps: Tensor,
     noisy: Tensor,
     prediction: Tensor,
+    asked: Tensor | None,
 ) -> PixelBatch | None:
     """The images of a batch that are decoded, or None."""
     chosen = [place for place, slot in enumerate(slots) if slot.decode]
@@ -565,6 +574,7 @@ def _pixels(
         objective.prediction, noisy[rows], prediction[rows], objective.alphas, timesteps[rows]
     )
     weights = [slots[place].pixel_weight for place in chosen]
+    person = objective.person
     return PixelBatch(
         estimates=estimates,
         decode=objective.decoder,
@@ -572,6 +582,8 @@ def _pixels(
         weights=torch.tensor(weights, device=noisy.device),
         labels=objective.labels.of([slots[place].index for place in chosen]),
         areas=None if batch.areas is None else batch.areas[rows],
+        people=None if person is None else person.expand(len(chosen), -1),
+        asked=None if asked is None else asked[chosen],
     )
 
 

@@ -31,7 +31,7 @@ from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
 from sfe_core.recipes.shared.unet import make_text_trainable, make_trainable
 
-OF_PHOTOS_ALONE = ("stableface", "action-units")  # recipes that ask for nothing else
+OF_PHOTOS_ALONE = ("stableface", "action-units", "expressions")  # recipes that ask for nothing else
 
 
 def check_fit(config: Config, base: Path) -> GuidedUNet:

@@ -32,8 +32,10 @@ from sfe_core.recipes.personal import (
     Personal,
     PersonalSlot,
     album_first,
+    draw_asked,
+    image_factors,
     is_ordinary,
-    prior_factors,
+    kind_of,
     share_out,
 )
 from sfe_core.recipes.shared.class_pictures import ClassPictures
@@ -184,13 +186,13 @@ def slots(*kinds: bool) -> list[PersonalSlot]:
 
 
 def test_the_prior_is_weighted_as_a_mean_of_its_own():
-    update = slots(False, True, False, False)
-    own, prior = prior_factors(update, 0.5)
-    losses = [1.0, 10.0, 2.0, 6.0]
-    factors = [prior if slot.of_class else own for slot in update]
-    weighed = sum(np.multiply(losses, factors))
-    assert weighed / 4 == pytest.approx((1 + 2 + 6) / 3 + 0.5 * 10)
-    assert [s.face.index for s in album_first(update)] == [0, 2, 3, 1]
+    update = slots(False, True, False, False, False)
+    update[4] = replace(update[4], asked=3)
+    factors = image_factors(update, 0.5)
+    losses = [1.0, 10.0, 2.0, 6.0, 99.0]
+    weighed = sum(np.multiply(losses, [factors[kind_of(slot)] for slot in update]))
+    assert weighed / 5 == pytest.approx((1 + 2 + 6) / 3 + 0.5 * 10)
+    assert [s.face.index for s in album_first(update)] == [0, 2, 3, 4, 1]
 
 
 def test_class_pictures_are_balanced_and_drawn_once(album):
@@ -294,6 +296,74 @@ def test_expressions_are_told_in_place_of_words_and_stay_as_they_are(
         assert weights.tolist() == [float(number == place) for number in range(len(EMOTIONS))]
     step(recipe)[1].backward()
     assert all(p.grad is None for p in recipe.model.expressions.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in recipe.model.unet.parameters())
+
+
+CRAFTED = {
+    **NOISE_ALONE,
+    "noise": 0.0,
+    "crafting_expression": 1.0,
+    "emotion_network": "tiny-emotion-loss",
+    "pixel_decoder": "vae",
+    "pixel_fraction": 1.0,
+}
+
+
+def test_another_expression_is_asked_of_a_share_of_the_decoded():
+    slot = slots(False)[0].face
+    assert draw_asked(slot, 0, range(8), 1.0) == -1  # not decoded
+    many = [replace(slot, decode=True, noise_seed=n) for n in range(2000)]
+    drawn = [draw_asked(one, 1, (0, 1, 2), 0.25) for one in many]
+    assert drawn == [draw_asked(one, 1, (0, 1, 2), 0.25) for one in many]
+    counts = {place: drawn.count(place) for place in set(drawn)}
+    assert counts.keys() == {-1, 0, 2}
+    assert counts[0] + counts[2] == pytest.approx(500, abs=80)
+    assert counts[0] == pytest.approx(counts[2], abs=80)
+    assert draw_asked(replace(many[0], drop_caption=True), 1, (0, 1, 2), 1.0) == -1
+
+
+def test_what_is_asked_steers_the_person_and_nothing_frozen(tmp_path, tiny_base, expressions):
+    options = {"expressions": str(expressions), "crafting_share": 1.0}
+    made = album_workspace(
+        tmp_path, tiny_base, options, loss=CRAFTED, train={"caption_dropout": 0.0}
+    )
+    recipe = build(made)
+    draws = recipe.draw(0, 0, 8)
+    album = [slot for slot in draws if not slot.of_class]
+    assert album and all(slot.asked >= 0 for slot in album)
+    assert all(slot.asked == -1 for slot in draws if slot.of_class)
+    for slot, weights in zip(album, recipe.told(album), strict=True):
+        assert (
+            int(weights.argmax())
+            == slot.asked
+            != int(recipe.face.dataset.emotions[slot.face.index])
+        )
+    _, total = step(recipe)
+    total.backward()
+    live = {
+        name for name, p in recipe.model.named_parameters() if p.grad is not None and p.grad.any()
+    }
+    assert live and all(".lora_" in name for name in live)
+
+
+def test_asking_without_embeddings_is_refused(album):
+    with pytest.raises(UserError, match="crafting_expression.*recipe_options.expressions"):
+        SPEC.check(changed(album, "loss", crafting_expression=0.1))
+
+
+def test_identity_is_held_to_the_whole_album(tmp_path, tiny_base):
+    loss = {**NOISE_ALONE, "noise": 0.0, "identity": 1.0, "pixel_decoder": "vae"}
+    recipe = build(album_workspace(tmp_path, tiny_base, loss=loss))
+    person = recipe.face.objective.person
+    assert person.shape == (128,) and person.norm() == pytest.approx(1.0, abs=1e-5)
+    embedder = recipe.face.objective.composite.embedder
+    own = [
+        torch.nn.functional.normalize(embedder(recipe.face.corpus.image(key, 32)[None]), dim=1)
+        for key in recipe.face.dataset.keys
+    ]
+    mean = torch.cat(own).mean(0)
+    assert torch.allclose(person, mean / mean.norm(), atol=1e-5)
+    step(recipe)[1].backward()
     assert any(p.grad is not None and p.grad.any() for p in recipe.model.unet.parameters())
 
 
