@@ -130,7 +130,7 @@ def check(workspace: Workspace) -> Checked:
             f"{list(config.guidance.maps)} guide, and class pictures have no maps",
             "set it to [], or recipe_options.prior_pictures to 0",
         )
-    checked = stableface.check(_as_trained(workspace, options))
+    checked = stableface.check(_as_trained(workspace, options), served=(CRAFTING,))
     assert isinstance(checked.model, GuidedUNet)
     if options.new_embeddings:
         teach_tokens(checked.model, workspace, begin=(0,))

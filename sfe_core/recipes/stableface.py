@@ -91,8 +91,12 @@ Wording = Callable[[str], str] | None
 # ---- Checked before anything is loaded -----------------------------------------------------------
 
 
-def check(workspace: Workspace) -> Checked:
+def check(workspace: Workspace, served: Sequence[str] = ()) -> Checked:
     """See that base, loss, corpus and settings go together.
+
+    Args:
+        workspace: of the run.
+        served: terms of the loss, beside those on photos, that a recipe on top of this one serves.
 
     Raises:
         UserError: naming the field of sfe.yaml, or the corpus, that does not fit.
@@ -100,7 +104,7 @@ def check(workspace: Workspace) -> Checked:
     config = workspace.config
     base = locate(config.model.base)
     model = check_fit(config, base)
-    check_loss_networks(config)
+    check_loss_networks(config, served)
     corpus = Corpus.open(workspace)
     choice = choose_faces(corpus.split(TRAIN_SPLIT), config.data)
     draws_per_epoch(choice.rows, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,8 +31,6 @@ from sfe_core.losses.composite import CRAFTING_TERMS, PERCEPTUAL, PIXEL_TERMS, T
 from sfe_core.losses.perceptual import require_perceptual
 from sfe_core.losses.timestep_window import pixel_window
 from sfe_core.recipes.shared.unet import make_text_trainable, make_trainable
-
-OF_PHOTOS_ALONE = ("stableface", "action-units", "expressions")  # recipes that ask for nothing else
 
 
 def check_fit(config: Config, base: Path) -> GuidedUNet:
@@ -165,8 +164,11 @@ def label_notes(loss: LossConfig, rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def check_loss_networks(config: Config) -> None:
+def check_loss_networks(config: Config, served: Sequence[str] = ()) -> None:
     """Fail now rather than after minutes of loading, if a network of the loss is missing.
+
+    Args:
+        served: terms of `CRAFTING_TERMS` that the recipe has a use for.
 
     Raises:
         UserError: one is, or the loss has no term at all or one that the recipe cannot serve, or
@@ -175,10 +177,10 @@ def check_loss_networks(config: Config) -> None:
     if not any(getattr(config.loss, name) > 0 for name in TERMS):
         raise UserError("loss", "every weight is 0", "give at least one term a weight")
     for name in CRAFTING_TERMS:
-        if config.recipe in OF_PHOTOS_ALONE and getattr(config.loss, name) > 0:
+        if name not in served and getattr(config.loss, name) > 0:
             raise UserError(
                 f"loss.{name}",
-                f"has a weight, and recipe {config.recipe} asks for nothing but what photos show",
+                f"has a weight, and recipe {config.recipe} has no use for it",
                 "set it to 0",
             )
     if getattr(config.loss, PERCEPTUAL) > 0:

@@ -122,6 +122,7 @@ def album(tmp_path_factory, tiny_base) -> Workspace:
         ("guidance", {"maps": ("landmarks",)}, "class pictures have no maps"),
         ("data", {"person": "eva"}, "data.person eva: has no photo"),
         ("train", {"lora_modules": ("to_x",)}, "ends in 'to_x'"),
+        ("loss", {"alignment": 0.1}, r"loss.alignment: .*no use for it"),
     ],
 )
 def test_what_does_not_fit_is_one_line(album, section, values, told):
