@@ -8,7 +8,7 @@ no word has to mean the expression, and what is told is a number. Of weights w, 
 
 stands behind the text's states: a line from neutral through every expression, along which strength
 grows and beyond whose end it is exaggerated, and mixtures as sums. (Between the texts of two
-expressions PixelSmile, https://arxiv.org/abs/2603.28728, goes along such a line too.) A base that
+expressions PixelSmile, https://arxiv.org/abs/2603.25728, goes along such a line too.) A base that
 reads a pooled text as well is told Σ w_e (P_e - P_neutral) more in it: neutral leaves it as it is.
 
 The UNet keeps its class, its parameters and their names: for its cross-attentions a text is k
