@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from sfe_core.arrays import Doubles
+from sfe_core.corpus.people.albums import choose_album, person_of
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.evaluation.bench import REFERENCE_SPLIT, Bench
@@ -29,49 +29,39 @@ class Album:
     """A person's photos that no training saw, and others to hold a number against.
 
     Attributes:
+        person: the folder of photos/; empty where they lie flat.
         held: keys of the held-out photos.
         learnt: keys of the photos that were learnt from.
         others: keys of other people's photos.
     """
 
+    person: str
     held: list[str]
     learnt: list[str]
     others: list[str]
 
 
-def album_of(corpus: Corpus, split: str, person: str) -> Album:
+def album_of(corpus: Corpus, split: str, person: str | None) -> Album:
     """The album of a split.
 
     Args:
+        corpus: of all people.
         split: its photos are held out.
-        person: as column `identity` names it; empty: the only one of the split.
+        person: a folder of photos/; None: whose album is the only one.
 
     Raises:
         UserError: there is no photo of the person, or it is not said which person is meant.
     """
-    rows, all_rows = corpus.split(split), corpus.rows
-    known = sorted({str(one) for one in rows["identity"].dropna()})
-    if not person and len(known) > 1:
-        raise UserError(
-            "recipe_options.person",
-            f"split {split} has {len(known)} people",
-            f"name one of {', '.join(known[:8])}",
-        )
-    person = person or "".join(known)
-    of_them = _is(all_rows["identity"], person)
-    held = rows.loc[_is(rows["identity"], person), "key"].tolist()
+    rows, every = corpus.split(split), corpus.rows
+    person = choose_album(every["key"], person, "data.person")
+    whose = every["key"].map(person_of)
+    held = rows.loc[rows["key"].map(person_of) == person, "key"].tolist()
     if not held:
-        raise UserError(
-            f"split {split}", f"has no photo of {person or 'a known person'}", "see photos.identity"
-        )
-    learnt = of_them & (all_rows["split"] == REFERENCE_SPLIT) & ~all_rows["key"].isin(held)
-    others = all_rows.loc[all_rows["identity"].notna() & ~of_them, "key"].tolist()
+        raise UserError(f"split {split}", f"has no photo of {person}", "see split.by: photos")
+    learnt = (whose == person) & (every["split"] == REFERENCE_SPLIT) & ~every["key"].isin(held)
+    others = every.loc[(whose != person) & (whose != ""), "key"].tolist()
     others = sorted(sorted(others, key=lambda key: derive_seed("others", key))[:MOST_OTHERS])
-    return Album(held, all_rows.loc[learnt, "key"].tolist(), others)
-
-
-def _is(identity: pd.Series, person: str) -> pd.Series:
-    return (identity == person).fillna(False).astype(bool)
+    return Album(person, held, every.loc[learnt, "key"].tolist(), others)
 
 
 @dataclass(frozen=True)

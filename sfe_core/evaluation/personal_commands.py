@@ -14,6 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from sfe_core.config.model import Config
+from sfe_core.corpus.annotations.captioning import class_word_of
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path
@@ -63,21 +64,23 @@ class Names:
     kind: str
 
 
-def names_of(config: Config) -> Names:
-    """As section evaluate says, or the recipe's token and class word.
+def names_of(config: Config, album: str) -> Names:
+    """As section evaluate says, or else captions: token and class word.
+
+    Args:
+        album: whose, see `corpus.people.albums.person_of`.
 
     Raises:
         UserError: neither tells of a person.
     """
-    options, settings = config.recipe_options, config.evaluate
-    token, kind = (str(options.get(key, "")) for key in ("token", "class_word"))
-    kind = settings.person_class or kind
-    person = settings.person or (f"{token} {kind}" if token and kind else "")
-    if not person or not kind:
+    captions, settings = config.captions, config.evaluate
+    kind = settings.person_class or class_word_of(captions, album)
+    person = settings.person or (f"{captions.token} {kind}" if captions.token else "")
+    if not person:
         raise UserError(
             "--protocol personal",
             "no person is named",
-            "set evaluate.person and evaluate.person_class, as 'sks woman' and 'woman'",
+            "set captions.token, as the preset personal does, or evaluate.person, as 'sks woman'",
         )
     return Names(person, kind)
 

@@ -45,7 +45,7 @@ from sfe_core.evaluation.resampled import save_resampled
 from sfe_core.evaluation.statistics.calibration import recognition_result
 from sfe_core.evaluation.summary import EvaluationSummary, Provenance, Reference
 from sfe_core.files import check_key, derive_seed, sha256_json
-from sfe_core.packaging.listing import expressions, newest_package
+from sfe_core.packaging.listing import expressions, newest_package, of_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_records
@@ -84,12 +84,13 @@ def evaluate_personal(
         UserError: no person is named, there is no held-out photo of them, or no embedder.
     """
     reporter, images = reporter or Reporter(), images or {}
-    corpus = Corpus.open(workspace)
     split = split or workspace.config.split.validation_name
-    names = names_of(workspace.config)
-    album = album_of(corpus, split, str(workspace.config.recipe_options.get("person") or ""))
-    workspace, left_out = _settled(workspace, corpus, album)
     package = None if images else package or newest_package(workspace)
+    workspace = workspace if package is None else of_package(workspace, package)
+    corpus = Corpus.open(_of_everybody(workspace))
+    album = album_of(corpus, split, workspace.config.data.person)
+    names = names_of(workspace.config, album.person)
+    workspace, left_out = _settled(workspace, corpus, album)
     known = () if package is None else _expressions(package)
     meter = _meter(workspace)
     folder = workspace.evaluation / check_key(name or "-".join([PERSONAL, *images]), "--name")
@@ -127,6 +128,12 @@ def evaluate_personal(
     first = next(one for title, one in pictures.items() if title != BASE)
     write_personal(summary, course, first, reporter)
     return summary
+
+
+def _of_everybody(workspace: Workspace) -> Workspace:
+    """With all people in its corpus: others tell what a stranger would reach."""
+    data = workspace.config.data.model_copy(update={"person": None})
+    return Workspace(workspace.root, workspace.config.model_copy(update={"data": data}))
 
 
 def _settled(workspace: Workspace, corpus: Corpus, album: Album) -> tuple[Workspace, Sequence[str]]:

@@ -15,8 +15,6 @@ from PIL import Image
 
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.layout import INPUTS, MANIFEST
-from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.base_expressions import begin_expressions
 from sfe_core.diffusion.encoders import Encoders
@@ -41,9 +39,11 @@ from sfe_core.evaluation.personal_protocol import evaluate_personal, record_of
 from sfe_core.evaluation.personal_scoring import PersonalCourse, probability_of
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.summary import EvaluationSummary, PersonalOfSet
+from sfe_core.faces.crop import crop
 from sfe_core.sampling.pngs import read_record
+from tests.corpora import write_corpus
 from tests.sfe_core.conftest import with_settings
-from tests.sfe_core.evaluation.conftest import write_faces
+from tests.sfe_core.evaluation.conftest import CROP_PX
 
 ANNA = Names("sks woman", "woman")
 STRENGTHS = (0.5, 1.0)
@@ -84,14 +84,15 @@ def test_each_strength_shows_eight_expressions_of_each_noise_in_one_order():
         assert {one.strength for one in chosen} == {0.0, strength}
 
 
-def test_the_person_is_named_by_the_settings_or_the_recipe():
-    recipe = {"recipe_options": {"token": "sks", "class_word": "woman"}}
-    assert names_of(Config.model_validate(recipe)) == ANNA
+def test_the_person_is_named_by_the_settings_or_the_captions():
+    captions = {"token": "sks", "class_word": "man", "class_words": {"anna": "woman"}}
+    recipe = {"captions": captions}
+    assert names_of(Config.model_validate(recipe), "anna") == ANNA
+    assert names_of(Config.model_validate(recipe), "") == Names("sks man", "man")
     own = {"evaluate": {"person": "Anna", "person_class": "lady"}}
-    assert names_of(Config.model_validate(recipe | own)) == Names("Anna", "lady")
-    for nobody in ({}, {"evaluate": {"person": "Anna"}}, {"recipe_options": {"token": "sks"}}):
-        with pytest.raises(UserError, match="no person is named.*evaluate.person"):
-            names_of(Config.model_validate(nobody))
+    assert names_of(Config.model_validate(recipe | own), "anna") == Names("Anna", "lady")
+    with pytest.raises(UserError, match="no person is named.*captions.token"):
+        names_of(Config(), "anna")
 
 
 def test_pictures_of_one_number_start_from_one_noise():
@@ -281,28 +282,48 @@ def album(
         },
         sampling={"steps": 1, "batch_size": 32},
     )  # fmt: skip
-    write_faces(workspace, face, counts=(4, 4))
-    path = workspace.corpus / MANIFEST
-    rows = read_manifest(path)
-    rows["identity"] = ["anna" if place % 4 else "berta" for place in range(len(rows))]
-    write_manifest(path, rows)
+    write_albums(workspace, face)
     package = shutil.copytree(tiny_base, workspace.packaged / "anna")
     record = {"packaged_at": "2024-01-01T00:00:01"}
     (package / "provenance.json").write_text(json.dumps(record), encoding="utf-8")
-    return Workspace(
-        workspace.root, workspace.config.model_copy(update={"recipe_options": {"person": "anna"}})
-    )
+    return with_settings(workspace, data={"person": "anna"})
+
+
+def write_albums(workspace: Workspace, face) -> None:
+    """Of Anna three photos in each split, of Berta one."""
+    photo, points, around = face
+    rows, crops = [], {}
+    for split in ("val300", "train"):
+        for place in range(4):
+            key = f"{'anna' if place else 'berta'}/{split}-{place}"
+            light = 0.7 + 0.1 * place
+            crops[key] = (crop(photo, around, CROP_PX) * light).round().astype(np.uint8)
+            rows.append(
+                {
+                    "key": key,
+                    "split": split,
+                    "landmarks": points.flatten().tolist(),
+                    "crop_x": around.center_x,
+                    "crop_y": around.center_y,
+                    "crop_side": around.side,
+                    "caption": "photo of sks woman",
+                    "emotion": None,
+                    "valence": None,
+                    "arousal": None,
+                }
+            )
+    write_corpus(workspace, rows, CROP_PX, crops)
 
 
 def test_an_album_is_one_persons_and_its_held_out_photos_are_never_learnt(album: Workspace):
-    corpus = Corpus.open(album)
+    corpus = Corpus.open(with_settings(album, data={"person": None}))
     found = album_of(corpus, "val300", "anna")
-    assert len(found.held) == 3 and all(key.startswith("val300/") for key in found.held)
+    assert found.held == ["anna/val300-1", "anna/val300-2", "anna/val300-3"]
     assert len(found.learnt) == 3 and not set(found.learnt) & set(found.held)
-    assert len(found.others) == 2
-    with pytest.raises(UserError, match="has 2 people.*anna, berta"):
-        album_of(corpus, "val300", "")
-    with pytest.raises(UserError, match="has no photo of carla"):
+    assert found.others == ["berta/train-0", "berta/val300-0"]
+    with pytest.raises(UserError, match="albums of anna, berta"):
+        album_of(corpus, "val300", None)
+    with pytest.raises(UserError, match="data.person carla"):
         album_of(corpus, "val300", "carla")
 
 
@@ -343,8 +364,6 @@ def test_real_photos_in_place_of_pictures_are_the_person(
     album: Workspace, drawn: EvaluationSummary, tmp_path: Path
 ):
     corpus = Corpus.open(album)
-    photos = [album.corpus / INPUTS / name for name in sorted(_files(album.corpus / INPUTS))]
-    assert photos
     for number, name in enumerate(pd.read_csv(drawn.folder / "commands.csv")["name"]):
         target = tmp_path / "theirs" / f"{name}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -356,10 +375,6 @@ def test_real_photos_in_place_of_pictures_are_the_person(
     identity = next(name for name in found.metrics if name.startswith("identity"))
     assert found.scores["theirs_1"][identity].value > 0.8
     assert found.baselines[identity].keys() == {"same person", "different people"}
-
-
-def _files(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in folder.rglob("*.png")]
 
 
 def test_mistakes_are_told_before_anything_is_drawn(
