@@ -106,7 +106,7 @@ class DataConfig(LearningSection):
     emotions: tuple[Emotion, ...] = Field(
         (), description="only faces with one of these labels; empty = all, labelled or not"
     )
-    person: str | None = Field(
+    person: Structural[str | None] = Field(
         None, description="only photos of this person, a folder of photos/; null = everybody's"
     )
     ranges: dict[str, Span] = Field(

@@ -26,7 +26,7 @@ MEANT = {
     """,
     Meaning.STRUCTURAL: """
         guidance.maps guidance.block_channels train.text_encoder train.frozen train.optimiser
-        train.lora_dora train.lora_modules train.lora_rank train.text_encoder_lora_rank
+        train.lora_dora train.lora_modules train.lora_rank train.text_encoder_lora_rank data.person
     """,
     Meaning.FACE: """
         preprocess.detector preprocess.box_detector preprocess.face_choice preprocess.min_face_px

@@ -108,7 +108,11 @@ REFUSED = {
     "guidance.maps": ("depth",),
     "guidance.block_channels": (16, 32, 32),
     "train.frozen": ("up_blocks.1",),
+    "data.person": "anna",
     "train.lora_rank": 2,
+    "train.lora_modules": ("to_q",),
+    "train.lora_dora": True,
+    "train.text_encoder_lora_rank": 2,
     "train.text_encoder": False,
     "train.optimiser": "adamw-8bit",
 }
@@ -236,7 +240,7 @@ def test_a_changed_network_is_asked_for(begun, dotted):
 
 @pytest.mark.parametrize("dotted", OF_OTHERS)
 def test_a_term_that_the_recipe_cannot_serve_is_refused(begun, dotted):
-    with pytest.raises(UserError, match=f"{dotted}.*nothing but what photos show"):
+    with pytest.raises(UserError, match=f"{dotted}.*no use for it"):
         plan_training(changed(begun, dotted, 1.0, {}), RESUME)
 
 
