@@ -17,14 +17,13 @@ states longer. Nothing told is the base, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import recursively_apply
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
@@ -34,6 +33,7 @@ from sfe_core.controls.asked_expression import MOST_STRENGTH
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.unet_calls import UNetOutput, calls_through, rows_of
 from sfe_core.diffusion.weight_files import misfit
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import RunError, UserError
@@ -68,6 +68,16 @@ def expression_weights(names: Sequence[str], asked: Sequence[Mapping[str, float]
                 )
             weights[row, list(names).index(name)] = strength
     return weights
+
+
+def whole_expressions(names: Sequence[str], shown: Iterable[object]) -> Tensor:
+    """Weights [B, E] of pictures that show the whole of one expression each.
+
+    Args:
+        names: of the expressions, in the order of the embeddings'.
+        shown: of each picture, a name; one that is not known is neutral.
+    """
+    return expression_weights(names, [{str(one): 1.0} if one in names else {} for one in shown])
 
 
 @dataclass(frozen=True)
@@ -285,7 +295,7 @@ def expressions_told(
         text_guidance: the `guidance_scale` that the pipeline is given; where it is 1 or less, the
             pipeline asks for no pair, and it counts as 1.
     """
-    inner, own = unet.forward, vars(unet).get("forward")
+    inner = unet.forward
     count = len(told.states)
     share = 1.0 if guidance is None else guidance / max(text_guidance, 1.0)
 
@@ -302,10 +312,7 @@ def expressions_told(
         half = slice(len(sample) - count, None)  # the whole, where there is no pair
 
         def predict(rows: slice, *expressions: ExpressionStates) -> Tensor:
-            def part(value: Tensor) -> Tensor:
-                return value[rows] if value.dim() and len(value) == len(sample) else value
-
-            cut_time, cut_args, cut = recursively_apply(part, (timestep, args, more))
+            cut_time, cut_args, cut = rows_of((timestep, args, more), rows, len(sample))
             added = dict(cut.pop("added_cond_kwargs", None) or {})
             states, pooled = _joined(expressions).behind(
                 encoder_hidden_states[rows], added.get("text_embeds")
@@ -321,15 +328,10 @@ def expressions_told(
             without = result[half]
             mixed = without + share * (predict(half, told) - without)
             result = torch.cat([result[: half.start], mixed])
-        return _Output(result) if return_dict else (result,)
+        return UNetOutput(result) if return_dict else (result,)
 
-    unet.forward = forward
-    try:
+    with calls_through(unet, forward):
         yield
-    finally:
-        del unet.forward
-        if own is not None:
-            unet.forward = own
 
 
 def _joined(several: Sequence[ExpressionStates]) -> ExpressionStates:
@@ -337,10 +339,3 @@ def _joined(several: Sequence[ExpressionStates]) -> ExpressionStates:
     return ExpressionStates(
         torch.cat([one.states for one in several]), torch.cat(pooled) if pooled else None
     )
-
-
-@dataclass
-class _Output:
-    """As diffusers' UNets give theirs."""
-
-    sample: Tensor

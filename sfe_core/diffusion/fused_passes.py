@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate.utils import recursively_apply
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
@@ -28,13 +27,14 @@ from sfe_core.diffusion.expression_fusion import (
     Place,
     middle_skips,
 )
+from sfe_core.diffusion.unet_calls import calls_through, rows_of
 from sfe_core.diffusion.unit_attention import KEYWORD as UNITS_KEYWORD
 from sfe_core.diffusion.unit_attention import cross_attentions
 from sfe_core.errors import RunError, UserError
 
 
 @dataclass(frozen=True)
-class AskedExpression:
+class ExpressionPrompt:
     """What fusion is told of B pictures.
 
     Attributes:
@@ -83,7 +83,7 @@ def word_tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str], words: Sequenc
 
 @contextmanager
 def expression_fused(
-    unet: UNet2DConditionModel, fusion: ExpressionFusion, asked: AskedExpression
+    unet: UNet2DConditionModel, fusion: ExpressionFusion, asked: ExpressionPrompt
 ) -> Iterator[list[FusedSkip]]:
     """Within the block the UNet's decoder gets fused skips, wherever it is called from.
 
@@ -106,7 +106,7 @@ def expression_fused(
     made: list[FusedSkip] = []
     last: list[_Pass] = []
     opened = fusion.open_skips
-    inner, own = unet.forward, vars(unet).get("forward")
+    inner = unet.forward
 
     def forward(
         sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, *args: Any, **told: Any
@@ -124,7 +124,7 @@ def expression_fused(
             if learns or number in opened
         }
         if learns or not (last and last[0].is_of(sample[rows], times[rows])):
-            beside = _cut(args, told, rows, sample)
+            beside = rows_of((args, told), rows, len(sample))
             last[:] = [
                 _expression_pass(unet, inner, asked, wanted, sample[rows], times[rows], beside)
             ]
@@ -136,29 +136,15 @@ def expression_fused(
             made.extend(fuse.made)
         return result
 
-    unet.forward = forward
-    try:
+    with calls_through(unet, forward):
         yield made
-    finally:
-        del unet.forward
-        if own is not None:
-            unet.forward = own
 
 
-def _last_rows(sample: Tensor, asked: AskedExpression) -> slice:
+def _last_rows(sample: Tensor, asked: ExpressionPrompt) -> slice:
     count = len(asked.states)
     if len(sample) not in (count, 2 * count, 3 * count):
         raise ValueError(f"expressions of {count} pictures for a batch of {len(sample)}")
     return slice(len(sample) - count, None)
-
-
-def _cut(args: tuple, told: Mapping[str, Any], rows: slice, sample: Tensor) -> tuple[tuple, dict]:
-    """What the UNet is told beside noise, time and text, of some rows."""
-
-    def part(value: Tensor) -> Tensor:
-        return value[rows] if value.dim() and len(value) == len(sample) else value
-
-    return recursively_apply(part, (args, dict(told)))
 
 
 @dataclass(frozen=True)
@@ -186,7 +172,7 @@ class _Reached(Exception):
 def _expression_pass(
     unet: UNet2DConditionModel,
     inner: Any,
-    asked: AskedExpression,
+    asked: ExpressionPrompt,
     wanted: Mapping[int, Place],
     noisy: Tensor,
     times: Tensor,
@@ -313,7 +299,7 @@ class _WordLooks:
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, wanted: Mapping[int, Place], asked: AskedExpression
+        self, unet: UNet2DConditionModel, wanted: Mapping[int, Place], asked: ExpressionPrompt
     ) -> None:
         if asked.words is None:
             raise UserError(

@@ -33,7 +33,7 @@ from sfe_core.diffusion.expression_embeddings import (
 )
 from sfe_core.diffusion.expression_fusion import ExpressionFusion
 from sfe_core.diffusion.fineface import units_kind
-from sfe_core.diffusion.fused_passes import AskedExpression, expression_fused, word_tokens
+from sfe_core.diffusion.fused_passes import ExpressionPrompt, expression_fused, word_tokens
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
 from sfe_core.diffusion.guidance_files import (
     EXPRESSIONS_FOLDER,
@@ -264,7 +264,7 @@ class GuidedPipeline(DiffusionPipeline):
         told: ExpressionStates | None,
         images: int,
         options: Mapping[str, Any],
-    ) -> AskedExpression:
+    ) -> ExpressionPrompt:
         """What the pass with the expression alone reads, and which of its tokens name it."""
         if self.fusion is None:
             raise UserError(
@@ -290,7 +290,7 @@ class GuidedPipeline(DiffusionPipeline):
             words = torch.zeros(states.shape[:2])
             states, pooled = told.behind(states, pooled)
             words = functional.pad(words, (0, states.shape[1] - words.shape[1]), value=1.0)
-        return AskedExpression(states, pooled, words=words)
+        return ExpressionPrompt(states, pooled, words=words)
 
     def _encode_guidance(
         self,

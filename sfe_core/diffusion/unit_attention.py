@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate.utils import recursively_apply
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import Attention, AttnProcessor
@@ -36,6 +35,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfe_core.controls.action_units import ACTION_UNITS, MAXIMUM_INTENSITY
 from sfe_core.diffusion.guidance_files import UNITS_FOLDER
+from sfe_core.diffusion.unet_calls import UNetOutput, calls_through, rows_of
 from sfe_core.errors import UserError
 
 KEYWORD = "units"  # of `cross_attention_kwargs`
@@ -400,7 +400,7 @@ def units_told(
             pipeline asks for no pair, and it counts as 1.
     """
     attend_to_units(unet)
-    inner, own = unet.forward, vars(unet).get("forward")
+    inner = unet.forward
 
     def forward(sample: Tensor, *args: Any, return_dict: bool = True, **told: Any) -> Any:
         given = told.pop("cross_attention_kwargs", None) or {}
@@ -408,10 +408,7 @@ def units_told(
         paired = len(sample) == 2 * count
 
         def predict(noisy: Tensor, rows: slice, **more: UnitKeys) -> Tensor:
-            def part(value: Tensor) -> Tensor:
-                return value[rows] if value.dim() and len(value) == len(sample) else value
-
-            cut_args, cut = recursively_apply(part, (args, told))
+            cut_args, cut = rows_of((args, told), rows, len(sample))
             return inner(
                 noisy[rows],
                 *cut_args,
@@ -433,15 +430,10 @@ def units_told(
             if share:
                 mixed = without + share * (predict(sample, half, **{KEYWORD: units}) - without)
             result = torch.cat([plain[: half.start], mixed])
-        return _Output(result) if return_dict else (result,)
+        return UNetOutput(result) if return_dict else (result,)
 
-    unet.forward = forward
-    try:
+    with calls_through(unet, forward):
         yield
-    finally:
-        del unet.forward
-        if own is not None:
-            unet.forward = own
 
 
 def _of_the_pair(units: UnitKeys, paired: bool) -> tuple[dict[str, UnitKeys], UnitKeys]:
@@ -461,10 +453,3 @@ def _joined(first: UnitKeys, second: UnitKeys) -> UnitKeys:
         for name, (key, value) in second.layers.items()
     }
     return UnitKeys(layers, None, second.scale)
-
-
-@dataclass
-class _Output:
-    """As diffusers' UNets give theirs."""
-
-    sample: Tensor

@@ -39,6 +39,7 @@ from sfe_core.evaluation.personal_commands import (
 )
 from sfe_core.evaluation.personal_scoring import BASE, PersonalCourse
 from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, RealPictures
+from sfe_core.evaluation.protocol import COMMANDS, FOLDER
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.personal_outputs import write_personal
 from sfe_core.evaluation.resampled import save_resampled
@@ -55,7 +56,6 @@ from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings
 from sfe_core.sampling.share import Record, Share
 
 PERSONAL = "personal"
-FOLDER, COMMANDS = "protocols", "commands.csv"
 NO_PLACE = (
     "the person's pictures are compared with one person's album: what holds of this person may not "
     "hold of others, so measure at least three"

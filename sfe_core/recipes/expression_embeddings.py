@@ -34,7 +34,7 @@ from sfe_core.diffusion.expression_embeddings import (
     VECTORS,
     ExpressionEmbeddings,
     ExpressiveUNet,
-    expression_weights,
+    whole_expressions,
 )
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
@@ -256,8 +256,7 @@ def _faces(slots: Sequence[ExpressionSlot]) -> list[Slot]:
 
 def weights_of_rows(names: Sequence[str], rows: pd.DataFrame) -> Tensor:
     """What labels tell: [N, E] of N rows of the manifest; one that names none of these: neutral."""
-    asked = [{name: 1.0} if name in names else {} for name in rows["emotion"]]
-    return expression_weights(names, asked)
+    return whole_expressions(names, rows["emotion"])
 
 
 def build(

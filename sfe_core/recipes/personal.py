@@ -42,7 +42,7 @@ from sfe_core.diffusion.expression_embeddings import (
     NEUTRAL,
     ExpressionEmbeddings,
     ExpressiveUNet,
-    expression_weights,
+    whole_expressions,
 )
 from sfe_core.diffusion.families.clip_text import with_new_tokens
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
@@ -442,7 +442,7 @@ class Personal:
         return self.face.loss(model, batch, faces, whole, told, weights, asked)
 
     def told(self, draws: Sequence[PersonalSlot]) -> Tensor | None:
-        """What is told of the expressions of B images: [B, E], see `expression_weights`.
+        """What is told of the expressions of B images: [B, E], see `whole_expressions`.
 
         Neutral where an image's is not known, or its caption is dropped: that is what guidance
         starts from.
@@ -455,9 +455,8 @@ class Personal:
             dataset = prior.dataset if slot.of_class and prior is not None else album
             place = -1 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
             place = slot.asked if slot.asked >= 0 else place
-            name = EMOTIONS[place] if place >= 0 else NEUTRAL
-            shown.append({name: 1.0} if name in self.expressions.names else {})
-        return expression_weights(self.expressions.names, shown)
+            shown.append(EMOTIONS[place] if place >= 0 else NEUTRAL)
+        return whole_expressions(self.expressions.names, shown)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Held-out photos of the album, drawn by their captions, and told their expressions."""
@@ -466,12 +465,9 @@ class Personal:
             return self.face.samples(model, stopped)
         assert isinstance(model, ExpressiveUNet)
         places = pick_faces(faces.emotions, config.train.samples_per_emotion)
-        known = self.expressions.names
-        asked = [
-            {EMOTIONS[number]: 1.0} if number >= 0 and EMOTIONS[number] in known else {}
-            for number in faces.emotions.tolist()
-        ]
-        shown = dict(zip(faces.keys, expression_weights(known, asked), strict=True))
+        names = [EMOTIONS[place] if place >= 0 else NEUTRAL for place in faces.emotions.tolist()]
+        weights = whole_expressions(self.expressions.names, names)
+        shown = dict(zip(faces.keys, weights, strict=True))
         drawn = draw_samples(
             model, self.face.base, faces, places, config, stopped, expressions=shown
         )

@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from sfe_core.diffusion.expression_fusion import ExpressionFusion
-from sfe_core.diffusion.fused_passes import AskedExpression, expression_fused
+from sfe_core.diffusion.fused_passes import ExpressionPrompt, expression_fused
 from sfe_core.diffusion.guidance import added_to_conv_in
 from sfe_core.diffusion.unit_attention import UnitAttention, unit_conditions, units_told
 from sfe_core.errors import RunError, UserError
@@ -36,11 +36,11 @@ def opened(unet: UNet2DConditionModel, **options: Any) -> ExpressionFusion:
     return ExpressionFusion.beside(unet, **{"rank": 8, "gate": 1.0, **options})
 
 
-def asked(batch: int = 2, seed: int = 5, **options: Any) -> AskedExpression:
+def asked(batch: int = 2, seed: int = 5, **options: Any) -> ExpressionPrompt:
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(batch, 9, TEXT, generator=generator)  # longer than the person's prompt
     pooled = torch.randn(batch, POOLED, generator=generator)
-    return AskedExpression(states, pooled, **{"mask": torch.ones(1, 1, 8, 8), **options})
+    return ExpressionPrompt(states, pooled, **{"mask": torch.ones(1, 1, 8, 8), **options})
 
 
 def call(unet: UNet2DConditionModel, given: dict[str, Any]) -> Tensor:
