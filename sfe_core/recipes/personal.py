@@ -47,7 +47,6 @@ from sfe_core.diffusion.expression_embeddings import (
 from sfe_core.diffusion.families.clip_text import with_new_tokens
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
-from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_parts
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
@@ -548,7 +547,9 @@ def build(
     """
     options = _options(workspace)
     inner = _as_trained(workspace, options)
-    pictures = _class_pictures(workspace, options)
+    folder = locate(workspace.config.model.base)
+    started = stableface.fingerprints(workspace.config, folder)[stableface.BASE]
+    pictures = _class_pictures(workspace, options, started)
     prior_corpus = None if pictures is None else pictures.draw(accelerator, reporter)
     base, begin = _load_base(workspace, options)
     wording = without_emotion if options.expressions is not None else None
@@ -562,6 +563,8 @@ def build(
         expressions.requires_grad_(False).to(accelerator.device)
         live = face.model
         face.model = ExpressiveUNet(live.unet, live.bank, live.text_encoder, expressions)
+    # Hashing a base takes a while: what the class pictures asked for is kept.
+    face.must_match = {**face.must_match, stableface.BASE: started}
     networks = name_networks(face.model, face.networks, options)
     face.objective = replace(face.objective, person=_person(face, accelerator.device))
     prior = None
@@ -594,7 +597,9 @@ def _load_base(workspace: Workspace, options: Options) -> tuple[BaseModels, list
     return replace(base, new_tokens=words), begin
 
 
-def _class_pictures(workspace: Workspace, options: Options) -> ClassPictures | None:
+def _class_pictures(
+    workspace: Workspace, options: Options, started: Fingerprint
+) -> ClassPictures | None:
     if not options.has_prior:
         return None
     config = workspace.config
@@ -604,7 +609,7 @@ def _class_pictures(workspace: Workspace, options: Options) -> ClassPictures | N
         per_expression=options.prior_pictures,
         steps=options.prior_steps,
         look_for_faces=options.prior_faces,
-        base_sha256=hash_base(locate(config.model.base)),
+        base_sha256=started.digest,
     )
 
 
