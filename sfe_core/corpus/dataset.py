@@ -135,6 +135,18 @@ class FaceDataset(Dataset[FaceItem]):
         whole = self._areas[view.place if isinstance(view, View) else view]
         return torch.from_numpy(area_in_frame(whole, frame)).float()
 
+    def points(self, view: int | View) -> Tensor:
+        """The 68 landmarks [68, 2] float32 as (x, y) fractions of the view; in no mirrored order.
+
+        A mirrored view's are where the face shows them, each under its number before mirroring.
+        """
+        key, frame = self._look(view)
+        start = torch.tensor([frame.left, frame.top])
+        points = (self.corpus.points(key) - start) / frame.side
+        if frame.mirrored:
+            points[:, 0] = 1 - points[:, 0]
+        return points
+
     def size_and_crop(self, view: int | View) -> Tensor:
         """What SDXL is told of a picture (https://arxiv.org/abs/2307.01952, sec. 2.2).
 

@@ -5,7 +5,8 @@ LoRA, or the whole UNet, learns "V woman" from 5 to 20 photos, and of every seco
 that the base itself drew of "a woman" in one of the eight expressions, so that what it knows of
 them stays (`shared.class_pictures`). The token V is a rare word of the base's, or words of its own
 whose embeddings train (pivotal tuning). Where `expressions` names text embeddings of expressions,
-learnt by their own recipe, these tell what a face shows, and captions do not.
+learnt by their own recipe, these tell what a face shows, and captions do not. With `fusion`,
+features of the class prompt with the expression are mixed into the person's, see `personal_fusion`.
 
 In the order of a run: settings, what is checked before it, the networks, what chance decides, the
 run, the data.
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from sfe_core.assets import locate
-from sfe_core.config.sections import Count, Fraction, Section, Weight
+from sfe_core.config.sections import Count, Fraction, Positive, Section, Weight
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.captioning import class_word_of
 from sfe_core.corpus.annotations.captions import without_emotion
@@ -45,15 +46,23 @@ from sfe_core.diffusion.expression_embeddings import (
     whole_expressions,
 )
 from sfe_core.diffusion.families.clip_text import with_new_tokens
+from sfe_core.diffusion.fused_unet import FusedUNet
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_parts
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import derive_seed
-from sfe_core.losses.composite import CRAFTING, LossTerms
+from sfe_core.losses.composite import ALIGNMENT, CRAFTING, CRAFTING_TERMS, Fused, LossTerms
 from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
+from sfe_core.recipes.personal_fusion import (
+    FusionTraining,
+    check_fusion,
+    first_shown,
+    fresh_fusion,
+    fusion_network,
+)
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
 from sfe_core.recipes.shared.draws import Slot, plan_update
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
@@ -93,6 +102,15 @@ class Options(Section):
         description="share of the album's decoded images of which an expression is asked that they "
         "do not show, where loss.crafting_expression has a weight",
     )
+    fusion: bool = Field(
+        False,
+        description="learn to mix features of the class prompt with the expression into the "
+        "person's, near the landmarks that move; at half a pass more an image, and loss.alignment "
+        "may have a weight",
+    )
+    fusion_learning_rate: Positive | None = Field(
+        None, description="peak, of fusion; null: ten times train.learning_rate, prodigy's own"
+    )
 
     @property
     def has_prior(self) -> bool:
@@ -129,10 +147,14 @@ def check(workspace: Workspace) -> Checked:
             f"{list(config.guidance.maps)} guide, and class pictures have no maps",
             "set it to [], or recipe_options.prior_pictures to 0",
         )
-    checked = stableface.check(_as_trained(workspace, options), served=(CRAFTING,))
-    assert isinstance(checked.model, GuidedUNet)
+    served = CRAFTING_TERMS if options.fusion else (CRAFTING,)
+    checked = stableface.check(_as_trained(workspace, options), served=served)
+    model = checked.model
+    assert isinstance(model, GuidedUNet)
+    if options.fusion:
+        checked = replace(checked, model=check_fusion(model, corpus))
     if options.new_embeddings:
-        teach_tokens(checked.model, workspace, begin=(0,))
+        teach_tokens(model, workspace, begin=(0,))
     if options.expressions is not None:
         find_expressions(options.expressions, base, EXPRESSIONS)
     elif config.loss.crafting_expression > 0:
@@ -153,6 +175,7 @@ def check(workspace: Workspace) -> Checked:
             "photos per expression": shown,
             "class pictures": prior if options.has_prior else None,
             "expressions": options.expressions,
+            "fusion": options.fusion or None,
             **checked.told,
         },
         notes=(*notes, *checked.notes),
@@ -342,6 +365,7 @@ class Personal:
         tokenizers: by part, those with new words; empty where there are none.
         options: of the recipe.
         expressions: that tell what a face shows, frozen; None: captions do.
+        fusing: what fusion reads; None: none is learnt.
     """
 
     face: stableface.StableFace
@@ -350,6 +374,7 @@ class Personal:
     tokenizers: Mapping[str, CLIPTokenizer]
     options: Options
     expressions: ExpressionEmbeddings | None = None
+    fusing: FusionTraining | None = None
 
     @property
     def model(self) -> GuidedUNet:
@@ -367,6 +392,9 @@ class Personal:
         whole: dict[str, Any] = {
             "unet": live.unet, "bank": live.bank, "text_encoder": live.text_encoder
         }  # fmt: skip
+        if self.fusing is not None:
+            whole |= {"expressions": self.expressions, "fusion": self.fusing.fusion}
+            return FusedUNet(**{**whole, **networks})
         if self.expressions is not None:
             return ExpressiveUNet(**{**whole, **networks}, expressions=self.expressions)
         return self.face.assemble({**whole, **networks})
@@ -414,8 +442,12 @@ class Personal:
             yield joined([*parts, next(pictures)] if any(flags) else parts)
 
     def terms(self, update: Sequence[PersonalSlot]) -> tuple[str, ...]:
-        """Those of the composite loss."""
-        return self.face.terms([slot.face for slot in update])
+        """Those of the composite loss; alignment only where an image's features are fused."""
+        names = self.face.terms([slot.face for slot in update])
+        fusing = self.fusing
+        if fusing is not None and any(map(fusing.fuses, _fusible(update))):
+            return names
+        return tuple(name for name in names if name != ALIGNMENT)
 
     def loss(
         self,
@@ -432,13 +464,35 @@ class Personal:
         faces, whole = ([slot.face for slot in slots] for slots in (ordered, update))
         told = self.told(ordered)
         told = None if told is None else told.to(device, non_blocking=True)
+        conditions, fused = self._fused(batch, ordered, update, told)
         if self.prior is None and all(slot.asked < 0 for slot in update):
-            return self.face.loss(model, batch, faces, whole, told)
+            return self.face.loss(model, batch, faces, whole, conditions, fused=fused)
         factors = image_factors(update, 0.0 if self.prior is None else self.prior.weight)
         weights = torch.tensor([factors[kind_of(slot)] for slot in ordered])
         weights = weights.to(device, non_blocking=True)
         asked = torch.tensor([slot.asked for slot in ordered])
-        return self.face.loss(model, batch, faces, whole, told, weights, asked)
+        return self.face.loss(model, batch, faces, whole, conditions, weights, asked, fused)
+
+    def _fused(
+        self,
+        batch: Batch,
+        ordered: Sequence[PersonalSlot],
+        update: Sequence[PersonalSlot],
+        told: Tensor | None,
+    ) -> tuple[Any, Callable[[], Fused] | None]:
+        """What the model is told beside texts, and what to ask for what it fused."""
+        fusing, model = self.fusing, self.model
+        if fusing is None:
+            return told, None
+        slots, height, width = _fusible(ordered), *batch.latent_mean.shape[2:]
+        conditions = fusing.conditions(slots, told, (height, width))
+
+        def fused() -> Fused:
+            assert isinstance(model, FusedUNet)
+            seen, model.seen = model.seen, []
+            return fusing.aligned(seen, slots, _fusible(update))
+
+        return conditions, fused
 
     def told(self, draws: Sequence[PersonalSlot]) -> Tensor | None:
         """What is told of the expressions of B images: [B, E], see `whole_expressions`.
@@ -487,6 +541,11 @@ class Personal:
 def album_first(slots: Sequence[PersonalSlot]) -> list[PersonalSlot]:
     """In the order of a batch of `Personal.batches`."""
     return sorted(slots, key=lambda slot: slot.of_class)
+
+
+def _fusible(slots: Sequence[PersonalSlot]) -> list[Slot | None]:
+    """The images that fusion may act on; None for a class picture."""
+    return [None if slot.of_class else slot.face for slot in slots]
 
 
 Kind = Literal["album", "class", "asked"]
@@ -563,6 +622,7 @@ def build(
         expressions.requires_grad_(False).to(accelerator.device)
         live = face.model
         face.model = ExpressiveUNet(live.unet, live.bank, live.text_encoder, expressions)
+    fusing = _begin_fusion(face, options, expressions) if options.fusion else None
     # Hashing a base takes a while: what the class pictures asked for is kept.
     face.must_match = {**face.must_match, stableface.BASE: started}
     networks = name_networks(face.model, face.networks, options)
@@ -571,7 +631,23 @@ def build(
     if prior_corpus is not None:
         prior = _open_prior(inner, prior_corpus, base, accelerator, face, reporter)
     tokenizers = base.tokenizers if base.new_tokens else {}
-    return Personal(face, networks, prior, tokenizers, options, expressions)
+    return Personal(face, networks, prior, tokenizers, options, expressions, fusing)
+
+
+def _begin_fusion(
+    face: stableface.StableFace, options: Options, expressions: ExpressionEmbeddings | None
+) -> FusionTraining:
+    """Fusion as one more network of the run, its temperatures set by the base's features."""
+    live, fusion = face.model, fresh_fusion(face)
+    face.model = FusedUNet(live.unet, live.bank, live.text_encoder, expressions, fusion)
+    rate = options.fusion_learning_rate
+    face.networks = (*face.networks, fusion_network(face.config, rate))
+    fusing, told = FusionTraining.of(fusion, face), None
+    if expressions is not None:
+        shown = [EMOTIONS[place] if place >= 0 else NEUTRAL for place in first_shown(face.dataset)]
+        told = whole_expressions(expressions.names, shown)
+    fusing.calibrate(face, told)
+    return fusing
 
 
 def _person(face: stableface.StableFace, device: torch.device) -> Tensor | None:

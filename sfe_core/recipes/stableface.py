@@ -56,6 +56,7 @@ from sfe_core.losses.composite import (
     RECOGNISER_TERMS,
     TERMS,
     CompositeLoss,
+    Fused,
     LossTerms,
 )
 from sfe_core.losses.emotion_target import EmotionLabels
@@ -312,14 +313,15 @@ class StableFace:
         batch: Batch,
         draws: Sequence[Slot],
         update: Sequence[Slot],
-        conditions: Tensor | None = None,
+        conditions: Any = None,
         image_weights: Tensor | None = None,
         asked: Tensor | None = None,
+        fused: Callable[[], Fused] | None = None,
     ) -> LossTerms:
         """See `batch_loss`."""
         counts = UpdateCounts(len(update), sum(slot.decode for slot in update))
         return batch_loss(
-            model, self.objective, batch, draws, counts, conditions, image_weights, asked
+            model, self.objective, batch, draws, counts, conditions, image_weights, asked, fused
         )
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
@@ -485,9 +487,10 @@ def batch_loss(
     batch: Batch,
     slots: Sequence[Slot],
     counts: UpdateCounts,
-    conditions: Tensor | None = None,
+    conditions: Any = None,
     image_weights: Tensor | None = None,
     asked: Tensor | None = None,
+    fused: Callable[[], Fused] | None = None,
 ) -> LossTerms:
     """The loss of one batch, ready for `backward`.
 
@@ -500,6 +503,7 @@ def batch_loss(
         conditions: what else the model is told of the images, see `GuidedUNet`.
         image_weights: [B], times each image's own in the noise term; None: 1.
         asked: [B] on the CPU, expressions that are asked for and no photo shows, see `PixelBatch`.
+        fused: called once the model has predicted: what it fused; None: nothing.
     """
     device, kind = batch.latent_mean.device, objective.prediction
     timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
@@ -539,6 +543,7 @@ def batch_loss(
         counts.images,
         _pixels(objective, batch, slots, timesteps, noisy, prediction, asked),
         counts.decoded,
+        None if fused is None else fused(),
     )
 
 

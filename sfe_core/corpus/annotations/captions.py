@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sfe_core.corpus.annotations.attributes import with_article
 from sfe_core.corpus.tables.key_matcher import KeyMatcher
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
@@ -173,6 +174,23 @@ def without_emotion(text: str) -> str:
     if parts[0].lower() in EMOTIONS and parts[0].istitle() and kept:
         kept[0] = kept[0][0].upper() + kept[0][1:]
     return ", ".join(kept) if len(kept) < len(parts) else text
+
+
+def without_token(text: str, token: str, class_word: str) -> str:
+    """A text about anyone of a person's class: the person's token left out.
+
+    >>> without_token("photo of sks woman, happy", "sks", "woman")
+    'photo of a woman, happy'
+    >>> without_token("The sks woman at sks, a sks man", "sks", "woman")
+    'a woman at, a man'
+    """
+    if not token:
+        return text
+    bare, kind = re.escape(token), re.escape(class_word)
+    articles = r"(?:\b(?:an?|the)\s+)?"
+    named = rf"{articles}(?<!\w){bare}\s+{kind}\b"
+    text = re.sub(named, with_article(class_word), text, flags=re.IGNORECASE)
+    return re.sub(rf"\s*(?<!\w){bare}(?!\w)", "", text, flags=re.IGNORECASE).strip()
 
 
 def hyphenated(text: str) -> str:

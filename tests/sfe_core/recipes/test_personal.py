@@ -76,6 +76,8 @@ def album_workspace(
             "emotion": EMOTIONS[number],
             "landmarks": np.random.default_rng(number).uniform(0, 32, 136).tolist(),
             "crop_side": 32.0,
+            "crop_x": 16.0,
+            "crop_y": 16.0,
         }
         for person in people
         for number in range(6)
@@ -404,6 +406,134 @@ def test_sdxl_learns_an_album(tmp_path, tiny_sdxl):
     assert batch.time_ids.shape == (4, 6) and batch.pooled.shape[0] == 4
     step(recipe, 4)[1].backward()
     assert any(p.grad is not None and p.grad.any() for p in recipe.model.unet.parameters())
+
+
+# Fusion
+
+
+FUSED = {"fusion": True}
+
+
+def fused(root: Path, base: Path, options: dict | None = None, **sections) -> Personal:
+    sections = {"train": {"caption_dropout": 0.0}, **sections}
+    return build(album_workspace(root, base, FUSED | (options or {}), **sections))
+
+
+def in_window(recipe: Personal, count: int = 8) -> list[PersonalSlot]:
+    """What is drawn, all of it in the middle of fusion's window."""
+    return [replace(s, face=replace(s.face, timestep=500)) for s in recipe.draw(0, 0, count)]
+
+
+def loss_of(recipe: Personal, draws: list[PersonalSlot]):
+    batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
+    return recipe.loss(recipe.model, batch, draws, draws)
+
+
+def opened(recipe: Personal, gate: float = 0.5) -> Personal:
+    for place in recipe.fusing.fusion.config["skips"]:
+        torch.nn.init.constant_(recipe.fusing.fusion.at(place).gate, gate)
+    return recipe
+
+
+def live(module: torch.nn.Module) -> set[str]:
+    return {name for name, p in module.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+def test_fusion_that_is_closed_learns_by_its_gates_first_and_changes_no_loss(tmp_path, tiny_base):
+    recipe = fused(tmp_path / "a", tiny_base)
+    assert [network.name for network in recipe.networks] == ["unet", "fusion"]
+    draws = in_window(recipe)
+    terms = loss_of(recipe, draws)
+    without = build(album_workspace(tmp_path / "b", tiny_base, train={"caption_dropout": 0.0}))
+    assert torch.equal(terms.total, loss_of(without, draws).total)
+    terms.total.backward()
+    gates = {name for name in live(recipe.model.fusion) if name.endswith(".gate")}
+    assert gates and live(recipe.model.fusion) == gates
+
+
+@pytest.mark.parametrize("told_as", ["words", "embeddings"])
+def test_open_fusion_trains_beside_the_lora_and_nothing_frozen(
+    tmp_path, tiny_base, expressions, told_as
+):
+    options = {"expressions": str(expressions)} if told_as == "embeddings" else {}
+    recipe = opened(fused(tmp_path, tiny_base, options))
+    loss_of(recipe, in_window(recipe)).total.backward()
+    own = set(dict(recipe.model.fusion.named_parameters()))
+    assert live(recipe.model.fusion) == own
+    rest = live(recipe.model) - {f"fusion.{name}" for name in own}
+    assert rest and all(".lora_" in name for name in rest)
+
+
+@pytest.mark.parametrize("why", ["outside the window", "a class picture", "no caption"])
+def test_where_nothing_is_to_be_fused_fusion_learns_nothing(tmp_path, tiny_base, why):
+    recipe = opened(fused(tmp_path, tiny_base, loss={"alignment": 1.0}))
+    draws = in_window(recipe)
+    if why == "a class picture":
+        draws = [slot for slot in draws if slot.of_class]
+    else:
+        told = {"timestep": 20} if why == "outside the window" else {"drop_caption": True}
+        draws = [replace(slot, face=replace(slot.face, **told)) for slot in draws]
+    terms = loss_of(recipe, draws)
+    terms.total.backward()
+    assert not live(recipe.model.fusion)
+    assert "alignment" not in terms.raw and "alignment" not in recipe.terms(draws)
+
+
+def test_the_second_pass_reads_the_class_prompt(tmp_path, tiny_base):
+    recipe = fused(tmp_path, tiny_base)
+    encoders, fusing = Encoders(tiny_base), recipe.fusing
+    slots = [slot.face for slot in recipe.draw(0, 0, 8) if not slot.of_class]
+    told = fusing.conditions([*slots, None], None, (8, 8))
+    emotions = [EMOTIONS[int(recipe.face.dataset.emotions[slot.index])] for slot in slots]
+    expected = encoders.texts([f"photo of a woman, {name}" for name in emotions]).states
+    assert torch.allclose(told.text[:-1], expected, atol=1e-5)
+    assert told.mask.shape == (5, 1, 8, 8) and not told.mask[-1].any()
+    assert all(float(mask.max()) > 0.3 for mask in told.mask[:-1])
+
+
+def test_calibration_finds_half_the_entropy_and_leaves_gradients_wanted(tmp_path, tiny_base):
+    recipe = fused(tmp_path, tiny_base)
+    assert recipe.model.seen == []
+    trained = {name for name, p in recipe.model.named_parameters() if p.requires_grad}
+    assert any(".lora_" in name for name in trained) and "fusion.fusions.1.gate" not in trained
+    temperatures = [
+        recipe.fusing.fusion.at(place).log_temperature.item()
+        for place in recipe.fusing.fusion.config["skips"]
+    ]
+    assert all(value != pytest.approx(np.log(24.0), abs=1e-3) for value in temperatures)
+
+
+def test_alignment_is_served_as_a_mean_over_the_fused(tmp_path, tiny_base):
+    loss = {**NOISE_ALONE, "noise": 0.0, "alignment": 2.0}
+    made = album_workspace(tmp_path, tiny_base, FUSED, loss=loss, train={"caption_dropout": 0.0})
+    SPEC.check(made)
+    recipe = opened(build(made))
+    draws = in_window(recipe)
+    assert recipe.terms(draws) == ("alignment",)
+    terms = loss_of(recipe, draws)
+    assert (
+        float(terms.total) == pytest.approx(2 * float(terms.raw["alignment"])) and terms.total > 0
+    )
+    halves = [draws[:4], draws[4:]]
+    parts = []
+    for half in halves:
+        batch = next(iter(recipe.batches([half]))).to(torch.device("cpu"))
+        parts.append(float(recipe.loss(recipe.model, batch, half, draws).total))
+    assert sum(parts) == pytest.approx(float(terms.total), rel=1e-4)
+    terms.total.backward()
+    assert any(name.endswith("to_q.weight") for name in live(recipe.model.fusion))
+
+
+def test_photos_without_landmarks_cannot_be_fused(tmp_path, tiny_base):
+    made = album_workspace(tmp_path, tiny_base, FUSED)
+    rows = [
+        {"key": str(n), "split": split, "caption": f"photo of {TOKEN} woman", "emotion": "happy"}
+        for n, split in enumerate(["train", "train", "val300"])
+    ]
+    write_corpus(made, rows, 32)
+    with pytest.raises(UserError, match="recipe_options.fusion: .* no landmarks") as error:
+        SPEC.check(made)
+    assert "\n" not in str(error.value)
 
 
 # The road
