@@ -151,6 +151,16 @@ Long = Annotated[
         show_default="sampling.long_prompts",
     ),
 ]
+Fusion = Annotated[
+    float | None,
+    typer.Option(
+        "--fusion-strength",
+        min=0,
+        help="Of a person's features with those of the expression, by a package that learnt "
+        "fusion; 0: without.",
+        show_default="sampling.fusion_strength",
+    ),
+]
 Weights = Annotated[
     Literal["text", "a1111"] | None,
     typer.Option(
@@ -184,6 +194,7 @@ def generate(
     out: Out = None,
     long_prompts: Long = None,
     prompt_weights: Weights = None,
+    fusion_strength: Fusion = None,
     preset: options.Preset = None,
     changes: options.Set = None,
 ) -> None:
@@ -195,6 +206,7 @@ def generate(
     chosen = [f"sampling.preset={preset}"] if preset else []
     chosen += [f"sampling.long_prompts={long_prompts}"] if long_prompts else []
     chosen += [f"sampling.prompt_weights={prompt_weights}"] if prompt_weights else []
+    chosen += [] if fusion_strength is None else [f"sampling.fusion_strength={fusion_strength}"]
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
     sources = (blendshapes, expression, expression_of)

@@ -55,6 +55,11 @@ class SamplingConfig(Section):
         description="classifier-free, of expressions told as embeddings, at half as much time "
         "again; null: as guidance_scale, at no cost",
     )
+    fusion_strength: Annotated[float, Field(ge=0)] = Field(
+        1.0,
+        description="of a person's features with those of the expression asked for, by packages "
+        "that learnt to fuse them; 0: without",
+    )
     units_reader: NamesModel[str] = Field(
         "tiny-units-loss",
         description="reads the action units of a photo whose expression is changed: name or folder",

@@ -46,6 +46,7 @@ from sfe_core.evaluation.resampled import save_resampled
 from sfe_core.evaluation.statistics.calibration import recognition_result
 from sfe_core.evaluation.summary import EvaluationSummary, Provenance, Reference
 from sfe_core.files import check_key, derive_seed, sha256_json
+from sfe_core.packaging.class_prompts import ClassPrompts, class_prompts
 from sfe_core.packaging.listing import expressions, newest_package, of_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
@@ -197,7 +198,8 @@ def _drawn(
     placement = placement or place()
     precision = str(sampling_precision(torch.device(placement.device), sampling.precision))
     told = any(one.told for one in commands)
-    tuned: Variant = "guided" if told else "text"
+    anyone = class_prompts(package, workspace)
+    tuned: Variant = "guided" if told or anyone is not None else "text"
     wanted: dict[Variant, Sequence[PersonalCommand]] = {BASE: of_class(commands), tuned: commands}
     found = {}
     for variant, chosen in wanted.items():
@@ -211,18 +213,25 @@ def _drawn(
             (),
             workspace.generated / "weights.json",
             expressions=variant == tuned and told,
+            fusion=variant == tuned and anyone is not None,
         )
         folder = workspace.generated / FOLDER / f"{PERSONAL}-{settings.folder_name}"
         share = Share(source, settings, folder, sampling.batch_size)
-        records = [record_of(one, settings) for one in chosen]
+        fused = anyone if variant == tuned else None
+        records = [record_of(one, settings, fused) for one in chosen]
         found[str(variant)] = draw_records(
             share, records, workspace, bench.corpus, placement, bench.reporter
         )
     return found
 
 
-def record_of(command: PersonalCommand, settings: DrawSettings) -> Record:
-    """All that decides a picture: those of one number start from one noise."""
+def record_of(
+    command: PersonalCommand, settings: DrawSettings, anyone: ClassPrompts | None = None
+) -> Record:
+    """All that decides a picture: those of one number start from one noise.
+
+    `anyone` makes the prompt that is fused with the person's; None: nothing is fused.
+    """
     record: Record = {
         "settings": settings.sha256,
         "key": command.name,
@@ -230,7 +239,9 @@ def record_of(command: PersonalCommand, settings: DrawSettings) -> Record:
         "seed": derive_seed(settings.seed, PERSONAL, command.number, "noise"),
         "maps": {},
     }
-    return record | {"expressions": dict(command.told)} if command.told else record
+    record |= {"expressions": dict(command.told)} if command.told else {}
+    fused = anyone.of(record["prompt"], bool(command.told)) if anyone is not None else ""
+    return record | {"fusion_prompt": fused} if fused else record
 
 
 def _read(

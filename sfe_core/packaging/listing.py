@@ -90,8 +90,9 @@ def action_units(package: Path) -> tuple[str, ...]:
 
 
 def can_guide(package: Path) -> bool:
-    """Whether a package reads face maps, knows action units or learnt expressions."""
-    return bool(guidance_maps(package) or action_units(package) or expressions(package))
+    """Whether a package reads face maps, knows units, learnt expressions or fuses them."""
+    told = guidance_maps(package) or action_units(package) or expressions(package)
+    return bool(told) or has_fusion(package)
 
 
 def knows_sides(package: Path) -> bool:

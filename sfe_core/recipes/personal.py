@@ -58,10 +58,10 @@ from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
 from sfe_core.recipes.personal_fusion import (
     FusionTraining,
-    check_fusion,
     first_shown,
     fresh_fusion,
     fusion_network,
+    with_fusion,
 )
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
 from sfe_core.recipes.shared.draws import Slot, plan_update
@@ -152,7 +152,7 @@ def check(workspace: Workspace) -> Checked:
     model = checked.model
     assert isinstance(model, GuidedUNet)
     if options.fusion:
-        checked = replace(checked, model=check_fusion(model, corpus))
+        checked = replace(checked, model=with_fusion(model))
     if options.new_embeddings:
         teach_tokens(model, workspace, begin=(0,))
     if options.expressions is not None:

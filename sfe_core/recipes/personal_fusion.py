@@ -18,7 +18,6 @@ from sfe_core.config.model import Config
 from sfe_core.corpus.annotations.captioning import class_word_of
 from sfe_core.corpus.annotations.captions import without_token
 from sfe_core.corpus.dataset import FaceDataset
-from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.expression_fusion import ExpressionFusion, FusedSkip
@@ -27,34 +26,24 @@ from sfe_core.diffusion.fused_unet import FusedUNet, FusionConditions
 from sfe_core.diffusion.guidance_files import FUSION_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.prediction import add_noise
-from sfe_core.errors import UserError
 from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.files import derive_seed
 from sfe_core.losses.composite import Fused
 from sfe_core.losses.crafting import alignment_loss
 from sfe_core.recipes.shared.draws import Slot, draw_noise
-from sfe_core.recipes.stableface import TRAIN_SPLIT, StableFace
+from sfe_core.recipes.stableface import StableFace
 from sfe_core.training.network import Network
 
-FUSION = "recipe_options.fusion"
 _RATE = 10.0  # times train.learning_rate: gates start at 0, and are to come near 1 within a run
 _CALIBRATED_ON = 4  # photos
 
 
-def check_fusion(model: GuidedUNet, corpus: Corpus) -> FusedUNet:
-    """The networks without weights, fusion among them.
+def with_fusion(model: GuidedUNet) -> FusedUNet:
+    """Networks without weights, fusion among them.
 
     Raises:
-        UserError: the UNet has no skips to fuse, or a photo no landmarks.
+        UserError: the UNet has no skips to fuse.
     """
-    rows = corpus.split(TRAIN_SPLIT)
-    without = rows.loc[rows["landmarks"].isna(), "key"]
-    if len(without):
-        raise UserError(
-            FUSION,
-            f"{len(without)} photos have no landmarks in the manifest ({without.iloc[0]})",
-            "run `sfe preprocess` again, or set it to false",
-        )
     with torch.device("meta"):
         fusion = ExpressionFusion.beside(model.unet)
     return FusedUNet(model.unet, model.bank, model.text_encoder, fusion=fusion)

@@ -33,6 +33,7 @@ class Order:
         maps: guidance by name, each [3, H, W] in [0, 1]; empty = text alone.
         units: what is told of action units, see `unit_conditions`.
         expressions: what is told of the expression, see `expression_weights`.
+        fusion_prompt: what shows the expression on anyone; "" = nothing is fused.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Order:
     maps: dict[str, torch.Tensor]
     units: dict[str, float] = field(default_factory=dict)
     expressions: dict[str, float] = field(default_factory=dict)
+    fusion_prompt: str = ""
 
 
 def prepare_pipeline(
@@ -131,6 +133,9 @@ def _run(
 
     Filled up to the chunks of a neighbour, a prompt would be drawn otherwise.
     """
+    fused = [bool(order.fusion_prompt) for order in orders]
+    if any(fused) and not all(fused):
+        return _apart(pipeline, orders, settings, fused)
     rules = settings.prompt_rules
     if rules.plain:
         words = prompt_words([order.prompt for order in orders], settings.negative_prompt)
@@ -161,6 +166,21 @@ def _run(
     return torch.stack([drawn[place] for place in range(len(orders))])
 
 
+def _apart(
+    pipeline: DiffusionPipeline,
+    orders: Sequence[Order],
+    settings: DrawSettings,
+    fused: Sequence[bool],
+) -> torch.Tensor:
+    """As `_run`, those that are fused apart from the others: a call tells all or none of it."""
+    drawn: dict[int, torch.Tensor] = {}
+    for kind in (False, True):
+        places = [place for place, one in enumerate(fused) if one == kind]
+        images = _run(pipeline, [orders[place] for place in places], settings)
+        drawn.update(zip(places, images, strict=True))
+    return torch.stack([drawn[place] for place in range(len(orders))])
+
+
 def _run_at_once(
     pipeline: DiffusionPipeline,
     orders: Sequence[Order],
@@ -169,6 +189,7 @@ def _run_at_once(
 ) -> torch.Tensor:
     """As `_run`; `words` are what the pipeline is given of prompts and negative prompt."""
     names, units_scale = orders[0].maps, settings.units_guidance_scale
+    fused = bool(orders[0].fusion_prompt)
     with torch.inference_mode():
         return draw_batch(
             pipeline,
@@ -184,6 +205,8 @@ def _run_at_once(
             units_guidance_scale=units_scale or 0.0,
             expressions=[order.expressions for order in orders] if settings.expressions else None,
             expression_guidance_scale=settings.expression_guidance_scale,
+            expression_prompts=[order.fusion_prompt for order in orders] if fused else None,
+            fusion_strength=settings.fusion_strength or 0.0,
         )
 
 

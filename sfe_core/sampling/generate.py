@@ -27,7 +27,13 @@ from sfe_core.sampling.pngs import read_record, save_png
 from sfe_core.sampling.prompts import tell_of_prompts
 from sfe_core.sampling.settings import DrawSettings
 from sfe_core.sampling.sheets import compose_grid, save_animation
-from sfe_core.sampling.shot_conditions import Conditions, conditions_of, ways_of, with_embeddings
+from sfe_core.sampling.shot_conditions import (
+    Conditions,
+    conditions_of,
+    ways_of,
+    with_embeddings,
+    with_fusion,
+)
 from sfe_core.sampling.sweep import Request, Shot, plan_shots
 from sfe_core.sampling.unit_prompts import shots_in_words
 
@@ -88,6 +94,7 @@ def generate(
     package = package or newest_package(workspace)
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
     shots = shots_in_words(with_embeddings(shots, package), request, package, config)
+    shots = with_fusion(shots, package, workspace)
     ways = ways_of(workspace, request, shots, package, reporter)
     prompts = tuple(shot.prompt for shot in shots)
     some = next(iter(ways.settings.values()))
@@ -110,6 +117,7 @@ def generate(
             shown_to[place].maps,
             shown_to[place].units,
             shown_to[place].expressions or {},
+            shots[place].fusion_prompt,
         )
         for place in missing
     ]
@@ -203,6 +211,8 @@ def _record(settings: DrawSettings, shot: Shot, shown: Conditions) -> dict[str, 
         record |= {"change": shot.change.record(), "read_by": shown.read.record()}
     if shown.expressions is not None:
         record["expressions"] = shown.expressions
+    if shot.fusion_prompt:
+        record["fusion_prompt"] = shot.fusion_prompt
     return record | {"units": shown.units} if shown.units else record
 
 

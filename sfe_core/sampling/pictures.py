@@ -24,6 +24,7 @@ from sfe_core.corpus.annotations.unit_labels import told_units
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import TEMPORARY_MARK, check_key, derive_seed, write_json
+from sfe_core.packaging.class_prompts import ClassPrompts, class_prompts
 from sfe_core.packaging.listing import action_units, expressions, guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
@@ -76,7 +77,8 @@ def draw_series(
         split: name of a split of the corpus.
         variant: base (base model, caption alone), text (package, caption alone; the pictures of
             base where the package kept that) or guided (package, caption and what it knows of the
-            corpus's maps, action units and emotions; these as embeddings, and not in words).
+            corpus's maps, action units and emotions; these as embeddings, and not in words, and
+            fused with the person where it learnt that).
         package: packaged pipeline folder; None = the newest. Plays no part in base.
         placement: the processes that draw; None = one, on the GPU if there is one. Whoever draws,
             a picture on a like device is the same.
@@ -103,6 +105,7 @@ def draw_series(
     precision = sampling_precision(torch.device(placement.device), sampling.precision)
     units = action_units(source) if variant == "guided" else ()
     emotions = expressions(source) if variant == "guided" else ()
+    anyone = class_prompts(source, workspace) if variant == "guided" else None
     settings = draw_settings(
         variant,
         source,
@@ -113,10 +116,11 @@ def draw_series(
         workspace.generated / "weights.json",
         bool(units),
         bool(emotions),
+        anyone is not None,
     )
     folder = workspace.generated / split / settings.folder_name
     asked = zip(rows.to_dict("records"), told_units(units, rows), strict=True)
-    wanted = [_record(row, settings, told, emotions) for row, told in asked]
+    wanted = [_record(row, settings, told, emotions, anyone) for row, told in asked]
     share = Share(source, settings, folder, sampling.batch_size)
     return draw_records(share, wanted, workspace, corpus, placement, reporter)
 
@@ -188,12 +192,14 @@ def _record(
     settings: DrawSettings,
     units: dict[str, float],
     emotions: Sequence[str],
+    anyone: ClassPrompts | None,
 ) -> Record:
     """All that decides the picture of one row.
 
     Args:
         units: what is told of them, if anything.
         emotions: those that are told as embeddings.
+        anyone: makes the prompt to fuse with; None: nothing is fused.
     """
     key = check_key(row["key"], "corpus/manifest.parquet")
     caption = "" if pd.isna(row["caption"]) else str(row["caption"])
@@ -205,7 +211,10 @@ def _record(
         "maps": {name: row[f"{name}_sha256"] for name in settings.strengths},
     }
     record |= {"units": units} if units else {}
-    return record | {"expressions": {row["emotion"]: 1.0}} if row["emotion"] in emotions else record
+    told = row["emotion"] in emotions
+    record |= {"expressions": {row["emotion"]: 1.0}} if told else {}
+    fused = anyone.of(record["prompt"], told) if anyone is not None else ""
+    return record | {"fusion_prompt": fused} if fused else record
 
 
 def _draw(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.config.sampling_presets import negative_prompt_text
 from sfe_core.diffusion.families.known import family_of
-from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, UNITS_FOLDER
+from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, FUSION_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
@@ -21,7 +21,8 @@ VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
 
 _CHECKING_PARTS = ("safety_checker", "feature_extractor")
 GUIDANCE_PART = "guidance_encoder"
-GUIDING_PARTS = (GUIDANCE_PART, UNITS_FOLDER, EXPRESSIONS_FOLDER)  # any of them guides
+# Any of them guides.
+GUIDING_PARTS = (GUIDANCE_PART, UNITS_FOLDER, EXPRESSIONS_FOLDER, FUSION_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class DrawSettings:
 
     Args:
         variant: base (base model, caption), text (fine-tuned, caption), guided (and maps, units,
-            expressions).
+            expressions, fusion).
         weights_sha256: of the pipeline's folders that have a part in the picture.
         negative_prompt: the text itself, not a name for it.
         precision: floating point type of the networks.
@@ -40,6 +41,7 @@ class DrawSettings:
         units_guidance_scale: of action units; None where none are told.
         expressions: whether they are told, as embeddings.
         expression_guidance_scale: of these; None: as guidance_scale.
+        fusion_strength: of the person's features with the expression's; None where none are fused.
     """
 
     variant: Variant
@@ -59,6 +61,7 @@ class DrawSettings:
     units_guidance_scale: float | None = None
     expressions: bool = False
     expression_guidance_scale: float | None = None
+    fusion_strength: float | None = None
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class DrawSettings:
             "units_guidance_scale": None,
             "expressions": False,
             "expression_guidance_scale": None,
+            "fusion_strength": None,
         }
         fields = asdict(self)
         return {
@@ -103,6 +107,7 @@ def draw_settings(
     hash_cache: Path,
     units: bool = False,
     expressions: bool = False,
+    fusion: bool = False,
 ) -> DrawSettings:
     """The settings of a series, with the weights of `pipeline_folder` hashed.
 
@@ -111,6 +116,7 @@ def draw_settings(
         hash_cache: JSON file that spares hashing gigabytes again (see `weights_sha256`).
         units: whether action units are told.
         expressions: whether expressions are told as embeddings.
+        fusion: whether features are fused.
     """
     guided = variant == "guided"
     strengths = {str(name): value for name, value in sampling.strengths.items()}
@@ -118,6 +124,7 @@ def draw_settings(
     parts = (*family_of(configs).parts(configs), *((GUIDANCE_PART,) if guided else ()))
     parts += (UNITS_FOLDER,) if units else ()
     parts += (EXPRESSIONS_FOLDER,) if expressions else ()
+    parts += (FUSION_FOLDER,) if fusion else ()
     parts += _CHECKING_PARTS if sampling.safety_checker else ()
     return DrawSettings(
         variant=variant,
@@ -137,6 +144,7 @@ def draw_settings(
         units_guidance_scale=sampling.units_guidance_scale if units else None,
         expressions=expressions,
         expression_guidance_scale=sampling.expression_guidance_scale if expressions else None,
+        fusion_strength=sampling.fusion_strength if fusion else None,
     )
 
 

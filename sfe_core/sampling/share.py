@@ -88,4 +88,5 @@ def _orders(corpus: Corpus, share: Share, records: Iterable[Record]) -> Iterator
             maps = corpus.maps(record["key"], settings.resolution, names)
         units = record.get("units", {})
         told = record.get("expressions", {})
-        yield Order(record["key"], record["prompt"], record["seed"], maps, units, told)
+        fused = record.get("fusion_prompt", "")
+        yield Order(record["key"], record["prompt"], record["seed"], maps, units, told, fused)

@@ -14,6 +14,7 @@ from sfe_core.corpus.annotations.captions import without_emotion
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import maps_of_scene, scene_of_photo
 from sfe_core.errors import UserError
+from sfe_core.packaging.class_prompts import class_prompts
 from sfe_core.packaging.listing import action_units, expressions, guidance_maps, knows_sides
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import (
@@ -92,6 +93,14 @@ def _embedded(shot: Shot, known: Sequence[str]) -> Shot:
     return replace(shot, prompt=without_emotion(shot.prompt), guided=True, embedded=True)
 
 
+def with_fusion(shots: Sequence[Shot], package: Path, workspace: Workspace) -> list[Shot]:
+    """The shots, those that ask for an expression with what is fused, where a package can."""
+    anyone = class_prompts(package, workspace)
+    if anyone is None:
+        return list(shots)
+    return [replace(shot, fusion_prompt=anyone.of(shot.prompt, shot.embedded)) for shot in shots]
+
+
 def ways_of(
     workspace: Workspace,
     request: Request,
@@ -124,7 +133,14 @@ def ways_of(
     tells = any(told) or bool(changes and units)
     # A table's line that is a word alone is drawn as if it had been typed so: from text.
     settings = {
-        kind: _settings(workspace, source, maps if kind else (), kind and tells, kind and embedded)
+        kind: _settings(
+            workspace,
+            source,
+            maps if kind else (),
+            kind and tells,
+            kind and embedded,
+            any(shot.fusion_prompt for shot in shots if shot.guided == kind),
+        )
         for kind in sorted({shot.guided for shot in shots})
     }
     return Ways(source, maps, units, sides, told, reader, settings)
@@ -211,12 +227,17 @@ def _map_names(
 
 
 def _settings(
-    workspace: Workspace, source: Path, names: tuple[str, ...], units: bool, embedded: bool
+    workspace: Workspace,
+    source: Path,
+    names: tuple[str, ...],
+    units: bool,
+    embedded: bool,
+    fused: bool,
 ) -> DrawSettings:
     config = workspace.config
     precision = sampling_precision(sampling_device(), config.sampling.precision)
     return draw_settings(
-        "guided" if names or units or embedded else "text",
+        "guided" if names or units or embedded or fused else "text",
         source,
         config.sampling,
         config.model.resolution,
@@ -225,4 +246,5 @@ def _settings(
         workspace.generated / "weights.json",
         units,
         embedded,
+        fused,
     )

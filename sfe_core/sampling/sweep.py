@@ -200,6 +200,7 @@ class Shot:
         guided: whether a face guides, or action units are told; else text alone.
         like: photo whose face guides; None = the parametric head's, where one does.
         embedded: the expression's words are told as embeddings, and not in the prompt.
+        fusion_prompt: what shows the expression on anyone, to fuse with; "" = nothing is fused.
     """
 
     label: str
@@ -210,6 +211,7 @@ class Shot:
     guided: bool = False
     like: Path | None = None
     embedded: bool = False
+    fusion_prompt: str = ""
 
 
 def plan_shots(request: Request, seed: int, template: str) -> list[Shot]:

@@ -18,6 +18,7 @@ LATER = (
     "units_guidance_scale",
     "expressions",
     "expression_guidance_scale",
+    "fusion_strength",
 )
 
 
