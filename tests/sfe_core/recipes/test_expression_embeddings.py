@@ -193,6 +193,7 @@ def test_the_other_terms_of_the_loss_reach_them(tmp_path, tiny_base):
 def test_samples_show_the_expressions(tmp_path, tiny_base):
     recipe = build(emotion_workspace(tmp_path, tiny_base, train={"samples_per_emotion": 1}))
     with torch.no_grad():
+        recipe.model.expressions.register_to_config(longest=0.0)
         recipe.model.expressions.states.mul_(5)
         samples = recipe.samples(recipe.model, lambda: False)
     assert samples is not None and samples.picture is not None
