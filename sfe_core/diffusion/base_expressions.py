@@ -44,7 +44,8 @@ def begin_expressions(
     """Embeddings that nothing has been learnt in: the states of each expression's words.
 
     Those of `WORDS`, in order, behind the begin of text; where a text has fewer, its end and what
-    fills it up follow. None grows longer than the longest of these texts' states. An expression without words of its own begins from its name.
+    fills it up follow. None grows longer than the longest of these texts' states. An expression
+    without words of its own begins from its name.
 
     Args:
         encoders: of the base.

@@ -20,7 +20,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from pydantic import Field
@@ -55,7 +54,7 @@ from sfe_core.losses.composite import CRAFTING, LossTerms
 from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
-from sfe_core.recipes.shared.draws import Slot, plan_update
+from sfe_core.recipes.shared.draws import Slot, draw_asked, plan_update
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
 from sfe_core.reporting import Reporter
 from sfe_core.training.batches.batch import Batch
@@ -298,22 +297,6 @@ class Prior:
     source: BatchSource
     sampler: DeterministicSampler
     weight: float
-
-
-def draw_asked(slot: Slot, shown: int, choice: Sequence[int], share: float) -> int:
-    """Of a decoded image, by chance, another expression than the one it shows; else -1.
-
-    Args:
-        slot: of the image, by whose own seed chance decides.
-        shown: place in EMOTIONS of what its photo shows, -1 where unknown.
-        choice: places of what may be asked for.
-        share: of decoded images that are told a caption.
-    """
-    if not slot.decode or slot.drop_caption:
-        return -1
-    chance, pick = np.random.default_rng(derive_seed(slot.noise_seed, "asked")).random(2)
-    others = [place for place in choice if place != shown]
-    return others[int(pick * len(others))] if chance < share and others else -1
 
 
 def share_out(first: int, count: int) -> tuple[range, range]:
