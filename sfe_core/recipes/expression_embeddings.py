@@ -37,6 +37,7 @@ from sfe_core.diffusion.expression_embeddings import (
     VECTORS,
     ExpressionEmbeddings,
     ExpressiveUNet,
+    expression_weights,
     whole_expressions,
 )
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
@@ -47,7 +48,8 @@ from sfe_core.errors import UserError
 from sfe_core.files import derive_seed
 from sfe_core.losses.composite import CRAFTING, LossTerms
 from sfe_core.recipes import stableface
-from sfe_core.recipes.shared.draws import Slot, draw_asked
+from sfe_core.recipes.shared.asked import Asked, asked_shares, draw_asked
+from sfe_core.recipes.shared.draws import Slot
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
 from sfe_core.reporting import Reporter
 from sfe_core.training.batches.batch import Batch
@@ -152,12 +154,12 @@ class ExpressionSlot:
     Attributes:
         face: see `Slot`.
         told: False where it is told as neutral whatever it shows.
-        asked: place in EMOTIONS of what is asked for and it does not show; -1: what it shows is.
+        asked: what is asked for and it does not show; None: what it shows is.
     """
 
     face: Slot
     told: bool
-    asked: int = -1
+    asked: Asked | None = None
 
 
 def draw_told(face: Slot, options: Options) -> ExpressionSlot:
@@ -247,10 +249,11 @@ class Expressions:
         """
         told = self.told(draws).to(batch.latent_mean.device, non_blocking=True)
         faces, whole = _faces(draws), _faces(update)
-        if all(slot.asked < 0 for slot in update):
+        if all(slot.asked is None for slot in update):
             return self.face.loss(model, batch, faces, whole, told)
-        asked = torch.tensor([slot.asked for slot in draws])
-        weights = (asked < 0).float().to(told.device, non_blocking=True)
+        asked = asked_shares([slot.asked for slot in draws])
+        weights = torch.tensor([float(slot.asked is None) for slot in draws])
+        weights = weights.to(told.device, non_blocking=True)
         return self.face.loss(model, batch, faces, whole, told, weights, asked)
 
     def told(self, draws: Sequence[ExpressionSlot]) -> Tensor:
@@ -258,8 +261,9 @@ class Expressions:
         weights = self.weights[[slot.face.index for slot in draws]]
         weights = weights * torch.tensor([slot.told for slot in draws])[:, None]
         for row, slot in enumerate(draws):
-            if slot.asked >= 0:
-                weights[row] = whole_expressions(self.names, [EMOTIONS[slot.asked]])[0]
+            if slot.asked is not None:
+                asked = {EMOTIONS[slot.asked.place]: slot.asked.strength}
+                weights[row] = expression_weights(self.names, [asked])[0]
         return weights
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:

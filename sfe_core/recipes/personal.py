@@ -41,6 +41,7 @@ from sfe_core.diffusion.expression_embeddings import (
     NEUTRAL,
     ExpressionEmbeddings,
     ExpressiveUNet,
+    expression_weights,
     whole_expressions,
 )
 from sfe_core.diffusion.families.clip_text import with_new_tokens
@@ -53,8 +54,9 @@ from sfe_core.files import derive_seed
 from sfe_core.losses.composite import CRAFTING, LossTerms
 from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
+from sfe_core.recipes.shared.asked import Asked, asked_shares, draw_asked
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
-from sfe_core.recipes.shared.draws import Slot, draw_asked, plan_update
+from sfe_core.recipes.shared.draws import Slot, plan_update
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
 from sfe_core.reporting import Reporter
 from sfe_core.training.batches.batch import Batch
@@ -281,12 +283,12 @@ class PersonalSlot:
     Attributes:
         face: see `Slot`; its place is in the album, or among the class pictures.
         of_class: it is a class picture.
-        asked: place in EMOTIONS of what is asked for and it does not show; -1: what it shows is.
+        asked: what is asked for and it does not show; None: what it shows is.
     """
 
     face: Slot
     of_class: bool
-    asked: int = -1
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -415,12 +417,12 @@ class Personal:
         faces, whole = ([slot.face for slot in slots] for slots in (ordered, update))
         told = self.told(ordered)
         told = None if told is None else told.to(device, non_blocking=True)
-        if self.prior is None and all(slot.asked < 0 for slot in update):
+        if self.prior is None and all(slot.asked is None for slot in update):
             return self.face.loss(model, batch, faces, whole, told)
         factors = image_factors(update, 0.0 if self.prior is None else self.prior.weight)
         weights = torch.tensor([factors[kind_of(slot)] for slot in ordered])
         weights = weights.to(device, non_blocking=True)
-        asked = torch.tensor([slot.asked for slot in ordered])
+        asked = asked_shares([slot.asked for slot in ordered])
         return self.face.loss(model, batch, faces, whole, told, weights, asked)
 
     def told(self, draws: Sequence[PersonalSlot]) -> Tensor | None:
@@ -432,13 +434,14 @@ class Personal:
         if self.expressions is None:
             return None
         album, prior = self.face.dataset, self.prior
-        shown = []
+        told: list[dict[str, float]] = []
         for slot in draws:
             dataset = prior.dataset if slot.of_class and prior is not None else album
             place = -1 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
-            place = slot.asked if slot.asked >= 0 else place
-            shown.append(EMOTIONS[place] if place >= 0 else NEUTRAL)
-        return whole_expressions(self.expressions.names, shown)
+            asked = slot.asked or Asked(place)
+            name = EMOTIONS[asked.place] if asked.place >= 0 else NEUTRAL
+            told.append({name: asked.strength})
+        return expression_weights(self.expressions.names, told)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Held-out photos of the album, drawn by their captions, and told their expressions."""
@@ -479,7 +482,7 @@ def kind_of(slot: PersonalSlot) -> Kind:
     """What an image is learnt for."""
     if slot.of_class:
         return "class"
-    return "album" if slot.asked < 0 else "asked"
+    return "album" if slot.asked is None else "asked"
 
 
 def image_factors(update: Sequence[PersonalSlot], weight: float) -> dict[Kind, float]:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,22 +96,6 @@ def plan_update(
         )
         for place in places
     ]
-
-
-def draw_asked(slot: Slot, shown: int, choice: Sequence[int], share: float) -> int:
-    """Of a decoded image, by chance, another expression than the one it shows; else -1.
-
-    Args:
-        slot: of the image, by whose own seed chance decides.
-        shown: place in EMOTIONS of what its photo shows, -1 where unknown.
-        choice: places of what may be asked for.
-        share: of decoded images that are told a caption.
-    """
-    if not slot.decode or slot.drop_caption:
-        return -1
-    chance, pick = np.random.default_rng(derive_seed(slot.noise_seed, "asked")).random(2)
-    others = [place for place in choice if place != shown]
-    return others[int(pick * len(others))] if chance < share and others else -1
 
 
 def draw_noise(
