@@ -44,7 +44,8 @@ def begin_expressions(
     """Embeddings that nothing has been learnt in: the states of each expression's words.
 
     Those of `WORDS`, in order, behind the begin of text; where a text has fewer, its end and what
-    fills it up follow. An expression without words of its own begins from its name.
+    fills it up follow. None grows longer than the longest of these texts' states. An expression
+    without words of its own begins from its name.
 
     Args:
         encoders: of the base.
@@ -55,7 +56,8 @@ def begin_expressions(
     """
     texts = encoders.texts([WORDS.get(name, name) for name in names])
     width, pooled_width = text_widths(base)
-    made = ExpressionEmbeddings(list(names), vectors, width, pooled_width, *told)
+    longest = float(texts.states.norm(dim=2).max())
+    made = ExpressionEmbeddings(list(names), vectors, width, pooled_width, longest, *told)
     with torch.no_grad():
         made.states.copy_(texts.states[:, 1 : 1 + vectors])
         if made.pooled is not None:

@@ -117,6 +117,7 @@ class ExpressionEmbeddings(ModelMixin, ConfigMixin):
         vectors: k.
         width: D of the text's states.
         pooled_width: P of the pooled text; 0 in a family without.
+        longest: Euclidean length beyond which a vector is shortened before it is told; 0: none is.
         base: name of the base model that they were learnt on; "" where none is known.
         base_sha256: its hash, see `hashing.hash_base`.
     """
@@ -128,6 +129,7 @@ class ExpressionEmbeddings(ModelMixin, ConfigMixin):
         vectors: int = VECTORS,
         width: int = 768,
         pooled_width: int = 0,
+        longest: float = 0.0,
         base: str = "",
         base_sha256: str = "",
     ) -> None:
@@ -149,10 +151,10 @@ class ExpressionEmbeddings(ModelMixin, ConfigMixin):
 
     def forward(self, weights: Tensor) -> ExpressionStates:
         """What weights [B, E] put behind B texts; that of neutral has no part in it."""
-        weights = weights.to(self.states)
+        weights, states = weights.to(self.states), self.told_states
         return ExpressionStates(
-            torch.einsum("be,ekd->bkd", weights, self._from_neutral(self.states))
-            + self.states[self._neutral],
+            torch.einsum("be,ekd->bkd", weights, self._from_neutral(states))
+            + states[self._neutral],
             None if self.pooled is None else weights @ self._from_neutral(self.pooled),
         )
 
@@ -161,6 +163,15 @@ class ExpressionEmbeddings(ModelMixin, ConfigMixin):
     ) -> tuple[Tensor, Tensor | None]:
         """Texts [B, L, D] and pooled [B, P] with expressions [B, E]: [B, L + k, D] and [B, P]."""
         return self(weights).behind(states, pooled)
+
+    @property
+    def told_states(self) -> Tensor:
+        """[E, k, D], none longer than `longest`."""
+        longest = self.config["longest"]
+        if not longest:
+            return self.states
+        # Vectors that a UNet never met make it draw what no face is, and only length drifts so far.
+        return self.states.flatten(0, 1).renorm(2, 0, longest).view_as(self.states)
 
     def _from_neutral(self, vectors: Tensor) -> Tensor:
         return vectors - vectors[self._neutral]

@@ -25,13 +25,12 @@ def asked_expression(drawn: EmotionReading, asked: Tensor) -> Tensor:
 
     Args:
         drawn: reading of B faces with gradient.
-        asked: [B] int64, place in EMOTIONS; -1 where nothing but the photo is asked for.
+        asked: [B, 8] share of each of EMOTIONS, summing to 1; all 0 where nothing but the photo is
+            asked for.
     """
-    asked = asked.to(drawn.logits.device)
-    known = (asked >= 0) & (asked < drawn.logits.shape[1])
     found = functional.log_softmax(drawn.logits.float(), dim=1)
-    place = asked.where(known, asked.new_zeros(())).unsqueeze(1)
-    return -found.gather(1, place).squeeze(1).where(known, found.new_zeros(()))
+    asked = asked.to(found)[:, : found.shape[1]]
+    return -(asked * found).sum(dim=1)
 
 
 def alignment_loss(fused: Tensor, expression: Tensor, identity: Tensor, mask: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import RunError
 from sfe_core.faces.recognition.tiny_units import FULL_INTENSITY
 from sfe_core.losses.crafting import asked_expression
@@ -43,9 +44,9 @@ class PixelBatch:
             `photo_area`; no term looks at the rest. None: all of it.
         people: [D, W] identity vectors of who should be on each image, see
             `identity.mean_identity`; None: who is on its photo.
-        asked: [D] int64 on the CPU, place in EMOTIONS of what a prompt asks for and its photo does
-            not show: such an image is held against no photo, only against what was asked and
-            against the person. -1 where the image should be its photo; None: everywhere.
+        asked: [D, 8] on the CPU, share of each of EMOTIONS that a prompt asks for and its photo
+            does not show: such an image is held against no photo, only against what was asked and
+            against the person. All 0 where the image should be its photo; None: everywhere.
     """
 
     estimates: Tensor
@@ -161,12 +162,12 @@ class PixelTerms:
         if self.units_reader is not None and aims.units is not None:
             values.append(units_l1(self.units_reader(drawn), aims.units))
         if aims.asked is not None:
-            of_photo = (aims.asked < 0).to(drawn.device)
+            of_photo = (aims.asked.sum(dim=1) == 0).to(drawn.device)
             values = [value.where(of_photo, 0.0) for value in values]
         if self.embedder is not None and aims.person is not None:
             values.append(identity_loss(self.embedder(drawn), aims.person))
         if reading is not None and self.crafting:
-            nothing = torch.full((len(drawn),), -1)
+            nothing = torch.zeros(len(drawn), len(EMOTIONS))
             asked = nothing if aims.asked is None else aims.asked
             values.append(asked_expression(reading, asked))
         return torch.stack([value.float() for value in values])

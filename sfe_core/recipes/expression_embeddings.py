@@ -3,7 +3,10 @@
 What is learnt is `diffusion.expression_embeddings`: k vectors an expression, reused for every
 person. Data, loss and samples are the StableFaceEmotion recipe's, without maps; each face is told
 by its label's vectors, its caption does not name the emotion. Of some faces nothing is told but
-neutral, so that guidance on the expression alone has a prediction to start from.
+neutral, so that guidance on the expression alone has a prediction to start from. A photo's noisy
+latents show its expression themselves, and little is left for the vectors to tell: with
+`loss.crafting_expression`, others are asked of some, and the emotion network tells whether they
+came.
 
 In the order of a run: settings, what is checked before it, the networks, the expressions of the
 data, what chance decides, the loss, the samples.
@@ -34,6 +37,7 @@ from sfe_core.diffusion.expression_embeddings import (
     VECTORS,
     ExpressionEmbeddings,
     ExpressiveUNet,
+    expression_weights,
     whole_expressions,
 )
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
@@ -42,8 +46,9 @@ from sfe_core.diffusion.loading import read_configs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.files import derive_seed
-from sfe_core.losses.composite import LossTerms
+from sfe_core.losses.composite import CRAFTING, LossTerms
 from sfe_core.recipes import stableface
+from sfe_core.recipes.shared.asked import Asked, asked_shares, draw_asked
 from sfe_core.recipes.shared.draws import Slot
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
 from sfe_core.reporting import Reporter
@@ -61,6 +66,11 @@ class Options(Section):
 
     vectors: Count = Field(VECTORS, description="learnt of each expression")
     expression_dropout: Fraction = Field(0.1, description="share of faces told as neutral")
+    crafting_share: Fraction = Field(
+        0.5,
+        description="share of decoded images of which an expression is asked that their faces do "
+        "not show, where loss.crafting_expression has a weight",
+    )
 
 
 def _options(workspace: Workspace) -> Options:
@@ -86,7 +96,7 @@ def check(workspace: Workspace) -> Checked:
             raise UserError(field, "would train too: expressions learn alone", f"set it to {none}")
     rows = choose_faces(Corpus.open(workspace).split(stableface.TRAIN_SPLIT), config.data).rows
     names = learnt_expressions(rows)
-    checked = stableface.check(workspace)
+    checked = stableface.check(workspace, served=(CRAFTING,))
     assert isinstance(checked.model, GuidedUNet)
     counts = rows["emotion"].value_counts()
     without = int(rows["emotion"].isna().sum())
@@ -144,10 +154,12 @@ class ExpressionSlot:
     Attributes:
         face: see `Slot`.
         told: False where it is told as neutral whatever it shows.
+        asked: what is asked for and it does not show; None: what it shows is.
     """
 
     face: Slot
     told: bool
+    asked: Asked | None = None
 
 
 def draw_told(face: Slot, options: Options) -> ExpressionSlot:
@@ -187,6 +199,12 @@ class Expressions:
         return self.face.model
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the expressions, in order."""
+        assert self.model.expressions is not None
+        return self.model.expressions.names
+
+    @property
     def must_match(self) -> Mapping[str, Fingerprint]:
         """The base, and the networks of the loss."""
         return self.face.must_match
@@ -198,8 +216,17 @@ class Expressions:
         return ExpressiveUNet(self.model.unet, self.model.bank, expressions=expressions)
 
     def draw(self, step: int, first: int, count: int) -> list[ExpressionSlot]:
-        """As StableFaceEmotion draws, and whether the expression is told."""
-        return [draw_told(slot, self.options) for slot in self.face.draw(step, first, count)]
+        """As StableFaceEmotion draws, and what is told of the expression."""
+        slots = [draw_told(slot, self.options) for slot in self.face.draw(step, first, count)]
+        if CRAFTING not in self.face.objective.composite.active:
+            return slots
+        names, shown = self.names, self.face.dataset.emotions
+        choice = [place for place, name in enumerate(EMOTIONS) if name in names]
+        share = self.options.crafting_share
+        return [
+            replace(one, asked=draw_asked(one.face, int(shown[one.face.index]), choice, share))
+            for one in slots
+        ]
 
     def batches(self, wanted: Iterable[Sequence[ExpressionSlot]]) -> Iterator[Batch]:
         """Latents, texts and photos of the faces drawn."""
@@ -216,14 +243,28 @@ class Expressions:
         draws: Sequence[ExpressionSlot],
         update: Sequence[ExpressionSlot],
     ) -> LossTerms:
-        """The composite loss of predictions that were told of the expressions."""
+        """The composite loss of predictions that were told of the expressions.
+
+        Where what is asked for is not what the photo shows, there is no noise to predict.
+        """
         told = self.told(draws).to(batch.latent_mean.device, non_blocking=True)
-        return self.face.loss(model, batch, _faces(draws), _faces(update), told)
+        faces, whole = _faces(draws), _faces(update)
+        if all(slot.asked is None for slot in update):
+            return self.face.loss(model, batch, faces, whole, told)
+        asked = asked_shares([slot.asked for slot in draws])
+        weights = torch.tensor([float(slot.asked is None) for slot in draws])
+        weights = weights.to(told.device, non_blocking=True)
+        return self.face.loss(model, batch, faces, whole, told, weights, asked)
 
     def told(self, draws: Sequence[ExpressionSlot]) -> Tensor:
         """What is told of B images: [B, E], see `expression_weights`."""
         weights = self.weights[[slot.face.index for slot in draws]]
-        return weights * torch.tensor([slot.told for slot in draws])[:, None]
+        weights = weights * torch.tensor([slot.told for slot in draws])[:, None]
+        for row, slot in enumerate(draws):
+            if slot.asked is not None:
+                asked = {EMOTIONS[slot.asked.place]: slot.asked.strength}
+                weights[row] = expression_weights(self.names, [asked])[0]
+        return weights
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Validation faces from their captions alone, and told the expressions of their labels."""

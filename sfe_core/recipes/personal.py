@@ -21,7 +21,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from pydantic import Field
@@ -43,6 +42,7 @@ from sfe_core.diffusion.expression_embeddings import (
     NEUTRAL,
     ExpressionEmbeddings,
     ExpressiveUNet,
+    expression_weights,
     whole_expressions,
 )
 from sfe_core.diffusion.families.clip_text import with_new_tokens
@@ -63,6 +63,7 @@ from sfe_core.recipes.personal_fusion import (
     fusion_network,
     with_fusion,
 )
+from sfe_core.recipes.shared.asked import Asked, asked_shares, draw_asked
 from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
 from sfe_core.recipes.shared.draws import Slot, plan_update
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
@@ -305,12 +306,12 @@ class PersonalSlot:
     Attributes:
         face: see `Slot`; its place is in the album, or among the class pictures.
         of_class: it is a class picture.
-        asked: place in EMOTIONS of what is asked for and it does not show; -1: what it shows is.
+        asked: what is asked for and it does not show; None: what it shows is.
     """
 
     face: Slot
     of_class: bool
-    asked: int = -1
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True)
@@ -321,22 +322,6 @@ class Prior:
     source: BatchSource
     sampler: DeterministicSampler
     weight: float
-
-
-def draw_asked(slot: Slot, shown: int, choice: Sequence[int], share: float) -> int:
-    """Of a decoded image, by chance, another expression than the one it shows; else -1.
-
-    Args:
-        slot: of the image, by whose own seed chance decides.
-        shown: place in EMOTIONS of what its photo shows, -1 where unknown.
-        choice: places of what may be asked for.
-        share: of decoded images that are told a caption.
-    """
-    if not slot.decode or slot.drop_caption:
-        return -1
-    chance, pick = np.random.default_rng(derive_seed(slot.noise_seed, "asked")).random(2)
-    others = [place for place in choice if place != shown]
-    return others[int(pick * len(others))] if chance < share and others else -1
 
 
 def share_out(first: int, count: int) -> tuple[range, range]:
@@ -465,12 +450,12 @@ class Personal:
         told = self.told(ordered)
         told = None if told is None else told.to(device, non_blocking=True)
         conditions, fused = self._fused(batch, ordered, update, told)
-        if self.prior is None and all(slot.asked < 0 for slot in update):
+        if self.prior is None and all(slot.asked is None for slot in update):
             return self.face.loss(model, batch, faces, whole, conditions, fused=fused)
         factors = image_factors(update, 0.0 if self.prior is None else self.prior.weight)
         weights = torch.tensor([factors[kind_of(slot)] for slot in ordered])
         weights = weights.to(device, non_blocking=True)
-        asked = torch.tensor([slot.asked for slot in ordered])
+        asked = asked_shares([slot.asked for slot in ordered])
         return self.face.loss(model, batch, faces, whole, conditions, weights, asked, fused)
 
     def _fused(
@@ -503,13 +488,14 @@ class Personal:
         if self.expressions is None:
             return None
         album, prior = self.face.dataset, self.prior
-        shown = []
+        told: list[dict[str, float]] = []
         for slot in draws:
             dataset = prior.dataset if slot.of_class and prior is not None else album
             place = -1 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
-            place = slot.asked if slot.asked >= 0 else place
-            shown.append(EMOTIONS[place] if place >= 0 else NEUTRAL)
-        return whole_expressions(self.expressions.names, shown)
+            asked = slot.asked or Asked(place)
+            name = EMOTIONS[asked.place] if asked.place >= 0 else NEUTRAL
+            told.append({name: asked.strength})
+        return expression_weights(self.expressions.names, told)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
         """Held-out photos of the album, drawn by their captions, and told their expressions."""
@@ -555,7 +541,7 @@ def kind_of(slot: PersonalSlot) -> Kind:
     """What an image is learnt for."""
     if slot.of_class:
         return "class"
-    return "album" if slot.asked < 0 else "asked"
+    return "album" if slot.asked is None else "asked"
 
 
 def image_factors(update: Sequence[PersonalSlot], weight: float) -> dict[Kind, float]:

@@ -502,7 +502,7 @@ def batch_loss(
         counts: of the whole update.
         conditions: what else the model is told of the images, see `GuidedUNet`.
         image_weights: [B], times each image's own in the noise term; None: 1.
-        asked: [B] on the CPU, expressions that are asked for and no photo shows, see `PixelBatch`.
+        asked: [B, 8] on the CPU, what is asked for and no photo shows, see `PixelBatch`.
         fused: called once the model has predicted: what it fused; None: nothing.
     """
     device, kind = batch.latent_mean.device, objective.prediction

@@ -22,13 +22,26 @@ def reading(logits: Tensor) -> EmotionReading:
 
 def test_it_aims_at_the_prompts_emotion_and_leaves_out_what_nobody_asked_or_knows():
     logits = torch.zeros(4, 7, requires_grad=True)  # a recogniser without contempt
-    asked = torch.tensor([HAPPY, -1, EMOTIONS.index("contempt"), 0])
+    asked = torch.zeros(4, len(EMOTIONS))
+    asked[0, HAPPY] = asked[2, EMOTIONS.index("contempt")] = asked[3, 0] = 1.0
     values = asked_expression(reading(logits), asked)
     assert values.tolist() == pytest.approx([math.log(7), 0.0, 0.0, math.log(7)])
     values.sum().backward()
     assert (logits.grad.abs().sum(1) > 0).tolist() == [True, False, False, True]
     # Downhill is towards the emotion asked for, away from every other.
     assert logits.grad[0, HAPPY] < 0 and logits.grad[0].sum().abs() < 1e-6
+
+
+def test_half_an_expression_is_seen_as_often_as_neutral():
+    logits = torch.zeros(1, 8, requires_grad=True)
+    half = torch.zeros(1, 8)
+    half[0, 0] = half[0, HAPPY] = 0.5
+    optimiser = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(300):
+        optimiser.zero_grad()
+        asked_expression(reading(logits), half).sum().backward()
+        optimiser.step()
+    assert logits.softmax(1)[0, [0, HAPPY]].tolist() == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def features(seed: int, scale: float = 1.0) -> Tensor:

@@ -157,10 +157,11 @@ def crafting(chunk: int | None = None) -> PixelTerms:
 
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_what_the_photo_does_not_show_is_held_against_no_photo(chunk):
-    asked = torch.tensor([3, -1, 5, -1, -1])
+    asked = torch.zeros(5, 8)
+    asked[0, 3] = asked[2, 5] = 1.0
     person = torch.randn(5, 8, generator=torch.Generator().manual_seed(7))
     found = crafting(chunk)(replace(batch(), asked=asked, people=person))
-    of_photo = (asked < 0).tolist()
+    of_photo = (asked.sum(1) == 0).tolist()
     for name in ("perceptual", "valence", "expression", "units"):
         assert [bool(value) for value in found[name] != 0] == of_photo, name
     asking = [not one for one in of_photo]
@@ -172,7 +173,7 @@ def test_what_the_photo_does_not_show_is_held_against_no_photo(chunk):
 
 
 def test_each_crafting_term_moves_the_picture_and_no_network():
-    asked = torch.full((5,), 3)
+    asked = torch.eye(8)[[3] * 5]
     for name in ("identity", "crafting_expression"):
         measure, pixels = crafting(), replace(batch(), asked=asked)
         measure(pixels)[name].sum().backward()
@@ -188,9 +189,7 @@ def test_without_a_person_the_photo_tells_who_it_is():
     torch.testing.assert_close(alone(pixels), alone(replace(pixels, people=own)))
     # Only the recogniser's view of the drawn face is asked for where nothing else needs it.
     reader = Reader()
-    PixelTerms(None, reader, {}, PHOTO, crafting=True)(
-        replace(batch(2), asked=torch.ones(2).long())
-    )
+    PixelTerms(None, reader, {}, PHOTO, crafting=True)(replace(batch(2), asked=torch.eye(8)[:2]))
     assert reader.calls == 1
 
 

@@ -193,6 +193,7 @@ def test_the_other_terms_of_the_loss_reach_them(tmp_path, tiny_base):
 def test_samples_show_the_expressions(tmp_path, tiny_base):
     recipe = build(emotion_workspace(tmp_path, tiny_base, train={"samples_per_emotion": 1}))
     with torch.no_grad():
+        recipe.model.expressions.register_to_config(longest=0.0)
         recipe.model.expressions.states.mul_(5)
         samples = recipe.samples(recipe.model, lambda: False)
     assert samples is not None and samples.picture is not None
@@ -279,3 +280,24 @@ def test_torn_expressions_are_told(tmp_path, tiny_base):
     (checkpoint / "expressions_ema" / "diffusion_pytorch_model.safetensors").write_bytes(b"torn")
     with pytest.raises(RunError, match="is torn"):
         package_checkpoint(made)
+
+
+def test_an_expression_that_no_photo_shows_steers_its_vectors_alone(tmp_path, tiny_base):
+    loss = NOISE_ALONE | {
+        "noise": 0.0,
+        "crafting_expression": 1.0,
+        "pixel_fraction": 1.0,
+        "pixel_max_timestep": 1000,
+    }
+    made = emotion_workspace(
+        tmp_path, tiny_base, {"crafting_share": 1.0}, loss=loss, train={"caption_dropout": 0.0}
+    )
+    recipe = build(made)
+    draws = [slot for slot in recipe.draw(0, 0, 8) if slot.face.decode]
+    assert draws and all(slot.asked is not None for slot in draws)
+    for slot, weights in zip(draws, recipe.told(draws), strict=True):
+        told = dict(zip(recipe.names, weights.tolist(), strict=True))
+        assert told[EMOTIONS[slot.asked.place]] == pytest.approx(slot.asked.strength)
+    step(recipe)[1].backward()
+    live = {name for name, p in recipe.model.named_parameters() if p.grad is not None}
+    assert "expressions.states" in live and all("expressions" in name for name in live)

@@ -32,12 +32,12 @@ from sfe_core.recipes.personal import (
     Personal,
     PersonalSlot,
     album_first,
-    draw_asked,
     image_factors,
     is_ordinary,
     kind_of,
     share_out,
 )
+from sfe_core.recipes.shared.asked import Asked
 from sfe_core.recipes.shared.class_pictures import ClassPictures
 from sfe_core.recipes.shared.draws import Slot
 from sfe_core.reporting import Reporter
@@ -190,7 +190,7 @@ def slots(*kinds: bool) -> list[PersonalSlot]:
 
 def test_the_prior_is_weighted_as_a_mean_of_its_own():
     update = slots(False, True, False, False, False)
-    update[4] = replace(update[4], asked=3)
+    update[4] = replace(update[4], asked=Asked(3))
     factors = image_factors(update, 0.5)
     losses = [1.0, 10.0, 2.0, 6.0, 99.0]
     weighed = sum(np.multiply(losses, [factors[kind_of(slot)] for slot in update]))
@@ -312,19 +312,6 @@ CRAFTED = {
 }
 
 
-def test_another_expression_is_asked_of_a_share_of_the_decoded():
-    slot = slots(False)[0].face
-    assert draw_asked(slot, 0, range(8), 1.0) == -1  # not decoded
-    many = [replace(slot, decode=True, noise_seed=n) for n in range(2000)]
-    drawn = [draw_asked(one, 1, (0, 1, 2), 0.25) for one in many]
-    assert drawn == [draw_asked(one, 1, (0, 1, 2), 0.25) for one in many]
-    counts = {place: drawn.count(place) for place in set(drawn)}
-    assert counts.keys() == {-1, 0, 2}
-    assert counts[0] + counts[2] == pytest.approx(500, abs=80)
-    assert counts[0] == pytest.approx(counts[2], abs=80)
-    assert draw_asked(replace(many[0], drop_caption=True), 1, (0, 1, 2), 1.0) == -1
-
-
 def test_what_is_asked_steers_the_person_and_nothing_frozen(tmp_path, tiny_base, expressions):
     options = {"expressions": str(expressions), "crafting_share": 1.0}
     made = album_workspace(
@@ -333,14 +320,12 @@ def test_what_is_asked_steers_the_person_and_nothing_frozen(tmp_path, tiny_base,
     recipe = build(made)
     draws = recipe.draw(0, 0, 8)
     album = [slot for slot in draws if not slot.of_class]
-    assert album and all(slot.asked >= 0 for slot in album)
-    assert all(slot.asked == -1 for slot in draws if slot.of_class)
+    assert album and all(slot.asked is not None for slot in album)
+    assert all(slot.asked is None for slot in draws if slot.of_class)
     for slot, weights in zip(album, recipe.told(album), strict=True):
-        assert (
-            int(weights.argmax())
-            == slot.asked
-            != int(recipe.face.dataset.emotions[slot.face.index])
-        )
+        assert slot.asked.place != int(recipe.face.dataset.emotions[slot.face.index])
+        assert weights[slot.asked.place] == pytest.approx(slot.asked.strength)
+        assert weights.sum() == pytest.approx(slot.asked.strength)
     _, total = step(recipe)
     total.backward()
     live = {
