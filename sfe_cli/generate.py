@@ -230,6 +230,7 @@ def generate(
         seed=seed,
     )
     source = find_package(found, package)
+    _check_fusion(fusion_strength, source)
     if expression_of is not None:  # slow, so only once all else that was typed has been checked
         request = replace(request, asked=_with_photo(said["asked"], expression_of, found))
     made = draw(found, request, source, RichReporter(), out)
@@ -248,6 +249,18 @@ def _show(made: Generated, change: ExpressionChange | None) -> None:
             ("folder" if made.grid else "picture", made.folder if made.grid else made.pictures),
         ]
     )
+
+
+def _check_fusion(strength: float | None, package: Path) -> None:
+    from sfe_core.errors import UserError
+    from sfe_core.packaging.listing import has_fusion
+
+    if strength and not has_fusion(package):
+        raise UserError(
+            "--fusion-strength",
+            f"{package.name} learnt no fusion",
+            "leave it out, or train with recipe_options.fusion=true",
+        )
 
 
 def _with_strength(emotion: str | None, strength: float | None) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 from sfe_core.config.model import Config
@@ -18,6 +19,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.base_expressions import begin_expressions
 from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.expression_fusion import ExpressionFusion
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
@@ -40,6 +42,7 @@ from sfe_core.evaluation.personal_scoring import PersonalCourse, probability_of
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.summary import EvaluationSummary, PersonalOfSet
 from sfe_core.faces.crop import crop
+from sfe_core.packaging.class_prompts import ClassPrompts
 from sfe_core.sampling.pngs import read_record
 from tests.corpora import write_corpus
 from tests.sfe_core.conftest import with_settings
@@ -443,3 +446,34 @@ def test_a_package_with_embeddings_is_told_strengths_and_its_base_words(
     ).save_pretrained(partly / "expressions")
     with pytest.raises(UserError, match="its expressions/ lack sad"):
         evaluate_personal(more, package=partly)
+
+
+def test_only_the_person_is_fused():
+    settings = SimpleNamespace(sha256="ab", seed=1)
+    anyone = ClassPrompts("sks", "woman")
+    for embedded, shown in ((True, "photo of a woman"), (False, "photo of a woman, happy")):
+        asked = {one.name: one for one in commands(embedded=embedded)}
+        happy, other = asked["person/000/happy-1"], asked["class/000/happy"]
+        assert record_of(happy, settings, anyone)["fusion_prompt"] == shown
+        assert "fusion_prompt" not in record_of(other, settings, anyone)
+        assert "fusion_prompt" not in record_of(happy, settings)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_plots")
+def test_a_package_that_fuses_is_drawn_so(
+    album: Workspace, drawn: EvaluationSummary, tiny_base: Path
+):
+    package = shutil.copytree(tiny_base, album.packaged / "fuses")
+    (package / "train_config.yaml").write_text("captions: {token: sks, class_word: woman}")
+    unet = UNet2DConditionModel.from_pretrained(tiny_base / "unet")
+    ExpressionFusion.beside(unet, gate=8.0).save_pretrained(package / "fusion")
+    found = evaluate_personal(album, package=package, name="fuses")
+    assert list(found.scores) == ["base", "person_1", "class"]
+    happy = [
+        path
+        for path in (album.generated / "protocols").glob("personal-guided-*/person/000/happy-1.png")
+        if "fusion_prompt" in read_record(path)
+    ]
+    assert len(happy) == 1
+    assert read_record(happy[0])["fusion_prompt"] == "photo of a woman, happy"
