@@ -56,6 +56,22 @@ def test_the_mask_is_where_the_square_lies_in_the_photo(
         assert 0.02 < found.mean() < 0.98
 
 
+def test_the_landmarks_of_a_view_lie_where_its_picture_shows_them(
+    small_corpus: Workspace,
+) -> None:
+    dataset = opened(small_corpus)
+    whole = dataset.corpus.points(dataset.keys[0])
+    assert torch.equal(dataset.points(0), whole)
+    for view in dataset.variation.all_of(0):
+        _, frame = dataset._look(view)
+        points = dataset.points(view)
+        across = 1 - points[:, 0] if frame.mirrored else points[:, 0]
+        back = torch.stack([across, points[:, 1]], dim=1) * frame.side
+        back += torch.tensor([frame.left, frame.top])
+        assert torch.allclose(back, whole, atol=1e-5)
+        assert (points[:, 0] > 0).any()
+
+
 def test_a_crop_within_its_photo_has_no_border(small_corpus: Workspace) -> None:
     for changes in ({}, {"width": np.nan}, {"crop_side": np.nan}):
         dataset = opened(small_corpus, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -509,7 +510,44 @@ def test_alignment_is_served_as_a_mean_over_the_fused(tmp_path, tiny_base):
     assert any(name.endswith("to_q.weight") for name in live(recipe.model.fusion))
 
 
+@pytest.mark.slow
+def test_sdxl_learns_fusion(tmp_path, tiny_sdxl):
+    recipe = opened(fused(tmp_path, tiny_sdxl, model={"resolution": 64}))
+    loss_of(recipe, in_window(recipe, 4)).total.backward()
+    assert live(recipe.model.fusion) == set(dict(recipe.model.fusion.named_parameters()))
+
+
+@pytest.mark.parametrize("options", [{}, {"new_embeddings": True}])
+def test_a_text_encoder_that_trains_reads_the_class_prompt_without_gradient(
+    tmp_path, tiny_base, options
+):
+    train = {"caption_dropout": 0.0, "text_encoder": True, "text_encoder_lora_rank": 2}
+    recipe = opened(fused(tmp_path, tiny_base, options, train=train))
+    assert not recipe.fusing.prompts.states.is_floating_point()
+    loss_of(recipe, in_window(recipe)).total.backward()
+    assert live(recipe.model.text_encoder) and live(recipe.model.fusion)
+
+
 # The road
+
+
+@pytest.mark.slow
+def test_a_package_of_a_person_holds_the_fusion_and_draws_with_it(tmp_path, tiny_base):
+    options = {"fusion": True, "fusion_learning_rate": 20.0}  # gates so wide that pictures show it
+    made = album_workspace(tmp_path, tiny_base, options, sampling={"steps": 6})
+    train(made, TrainOptions(cpu_processes=1, run="one"), Reporter())
+    package = package_checkpoint(made).folder
+    said = json.loads((package / "provenance.json").read_text())
+    assert said["fusion"] is True and "fusion/config.json" in said["files"]
+    assert StableDiffusionPipeline.from_pretrained(package).components.keys().isdisjoint({"fusion"})
+    request = Request(f"photo of {TOKEN} woman", emotion="happy")
+    fused = generate(made, request, package)
+    without = generate(changed(made, "sampling", fusion_strength=0.0), request, package)
+    shutil.rmtree(package / "fusion")
+    never = generate(made, request, package, folder=tmp_path / "never")
+    pictures = [np.asarray(Image.open(one.pictures[0])) for one in (never, without, fused)]
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
 
 
 @pytest.mark.slow
