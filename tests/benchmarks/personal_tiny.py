@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         person, seed = chosen.unit.split("-")
         measure_unit(chosen, person, int(seed), RichReporter())
         return
-    album = make_album(chosen.work / "album", RichReporter())
+    album = make_album(chosen.work / "album", PEOPLE[: chosen.people], RichReporter())
     units = [f"{person:04d}-{seed}" for seed in range(chosen.seeds) for person in
              PEOPLE[: chosen.people]]  # fmt: skip
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -137,12 +137,20 @@ def _apart(chosen: argparse.Namespace, unit: str) -> None:
 # ---- Albums, runs and evaluations ----------------------------------------------------------------
 
 
-def make_album(folder: Path, reporter: Reporter) -> Workspace:
-    """Albums of all people, one corpus: others tell what a stranger's identity would reach."""
+def make_album(folder: Path, people: Sequence[int], reporter: Reporter) -> Workspace:
+    """Albums of all people, one corpus: others tell what a stranger's identity would reach.
+
+    Raises:
+        UserError: the folder was made for other people.
+    """
+    if (folder / "corpus" / "manifest.parquet").exists():
+        there = sorted(path.name for path in (folder / "photos").iterdir() if path.is_dir())
+        if there != sorted(f"{person:04d}" for person in people):
+            raise UserError(folder, f"holds albums of {', '.join(there)}", "give a new --work")
     if not (folder / "corpus" / "manifest.parquet").exists():
         shutil.rmtree(folder, ignore_errors=True)
         words = synthesize_albums(
-            folder, PEOPLE, PHOTOS, ALBUM_SHOWS, size_px=192, workers=_AT_ONCE, reporter=reporter
+            folder, people, PHOTOS, ALBUM_SHOWS, size_px=192, workers=_AT_ONCE, reporter=reporter
         )
         held = {"split.validation_fraction": HELD_OUT}
         init_workspace(
