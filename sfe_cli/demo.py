@@ -16,6 +16,7 @@ HELP = with_examples(
     "sfe demo",
     "sfe demo --folder /tmp/faces --seed 7",
     "sfe demo --recipe action-units",
+    "sfe demo --recipe personal",
 )
 
 
@@ -27,16 +28,21 @@ def demo(
         int, typer.Option(**options.SEEDS, help="Of the photographs and of the training.")
     ] = 0,
     recipe: Annotated[
-        str, typer.Option(help="What is learnt: stableface (emotions), or action-units (muscles).")
+        str,
+        typer.Option(
+            help="What is learnt: stableface (emotions), action-units (muscles), or personal (one "
+            "person, from an album)."
+        ),
     ] = "stableface",
 ) -> None:
-    from sfe_cli.evaluate import show_scores, show_units
+    from sfe_cli.evaluate import show_personal, show_scores, show_units
     from sfe_cli.progress import RichReporter, duration
     from sfe_core.demo import run_demo
 
     summary = run_demo(folder, seed, RichReporter(), recipe)
     show_scores(summary.evaluation.table)
     show_units(summary.evaluation)
+    show_personal(summary.evaluation)
     total = duration(sum(summary.seconds.values()))
     steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
     render.facts(

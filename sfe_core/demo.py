@@ -20,6 +20,8 @@ from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.evaluate import evaluate
+from sfe_core.evaluation.personal_protocol import PERSONAL, evaluate_personal
+from sfe_core.evaluation.reporting.personal_outputs import SHEET
 from sfe_core.evaluation.reporting.story import STORY
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.packaging.package import package_checkpoint
@@ -28,7 +30,8 @@ from sfe_core.runs.launch import launch, refuse_launcher
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.sweep import Request
 from sfe_core.sampling.triptych import make_triptychs
-from sfe_core.synthesis.photos import synthesize
+from sfe_core.synthesis.photos import synthesize, synthesize_albums
+from sfe_core.synthesis.spec import sample_person
 from sfe_core.training.options import TrainOptions
 
 # All that sets the demo apart from the tiny preset, in one place. Sized for two CPU cores: the
@@ -49,7 +52,16 @@ SETTINGS: dict[str, Any] = {"train.steps": 220, "train.guidance_dropout": 0.3}
 UNIT_PHOTOS: dict[str, Any] = {"count": 600, "random_units": True}
 UNIT_SETTINGS: dict[str, Any] = {"train.steps": 700}
 UNIT_SWEEP = "AU12xAU26"
-RECIPES = ("stableface", "action-units")
+# One person's album, which lacks most expressions; more photos than the least that an album needs,
+# as a third of them are held out to know the person by.
+ALBUM_PERSON = 3584
+ALBUM: dict[str, Any] = {"count": 15, "size_px": 192, "emotions": ("neutral", "happy")}
+ALBUM_SETTINGS: dict[str, Any] = {
+    "split.validation_fraction": 0.34,
+    "evaluate.identity": "dlib",
+    "evaluate.person_noises": 6,
+}
+RECIPES = ("stableface", "action-units", "personal")
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,8 @@ class DemoSummary:
         gallery: index.html of the triptychs.
         story: the sheet to look at first. Of stableface one unseen person in every emotion, drawn
             by base and fine-tuned model, or None where no face was found in several of them; of
-            action-units one person by two units, from none to full intensity.
+            action-units one person by two units, from none to full intensity; of personal the
+            album's person in every expression, below the base's pictures of anybody.
         seconds: time of each step, in order.
     """
 
@@ -97,19 +110,13 @@ def run_demo(
     folder = Path(folder).expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(folder, "holds something already", "choose a new one with --folder")
-    preset, photos, settings = _plan(recipe)
-    init_workspace(folder, preset, settings={**settings, "train.seed": seed})
-    workspace = load_workspace(folder)
+    plan = _plan(recipe)
     clock = _Clock(reporter)
+    # Settings that are wrong are told before photographs are made.
+    init_workspace(folder, plan.preset, settings={**plan.settings, "train.seed": seed})
     with clock.step("1/6 synthesize"):
-        synthesize(
-            folder,
-            seed=seed,
-            identity_range=IDENTITIES,
-            workers=cpu_count(),
-            reporter=reporter,
-            **photos,
-        )
+        _photograph(folder, plan, seed, reporter)
+    workspace = load_workspace(folder)
     with clock.step("2/6 preprocess"):
         found = preprocess(workspace, reporter)
     if not found.status_counts.get("ok"):
@@ -121,21 +128,45 @@ def run_demo(
     with clock.step("5/6 triptych"):
         triptychs = make_triptychs(workspace, reporter=reporter)
     with clock.step("6/6 evaluate"):
-        evaluation = evaluate(workspace, reporter=reporter)
+        measure = evaluate_personal if recipe == PERSONAL else evaluate
+        evaluation = measure(workspace, reporter=reporter)
     if recipe == "action-units":
         story = _sweep(workspace, package, reporter)
+    elif recipe == PERSONAL:
+        story = _copied(evaluation.folder / SHEET, folder / STORY)
     else:
         story = _copied(evaluation.folder / STORY, folder)
     return DemoSummary(workspace, evaluation, triptychs.gallery, story, clock.seconds)
 
 
-def _plan(recipe: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+@dataclass(frozen=True)
+class _Plan:
     """Preset, how photos are made, and settings."""
+
+    preset: str
+    photos: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def _plan(recipe: str) -> _Plan:
     if recipe not in RECIPES:
-        raise UserError(f"--recipe {recipe}", "is unknown", f"choose {' or '.join(RECIPES)}")
+        raise UserError(f"--recipe {recipe}", "is unknown", f"choose {', '.join(RECIPES)}")
     if recipe == "action-units":
-        return "tiny-action-units", {**PHOTOS, **UNIT_PHOTOS}, UNIT_SETTINGS
-    return "tiny", PHOTOS, SETTINGS
+        return _Plan(
+            "tiny-action-units",
+            {"identity_range": IDENTITIES, **PHOTOS, **UNIT_PHOTOS},
+            UNIT_SETTINGS,
+        )
+    if recipe == PERSONAL:
+        word = "man" if sample_person(ALBUM_PERSON).male else "woman"
+        settings = {"captions.class_word": word, **ALBUM_SETTINGS}
+        return _Plan("tiny-personal", {"identities": (ALBUM_PERSON,), **ALBUM}, settings)
+    return _Plan("tiny", {"identity_range": IDENTITIES, **PHOTOS}, SETTINGS)
+
+
+def _photograph(folder: Path, plan: _Plan, seed: int, reporter: Reporter) -> None:
+    make = synthesize_albums if "identities" in plan.photos else synthesize
+    make(folder, seed=seed, workers=cpu_count(), reporter=reporter, **plan.photos)
 
 
 def _sweep(workspace: Workspace, package: Path, reporter: Reporter) -> Path | None:

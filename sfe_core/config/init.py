@@ -59,7 +59,7 @@ def commented_yaml(config: Config, active: Collection[str] = ()) -> str:
     parts, known = [HEADER], sections()
     for name, field in Config.model_fields.items():
         if name not in known:
-            mark = "" if name == "preset" else "# "
+            mark = "" if name == "preset" or name in active else "# "
             value = inline_yaml(getattr(config, name))
             parts.append(f"{mark}{name}: {value}  # {field.description}\n")
     values = config.model_dump(mode="json")

@@ -127,7 +127,7 @@ def evaluate_personal(
     origin = provenance(workspace, corpus, package, series, images)
     summary = _summed_up(course, names.person, package, origin, left_out, folder)
     first = next(one for title, one in pictures.items() if title != BASE)
-    write_personal(summary, course, first, reporter)
+    write_personal(summary, course, first, reporter, pictures.get(BASE))
     return summary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,9 +160,7 @@ def synthesize(
     Returns:
         The number of photographs written.
     """
-    if not SIZE_LIMITS_PX[0] <= size_px <= SIZE_LIMITS_PX[1]:
-        low, high = SIZE_LIMITS_PX
-        raise UserError("size", f"is {size_px} px", f"choose {low} to {high}")
+    _check_size(size_px)
     plans = plan_photos(count, seed, balanced, expressions_per_identity, identity_range)
     jobs = [(plan, str(folder), size_px, captions_name_emotion, random_units) for plan in plans]
     shown = reporter or Reporter()
@@ -178,6 +176,62 @@ def synthesize(
     captions = {row["key"]: text for row, text in results}
     write_json(Path(folder) / "photos" / "captions.json", captions)
     return len(rows)
+
+
+def synthesize_albums(
+    folder: Path,
+    identities: Sequence[int],
+    count: int,
+    emotions: Sequence[str],
+    seed: int = 0,
+    size_px: int = 256,
+    workers: int = 1,
+    reporter: Reporter | None = None,
+) -> dict[str, str]:
+    """Write photos/<identity>/<nnn>.jpg of some people, a folder each, with no label and caption.
+
+    As people's own albums are: they lack most expressions.
+
+    Args:
+        folder: the workspace.
+        identities: rows of the identity table.
+        count: photographs of each.
+        emotions: that they show, in turn.
+        seed, size_px, workers, reporter: see `synthesize`.
+
+    Returns:
+        Folder of photos/ to class word, man or woman.
+
+    Raises:
+        UserError: a size out of range, or an unknown emotion.
+    """
+    _check_size(size_px)
+    unknown = sorted(set(emotions) - set(EMOTIONS))
+    if unknown or not emotions:
+        raise UserError("emotions", f"are {list(emotions)}", f"choose from {', '.join(EMOTIONS)}")
+    plans = [
+        PhotoPlan(
+            f"{identity:04d}/{number:03d}",
+            int(np.random.SeedSequence([ITEM_STREAM, seed, identity, number]).generate_state(1)[0]),
+            emotions[number % len(emotions)],
+            identity,
+        )
+        for identity in identities
+        for number in range(count)
+    ]
+    jobs = [(plan, str(folder), size_px, True, False) for plan in plans]
+    shown = reporter or Reporter()
+    done = list(shown.track(_run(jobs, workers), "synthesize", total=len(jobs)))
+    return {
+        plan.key.partition("/")[0]: "man" if row["sex"] == "male" else "woman"
+        for plan, (row, _) in zip(plans, done, strict=True)
+    }
+
+
+def _check_size(size_px: int) -> None:
+    if not SIZE_LIMITS_PX[0] <= size_px <= SIZE_LIMITS_PX[1]:
+        low, high = SIZE_LIMITS_PX
+        raise UserError("size", f"is {size_px} px", f"choose {low} to {high}")
 
 
 def _run(jobs: list[Any], workers: int) -> Iterator[tuple[dict[str, Any], str]]:

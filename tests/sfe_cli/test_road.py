@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sfe_core import demo
 from sfe_core.faces.recognition.tiny_recognisers import TinyEmotionJudge, TinyEmotionNet
@@ -80,10 +81,28 @@ def test_the_demo_of_action_units_shows_two_of_them(tmp_path, settings, monkeypa
     assert "unit_pearson_AU12" in summary["scores"]["text"]
 
 
-def test_the_demo_knows_two_recipes(tmp_path):
+@pytest.mark.slow
+def test_the_demo_of_one_person_shows_the_person_below_the_base(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(demo, "ALBUM", {"count": 6, "size_px": 128, "emotions": ("happy", "sad")})
+    few = {"evaluate.person_noises": 2, "evaluate.identity": "dlib"}
+    options = {"prior_pictures": 1, "prior_steps": 2, "prior_faces": False}
+    own = {key: value for key, value in settings.items() if not key.startswith("guidance")}
+    monkeypatch.setattr(demo, "ALBUM_SETTINGS", {**own, **few, "recipe_options": options})
+    said = ok("demo", "--folder", tmp_path / "demo", "--recipe", "personal")
+    assert "Class prompt shown" in said and "story.png" in said
+    sheet = Image.open(tmp_path / "demo/story.png")
+    assert sheet.width > 8 * 32 and sheet.height > 2 * 32
+    summary = json.loads((tmp_path / "demo/evaluation/personal/summary.json").read_text())
+    assert summary["personal"]["person"] == "sks woman"
+    assert len(list((tmp_path / "demo/photos/3584").glob("*.jpg"))) == 6
+
+
+def test_the_demo_knows_three_recipes(tmp_path):
     result = sfe("demo", "--folder", tmp_path / "demo", "--recipe", "emotions")
     assert result.exit_code == 2 and not (tmp_path / "demo").exists()
-    assert "--recipe emotions: is unknown; choose stableface or action-units" in result.stderr
+    assert (
+        "--recipe emotions: is unknown; choose stableface, action-units, personal" in result.stderr
+    )
 
 
 def test_the_demo_refuses_a_folder_in_use(demo_folder):

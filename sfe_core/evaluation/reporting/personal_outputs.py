@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from sfe_core.emotions import EMOTIONS
-from sfe_core.evaluation.personal_commands import at_strength, strengths_of
+from sfe_core.evaluation.personal_commands import at_strength, of_class, strengths_of
 from sfe_core.evaluation.personal_scoring import PersonalCourse
 from sfe_core.evaluation.pictures import DrawnPictures
 from sfe_core.evaluation.reporting.outputs import write_pages
@@ -24,12 +24,24 @@ SHEET = "sheet.png"
 
 
 def write_personal(
-    summary: EvaluationSummary, course: PersonalCourse, pictures: DrawnPictures, reporter: Reporter
+    summary: EvaluationSummary,
+    course: PersonalCourse,
+    pictures: DrawnPictures,
+    reporter: Reporter,
+    base: DrawnPictures | None = None,
 ) -> None:
-    """Write per_image.csv, summary.json, plots and the report with a sheet of the first noise."""
+    """Write per_image.csv, summary.json, plots and the report with a sheet of the first noise.
+
+    Args:
+        base: its pictures of the class prompt, a row of the sheet; None: there are none.
+    """
     sheet = summary.folder / SHEET
     write_pages(
-        summary, personal_table(course), {}, reporter, lambda: _write_sheet(sheet, course, pictures)
+        summary,
+        personal_table(course),
+        {},
+        reporter,
+        lambda: _write_sheet(sheet, course, pictures, base),
     )
 
 
@@ -64,17 +76,24 @@ def personal_table(course: PersonalCourse) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _write_sheet(path: Path, course: PersonalCourse, pictures: DrawnPictures) -> Path | None:
-    """The first noise, a row a strength; None where nothing is there."""
-    tiles = []
+def _write_sheet(
+    path: Path, course: PersonalCourse, pictures: DrawnPictures, base: DrawnPictures | None
+) -> Path | None:
+    """The first noise, the base's class prompt above a row a strength; None where nothing is."""
+    wanted = []
+    if base is not None:
+        first = of_class(course.commands)[: len(EMOTIONS)]
+        wanted += [(base, f"base: {one.emotion}", one.name) for one in first]
     for strength in strengths_of(course.commands):
         for command in at_strength(course.commands, strength)[: len(EMOTIONS)]:
-            try:
-                drawn = Image.open(pictures.path(command.name)).convert("RGB")
-            except OSError:
-                continue
             grade = f" {command.strength:g}" if command.strength else ""
-            tiles.append((f"{command.emotion}{grade}", drawn))
+            wanted.append((pictures, f"{command.emotion}{grade}", command.name))
+    tiles = []
+    for source, label, name in wanted:
+        try:
+            tiles.append((label, Image.open(source.path(name)).convert("RGB")))
+        except OSError:
+            continue
     if not tiles:
         return None
     side = min(picture.width for _, picture in tiles)
