@@ -251,11 +251,11 @@ def _show(made: Generated, change: ExpressionChange | None) -> None:
     )
 
 
-def _check_fusion(strength: float | None, package: Path) -> None:
+def _check_fusion(strength: float | None, package: Path | None) -> None:
     from sfe_core.errors import UserError
     from sfe_core.packaging.listing import has_fusion
 
-    if strength and not has_fusion(package):
+    if strength and package is not None and not has_fusion(package):
         raise UserError(
             "--fusion-strength",
             f"{package.name} learnt no fusion",

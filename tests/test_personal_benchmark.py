@@ -1,4 +1,4 @@
-"""What the benchmark of the personal recipe makes of its evaluations: figures, rows and verdicts."""
+"""What the personal recipe's benchmark makes of its evaluations: figures, rows and verdicts."""
 
 from __future__ import annotations
 
