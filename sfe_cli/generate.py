@@ -230,7 +230,7 @@ def generate(
         seed=seed,
     )
     source = find_package(found, package)
-    _check_fusion(fusion_strength, source)
+    _check_fusion(fusion_strength, source, found)
     if expression_of is not None:  # slow, so only once all else that was typed has been checked
         request = replace(request, asked=_with_photo(said["asked"], expression_of, found))
     made = draw(found, request, source, RichReporter(), out)
@@ -251,11 +251,14 @@ def _show(made: Generated, change: ExpressionChange | None) -> None:
     )
 
 
-def _check_fusion(strength: float | None, package: Path | None) -> None:
+def _check_fusion(strength: float | None, source: Path | None, workspace: Workspace) -> None:
     from sfe_core.errors import UserError
-    from sfe_core.packaging.listing import has_fusion
+    from sfe_core.packaging.listing import has_fusion, newest_package
 
-    if strength and package is not None and not has_fusion(package):
+    if not strength:
+        return
+    package = source or newest_package(workspace)
+    if not has_fusion(package):
         raise UserError(
             "--fusion-strength",
             f"{package.name} learnt no fusion",

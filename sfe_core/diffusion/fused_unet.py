@@ -71,14 +71,15 @@ class FusedUNet(ExpressiveUNet):
         if not isinstance(conditions, FusionConditions):
             return super().forward(*told, conditions)
         assert self.fusion is not None
-        asked = self._class_prompt(conditions)
+        asked = self.class_prompt(conditions)
         with expression_fused(self.unet, self.fusion, asked) as made:
             predicted = super().forward(*told, conditions.expressions)
         self.seen = made
         return predicted
 
     @torch.no_grad()
-    def _class_prompt(self, conditions: FusionConditions) -> ExpressionPrompt:
+    def class_prompt(self, conditions: FusionConditions) -> ExpressionPrompt:
+        """What the pass with the expression alone reads."""
         device = conditions.text.device.type
         # Autocast would keep weights cast without gradient for the pass that needs one.
         with torch.autocast(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -351,6 +352,7 @@ class Personal:
         options: of the recipe.
         expressions: that tell what a face shows, frozen; None: captions do.
         fusing: what fusion reads; None: none is learnt.
+        fusing_held: the same of the held-out photos; None too where they are not drawn.
     """
 
     face: stableface.StableFace
@@ -360,6 +362,7 @@ class Personal:
     options: Options
     expressions: ExpressionEmbeddings | None = None
     fusing: FusionTraining | None = None
+    fusing_held: FusionTraining | None = None
 
     @property
     def model(self) -> GuidedUNet:
@@ -498,17 +501,37 @@ class Personal:
         return expression_weights(self.expressions.names, told)
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
-        """Held-out photos of the album, drawn by their captions, and told their expressions."""
-        faces, config = self.face.faces, self.face.config
-        if self.expressions is None or faces is None:
+        """Held-out photos of the album, drawn by their captions, and told their expressions.
+
+        Where fusion is learnt, fused with these.
+        """
+        faces, config, held = self.face.faces, self.face.config, self.fusing_held
+        if faces is None or (self.expressions is None and held is None):
             return self.face.samples(model, stopped)
         assert isinstance(model, ExpressiveUNet)
         places = pick_faces(faces.emotions, config.train.samples_per_emotion)
         names = [EMOTIONS[place] if place >= 0 else NEUTRAL for place in faces.emotions.tolist()]
-        weights = whole_expressions(self.expressions.names, names)
-        shown = dict(zip(faces.keys, weights, strict=True))
+        shown = None
+        if self.expressions is not None:
+            weights = whole_expressions(self.expressions.names, names)
+            shown = dict(zip(faces.keys, weights, strict=True))
+
+        def fused(keys: Sequence[str]) -> AbstractContextManager[Any]:
+            assert held is not None and isinstance(model, FusedUNet)
+            told = None if shown is None else torch.stack([shown[key] for key in keys])
+            side = config.model.resolution // self.face.base.vae_factor
+            told = None if told is None else told.to(model.unet.device)
+            return held.drawing(model, keys, told, (side, side))
+
         drawn = draw_samples(
-            model, self.face.base, faces, places, config, stopped, expressions=shown
+            model,
+            self.face.base,
+            faces,
+            places,
+            config,
+            stopped,
+            expressions=shown,
+            fused=None if held is None else fused,
         )
         assert drawn.guided is not None
         # Nobody asked for the photo's landmarks.
@@ -608,7 +631,11 @@ def build(
         expressions.requires_grad_(False).to(accelerator.device)
         live = face.model
         face.model = ExpressiveUNet(live.unet, live.bank, live.text_encoder, expressions)
-    fusing = _begin_fusion(face, options, expressions) if options.fusion else None
+    fusing = held = None
+    if options.fusion:
+        fusing = _begin_fusion(face, options, expressions)
+        if face.faces is not None:
+            held = FusionTraining.of(fusing.fusion, face, face.faces)
     # Hashing a base takes a while: what the class pictures asked for is kept.
     face.must_match = {**face.must_match, stableface.BASE: started}
     networks = name_networks(face.model, face.networks, options)
@@ -617,7 +644,7 @@ def build(
     if prior_corpus is not None:
         prior = _open_prior(inner, prior_corpus, base, accelerator, face, reporter)
     tokenizers = base.tokenizers if base.new_tokens else {}
-    return Personal(face, networks, prior, tokenizers, options, expressions, fusing)
+    return Personal(face, networks, prior, tokenizers, options, expressions, fusing, held)
 
 
 def _begin_fusion(
@@ -628,7 +655,7 @@ def _begin_fusion(
     face.model = FusedUNet(live.unet, live.bank, live.text_encoder, expressions, fusion)
     rate = options.fusion_learning_rate
     face.networks = (*face.networks, fusion_network(face.config, rate))
-    fusing, told = FusionTraining.of(fusion, face), None
+    fusing, told = FusionTraining.of(fusion, face, face.dataset), None
     if expressions is not None:
         shown = [EMOTIONS[place] if place >= 0 else NEUTRAL for place in first_shown(face.dataset)]
         told = whole_expressions(expressions.names, shown)

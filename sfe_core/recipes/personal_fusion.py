@@ -8,8 +8,9 @@ around the photo's landmarks. Class pictures, and captions that are dropped, are
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from sfe_core.corpus.views import View
 from sfe_core.diffusion.encoders import Encoders
 from sfe_core.diffusion.expression_fusion import ExpressionFusion, FusedSkip
 from sfe_core.diffusion.families.contract import Texts
+from sfe_core.diffusion.fused_passes import expression_fused
 from sfe_core.diffusion.fused_unet import FusedUNet, FusionConditions
 from sfe_core.diffusion.guidance_files import FUSION_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
@@ -80,17 +82,17 @@ class FusionTraining:
     rows: Sequence[int]
 
     @classmethod
-    def of(cls, fusion: ExpressionFusion, face: StableFace) -> FusionTraining:
-        """Encode the album's class prompts; the encoders are loaded for that alone."""
+    def of(cls, fusion: ExpressionFusion, face: StableFace, dataset: FaceDataset) -> FusionTraining:
+        """Encode a data set's class prompts; the encoders are loaded for that alone."""
         config, base = face.config, face.base
         captions, kind = config.captions, class_word_of(config.captions, config.data.person or "")
-        texts = [without_token(one, captions.token, kind) for one in face.dataset.captions]
+        texts = [without_token(one, captions.token, kind) for one in dataset.captions]
         distinct = list(dict.fromkeys(texts))
         device = face.objective.alphas.device
         encoders = Encoders(base.folder, device, config.train.text_encoder, base.new_tokens)
         prompts = encoders.texts(distinct)
         encoders.release()
-        return cls(fusion, face.dataset, prompts, [distinct.index(text) for text in texts])
+        return cls(fusion, dataset, prompts, [distinct.index(text) for text in texts])
 
     def fuses(self, slot: Slot | None) -> bool:
         """Whether an image's features are fused; None: a class picture."""
@@ -140,6 +142,22 @@ class FusionTraining:
             for one in seen
         ]
         return Fused(torch.stack(errors).mean(dim=0), count)
+
+    def drawing(
+        self, model: FusedUNet, keys: Sequence[str], told: Tensor | None, size: tuple[int, int]
+    ) -> AbstractContextManager[Any]:
+        """Within it, a pipeline around the model's UNet fuses what it draws of photos by key.
+
+        Args:
+            told: see `conditions`.
+            size: the same.
+        """
+        slots = [
+            Slot(View(self.dataset.keys.index(key)), 0, False, False, False, 0) for key in keys
+        ]
+        asked = model.class_prompt(self.conditions(slots, told, size))
+        assert model.fusion is not None
+        return expression_fused(model.unet, model.fusion, asked)
 
     def calibrate(self, face: StableFace, told: Tensor | None) -> None:
         """Set the temperatures by the first photos, noised to the middle of the window.

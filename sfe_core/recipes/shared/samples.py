@@ -6,7 +6,9 @@ Always the same faces, captions and noise, so that grids of one run show what tr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,6 +80,7 @@ def draw_samples(
     stopped: Callable[[], bool] = lambda: False,
     units: Mapping[str, Tensor] | None = None,
     expressions: Mapping[str, Tensor] | None = None,
+    fused: Callable[[Sequence[str]], AbstractContextManager[Any]] | None = None,
 ) -> Drawn:
     """Draw faces of a data set with and without their maps.
 
@@ -93,6 +96,7 @@ def draw_samples(
         stopped: asked before each denoising step.
         units: key to what the guided pictures are told of action units, see `unit_conditions`.
         expressions: key to what they are told of expressions, see `expression_weights`.
+        fused: of keys, a context in which the model fuses those guided pictures' features.
 
     Raises:
         SamplingStopped: `stopped` said so.
@@ -113,20 +117,21 @@ def draw_samples(
 
     def draw(maps: dict[str, Tensor], rows: slice, guided: bool) -> Tensor:
         seeds = [derive_seed(config.train.seed, key, "sample") for key in faces["key"][rows]]
-        drawn = draw_batch(
-            pipeline,
-            embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
-            seeds,
-            resolution=dataset.resolution,
-            steps=SAMPLE_STEPS,
-            guidance_scale=config.sampling.guidance_scale,
-            maps={name: stored[rows] for name, stored in maps.items()},
-            units=told(units, rows, guided),
-            units_guidance_scale=config.sampling.units_guidance_scale,
-            expressions=told(expressions, rows, guided),
-            expression_guidance_scale=config.sampling.expression_guidance_scale,
-            before_step=look,
-        )
+        with fused(faces["key"][rows]) if guided and fused else nullcontext():
+            drawn = draw_batch(
+                pipeline,
+                embedded_words(captions.rows(rows), empty.repeated(len(seeds))),
+                seeds,
+                resolution=dataset.resolution,
+                steps=SAMPLE_STEPS,
+                guidance_scale=config.sampling.guidance_scale,
+                maps={name: stored[rows] for name, stored in maps.items()},
+                units=told(units, rows, guided),
+                units_guidance_scale=config.sampling.units_guidance_scale,
+                expressions=told(expressions, rows, guided),
+                expression_guidance_scale=config.sampling.expression_guidance_scale,
+                before_step=look,
+            )
         return drawn.float().cpu() * 2 - 1
 
     def draw_all(maps: dict[str, Tensor], guided: bool) -> Tensor:
@@ -135,7 +140,8 @@ def draw_samples(
         return torch.cat([draw(maps, part, guided) for part in rows])
 
     maps = faces["maps"]
-    guided = draw_all(maps, guided=True) if maps or units or expressions else None
+    guides = bool(maps or units or expressions or fused)
+    guided = draw_all(maps, guided=True) if guides else None
     return Drawn(faces, draw_all({}, guided=False), guided)
 
 

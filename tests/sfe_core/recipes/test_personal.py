@@ -41,6 +41,7 @@ from sfe_core.recipes.personal import (
 from sfe_core.recipes.shared.asked import Asked
 from sfe_core.recipes.shared.class_pictures import ClassPictures
 from sfe_core.recipes.shared.draws import Slot
+from sfe_core.recipes.shared.samples import SampleMeter
 from sfe_core.reporting import Reporter
 from sfe_core.runs.start import plan_training, train
 from sfe_core.sampling.generate import generate
@@ -508,6 +509,29 @@ def test_alignment_is_served_as_a_mean_over_the_fused(tmp_path, tiny_base):
     assert sum(parts) == pytest.approx(float(terms.total), rel=1e-4)
     terms.total.backward()
     assert any(name.endswith("to_q.weight") for name in live(recipe.model.fusion))
+
+
+@pytest.mark.parametrize("told_as", ["words", "embeddings"])
+def test_samples_of_held_out_photos_are_fused(
+    tmp_path, tiny_base, expressions, told_as, monkeypatch
+):
+    options = {"expressions": str(expressions)} if told_as == "embeddings" else {}
+    seen, meter = [], SampleMeter.measure
+
+    def measured(self, drawn, corpus):
+        seen.append(drawn.text)
+        return meter(self, drawn, corpus)
+
+    monkeypatch.setattr(SampleMeter, "measure", measured)
+    recipe = fused(tmp_path, tiny_base, options)
+    for gate in (0.0, 60.0):
+        recipe.samples(opened(recipe, gate).model, lambda: False)
+    assert not torch.equal(*seen)
+    fusing, recipe.fusing_held = recipe.fusing_held, None
+    assert set(fusing.dataset.keys) == {"2"}
+    if told_as == "words":
+        recipe.samples(recipe.model, lambda: False)
+        assert torch.equal(seen[2], seen[0])
 
 
 @pytest.mark.slow
