@@ -286,7 +286,7 @@ def _sections(
 
 
 def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):.2f}" if values else "-"
+    return f"{sum(values) / len(values):.3f}" if values else "-"
 
 
 if __name__ == "__main__":
