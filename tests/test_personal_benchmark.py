@@ -1,4 +1,4 @@
-"""What the personal recipe's benchmark makes of its evaluations: figures, rows and verdicts."""
+"""The benchmark of the personal recipe: figures, rows, verdicts, made-up numbers."""
 
 from __future__ import annotations
 

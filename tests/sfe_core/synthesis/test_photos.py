@@ -15,7 +15,13 @@ from sfe_core.controls.facial_actions import SIDED_UNITS, UNITS
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.synthesis.captions import caption
-from sfe_core.synthesis.photos import LABEL_COLUMNS, SIDE_COLUMNS, plan_photos, synthesize
+from sfe_core.synthesis.photos import (
+    LABEL_COLUMNS,
+    SIDE_COLUMNS,
+    plan_photos,
+    synthesize,
+    synthesize_albums,
+)
 from sfe_core.synthesis.spec import sample_face
 
 
@@ -117,3 +123,21 @@ def test_captions_name_the_emotion_only_when_asked() -> None:
         assert not words & set(plain.lower().replace(",", "").split())
         assert named == f"{spec.emotion.capitalize()}, {plain[0].lower()}{plain[1:]}"
         assert ("woman" in plain) != spec.person.male
+
+
+def test_albums_show_their_expressions_in_turn_and_tell_nothing(tmp_path):
+    words = synthesize_albums(tmp_path, (3584, 3587), 3, ("neutral", "happy"), size_px=48)
+    assert words == {"3584": "woman", "3587": "man"}
+    made = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
+    assert made == [f"photos/{who}/00{n}.jpg" for who in words for n in range(3)]
+    first = (tmp_path / "photos/3584/000.jpg").read_bytes()
+    synthesize_albums(tmp_path / "again", (3584,), 1, ("neutral", "happy"), size_px=48)
+    assert (tmp_path / "again/photos/3584/000.jpg").read_bytes() == first
+    synthesize_albums(tmp_path / "sad", (3584,), 1, ("sad",), size_px=48)
+    assert (tmp_path / "sad/photos/3584/000.jpg").read_bytes() != first
+
+
+def test_an_album_of_an_unknown_expression_is_refused(tmp_path):
+    with pytest.raises(UserError, match="emotions"):
+        synthesize_albums(tmp_path, (3584,), 1, ("bored",))
+    assert not list(tmp_path.iterdir())
