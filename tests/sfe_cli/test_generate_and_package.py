@@ -163,6 +163,7 @@ def _package(folder: Path) -> str:
         (("package-checkpoint", "--fineface", "gone"), "holds no attn_processors.ckpt"),
         (("generate", "x", "--emotion", "joy"), "choose one of neutral, happy"),
         (("generate", "x", "--package", "gone"), "there are"),
+        (("generate", "x", "--fusion-strength", "0.5"), "learnt no fusion"),
         (("package-checkpoint", "--push-to", "nowhere"), "owner/name"),
         (("package-checkpoint", "--from", "gone"), "gone: does not exist"),
     ],
