@@ -111,8 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     album = make_album(chosen.work / "album", PEOPLE[: chosen.people], RichReporter())
     units = [f"{person:04d}-{seed}" for seed in range(chosen.seeds) for person in
              PEOPLE[: chosen.people]]  # fmt: skip
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(lambda unit: _apart(chosen, unit), units))
+    if not chosen.tell:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(lambda unit: _apart(chosen, unit), units))
     rows = collected(chosen, units)
     write_result(rows, chosen, setting(album))
     print((chosen.results / f"{NAME}.md").read_text(encoding="utf-8"))
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--expressions", default=EXPRESSIONS, metavar="NAME", help="embeddings, or their folder")
     add("--results", type=Path, default=FOLDER, metavar="DIR", help="where the result goes")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="as of sfe; to try it")
+    add("--tell", action="store_true", help="write what is measured, and measure nothing more")
     add("--unit", default="", help=argparse.SUPPRESS)
     return parser
 
@@ -237,6 +239,8 @@ def collected(
             person, seed = unit.split("-")
             overrides = settings_of(row, person, int(seed), chosen)
             kept = _kept(chosen.work / "units" / unit, row, overrides)
+            if not kept.exists():
+                continue  # of more rows than were asked for of every unit
             rows[row][unit] = json.loads(kept.read_text(encoding="utf-8"))
             rows[BASE].setdefault(unit, base_of(rows[row][unit]))
     return rows
@@ -284,7 +288,8 @@ def _sections(
     yield verdicts_table(rows)
     yield "## Rows"
     yield "\n".join(
-        f"- {row}: {', '.join(f'`{one}`' for one in told['rows'][row]) or 'the preset'}"
+        f"- {row}, {len(rows[row])} units: "
+        f"{', '.join(f'`{one}`' for one in told['rows'][row]) or 'the preset'}"
         for row in told["rows"]
     )
     yield rows_table(rows)
