@@ -64,7 +64,7 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         factors = multipliers if multipliers is not None else _published(image_size)
         sizes = [image_size / 2**level for level in range(len(factors))]
         self.denoisingUNet = RigUNet(
-            widths=[int(factor * base_width) for factor in factors],
+            widths=[round(factor * base_width) for factor in factors],
             attentive_levels=[level for level, size in enumerate(sizes) if size in attention_sizes],
             base_width=base_width,
             code_width=latent_width + extra_width,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from sfe_core.strict_loading import load_strictly
 
 _UNET = "denoisingUNet."
 _REMEDY = "give a model*.pt of DiffusionRig or DiffusionRig-Emo"
+_LAYER = re.compile(rf"{_UNET}(input|output)_blocks\.(\d+)\.(\d+)\.(\w+)\.")
 _ATTENTION_SIZE = 16  # of the feature maps on which published networks attend
 
 
@@ -47,15 +50,9 @@ def rig_settings(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     Raises:
         UserError: a tensor that tells a size is missing.
     """
-    unet = {name.removeprefix(_UNET): one for name, one in state.items() if name.startswith(_UNET)}
-    try:
-        settings = _levels(unet)
-        code_width = unet["input_blocks.1.0.cond_emb_layers.1.weight"].shape[1]
-        latent_width = state["encoder.fc.weight"].shape[0]
-        encoder_width = state["encoder.conv1.weight"].shape[0]
-    except (KeyError, IndexError) as error:
-        problem = f"is not a model of DiffusionRig (no readable {error.args[0]})"
-        raise UserError(path, problem, _REMEDY) from error
+    levels = _levels(state, path)
+    code_width = _size(state, f"{_UNET}input_blocks.1.0.cond_emb_layers.1.weight", 1, path)
+    latent_width = _size(state, "encoder.fc.weight", 0, path)
     if code_width < latent_width:
         raise UserError(
             path,
@@ -63,37 +60,40 @@ def rig_settings(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
             _REMEDY,
         )
     return {
-        **settings,
+        **levels,
         "encoder_kind": "resnet50" if "encoder.layer1.0.conv3.weight" in state else "resnet18",
-        "encoder_width": encoder_width,
+        "encoder_width": _size(state, "encoder.conv1.weight", 0, path),
         "latent_width": latent_width,
         "extra_width": code_width - latent_width,
     }
 
 
-def _levels(unet: Mapping[str, Tensor]) -> dict[str, Any]:
+def _levels(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """Widths, attention and picture size of the UNet.
 
-    A level has as many blocks on the way up as there are on the way down together with the one that
-    halves the map; only those that double it stand second or third in their stage.
+    A level has as many stages on the way up as on the way down, where the deepest has no halving
+    block but the first convolution comes before all. Only what doubles a map is a residual block
+    that is not the first of its stage.
     """
-    stages = len({name.split(".")[1] for name in unet if name.startswith("output_blocks.")})
-    doubling = sum(
-        name.startswith("output_blocks.")
-        and name.endswith(".in_layers.2.weight")
-        and name.split(".")[2] != "0"
-        for name in unet
-    )
-    levels = doubling + 1
-    per_level = stages // levels
+    layers = [match.groups() for match in map(_LAYER.match, state) if match]
+    upward = {stage for way, stage, _, _ in layers if way == "output"}
+    doubling = {
+        stage
+        for way, stage, place, layer in layers
+        if way == "output" and place != "0" and layer == "in_layers"
+    }
+    attending = {stage for way, stage, _, layer in layers if way == "input" and layer == "qkv"}
+    levels = len(doubling) + 1
+    per_level = len(upward) // levels
+    if per_level < 2:
+        raise UserError(path, "is not a model of DiffusionRig (no output blocks)", _REMEDY)
     firsts = [1 + level * per_level for level in range(levels)]
-    base_width = unet["time_embed.0.weight"].shape[1]
-    widths = [unet[f"input_blocks.{first}.0.out_layers.3.weight"].shape[0] for first in firsts]
+    base_width = _size(state, f"{_UNET}time_embed.0.weight", 1, path)
+    last = "0.out_layers.3.weight"  # of a block, with as many channels as its level has
+    widths = [_size(state, f"{_UNET}input_blocks.{first}.{last}", 0, path) for first in firsts]
     multipliers = tuple(width / base_width for width in widths)
-    attentive = [
-        level for level, first in enumerate(firsts) if f"input_blocks.{first}.1.qkv.weight" in unet
-    ]
-    image_size = _image_size(multipliers, attentive)
+    attentive = [level for level, first in enumerate(firsts) if str(first) in attending]
+    image_size = _image_size(multipliers, attentive, path)
     return {
         "image_size": image_size,
         "base_width": base_width,
@@ -103,19 +103,29 @@ def _levels(unet: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _image_size(multipliers: tuple[float, ...], attentive: list[int]) -> int:
+def _size(state: Mapping[str, Tensor], name: str, axis: int, path: Path) -> int:
+    if name not in state:
+        raise UserError(path, f"is not a model of DiffusionRig (no {name})", _REMEDY)
+    shape = list(state[name].shape)
+    if len(shape) <= axis or not shape[axis]:
+        raise UserError(path, f"is not a model of DiffusionRig ({name} is {shape})", _REMEDY)
+    return shape[axis]
+
+
+def _image_size(multipliers: tuple[float, ...], attentive: list[int], path: Path) -> int:
     """By the published multipliers; else the deepest level that attends is taken to be 16 px."""
     for size, published in MULTIPLIERS.items():
         if multipliers == published:
             return size
     if not attentive:
-        raise KeyError("image size: no level attends")
+        raise UserError(path, "does not tell its image size: no level attends", _REMEDY)
     return _ATTENTION_SIZE * 2 ** attentive[-1]
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torn and forbidden pickles fail in many ways
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(path, f"cannot be read as weights ({reason})", _REMEDY) from error
