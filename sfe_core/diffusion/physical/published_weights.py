@@ -82,7 +82,7 @@ def _levels(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         for way, stage, place, layer in layers
         if way == "output" and place != "0" and layer == "in_layers"
     }
-    attending = {stage for way, stage, _, layer in layers if way == "input" and layer == "qkv"}
+    attending = {stage for way, stage, place, _ in layers if way == "input" and place == "1"}
     levels = len(doubling) + 1
     per_level = len(upward) // levels
     if per_level < 2:

@@ -127,7 +127,6 @@ def test_checkpointing_gives_the_same_gradients():
         torch.manual_seed(7)  # of the dropout
         rig(**inputs()).square().mean().backward()
         gradients.append({name: one.grad for name, one in rig.named_parameters()})
-    assert all(gradient.abs().sum() >= 0 for gradient in gradients[0].values())
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
 

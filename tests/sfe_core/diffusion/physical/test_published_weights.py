@@ -61,6 +61,7 @@ def test_a_published_file_draws_the_same(tmp_path, prefix):
             r"0.0.weight is \[32, 3, 3, 3\], not \[32, 12, 3, 3\]",
         ),
         ({"denoisingUNet.output_blocks.2.2.in_layers.2.weight": None}, "no .*output_blocks.2.2"),
+        ({"denoisingUNet.input_blocks.4.1.qkv.weight": None}, "no .*input_blocks.4.1.qkv.weight"),
         ({"encoder.fc.weight": None}, "is not a model of DiffusionRig .no encoder.fc.weight"),
         ({_CODE: torch.zeros(64, 2)}, "by 2 numbers, fewer than the encoder's 6"),
         ({_CODE: torch.zeros(64)}, r"cond_emb_layers.1.weight is \[64\]"),
