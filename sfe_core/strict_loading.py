@@ -42,7 +42,7 @@ def load_strictly(
         remedy: what to do about a misfit.
 
     Raises:
-        UserError: a key is missing or has no place, or a shape differs; names the first of them.
+        UserError: keys are missing or have no place, or shapes differ; names the first of each.
     """
     wanted = network.state_dict()
     missing = [f"no {key}" for key in wanted if key not in state and not key.endswith(_UNREAD)]
@@ -52,7 +52,7 @@ def load_strictly(
         for key, value in wanted.items()
         if key in state and state[key].shape != value.shape
     ]
-    wrong = missing + foreign + shapes
+    wrong = [listed(kind, _NAMED) for kind in (missing, foreign, shapes) if kind]
     if wrong:
-        raise UserError(path, f"does not fit: {listed(wrong, _NAMED)}", remedy)
+        raise UserError(path, f"does not fit: {'; '.join(wrong)}", remedy)
     network.load_state_dict(state, strict=False)

@@ -29,6 +29,10 @@ def test_weights_are_copied_and_an_old_file_may_lack_the_count(network):
         ({"2.weight": torch.zeros(1)}, "unknown 2.weight"),
         ({"0.weight": torch.zeros(3, 1)}, r"0.weight is \[3, 1\], not \[3, 2\]"),
         (dict.fromkeys(("a", "b", "c", "d", "e"), torch.zeros(1)), "unknown a.* and 2 more"),
+        (
+            {"0.bias": None, "2.bias": torch.zeros(1), "0.weight": torch.zeros(3, 1)},
+            r"no 0.bias; unknown 2.bias; 0.weight is \[3, 1\]",
+        ),
     ],
 )
 def test_misfits_are_named_and_nothing_is_copied(network, change, match):

@@ -35,7 +35,7 @@ def my_work(evaluable: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_documented_examples_run(my_work: Path, without_plots: None):
     known: dict[str, object] = {}
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         exec(compile(example, str(DOCUMENT), "exec"), known)
     assert (my_work / "my-work" / "evaluation" / "val300-base+fine" / "report.html").is_file()
@@ -43,6 +43,7 @@ def test_the_documented_examples_run(my_work: Path, without_plots: None):
     assert {tuple(image.shape) for image in known["maps"].values()} == {(3, 128, 128)}
     plain = known["pipeline"]("happy, face", height=128, width=128).images[0]
     assert known["request"].guided
+    assert known["noise"].shape == (2, 3, 64, 64)
     assert known["picture"].size == (128, 128) and known["picture"] != plain
 
 
