@@ -39,6 +39,7 @@ HELP = with_examples(
     'sfe generate "portrait" --au AU12=3,AU6=2 --au AU12R=0',
     'sfe generate "portrait" --sweep AU12xAU4 --like photos/her.jpg',
     'sfe generate "portrait" --table faces.csv',
+    'sfe generate "portrait" --lora style.safetensors=0.8',
     "sfe generate --like photos/her.jpg --au-change AU12=+2,AU4=-1",
 )
 

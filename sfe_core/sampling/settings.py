@@ -70,7 +70,7 @@ class DrawSettings:
     @property
     def recorded(self) -> dict[str, Any]:
         """All fields but those of later versions, where they are as it was before them."""
-        usual = {
+        usual: dict[str, Any] = {
             "long_prompts": "cut",
             "prompt_weights": "text",
             "units_guidance_scale": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,32 @@ def test_alpha_over_rank_scales_a_kohya_lora(made: Made, tmp_path: Path):
         wanted = getattr(tuned, part).state_dict()
         for name, tensor in getattr(found, part).state_dict().items():
             torch.testing.assert_close(tensor, wanted[name], atol=1e-5, rtol=0)
+
+
+def test_diffusers_old_names_and_half_precision(made: Made, tmp_path: Path):
+    base, _, folder, files = made
+    old = {}
+    for name, tensor in load_file(files["diffusers"]).items():
+        if match := re.match(r"(.*(?:attn\d\.to|self_attn\.[qkvt])\S*?)\.lora_([AB])", name):
+            layer, end = match[1], {"A": "down", "B": "up"}[match[2]]
+            if layer.startswith("unet."):
+                layer = re.sub(r"(attn\d)\.(to_\w+)(\.0)?$", r"\1.processor.\2", layer)
+                old[f"{layer}_lora.{end}.weight"] = tensor.half()
+            else:
+                old[f"{layer}.lora_linear_layer.{end}.weight"] = tensor.half()
+    save_file(old, tmp_path / "old.safetensors")
+    check_loras([tmp_path / "old.safetensors"], read_configs(folder))
+    found = copy.deepcopy(base)
+    add_lora(found, tmp_path / "old.safetensors", 1.0)
+    modules = dict(found.unet.named_modules())
+    pairs = [(n, t) for n, t in old.items() if n.startswith("unet.") and ".down." in n]
+    assert pairs
+    for name, down in pairs:
+        layer = name.removeprefix("unet.").replace(".processor", "").split("_lora.")[0]
+        layer += ".0" if layer.endswith("to_out") else ""
+        product = old[name.replace(".down.", ".up.")].float() @ down.float()
+        wanted = base.unet.get_submodule(layer).weight + product
+        torch.testing.assert_close(modules[layer].weight, wanted, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
