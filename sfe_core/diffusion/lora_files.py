@@ -227,6 +227,8 @@ def _fit(file: LoraFile, networks: Mapping[str, nn.Module], family: Family) -> s
     remedy = f"this base is {family.name}: give a LoRA made for it"
     if made_for and made_for != family.name:
         remedy = f"it was made for {made_for}, and {remedy}"
+    elif len(lost) == count:
+        remedy += ", with layers named unet.… or lora_unet_…"
     if lost:
         raise UserError(
             where, f"{len(lost)} of its {count} layers find no place, {lost[0]} first", remedy
