@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,12 +12,14 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
+from pydantic import TypeAdapter
 from safetensors.torch import save_file
 
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_file
+from sfe_core.processes.worker import as_json
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.pictures import draw_series
 from sfe_core.sampling.pngs import read_record
@@ -24,6 +28,7 @@ from sfe_core.sampling.sweep import Request
 from tests.sfe_core.diffusion.test_lora_files import changed, written
 from tests.sfe_core.sampling.conftest import with_sampling
 from tests.sfe_core.sampling.test_fused_drawing import HAPPY, package_of
+from tests.sfe_core.sampling.test_settings import PLAIN
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +117,12 @@ def test_a_misfit_is_refused_before_anything_is_drawn(workspace: Workspace, tmp_
 def test_a_share_without_the_files_its_settings_tell_of_is_an_error():
     with pytest.raises(ValueError, match="files are not given"):
         Share(Path(), SimpleNamespace(loras={"ab": 1.0}), Path(), 1)
+
+
+def test_a_share_reaches_a_worker_with_its_loras():
+    settings = replace(PLAIN, loras={"ab": 0.5})
+    share = Share(Path("a"), settings, Path("b"), 1, loras={"/c": 0.5})
+    assert TypeAdapter(Share).validate_python(json.loads(json.dumps(as_json(share)))) == share
 
 
 def test_files_are_meant_from_the_workspace_and_weights_are_finite(workspace_folder: Path):
