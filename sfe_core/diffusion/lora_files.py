@@ -7,6 +7,7 @@ are counted first, by the file's header alone, and each must belong to a layer o
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,16 +86,18 @@ class LoraFile:
     Args:
         path: of the file.
         layers: a layer, as the file names it, to the shapes of its down and up matrices.
+        alphas: of layers that have one, kohya's: their product counts alpha / rank times.
         notes: the metadata.
     """
 
     path: Path
     layers: Mapping[str, tuple[Shape, Shape]]
+    alphas: Mapping[str, float]
     notes: Mapping[str, str]
 
 
 def read_lora(path: Path) -> LoraFile:
-    """Read the header of a LoRA; no tensor is loaded.
+    """Read the header of a LoRA, and its alphas; no matrix is loaded.
 
     Raises:
         UserError: there is no such file, it is no safetensors file or is torn, is empty, is no
@@ -112,6 +115,11 @@ def read_lora(path: Path) -> LoraFile:
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            alphas = {
+                name.removesuffix(_ALPHA): float(file.get_tensor(name))
+                for name, shape in shapes.items()
+                if name.endswith(_ALPHA) and shape in ((), (1,))
+            }
     except (OSError, SafetensorError) as error:
         raise UserError(where, f"cannot be read ({error})", "copy or download it again") from error
     if not shapes:
@@ -119,7 +127,7 @@ def read_lora(path: Path) -> LoraFile:
     for mark, kin in _KIN:
         if any(mark in name for name in shapes):
             raise UserError(where, f"is {kin}, not a plain LoRA", _EXTRACT)
-    return LoraFile(path, _layers(path, shapes), notes)
+    return LoraFile(path, _layers(path, shapes), alphas, notes)
 
 
 def _layers(path: Path, shapes: Mapping[str, Shape]) -> dict[str, tuple[Shape, Shape]]:
@@ -128,7 +136,8 @@ def _layers(path: Path, shapes: Mapping[str, Shape]) -> dict[str, tuple[Shape, S
     ups = {_UP.sub("", name): name for name in shapes if _UP.search(name)}
     if not downs and not ups:
         raise UserError(where, f"is {what_it_is(path)[0]} without LoRA layers", _GIVE)
-    known = {*downs.values(), *ups.values(), *(layer + _ALPHA for layer in downs)}
+    known = {*downs.values(), *ups.values()}
+    known |= {layer + _ALPHA for layer in downs if shapes.get(layer + _ALPHA) in ((), (1,))}
     for name in shapes:
         if name not in known:
             raise UserError(where, f"{name} is no part of a plain LoRA", _EXTRACT)
@@ -177,10 +186,13 @@ def add_lora(pipeline: DiffusionPipeline, path: Path, weight: float) -> None:
         UserError: as `check_loras`; or diffusers does not take it.
     """
     family = family_drawn_by(pipeline)
-    networks = _networks(pipeline)
-    expected = _fit(read_lora(path), networks, family)
+    networks, file = _networks(pipeline), read_lora(path)
+    placed = _fit(file, networks, family)
+    expected = set(placed.values())
     try:
-        reached = load_adapter(pipeline, path)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*alpha_pattern")  # `_scale` mends that
+            reached = load_adapter(pipeline, path)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise UserError(f"{_WHERE}: {path}", f"diffusers refuses it ({error})", _GIVE) from error
     if reached != expected:
@@ -191,9 +203,23 @@ def add_lora(pipeline: DiffusionPipeline, path: Path, weight: float) -> None:
             f"{part}.{layer} first",
             "save it in diffusers' own layout",
         )
+    _scale(file, placed, networks)
     with quiet_libraries():
         pipeline.fuse_lora(components=sorted({part for part, _ in reached}), lora_scale=weight)
         pipeline.unload_lora_weights()
+
+
+def _scale(file: LoraFile, placed: Mapping[str, Place], networks: Mapping[str, nn.Module]) -> None:
+    """Let each product of a loaded LoRA count alpha / rank times.
+
+    Where alphas differ, diffusers 0.42 looks attentions' and text encoders' up by names that they
+    do not have, and gives those layers the commonest one.
+    """
+    for layer, (part, name) in placed.items() if file.alphas else ():
+        module, rank = networks[part].get_submodule(name), file.layers[layer][0][0]
+        assert isinstance(module, LoraLayer)
+        for adapter in module.scaling:
+            module.scaling[adapter] = file.alphas.get(layer, rank) / rank
 
 
 def load_adapter(pipeline: DiffusionPipeline, path: Path) -> set[Place]:
@@ -218,8 +244,8 @@ def _networks(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
     return {part: network for part, network in found.items() if isinstance(network, nn.Module)}
 
 
-def _fit(file: LoraFile, networks: Mapping[str, nn.Module], family: Family) -> set[Place]:
-    """The layers of the networks that a LoRA changes; a UserError unless all of its have one."""
+def _fit(file: LoraFile, networks: Mapping[str, nn.Module], family: Family) -> dict[str, Place]:
+    """Each layer of a LoRA to the one that it changes; a UserError unless all of its have one."""
     places, shapes = _places(networks, family)
     lost = [layer for layer in file.layers if layer not in places]
     where, count = f"{_WHERE}: {file.path}", len(file.layers)
@@ -246,8 +272,8 @@ def _fit(file: LoraFile, networks: Mapping[str, nn.Module], family: Family) -> s
             f"{list(down)} and {list(up)} for weights of {list(shapes[places[wrong[0]]])}",
             remedy,
         )
-    found = {places[layer] for layer in file.layers}
-    if len(found) < count:
+    found = {layer: places[layer] for layer in file.layers}
+    if len(set(found.values())) < count:
         raise UserError(where, "names a layer of the base twice", "save it again in one layout")
     return found
 

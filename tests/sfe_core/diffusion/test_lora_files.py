@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from sfe_core.diffusion.families.known import family_drawn_by
@@ -116,6 +117,42 @@ def test_alpha_over_rank_scales_a_kohya_lora(made: Made, tmp_path: Path):
             torch.testing.assert_close(tensor, wanted[name], atol=1e-5, rtol=0)
 
 
+def test_every_layer_may_have_its_own_rank_and_alpha(made: Made, tmp_path: Path):
+    base, _, _, files = made
+    tensors, wanted = load_file(files["diffusers"]), {}
+    layers = sorted({name.split(".lora_")[0] for name in tensors})
+    alphas = {layer: 0.5 + place % 4 for place, layer in enumerate(layers)}
+    for place, layer in enumerate(layers):
+        down, up = f"{layer}.lora_A.weight", f"{layer}.lora_B.weight"
+        rank = 1 + place % RANK
+        tensors[down] = tensors[down][:rank].contiguous()
+        tensors[up] = tensors[up][:, :rank].contiguous()
+        product = tensors[up].flatten(1) @ tensors[down].flatten(1)
+        wanted[layer.replace(".text_model.", ".")] = alphas[layer] / rank * product
+    family = family_drawn_by(base)
+    write_kohya_lora(
+        Lora(tensors, RANK, 1.0), tmp_path / "k.safetensors", None, {}, family, base.unet
+    )
+    kohya = load_file(tmp_path / "k.safetensors")
+    coded = {f"{layer}.lora_A.weight": torch.tensor([i]) for i, layer in enumerate(layers)}
+    for name, place in family.kohya_lora(coded, base.unet).items():
+        if name.endswith(".lora_down.weight"):
+            alpha = torch.tensor(float(alphas[layers[int(place)]]))
+            kohya[name.replace(".lora_down.weight", ".alpha")] = alpha
+    save_file(kohya, tmp_path / "k.safetensors")
+    found = copy.deepcopy(base)
+    add_lora(found, tmp_path / "k.safetensors", 1.0)
+    for part in ("unet", *family.text_encoders):
+        before = getattr(base, part).state_dict()
+        for name, tensor in getattr(found, part).state_dict().items():
+            layer = f"{part}.{name.removeprefix('text_model.').removesuffix('.weight')}"
+            change = tensor - before[name]
+            expected = wanted.pop(layer, None) if name.endswith(".weight") else None
+            expected = torch.zeros_like(change) if expected is None else expected.view_as(change)
+            torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
+    assert not wanted
+
+
 def test_diffusers_old_names_and_half_precision(made: Made, tmp_path: Path):
     base, _, folder, files = made
     old = {}
@@ -140,6 +177,32 @@ def test_diffusers_old_names_and_half_precision(made: Made, tmp_path: Path):
         product = old[name.replace(".down.", ".up.")].float() @ down.float()
         wanted = base.unet.get_submodule(layer).weight + product
         torch.testing.assert_close(modules[layer].weight, wanted, atol=1e-6, rtol=0)
+
+
+def test_what_diffusers_own_training_scripts_save(made: Made, tmp_path: Path):
+    """Their alpha stands in the metadata alone."""
+    base, _, folder, _ = made
+    tuned = copy.deepcopy(base)
+    torch.manual_seed(0)
+    wanted_layers = ["to_k", "to_q", "to_v", "to_out.0"]
+    config = LoraConfig(
+        r=4, lora_alpha=12, target_modules=wanted_layers, init_lora_weights="gaussian"
+    )
+    tuned.unet.add_adapter(config)
+    for name, parameter in tuned.unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    type(tuned).save_lora_weights(
+        tmp_path,
+        unet_lora_layers=get_peft_model_state_dict(tuned.unet),
+        unet_lora_adapter_metadata=tuned.unet.peft_config["default"].to_dict(),
+    )
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    check_loras([path], read_configs(folder))
+    found = copy.deepcopy(base)
+    add_lora(found, path, 1.0)
+    assert largest(draw(base), draw(tuned)) > 0.001
+    assert largest(draw(found), draw(tuned)) < 1e-5
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
