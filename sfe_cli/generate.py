@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -36,6 +39,7 @@ HELP = with_examples(
     'sfe generate "portrait" --au AU12=3,AU6=2 --au AU12R=0',
     'sfe generate "portrait" --sweep AU12xAU4 --like photos/her.jpg',
     'sfe generate "portrait" --table faces.csv',
+    'sfe generate "portrait" --lora style.safetensors=0.8',
     "sfe generate --like photos/her.jpg --au-change AU12=+2,AU4=-1",
 )
 
@@ -161,6 +165,16 @@ Fusion = Annotated[
         show_default="sampling.fusion_strength",
     ),
 ]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="FILE[=-4..4]",
+        help="A LoRA in diffusers' or kohya's layout on top, at a weight (1); every layer of it "
+        "must fit.",
+        show_default="sampling.loras",
+    ),
+]
 Weights = Annotated[
     Literal["text", "a1111"] | None,
     typer.Option(
@@ -195,6 +209,7 @@ def generate(
     long_prompts: Long = None,
     prompt_weights: Weights = None,
     fusion_strength: Fusion = None,
+    lora: Loras = None,
     preset: options.Preset = None,
     changes: options.Set = None,
 ) -> None:
@@ -207,6 +222,7 @@ def generate(
     chosen += [f"sampling.long_prompts={long_prompts}"] if long_prompts else []
     chosen += [f"sampling.prompt_weights={prompt_weights}"] if prompt_weights else []
     chosen += [] if fusion_strength is None else [f"sampling.fusion_strength={fusion_strength}"]
+    chosen += _read_loras(lora)
     found = load_workspace(workspace, [*chosen, *(changes or ())])
 
     sources = (blendshapes, expression, expression_of)
@@ -264,6 +280,28 @@ def _check_fusion(strength: float | None, source: Path | None, workspace: Worksp
             f"{package.name} learnt no fusion",
             "leave it out, or train with recipe_options.fusion=true",
         )
+
+
+def _read_loras(typed: list[str] | None) -> list[str]:
+    """`FILE[=WEIGHT]` as settings; relative files are meant from where the command is typed."""
+    from sfe_core.errors import UserError
+
+    loras: dict[str, float] = {}
+    for one in typed or ():
+        file, equals, text = one.rpartition("=")
+        if not equals or Path(one).is_file():
+            file, text = one, "1"
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = math.nan
+        if not -4 <= weight <= 4:
+            raise UserError(f"--lora {one}", f"{text} is no weight", "give -4 to 4, as in FILE=0.8")
+        path = os.path.abspath(Path(file).expanduser())
+        if path in loras:
+            raise UserError(f"--lora {one}", "is given twice", "give one weight")
+        loras[path] = weight
+    return [f"sampling.loras={json.dumps(loras)}"] if loras else []
 
 
 def _with_strength(emotion: str | None, strength: float | None) -> str | None:

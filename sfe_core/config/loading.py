@@ -138,8 +138,12 @@ def from_workspace(value: Any, root: Path) -> Any:
     """A model's path as it is meant: from the workspace at `root`; of several, each.
 
     What has no slash is an asset's name, and stays. Links keep their names: files of a hub's cache
-    are links to files that have no suffix.
+    are links to files that have no suffix. The keys of a mapping are files, with a slash or not.
     """
+    if isinstance(value, dict):
+        return {
+            os.path.abspath(root / Path(key).expanduser()): inner for key, inner in value.items()
+        }
     if isinstance(value, list | tuple):
         return type(value)(from_workspace(inner, root) for inner in value)
     if not isinstance(value, str) or not ("/" in value or "\\" in value):

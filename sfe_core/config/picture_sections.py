@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from sfe_core.config.sections import Count, Fraction, GuidanceMap, NamesModel, Section, Seed
 
+LoraWeight = Annotated[float, Field(ge=-4, le=4, allow_inf_nan=False)]
+
 
 def _several(value: object) -> object:
     """One word where several may stand, as a list of it."""
@@ -59,6 +61,9 @@ class SamplingConfig(Section):
         1.0,
         description="of a person's features with those of the expression asked for, by packages "
         "that learnt to fuse them; 0: without",
+    )
+    loras: NamesModel[dict[str, LoraWeight]] = Field(
+        {}, description="LoRAs on top of what is fine-tuned: file of diffusers or kohya to weight"
     )
     units_reader: NamesModel[str] = Field(
         "tiny-units-loss",

@@ -17,7 +17,8 @@ def without_places(value: Any) -> Any:
         value: of YAML or JSON, of any depth; it stays as it is.
     """
     if isinstance(value, dict):
-        return {name: without_places(inner) for name, inner in value.items()}
+        # A LoRA's file is the key of its weight.
+        return {without_places(name): without_places(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [without_places(inner) for inner in value]
     return _name(value) if isinstance(value, str) else value

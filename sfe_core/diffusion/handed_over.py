@@ -109,8 +109,8 @@ def _safetensors(path: Path) -> tuple[str, str]:
     if "ss_network_module" in notes or any(mark in name for name in names for mark in _LORA):
         return (
             "a LoRA",
-            "it changes a base model: load it over its base in ComfyUI, in A1111 or with "
-            "diffusers' `load_lora_weights`; sfe draws with the package it was made of",
+            "it changes a base model: draw with a package and `sfe generate --lora FILE`, or with "
+            "its base in ComfyUI, in A1111 or by diffusers' `load_lora_weights`",
         )
     for start, kind in _STARTS:
         if any(name.startswith(start) for name in names):

@@ -53,7 +53,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_records
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
 from sfe_core.sampling.prompts import clean_prompt
-from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings
+from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings, lora_files
 from sfe_core.sampling.share import Record, Share
 
 PERSONAL = "personal"
@@ -216,7 +216,8 @@ def _drawn(
             fusion=variant == tuned and anyone is not None,
         )
         folder = workspace.generated / FOLDER / f"{PERSONAL}-{settings.folder_name}"
-        share = Share(source, settings, folder, sampling.batch_size)
+        loras = lora_files(settings, sampling)
+        share = Share(source, settings, folder, sampling.batch_size, loras=loras)
         fused = anyone if variant == tuned else None
         records = [record_of(one, settings, fused) for one in chosen]
         found[str(variant)] = draw_records(

@@ -47,7 +47,7 @@ from sfe_core.sampling.asked_face import shared_maps
 from sfe_core.sampling.pictures import Series, draw_records
 from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
 from sfe_core.sampling.prompts import clean_prompt
-from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings
+from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings, lora_files
 from sfe_core.sampling.share import Record, Share
 
 FOLDER, COMMANDS = "protocols", "commands.csv"
@@ -321,7 +321,14 @@ def _drawn(
             record | _guided(command, bench.corpus)
             for record, command in zip(wanted, commands, strict=True)
         ]
-    share = Share(source, settings, folder, sampling.batch_size, preprocess if maps else None)
+    share = Share(
+        source,
+        settings,
+        folder,
+        sampling.batch_size,
+        preprocess if maps else None,
+        lora_files(settings, sampling),
+    )
     return draw_records(share, wanted, workspace, bench.corpus, placement, bench.reporter)
 
 

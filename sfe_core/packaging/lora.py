@@ -16,13 +16,12 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
-from torch import nn
 
 from sfe_core.diffusion.families.contract import Family
+from sfe_core.diffusion.lora_files import load_adapter
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path
 from sfe_core.packaging.weights import Precision, cast
-from sfe_core.quiet import quiet_libraries
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 KOHYA_FILE = "kohya.safetensors"
@@ -171,16 +170,8 @@ def load_lora(pipeline: DiffusionPipeline, path: Path, layers: int) -> None:
         RunError: diffusers does not take it, or not all of it.
     """
     try:
-        with quiet_libraries():
-            pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
+        reached = len(load_adapter(pipeline, path))
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise RunError(path, f"does not load again ({error})", "report this as a bug") from error
-    names = [
-        name
-        for network in pipeline.components.values()
-        if isinstance(network, nn.Module)
-        for name, _ in network.named_modules()
-    ]
-    reached = sum(name.endswith("lora_A") for name in names)
     if reached != layers:
         raise RunError(path, f"{reached} of its {layers} layers were matched", "report this")

@@ -25,7 +25,7 @@ from sfe_core.sampling.pipelines import (
 )
 from sfe_core.sampling.pngs import read_record, save_png
 from sfe_core.sampling.prompts import tell_of_prompts
-from sfe_core.sampling.settings import DrawSettings
+from sfe_core.sampling.settings import DrawSettings, lora_files
 from sfe_core.sampling.sheets import compose_grid, save_animation
 from sfe_core.sampling.shot_conditions import (
     Conditions,
@@ -233,6 +233,7 @@ def _draw(
         device,
         getattr(torch, settings.precision),
         settings.safety_checker,
+        lora_files(settings, workspace.config.sampling),
     )
     batch_size = workspace.config.sampling.batch_size
     with reporter.task("drawing", len(orders)) as task:

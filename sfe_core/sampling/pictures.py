@@ -31,7 +31,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.sampling.pipelines import draws_as_base, pipeline_folder, sampling_precision
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.prompts import clean_prompt, tell_of_prompts
-from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings
+from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings, lora_files
 from sfe_core.sampling.share import Record, Share, draw_share
 from sfe_core.sampling.share_worker import launch_shares
 
@@ -95,7 +95,8 @@ def draw_series(
     if package is None and variant != "base":
         package = newest_package(workspace)
     source = pipeline_folder(variant, workspace.config, package)
-    if variant == "text" and draws_as_base(source, workspace.config):
+    alone = variant == "text" and not workspace.config.sampling.loras
+    if alone and draws_as_base(source, workspace.config):
         reporter.say(
             f"{source.name} kept its base: from captions alone the base's pictures are its"
         )
@@ -121,7 +122,8 @@ def draw_series(
     folder = workspace.generated / split / settings.folder_name
     asked = zip(rows.to_dict("records"), told_units(units, rows), strict=True)
     wanted = [_record(row, settings, told, emotions, anyone) for row, told in asked]
-    share = Share(source, settings, folder, sampling.batch_size)
+    loras = lora_files(settings, sampling)
+    share = Share(source, settings, folder, sampling.batch_size, loras=loras)
     return draw_records(share, wanted, workspace, corpus, placement, reporter)
 
 

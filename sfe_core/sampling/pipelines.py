@@ -24,6 +24,7 @@ from sfe_core.config.model import Config
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.lora_files import add_lora
 from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.diffusion.weight_files import find_weights
 from sfe_core.errors import RunError, UserError
@@ -135,14 +136,18 @@ def load_pipeline(
     device: torch.device,
     precision: torch.dtype,
     safety_checker: bool = False,
+    loras: Mapping[str, float] | None = None,
 ) -> DiffusionPipeline:
     """The pipeline of `variant` from `folder`, with the named sampler, ready to draw.
 
     Unless asked for the safety checker stays out: it blacks pictures out, and evaluation must see
     every one.
 
+    Args:
+        loras: path of each LoRA to be added to the weights, in float32, to its weight.
+
     Raises:
-        UserError: a safety checker is asked for and the folder has none.
+        UserError: a safety checker is asked for and the folder has none; a LoRA does not fit.
         RunError: the folder's files are torn or do not fit together.
     """
     family = family_of(read_configs(folder))
@@ -164,6 +169,8 @@ def load_pipeline(
         remedy = "`sfe assets verify`" if variant == "base" else "package the checkpoint again"
         raise RunError(folder, f"cannot be loaded ({error})", remedy) from error
     pipeline.scheduler = make_scheduler(scheduler, pipeline.scheduler.config)
+    for path, weight in (loras or {}).items():
+        add_lora(pipeline, Path(path), weight)
     return prepare_pipeline(pipeline, device, precision)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,10 @@ from sfe_core.config.sampling_presets import negative_prompt_text
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER, FUSION_FOLDER, UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.lora_files import check_loras
 from sfe_core.diffusion.prompt_marks import PromptRules
 from sfe_core.errors import RunError
-from sfe_core.files import sha256_folder, sha256_json, write_json
+from sfe_core.files import sha256_file, sha256_folder, sha256_json, write_json
 
 Variant = Literal["base", "text", "guided"]
 VARIANTS: tuple[Variant, ...] = ("base", "text", "guided")
@@ -42,6 +44,7 @@ class DrawSettings:
         expressions: whether they are told, as embeddings.
         expression_guidance_scale: of these; None: as guidance_scale.
         fusion_strength: of the person's features with the expression's; None where none are fused.
+        loras: the SHA-256 of each LoRA on top to its weight.
     """
 
     variant: Variant
@@ -62,17 +65,19 @@ class DrawSettings:
     expressions: bool = False
     expression_guidance_scale: float | None = None
     fusion_strength: float | None = None
+    loras: dict[str, float] = field(default_factory=dict)
 
     @property
     def recorded(self) -> dict[str, Any]:
         """All fields but those of later versions, where they are as it was before them."""
-        usual = {
+        usual: dict[str, Any] = {
             "long_prompts": "cut",
             "prompt_weights": "text",
             "units_guidance_scale": None,
             "expressions": False,
             "expression_guidance_scale": None,
             "fusion_strength": None,
+            "loras": {},
         }
         fields = asdict(self)
         return {
@@ -117,6 +122,9 @@ def draw_settings(
         units: whether action units are told.
         expressions: whether expressions are told as embeddings.
         fusion: whether features are fused.
+
+    Raises:
+        UserError: a LoRA is none, or does not fit; see `check_loras`.
     """
     guided = variant == "guided"
     strengths = {str(name): value for name, value in sampling.strengths.items()}
@@ -126,6 +134,8 @@ def draw_settings(
     parts += (EXPRESSIONS_FOLDER,) if expressions else ()
     parts += (FUSION_FOLDER,) if fusion else ()
     parts += _CHECKING_PARTS if sampling.safety_checker else ()
+    # Also for the base's pictures, which have none: they are often drawn first.
+    check_loras([Path(path) for path in sampling.loras], configs)
     return DrawSettings(
         variant=variant,
         weights_sha256=weights_sha256(pipeline_folder, parts, hash_cache),
@@ -145,7 +155,22 @@ def draw_settings(
         expressions=expressions,
         expression_guidance_scale=sampling.expression_guidance_scale if expressions else None,
         fusion_strength=sampling.fusion_strength if fusion else None,
+        loras=_digests(sampling.loras) if variant != "base" else {},
     )
+
+
+def lora_files(settings: DrawSettings, sampling: SamplingConfig) -> dict[str, float]:
+    """The LoRAs, by their paths, of a series that has some."""
+    return dict(sampling.loras) if settings.loras else {}
+
+
+def _digests(loras: Mapping[str, float]) -> dict[str, float]:
+    """Each file's SHA-256 to its weight; copies of one file add up, as they do in the picture."""
+    digests: dict[str, float] = {}
+    for path, weight in loras.items():
+        digest = sha256_file(Path(path))
+        digests[digest] = digests.get(digest, 0.0) + weight
+    return digests
 
 
 def weights_sha256(folder: Path, parts: tuple[str, ...], cache: Path) -> str:

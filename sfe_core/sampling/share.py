@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Share:
         folder: takes `<key>.png`.
         batch_size: pictures drawn at once.
         preprocess: how maps are made of photos that a record changes, by its `photo` and `change`.
+        loras: the files of `settings.loras`, by path; see `lora_files`.
     """
 
     source: Path
@@ -42,6 +43,11 @@ class Share:
     folder: Path
     batch_size: int
     preprocess: PreprocessConfig | None = None
+    loras: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.loras) != bool(self.settings.loras):
+            raise ValueError("the settings tell of LoRAs and their files are not given")
 
 
 def draw_share(
@@ -65,6 +71,7 @@ def draw_share(
         device,
         getattr(torch, settings.precision),
         settings.safety_checker,
+        share.loras,
     )
     by_key = {record["key"]: record for record in records}
     orders = _orders(corpus, share, records)

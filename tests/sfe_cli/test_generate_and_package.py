@@ -8,6 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from sfe_core.files import sha256_file
 from sfe_core.packaging import hub
 from sfe_core.sampling.pngs import read_record
 from sfe_core.synthesis.render import render_face
@@ -81,6 +82,19 @@ def test_units_of_each_side_reach_the_pictures_record(folder: Path):
     record = read_record(picture)
     assert record["expression"] == {"units": {"AU12": [3.0, 0.0], "AU6": [2.0, 2.0]}}
     assert record["prompt"] == "portrait" and record["maps"]
+
+
+def test_a_lora_is_meant_from_where_the_command_is_typed(folder: Path, monkeypatch):
+    made = sfe("package-checkpoint", "-w", folder, "--name", "apart", "--also", "lora-kohya")
+    assert made.exit_code == 0, made.stderr
+    monkeypatch.chdir(folder / "packaged" / "apart" / "lora")
+    typed = ("generate", "x", "-w", folder, "--lora", "kohya.safetensors=-0.5")
+    result = sfe(*typed, "--package", _package(folder), "--out", folder / "with-lora")
+    assert result.exit_code == 0, result.stderr
+    (picture,) = (folder / "with-lora").glob("*.png")
+    assert read_record(picture)["drawn_with"]["loras"] == {
+        sha256_file(Path("kohya.safetensors")): -0.5
+    }
 
 
 def test_a_table_draws_a_picture_per_line(folder: Path):
@@ -164,6 +178,10 @@ def _package(folder: Path) -> str:
         (("generate", "x", "--emotion", "joy"), "choose one of neutral, happy"),
         (("generate", "x", "--package", "gone"), "there are"),
         (("generate", "x", "--fusion-strength", "0.5"), "learnt no fusion"),
+        (("generate", "x", "--lora", "gone.safetensors"), "gone.safetensors: does not exist"),
+        (("generate", "x", "--lora", "a=9"), "give -4 to 4"),
+        (("generate", "x", "--lora", "a=nan"), "give -4 to 4"),
+        (("generate", "x", "--lora", "a", "--lora", "./a=1"), "is given twice"),
         (("package-checkpoint", "--push-to", "nowhere"), "owner/name"),
         (("package-checkpoint", "--from", "gone"), "gone: does not exist"),
     ],

@@ -167,10 +167,12 @@ def test_every_model_is_meant_from_the_workspace(tmp_path, monkeypatch, dotted):
     section, key = dotted.split(".")
     several = key in ("recognisers", "witnesses", "labels_read_by")
     text = "[models/mine, loss]" if several else "models/mine"
+    text = "{models/mine: 0.5}" if key == "loras" else text
     write(root, f"{section}: {{{key}: {text}}}\n")
     found = getattr(getattr(load_workspace(root).config, section), key)
     path = str(root / "models" / "mine")
-    assert found == ((path, "loss") if several else path)
+    wanted = (path, "loss") if several else path
+    assert found == ({path: 0.5} if key == "loras" else wanted)
 
 
 def test_a_link_keeps_its_name(tmp_path):

@@ -34,3 +34,8 @@ def test_yaml_without_places_stays_byte_for_byte():
     assert portable_yaml("model: {base: /a/b}\n") == "model:\n  base: b\n"
     assert portable_yaml("model: {base: /a/b") == ""
     assert portable_yaml("") == ""
+
+
+def test_files_that_are_keys_lose_their_places_too():
+    settings = {"sampling": {"loras": {"/home/ann/clinic-7/style.safetensors": 0.5}}}
+    assert without_places(settings) == {"sampling": {"loras": {"style.safetensors": 0.5}}}

@@ -16,7 +16,8 @@ MEANT = {
         preprocess.reconstruction_model preprocess.flame captions.blip_model model.base
         loss.emotion_network loss.pixel_decoder loss.units_network evaluate.judge evaluate.witnesses
         evaluate.recognisers evaluate.clip evaluate.units_judge
-        photos.emotions_read_by photos.labels_read_by sampling.units_reader loss.identity_network
+        photos.emotions_read_by photos.labels_read_by sampling.units_reader sampling.loras
+        loss.identity_network
     """,
     Meaning.OPERATIONAL: """
         train.batch_size train.gradient_checkpointing train.channels_last train.compile

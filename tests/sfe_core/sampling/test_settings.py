@@ -19,6 +19,7 @@ LATER = (
     "expressions",
     "expression_guidance_scale",
     "fusion_strength",
+    "loras",
 )
 
 
