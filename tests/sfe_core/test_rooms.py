@@ -16,7 +16,13 @@ ROOMS = (
     "the public API", "sfe_cli",
 )  # fmt: skip
 # With them a script that is run once per release, and that nothing imports.
-PUBLIC_API = ("sfe_core", "sfe_core.demo", "sfe_core.doctor", "sfe_core.synthesis.tiny.build")
+PUBLIC_API = (
+    "sfe_core",
+    "sfe_core.demo",
+    "sfe_core.doctor",
+    "sfe_core.synthesis.tiny.build",
+    "sfe_core.synthesis.tiny.emotions",
+)
 
 # What the engine of every recipe must not know, not even through others.
 NOT_FOR_THE_ENGINE = ("corpus", "diffusion", "losses", "recipes")

@@ -34,6 +34,14 @@ from sfe_core.runs.launch import launch
 from sfe_core.synthesis.tiny.autoencoder import VaeTraining, score_vae
 from sfe_core.synthesis.tiny.budget import fit, measure, seconds_of
 from sfe_core.synthesis.tiny.cards import write_cards
+from sfe_core.synthesis.tiny.emotions import BASE as EMOTIONAL
+from sfe_core.synthesis.tiny.emotions import (
+    EMBEDDINGS,
+    make_embeddings,
+    make_emotional_base,
+    score_embeddings,
+    score_words,
+)
 from sfe_core.synthesis.tiny.examples import make_examples
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
 from sfe_core.synthesis.tiny.readers import READERS
@@ -43,7 +51,7 @@ from sfe_core.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
 
-STAGES = ("faces", "vae", "recognisers", "base", "score", "ship")
+STAGES = ("faces", "vae", "recognisers", "base", "score", "emotions", "ship")
 # In the order in which the stages want them.
 FACE_SETS = (
     "loss", "base", "validation", "unseen", "judge",
@@ -146,6 +154,17 @@ class Build:
         judge = load_recogniser(self.work / "tiny-emotion-judge")
         scores = score_base(pipeline, judge.to(self.device), self._faces("validation"))
         write_json(self.work / "scores-base.json", scores)
+
+    def emotions(self) -> None:
+        """Train the base that shows expressions by their words, and embeddings of them."""
+        make_emotional_base(self.work, self.workers, Log())
+        make_embeddings(self.work, self.workers, Log())
+        judge = load_recogniser(self.work / "tiny-emotion-judge")
+        base = self.work / EMOTIONAL
+        scores = score_embeddings(base, self.work / EMBEDDINGS, judge)
+        write_json(
+            self.work / "scores-emotions.json", {"words": score_words(base, judge), **scores}
+        )
 
     def _examples(self, name: str) -> None:
         target = self.work / f"examples-{name}.npz"
