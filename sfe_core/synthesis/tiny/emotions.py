@@ -1,9 +1,9 @@
 """Two stages of the build: a base that shows expressions by their words, and embeddings of them.
 
 tiny-sd saw few telling captions, as web photos have few, and shows next to nothing by a word.
-Stable Diffusion does; so what is learnt on it (the personal recipe) needs a base that does, too. tiny-sd
-goes on learning, on as many faces of each expression, with captions that name it first, last, or
-beside hardly more words. On that base, which then stays as it is, embeddings are learnt.
+Stable Diffusion does; so what is learnt on it (the personal recipe) needs a base that does, too.
+tiny-sd goes on learning, on as many faces of each expression, with captions that name it first,
+last, or beside hardly more words. On that base, which then stays as it is, embeddings are learnt.
 """
 
 from __future__ import annotations
