@@ -33,11 +33,6 @@ WORDS: dict[str, str] = {
     "contempt": "contempt contemptuous smirking scornful",
 }
 
-# Times the longest state of those words. On the tiny base the judge saw what was told in a quarter
-# of the pictures with 1, in almost half with 2; without a limit vectors grew twice as long again,
-# and tore faces.
-_LONGEST = 2.0
-
 
 def begin_expressions(
     encoders: Encoders,
@@ -49,7 +44,7 @@ def begin_expressions(
     """Embeddings that nothing has been learnt in: the states of each expression's words.
 
     Those of `WORDS`, in order, behind the begin of text; where a text has fewer, its end and what
-    fills it up follow. None is told longer than twice the longest of those states. An expression
+    fills it up follow. None is told longer than the longest of those states. An expression
     without words of its own begins from its name.
 
     Args:
@@ -61,7 +56,8 @@ def begin_expressions(
     """
     texts = encoders.texts([WORDS.get(name, name) for name in names])
     width, pooled_width = text_widths(base)
-    longest = _LONGEST * float(texts.states.norm(dim=2).max())
+    # Without a limit vectors grew to four times a text's on the tiny base, and tore faces.
+    longest = float(texts.states.norm(dim=2).max())
     made = ExpressionEmbeddings(list(names), vectors, width, pooled_width, longest, *told)
     with torch.no_grad():
         made.states.copy_(texts.states[:, 1 : 1 + vectors])
