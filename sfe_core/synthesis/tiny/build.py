@@ -34,13 +34,11 @@ from sfe_core.runs.launch import launch
 from sfe_core.synthesis.tiny.autoencoder import VaeTraining, score_vae
 from sfe_core.synthesis.tiny.budget import fit, measure, seconds_of
 from sfe_core.synthesis.tiny.cards import write_cards
-from sfe_core.synthesis.tiny.emotions import BASE as EMOTIONAL
 from sfe_core.synthesis.tiny.emotions import (
-    EMBEDDINGS,
     make_embeddings,
     make_emotional_base,
-    score_embeddings,
-    score_words,
+    score_emotions,
+    ship_emotions,
 )
 from sfe_core.synthesis.tiny.examples import make_examples
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
@@ -159,12 +157,7 @@ class Build:
         """Train the base that shows expressions by their words, and embeddings of them."""
         make_emotional_base(self.work, self.workers, Log())
         make_embeddings(self.work, self.workers, Log())
-        judge = load_recogniser(self.work / "tiny-emotion-judge")
-        base = self.work / EMOTIONAL
-        scores = score_embeddings(base, self.work / EMBEDDINGS, judge)
-        write_json(
-            self.work / "scores-emotions.json", {"words": score_words(base, judge), **scores}
-        )
+        score_emotions(self.work, load_recogniser(self.work / "tiny-emotion-judge"))
 
     def _examples(self, name: str) -> None:
         target = self.work / f"examples-{name}.npz"
@@ -178,6 +171,7 @@ class Build:
     def ship(self) -> None:
         """Write half-precision safetensors and the cards into the package's embedded assets."""
         write_cards(self.work, EMBEDDED, self.settings)
+        ship_emotions(self.work, EMBEDDED)
 
 
 def _save(network, target: Path) -> None:

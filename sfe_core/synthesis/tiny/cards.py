@@ -127,14 +127,32 @@ def write_cards(work: Path, embedded: Path, settings: Settings) -> None:
         write_reader(reader, work, embedded, settings)
 
 
+def ship_pipeline(source: Path, target: Path) -> None:
+    """Write a pipeline of diffusers in half precision; its text encoder in float32."""
+    pipeline = StableDiffusionPipeline.from_pretrained(source, safety_checker=None)
+    pipeline.to(dtype=torch.float16)
+    # transformers would load it in half precision beside a float32 UNet.
+    pipeline.text_encoder.float()
+    pipeline.save_pretrained(target, safe_serialization=True)
+    _forget_paths(target)
+
+
+def write_card(folder: Path, what: str, data: dict, training: dict, scores: str) -> None:
+    """Write README.md into the folder of a shipped network."""
+    text = _CARD.format(
+        name=folder.name, what=what, data=_lines(data), training=_lines(training), scores=scores
+    )
+    write_text(folder / "README.md", text)
+
+
+def score_table(rows: dict[str, dict[str, float]], title: str) -> str:
+    """Scores that have the same names, a row each, in Markdown."""
+    return _table(title, rows)
+
+
 def _write_base(work: Path, embedded: Path, settings: Settings) -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(work / "tiny-sd", safety_checker=None)
     with atomic_path(embedded / "tiny-sd") as partial:
-        pipeline.to(dtype=torch.float16)
-        # transformers would load it in half precision beside a float32 UNet.
-        pipeline.text_encoder.float()
-        pipeline.save_pretrained(partial, safe_serialization=True)
-        _forget_paths(partial)
+        ship_pipeline(work / "tiny-sd", partial)
         data = _face_set(settings, "base") | {
             "captions that name the emotion": ", then ".join(
                 f"{phase.emotion_caption_share:.0%} for {phase.steps} updates"
