@@ -146,13 +146,13 @@ def ship_emotions(work: Path, embedded: Path) -> None:
     scores = json.loads((work / SCORES).read_text(encoding="utf-8"))
     read = (
         f"Of {_NOISES} noises each, `photo of a woman` and `photo of a man` in turn, with 12 steps "
-        "and a guidance scale of 3; tiny-emotion-judge, which saw no drawn picture and had no part "
-        "in the training, saw the emotion asked for in this share (chance: 0.125).\n\n"
+        "and a guidance scale of 3; tiny-emotion-judge, which had no part in the "
+        "training, saw the emotion asked for in this share (chance: 0.125).\n\n"
     )
     data: dict[str, Any] = {
         "faces": f"{FACES['count']}, identities 0 to 2999, seed {FACES['seed']}, each emotion as "
         "often as another",
-        "captions": "name the emotion: a third first, a third last, a third last and short",
+        "emotion in captions": "first in a third of them, last in the others, of which half are short",
     }
     shutil.rmtree(embedded / BASE, ignore_errors=True)
     ship_pipeline(work / BASE, embedded / BASE)
