@@ -62,6 +62,7 @@ PEOPLE = (3587, 3585, 3589, 3586, 3590, 3591)
 ALBUM_SHOWS = ("neutral", "happy")
 PHOTOS, HELD_OUT = 18, 0.34
 EXPRESSIONS = "tiny-expressions"
+_WORDS = "recipe_options.expressions=null"
 _NAMED = "recipe_options.expressions={expressions}"
 _CRAFTING = (
     "loss.crafting_expression=0.3",
@@ -73,9 +74,9 @@ _CRAFTING = (
 _FUSION = "recipe_options.fusion=true"
 # Row to what it changes of the preset, as `--set` takes it.
 ROWS: dict[str, tuple[str, ...]] = {
-    PLAIN: (),
+    PLAIN: (_WORDS,),
     "embeddings": (_NAMED,),
-    "fusion": (_FUSION,),
+    "fusion": (_WORDS, _FUSION),
     "crafting": (_NAMED, *_CRAFTING),
     "all": (_NAMED, *_CRAFTING, _FUSION, "loss.alignment=0.05"),
 }

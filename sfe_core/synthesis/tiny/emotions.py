@@ -152,7 +152,7 @@ def ship_emotions(work: Path, embedded: Path) -> None:
     data: dict[str, Any] = {
         "faces": f"{FACES['count']}, identities 0 to 2999, seed {FACES['seed']}, each emotion as "
         "often as another",
-        "emotion in captions": "first in a third of them, last in the others, of which half are short",
+        "emotion in captions": "first in a third, last in the others, half of which are short",
     }
     shutil.rmtree(embedded / BASE, ignore_errors=True)
     ship_pipeline(work / BASE, embedded / BASE)
