@@ -46,6 +46,7 @@ HELD = {
     ),
     "diffusers.utils.convert_state_dict_to_kohya": "the names in packaging/lora",
     "diffusers.utils.logging": "logging.getLogger('diffusers')",
+    "ResNet._make_layer": "BasicBlock and Bottleneck, put together as torchvision does",
     "self._execution_device": "the device of the guidance encoder",
     "torch._utils._rebuild_parameter": "torch.load(weights_only=True), of files that it takes",
     "torch._utils._rebuild_tensor_v2": "torch.load(weights_only=True), of files that it takes",
@@ -59,6 +60,7 @@ OBJECTS = {
     "AcceleratorState": "accelerate.state.AcceleratorState",
     "GradientState": "accelerate.state.GradientState",
     "PartialState": "accelerate.state.PartialState",
+    "ResNet": "torchvision.models.ResNet",
     "self": "diffusers.DiffusionPipeline",  # diffusion/pipeline.py
 }
 

@@ -44,10 +44,10 @@ class AppearanceEncoder(ResNet):
         self.inplanes = width
         self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = self._make_layer(block, width, counts[0])
-        self.layer2 = self._make_layer(block, 2 * width, counts[1], stride=2)
-        self.layer3 = self._make_layer(block, 4 * width, counts[2], stride=2)
-        self.layer4 = self._make_layer(block, 8 * width, counts[3], stride=2)
+        self.layer1 = ResNet._make_layer(self, block, width, counts[0])
+        self.layer2 = ResNet._make_layer(self, block, 2 * width, counts[1], stride=2)
+        self.layer3 = ResNet._make_layer(self, block, 4 * width, counts[2], stride=2)
+        self.layer4 = ResNet._make_layer(self, block, 8 * width, counts[3], stride=2)
         self.fc = nn.Linear(8 * width * block.expansion, latent)
         # As torchvision starts the layers that these replace.
         for module in self.modules():
