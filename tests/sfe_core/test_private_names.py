@@ -61,7 +61,7 @@ OBJECTS = {
     "GradientState": "accelerate.state.GradientState",
     "PartialState": "accelerate.state.PartialState",
     "ResNet": "torchvision.models.ResNet",
-    "self": "diffusers.DiffusionPipeline",  # diffusion/pipeline.py
+    "self": "diffusers.pipelines.pipeline_utils.DiffusionPipeline",  # diffusion/pipeline.py
 }
 
 
