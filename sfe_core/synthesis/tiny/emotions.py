@@ -24,6 +24,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.diffusion.expression_embeddings import load_embeddings
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
+from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.pipeline import GuidedStableDiffusionPipeline
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import atomic_path, write_json
@@ -161,7 +162,11 @@ def ship_emotions(work: Path, embedded: Path) -> None:
     what = "tiny-sd, which went on learning until words show their expression: 128 px faces."
     training = {"begun from": "tiny-sd", "all": _told(_ALL_LEGS), **legs}
     write_card(embedded / BASE, what, data, training, read + score_table(words, "told"))
-    _keep(work / EMBEDDINGS, embedded / EMBEDDINGS)
+    shutil.rmtree(embedded / EMBEDDINGS, ignore_errors=True)
+    # They were learnt on these weights before half precision rounded them.
+    expressions = load_embeddings(work / EMBEDDINGS)
+    expressions.register_to_config(base=BASE, base_sha256=hash_base(embedded / BASE))
+    expressions.save_pretrained(embedded / EMBEDDINGS)
     strengths = {f"at strength {name}": scores[name] for name in map("{:g}".format, STRENGTHS)}
     what = f"Eight expressions as text embeddings of {BASE}, told behind a prompt at any strength."
     rows = {"the base by words": scores["words"], **strengths}

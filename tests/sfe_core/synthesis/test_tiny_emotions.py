@@ -9,6 +9,8 @@ from torch import nn
 
 from sfe_core.diffusion.base_expressions import begin_expressions
 from sfe_core.diffusion.encoders import Encoders
+from sfe_core.diffusion.expression_embeddings import load_embeddings
+from sfe_core.diffusion.hashing import hash_base
 from sfe_core.diffusion.loading import read_configs
 from sfe_core.emotions import EMOTIONS
 from sfe_core.faces.recognition.reading import EmotionReading
@@ -40,6 +42,9 @@ def test_scores_and_cards_tell_what_the_judge_saw(tmp_path, tiny_base, monkeypat
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.125"] + [
         "1.000" if name == "sad" else "0.000" for name in EMOTIONS
     ]
+    told = load_embeddings(shipped / emotions.EMBEDDINGS)
+    assert told.config["base"] == emotions.BASE
+    assert told.config["base_sha256"] == hash_base(shipped / emotions.BASE)
     card = (shipped / emotions.BASE / "README.md").read_text(encoding="utf-8")
     assert "tiny-sd by words | 0.125" in card and "train.steps 1500" in card
     assert (shipped / emotions.BASE / "unet" / "diffusion_pytorch_model.safetensors").is_file()
