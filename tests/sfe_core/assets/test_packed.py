@@ -75,6 +75,7 @@ def server(tmp_path) -> Iterator[tuple[str, Path]]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_network_reads_as_the_one_whose_weights_were_packed(name, tmp_path, own_assets_root):
+    torch.manual_seed(0)
     asset, archive, network = made(name, tmp_path / "mirror")
     target = own_assets_root / name / f"{name}.safetensors"
     assert fetch_asset(asset, source=archive) == [target]
