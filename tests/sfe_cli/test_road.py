@@ -85,7 +85,8 @@ def test_the_demo_of_action_units_shows_two_of_them(tmp_path, settings, monkeypa
 def test_the_demo_of_one_person_shows_the_person_below_the_base(tmp_path, settings, monkeypatch):
     monkeypatch.setattr(demo, "ALBUM", {"count": 6, "size_px": 128, "emotions": ("happy", "sad")})
     few = {"evaluate.person_noises": 2, "evaluate.identity": "dlib"}
-    options = {"prior_pictures": 1, "prior_steps": 2, "prior_faces": False}
+    # Those of the preset are of its own base.
+    options = {"prior_pictures": 1, "prior_steps": 2, "prior_faces": False, "expressions": None}
     own = {key: value for key, value in settings.items() if not key.startswith("guidance")}
     monkeypatch.setattr(demo, "ALBUM_SETTINGS", {**own, **few, "recipe_options": options})
     said = ok("demo", "--folder", tmp_path / "demo", "--recipe", "personal")
