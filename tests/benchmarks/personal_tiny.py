@@ -9,8 +9,8 @@ is gone on from.
 Sizes: on two cores that other work shared, an update of eight images took 0.2 to 0.3 s, a picture
 of 12 steps 0.25 s to draw and 0.3 s to read. A row of one person and seed, of the preset's updates
 and 320 to 460 pictures, is then six to eight minutes there, by that count; 30 of them on two
-processes are one and a half to two hours. So strengths are two, 0.5 and 1, which with rest are
-the fewest that a line can be told by; noises are the twenty that were asked for. Each unit, one
+processes are one and a half to two hours. So strengths are three, which make a line of four with
+rest; noises are the twenty that were asked for. Each unit, one
 person with one seed, has a folder of its own: processes that draw and read share no file.
 """
 
@@ -86,7 +86,7 @@ SETTINGS = {
     "evaluate.witnesses": [],
     "evaluate.recognisers": [],
     "evaluate.person_noises": 20,
-    "evaluate.person_strengths": [0.5, 1.0],
+    "evaluate.person_strengths": [0.33, 0.67, 1.0],
     "evaluate.bootstrap": 200,  # of single evaluations, which are not quoted
     "train.keep_checkpoints": 1,
     "train.checkpoint_every": 1000,
