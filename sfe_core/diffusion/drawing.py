@@ -36,6 +36,7 @@ def draw_batch(
     fusion_masks: Tensor | None = None,
     fusion_strength: float = 1.0,
     before_step: Callable[[], None] | None = None,
+    after_step: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Draw B pictures at once: [B, 3, R, R] in [0, 1], on the pipeline's device.
 
@@ -60,6 +61,8 @@ def draw_batch(
         fusion_masks: where it shows, [B or 1, 1, H, W] in [0, 1]; None = found by its words.
         fusion_strength: of the change.
         before_step: called before every denoising step but the first; what it raises ends it.
+        after_step: is given the number of a step and the latents [B, C, h, w] that it left, and
+            says which to go on with.
     """
     options: dict[str, Any] = {}
     if maps:
@@ -77,10 +80,13 @@ def draw_batch(
             "fusion_mask": fusion_masks,
             "fusion_strength": fusion_strength,
         }
-    if before_step is not None:
+    if before_step is not None or after_step is not None:
 
-        def look(_pipeline: Any, _step: int, _timestep: Any, values: dict) -> dict:
-            before_step()
+        def look(_pipeline: Any, step: int, _timestep: Any, values: dict) -> dict:
+            if before_step is not None:
+                before_step()
+            if after_step is not None:
+                return {**values, "latents": after_step(step, values["latents"])}
             return values
 
         options["callback_on_step_end"] = look

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from accelerate import Accelerator
@@ -65,7 +65,9 @@ from sfe_core.recipes.personal_fusion import (
     with_fusion,
 )
 from sfe_core.recipes.shared.asked import Asked, asked_shares, draw_asked
-from sfe_core.recipes.shared.class_pictures import SPLIT, ClassPictures
+from sfe_core.recipes.shared.class_pictures import ClassPictures
+from sfe_core.recipes.shared.crafted_photos import CraftedPhotos
+from sfe_core.recipes.shared.drawn_corpus import SPLIT, DrawnCorpus
 from sfe_core.recipes.shared.draws import Slot, plan_update
 from sfe_core.recipes.shared.samples import draw_samples, make_grid, pick_faces
 from sfe_core.reporting import Reporter
@@ -98,6 +100,11 @@ class Options(Section):
         None,
         description="text embeddings of expressions (asset, package or folder) that tell what a "
         "face shows; null: captions do",
+    )
+    crafted_photos: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="of each expression, photos of the album that it is drawn into, once, by the "
+        "base; photos.emotions_read_by says what they came to show; 0 = none",
     )
     crafting_share: Fraction = Field(
         0.5,
@@ -168,6 +175,12 @@ def check(workspace: Workspace) -> Checked:
     counts = corpus.split(stableface.TRAIN_SPLIT)["emotion"].value_counts()
     shown = {name: int(counts.get(name, 0)) for name in EMOTIONS}
     word = class_word_of(config.captions, person)
+    if options.crafted_photos and config.photos.emotions_read_by is None:
+        raise UserError(
+            "recipe_options.crafted_photos",
+            "needs a recogniser that says what they show, and photos.emotions_read_by names none",
+            "name one, or set it to 0",
+        )
     prior = f"{options.prior_pictures} of each expression of a {word}"
     return replace(
         checked,
@@ -176,6 +189,9 @@ def check(workspace: Workspace) -> Checked:
             "token": f"{config.captions.token} {word}",
             "photos per expression": shown,
             "class pictures": prior if options.has_prior else None,
+            "crafted photos": f"{options.crafted_photos} of each expression"
+            if options.crafted_photos
+            else None,
             "expressions": options.expressions,
             "fusion": options.fusion or None,
             **checked.told,
@@ -300,41 +316,52 @@ def _same_layout(module: nn.Module) -> nn.Module:
 # ---- What chance decides -------------------------------------------------------------------------
 
 
+# The album's photos, class pictures, and photos that an expression was drawn into.
+Origin = Literal["album", "class", "crafted"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+
+
 @dataclass(frozen=True)
 class PersonalSlot:
     """One image of an update.
 
     Attributes:
-        face: see `Slot`; its place is in the album, or among the class pictures.
-        of_class: it is a class picture.
+        face: see `Slot`; its place is among the pictures of its origin.
+        origin: whose it is.
         asked: what is asked for and it does not show; None: what it shows is.
     """
 
     face: Slot
-    of_class: bool
+    origin: Origin = "album"
     asked: Asked | None = None
 
 
 @dataclass(frozen=True)
-class Prior:
-    """The class pictures of a run: as a data set, encoded, and in a balanced order."""
+class Drawn:
+    """Pictures that the base drew before the run: as a data set, encoded, in a balanced order.
+
+    Attributes:
+        weight: of their noise loss.
+        strengths: [N], to which each shows its expression.
+    """
 
     dataset: FaceDataset
     source: BatchSource
     sampler: DeterministicSampler
     weight: float
+    strengths: Sequence[float]
 
 
-def share_out(first: int, count: int) -> tuple[range, range]:
-    """Of images `first` … of a run, the numbers of those of the album and of class pictures.
+def share_out(first: int, count: int, parts: int) -> list[range]:
+    """Of images `first` … of a run, the numbers of those of each part.
 
-    Every second image of a run is a class picture, wherever updates begin.
+    Image n of a run belongs to part n % parts, wherever updates begin.
 
-    >>> share_out(3, 4)
-    (range(2, 4), range(1, 3))
+    >>> share_out(3, 4, 2)
+    [range(2, 4), range(1, 3)]
     """
     end = first + count
-    return range((first + 1) // 2, (end + 1) // 2), range(first // 2, end // 2)
+    return [range(-((k - first) // parts), -((k - end) // parts)) for k in range(parts)]
 
 
 # ---- The run -------------------------------------------------------------------------------------
@@ -347,7 +374,7 @@ class Personal:
     Attributes:
         face: what it shares with StableFaceEmotion; its model is this one's.
         networks: what trains.
-        prior: class pictures; None where there are none.
+        drawn: pictures that are learnt from in turn with the album's photos, by origin.
         tokenizers: by part, those with new words; empty where there are none.
         options: of the recipe.
         expressions: that tell what a face shows, frozen; None: captions do.
@@ -357,7 +384,7 @@ class Personal:
 
     face: stableface.StableFace
     networks: tuple[Network, ...]
-    prior: Prior | None
+    drawn: Mapping[Origin, Drawn]
     tokenizers: Mapping[str, CLIPTokenizer]
     options: Options
     expressions: ExpressionEmbeddings | None = None
@@ -388,46 +415,50 @@ class Personal:
         return self.face.assemble({**whole, **networks})
 
     def draw(self, step: int, first: int, count: int) -> list[PersonalSlot]:
-        """Photos of the album and class pictures in turn, each as StableFaceEmotion draws."""
-        if self.prior is None:
-            return self._draw_album(step, first, count)
-        own, of_class = share_out(first, count)
-        album = iter(self._draw_album(step, own.start, len(own)) if own else ())
-        pictures = iter(self._draw_prior(step, of_class))
-        return [next(pictures if n % 2 else album) for n in range(first, first + count)]
+        """Photos of the album and drawn pictures in turn, each as StableFaceEmotion draws."""
+        parts = ["album", *self.drawn]
+        numbers = share_out(first, count, len(parts))
+        own = iter(self._draw_album(step, numbers[0].start, len(numbers[0])) if numbers[0] else ())
+        turns = [own, *map(iter, (
+            self._draw_drawn(origin, step, some)
+            for origin, some in zip(self.drawn, numbers[1:], strict=True)
+        ))]  # fmt: skip
+        return [next(turns[n % len(turns)]) for n in range(first, first + count)]
 
     def _draw_album(self, step: int, first: int, count: int) -> list[PersonalSlot]:
         slots = self.face.draw(step, first, count)
         if self.expressions is None or CRAFTING not in self.face.objective.composite.active:
-            return [PersonalSlot(slot, False) for slot in slots]
+            return [PersonalSlot(slot) for slot in slots]
         choice = [n for n, name in enumerate(EMOTIONS) if name in self.expressions.names]
         shown = self.face.dataset.emotions
         share = self.options.crafting_share
         return [
-            PersonalSlot(slot, False, draw_asked(slot, int(shown[slot.index]), choice, share))
+            PersonalSlot(slot, "album", draw_asked(slot, int(shown[slot.index]), choice, share))
             for slot in slots
         ]
 
-    def _draw_prior(self, step: int, numbers: range) -> list[PersonalSlot]:
-        assert self.prior is not None
-        views = [View(place) for place in self.prior.sampler.take(numbers.start, len(numbers))]
-        keys = [f"class picture {self.prior.dataset.keys[view.place]}" for view in views]
+    def _draw_drawn(self, origin: Origin, step: int, numbers: range) -> list[PersonalSlot]:
+        drawn = self.drawn[origin]
+        views = [View(place) for place in drawn.sampler.take(numbers.start, len(numbers))]
+        keys = [f"{origin} picture {drawn.dataset.keys[view.place]}" for view in views]
         config, timesteps = self.face.config, self.face.objective.timesteps
         slots = plan_update(views, keys, step, config.train, config.loss, timesteps, None)
-        return [PersonalSlot(slot, True) for slot in slots]
+        return [PersonalSlot(slot, origin) for slot in slots]
 
     def batches(self, wanted: Iterable[Sequence[PersonalSlot]]) -> Iterator[Batch]:
-        """Latents, texts and photos of the images drawn, those of the album first."""
-        if self.prior is None:
+        """Latents, texts and photos of the images drawn, those of an origin together."""
+        if not self.drawn:
             yield from self.face.batches([slot.face for slot in slots] for slots in wanted)
             return
-        asked, own, of_class = itertools.tee(wanted, 3)
-        album = self.face.source.batches(_views(own, of_class=False))
-        pictures = self.prior.source.batches(_views(of_class, of_class=True))
+        sources = {"album": self.face.source, **{name: d.source for name, d in self.drawn.items()}}
+        asked, *copies = itertools.tee(wanted, 1 + len(sources))
+        parts = {
+            origin: source.batches(_views(copy, origin))
+            for (origin, source), copy in zip(sources.items(), copies, strict=True)
+        }
         for slots in asked:
-            flags = [slot.of_class for slot in slots]
-            parts = [next(album)] if not all(flags) else []
-            yield joined([*parts, next(pictures)] if any(flags) else parts)
+            there = {slot.origin for slot in slots}
+            yield joined([next(parts[origin]) for origin in sources if origin in there])
 
     def terms(self, update: Sequence[PersonalSlot]) -> tuple[str, ...]:
         """Those of the composite loss; alignment only where an image's features are fused."""
@@ -444,18 +475,18 @@ class Personal:
         draws: Sequence[PersonalSlot],
         update: Sequence[PersonalSlot],
     ) -> LossTerms:
-        """The composite loss; its noise term is the album's mean plus the weighted prior's.
+        """The composite loss; its noise term is the album's mean plus the weighted drawn ones'.
 
         Where what is asked for is not what the photo shows, there is no noise to predict.
         """
-        ordered, device = album_first(draws), batch.latent_mean.device
+        ordered, device = by_origin(draws), batch.latent_mean.device
         faces, whole = ([slot.face for slot in slots] for slots in (ordered, update))
         told = self.told(ordered)
         told = None if told is None else told.to(device, non_blocking=True)
         conditions, fused = self._fused(batch, ordered, update, told)
-        if self.prior is None and all(slot.asked is None for slot in update):
+        if not self.drawn and all(slot.asked is None for slot in update):
             return self.face.loss(model, batch, faces, whole, conditions, fused=fused)
-        factors = image_factors(update, 0.0 if self.prior is None else self.prior.weight)
+        factors = image_factors(update, {name: one.weight for name, one in self.drawn.items()})
         weights = torch.tensor([factors[kind_of(slot)] for slot in ordered])
         weights = weights.to(device, non_blocking=True)
         asked = asked_shares([slot.asked for slot in ordered])
@@ -490,12 +521,12 @@ class Personal:
         """
         if self.expressions is None:
             return None
-        album, prior = self.face.dataset, self.prior
         told: list[dict[str, float]] = []
         for slot in draws:
-            dataset = prior.dataset if slot.of_class and prior is not None else album
-            place = -1 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
-            asked = slot.asked or Asked(place)
+            index, drawn = slot.face.index, self.drawn.get(slot.origin)
+            dataset = self.face.dataset if drawn is None else drawn.dataset
+            place = -1 if slot.face.drop_caption else int(dataset.emotions[index])
+            asked = slot.asked or Asked(place, 1.0 if drawn is None else drawn.strengths[index])
             name = EMOTIONS[asked.place] if asked.place >= 0 else NEUTRAL
             told.append({name: asked.strength})
         return expression_weights(self.expressions.names, told)
@@ -547,43 +578,42 @@ class Personal:
             tokenizer.save_pretrained(folder / name)
 
 
-def album_first(slots: Sequence[PersonalSlot]) -> list[PersonalSlot]:
+def by_origin(slots: Sequence[PersonalSlot]) -> list[PersonalSlot]:
     """In the order of a batch of `Personal.batches`."""
-    return sorted(slots, key=lambda slot: slot.of_class)
+    return sorted(slots, key=lambda slot: ORIGINS.index(slot.origin))
 
 
 def _fusible(slots: Sequence[PersonalSlot]) -> list[Slot | None]:
-    """The images that fusion may act on; None for a class picture."""
-    return [None if slot.of_class else slot.face for slot in slots]
+    """The images that fusion may act on; None for a drawn picture."""
+    return [slot.face if slot.origin == "album" else None for slot in slots]
 
 
-Kind = Literal["album", "class", "asked"]
+Kind = Origin | Literal["asked"]
 
 
 def kind_of(slot: PersonalSlot) -> Kind:
     """What an image is learnt for."""
-    if slot.of_class:
-        return "class"
-    return "album" if slot.asked is None else "asked"
+    return slot.origin if slot.asked is None else "asked"
 
 
-def image_factors(update: Sequence[PersonalSlot], weight: float) -> dict[Kind, float]:
+def image_factors(
+    update: Sequence[PersonalSlot], weights: Mapping[Origin, float]
+) -> dict[Kind, float]:
     """What an image's noise loss counts in a mean over all images of an update.
 
-    With them that mean is the album's mean plus `weight` times the class pictures', without those
-    of which another expression is asked.
+    With them that mean is the album's mean plus that of each drawn origin times its weight, without
+    those of which another expression is asked.
     """
     kinds = Counter(kind_of(slot) for slot in update)
-    return {
-        "album": len(update) / max(1, kinds["album"]),
-        "class": weight * len(update) / max(1, kinds["class"]),
-        "asked": 0.0,
-    }
+    factors: dict[Kind, float] = {"asked": 0.0}
+    for origin, weight in {"album": 1.0, **weights}.items():
+        factors[origin] = weight * len(update) / max(1, kinds[origin])
+    return factors
 
 
-def _views(wanted: Iterable[Sequence[PersonalSlot]], of_class: bool) -> Iterator[list[View]]:
+def _views(wanted: Iterable[Sequence[PersonalSlot]], origin: str) -> Iterator[list[View]]:
     for slots in wanted:
-        views = [slot.face.view for slot in slots if slot.of_class == of_class]
+        views = [slot.face.view for slot in slots if slot.origin == origin]
         if views:
             yield views
 
@@ -618,7 +648,12 @@ def build(
     folder = locate(workspace.config.model.base)
     started = stableface.fingerprints(workspace.config, folder)[stableface.BASE]
     pictures = _class_pictures(workspace, options, started)
-    prior_corpus = None if pictures is None else pictures.draw(accelerator, reporter)
+    corpora: dict[Origin, tuple[DrawnCorpus, Corpus]] = {}
+    if pictures is not None:
+        corpora["class"] = pictures.corpus, pictures.draw(accelerator, reporter)
+    crafted = _crafted_photos(workspace, options, started)
+    if crafted is not None:
+        corpora["crafted"] = crafted.corpus, crafted.draw(accelerator, reporter)
     base, begin = _load_base(workspace, options)
     wording = without_emotion if options.expressions is not None else None
     face = stableface.build(inner, accelerator, images, reporter, wording, base)
@@ -640,11 +675,12 @@ def build(
     face.must_match = {**face.must_match, stableface.BASE: started}
     networks = name_networks(face.model, face.networks, options)
     face.objective = replace(face.objective, person=_person(face, accelerator.device))
-    prior = None
-    if prior_corpus is not None:
-        prior = _open_prior(inner, prior_corpus, base, accelerator, face, reporter)
+    drawn = {
+        origin: _open_drawn(inner, origin, pair, base, accelerator, face, reporter)
+        for origin, pair in corpora.items()
+    }
     tokenizers = base.tokenizers if base.new_tokens else {}
-    return Personal(face, networks, prior, tokenizers, options, expressions, fusing, held)
+    return Personal(face, networks, drawn, tokenizers, options, expressions, fusing, held)
 
 
 def _begin_fusion(
@@ -702,16 +738,38 @@ def _class_pictures(
     )
 
 
-def _open_prior(
+def _crafted_photos(
+    workspace: Workspace, options: Options, started: Fingerprint
+) -> CraftedPhotos | None:
+    if not options.crafted_photos:
+        return None
+    config = workspace.config
+    expressions = None
+    if options.expressions is not None:
+        expressions = find_expressions(options.expressions, locate(config.model.base), EXPRESSIONS)
+    return CraftedPhotos(
+        workspace=workspace,
+        photos=Corpus.open(workspace),
+        split=stableface.TRAIN_SPLIT,
+        class_word=class_word_of(config.captions, config.data.person or ""),
+        per_expression=options.crafted_photos,
+        steps=options.prior_steps,
+        base_sha256=started.digest,
+        expressions=expressions,
+    )
+
+
+def _open_drawn(
     workspace: Workspace,
-    corpus: Corpus,
+    origin: Origin,
+    pair: tuple[DrawnCorpus, Corpus],
     base: BaseModels,
     accelerator: Accelerator,
     face: stableface.StableFace,
     reporter: Reporter,
-) -> Prior:
-    """The class pictures as a data set, their latents kept on disk for later runs."""
-    config = workspace.config
+) -> Drawn:
+    """Drawn pictures as a data set, their latents kept on disk for later runs."""
+    config, (drawn, corpus) = workspace.config, pair
     wording = without_emotion if _options(workspace).expressions is not None else None
     dataset = FaceDataset(corpus, SPLIT, (), config.model.resolution, wording=wording)
     cache = "none" if config.data.cache == "none" else "disk"
@@ -719,12 +777,13 @@ def _open_prior(
     kept = Workspace(workspace.root, config.model_copy(update={"data": data}))
     pixels = face.objective.composite.needs_pixels
     source = stableface.source_of(kept, dataset, base, accelerator, pixels, reporter)
-    seed = derive_seed(config.train.seed, "class pictures")
-    return Prior(
+    seed = derive_seed(config.train.seed, f"{origin} pictures")
+    return Drawn(
         dataset,
         source,
         DeterministicSampler(len(dataset), seed),
-        _options(workspace).prior_weight,
+        _options(workspace).prior_weight if origin == "class" else 1.0,
+        [drawn.strength(key) for key in dataset.keys],
     )
 
 

@@ -3,14 +3,11 @@
 Prior preservation (Ruiz et al. 2023, https://arxiv.org/abs/2208.12242, sec. 3.2), with as many
 pictures of each expression: a prior of one neutral prompt lets a fine-tuned model lose the rest.
 
-They are a corpus of their own below `class_pictures/` of the workspace, drawn once. Its folder is
-named by what decides them, so that another base, class word or size has another; a run that was
-cut short goes on where it was.
+They are a corpus of their own below `class_pictures/` of the workspace, see `DrawnCorpus`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +17,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from diffusers import DPMSolverMultistepScheduler
-from PIL import Image
 from torch import Tensor
 
 from sfe_core.assets import locate
@@ -28,22 +24,19 @@ from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.attributes import with_article
 from sfe_core.corpus.annotations.captions import template_caption
-from sfe_core.corpus.layout import INPUTS, MANIFEST, artefact
-from sfe_core.corpus.manifest import OK, Row, to_frame, write_manifest
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.drawing import draw_batch, prompt_words
+from sfe_core.diffusion.expression_embeddings import ExpressionEmbeddings
 from sfe_core.diffusion.loading import BaseModels, load_base
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.drawn_faces import DrawnFaceFinder
-from sfe_core.files import atomic_path, derive_seed, sha256_file, sha256_json, write_json
+from sfe_core.files import derive_seed, sha256_json
+from sfe_core.recipes.shared.drawn_corpus import DrawnCorpus
 from sfe_core.reporting import Reporter, Task
 
-FOLDER, RECORD = "class_pictures", "record.json"
-SPLIT = "train"
+FOLDER = "class_pictures"
 _TRIES = 5  # noises for a picture, until a face is found in it
-_NO_FACE = "no_face"
-_WAIT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +85,7 @@ class ClassPictures:
     @property
     def folder(self) -> Path:
         """Of the corpus they are."""
-        name = f"{'-'.join(self.class_word.split())}-{sha256_json(self.record)[:10]}"
-        return self.workspace.root / FOLDER / name
+        return self.corpus.folder
 
     @property
     def keys(self) -> dict[str, str]:
@@ -104,10 +96,17 @@ class ClassPictures:
             for name in EMOTIONS
         }
 
-    def missing(self) -> list[str]:
-        """Keys that nothing was drawn for yet."""
-        drawn = self._place(OK), self._place(_NO_FACE)
-        return [k for k in self.keys if not any(artefact(*p, k).is_file() for p in drawn)]
+    @cached_property
+    def corpus(self) -> DrawnCorpus:
+        """As they lie on disk."""
+        name = f"{'-'.join(self.class_word.split())}-{sha256_json(self.record)[:10]}"
+        return DrawnCorpus(
+            self.workspace.root / FOLDER / name,
+            self.record,
+            self.keys,
+            self.captions,
+            self.workspace.config.model.resolution,
+        )
 
     def draw(self, accelerator: Accelerator, reporter: Reporter) -> Corpus:
         """Draw what is missing, and open them; of several processes the first draws.
@@ -115,61 +114,21 @@ class ClassPictures:
         Raises:
             UserError: no face was found in any of them.
         """
-        wanted = sorted(self.keys)
-        if accelerator.is_main_process:
-            if self.missing():
-                _Painter(self, accelerator, reporter).paint(self.missing())
-            self._write_manifest(wanted)
-        while not (self.folder / MANIFEST).is_file() or self.missing():
-            time.sleep(_WAIT_S)
-        corpus = Corpus(self.folder)
-        corpus.rows = corpus.rows[corpus.rows["key"].isin(wanted)].reset_index(drop=True)
+
+        def paint(keys: Sequence[str]) -> None:
+            _Painter(self, accelerator, reporter).paint(keys)
+
+        corpus, wanted = self.corpus.open(accelerator, paint), len(self.keys)
         if corpus.rows.empty:
             raise UserError(
                 self.folder,
-                f"of {len(wanted)} class pictures that the base drew none shows a face",
+                f"of {wanted} class pictures that the base drew none shows a face",
                 "set recipe_options.prior_faces false, prior_pictures 0, or another model.base",
             )
-        if accelerator.is_main_process and len(corpus.rows) < len(wanted):
-            lost = len(wanted) - len(corpus.rows)
-            reporter.warn(f"{lost} of {len(wanted)} class pictures show no face: left out")
+        if accelerator.is_main_process and len(corpus.rows) < wanted:
+            lost = wanted - len(corpus.rows)
+            reporter.warn(f"{lost} of {wanted} class pictures show no face: left out")
         return corpus
-
-    def save(self, key: str, pixels: Tensor, face: bool) -> None:
-        """Write a picture [3, R, R] in [0, 1]."""
-        levels = (pixels * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu()
-        path = artefact(*self._place(OK if face else _NO_FACE), key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as partial:
-            Image.fromarray(levels.numpy()).save(partial, format="PNG")
-
-    def _place(self, status: str) -> tuple[Path, str]:
-        return self.folder, INPUTS if status == OK else _NO_FACE
-
-    def _write_manifest(self, wanted: Sequence[str]) -> None:
-        rows = [
-            self._row(key, emotion)
-            for key, emotion in self.keys.items()
-            if key in wanted and artefact(*self._place(OK), key).is_file()
-        ]
-        write_manifest(self.folder / MANIFEST, to_frame(rows))
-
-    def _row(self, key: str, emotion: str) -> Row:
-        side = self.workspace.config.model.resolution
-        return {
-            "key": key,
-            "photo": f"{key}.png",
-            "status": OK,
-            "split": SPLIT,
-            "emotion": emotion,
-            "caption": self.captions[emotion],
-            "width": side,
-            "height": side,
-            "crop_x": side / 2,
-            "crop_y": side / 2,
-            "crop_side": float(side),
-            "inputs_sha256": sha256_file(artefact(*self._place(OK), key)),
-        }
 
 
 class _Painter:
@@ -184,12 +143,11 @@ class _Painter:
         if pictures.look_for_faces:
             detector = self._config.preprocess.detector
             self._finder = DrawnFaceFinder(detector, self._config.model.resolution)
-        write_json(pictures.folder / RECORD, pictures.record)
 
     def paint(self, keys: Sequence[str]) -> None:
         """Draw pictures; those without a face again, with other noise."""
         base = load_base(locate(self._config.model.base))
-        pipeline = _pipeline_of(base, self._accelerator.device)
+        pipeline = drawing_pipeline(base, self._accelerator.device)
         size = self._config.sampling.batch_size
         with self._reporter.task("Drawing class pictures", len(keys)) as task:
             for start in range(0, len(keys), size):
@@ -202,7 +160,7 @@ class _Painter:
             for key, pixels in self._drawn(pipeline, left, attempt):
                 face = self._finder is None or self._shows_face(pixels)
                 if face or attempt == _TRIES - 1:
-                    self._pictures.save(key, pixels, face)
+                    self._pictures.corpus.save(key, pixels, face)
                 else:
                     faceless.append(key)
             left = faceless
@@ -230,7 +188,10 @@ class _Painter:
         return self._finder.find(self._finder.levels(pixels * 2 - 1)) is not None
 
 
-def _pipeline_of(base: BaseModels, device: torch.device) -> Any:
+def drawing_pipeline(
+    base: BaseModels, device: torch.device, expressions: ExpressionEmbeddings | None = None
+) -> Any:
+    """The base as a pipeline that tells nobody of its progress, with expressions or without."""
     pipeline = base.family.guided_pipeline(
         **base.text_encoders,
         **base.tokenizers,
@@ -239,6 +200,7 @@ def _pipeline_of(base: BaseModels, device: torch.device) -> Any:
         scheduler=DPMSolverMultistepScheduler.from_config(base.scheduler.config),
         guidance_encoder=None,
         action_units=None,
+        expressions=expressions,
     ).to(device)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

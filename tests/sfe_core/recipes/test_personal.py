@@ -30,9 +30,10 @@ from sfe_core.packaging.listing import of_package
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.recipes.personal import (
     SPEC,
+    Origin,
     Personal,
     PersonalSlot,
-    album_first,
+    by_origin,
     image_factors,
     is_ordinary,
     kind_of,
@@ -179,25 +180,26 @@ def test_sdxl_learns_no_embeddings(tmp_path, tiny_sdxl):
 def test_every_second_image_is_a_class_picture_wherever_updates_begin(sizes):
     first, own, of_class = 0, [], []
     for size in sizes:
-        album, pictures = share_out(first, size)
+        album, pictures = share_out(first, size, 2)
         own += album
         of_class += pictures
         first += size
     assert own == list(range((first + 1) // 2)) and of_class == list(range(first // 2))
 
 
-def slots(*kinds: bool) -> list[PersonalSlot]:
-    return [PersonalSlot(Slot(View(n), 5, False, False, False, n), k) for n, k in enumerate(kinds)]
+def slots(*origins: Origin) -> list[PersonalSlot]:
+    faces = [Slot(View(n), 5, False, False, False, n) for n in range(len(origins))]
+    return [PersonalSlot(face, origin) for face, origin in zip(faces, origins, strict=True)]
 
 
 def test_the_prior_is_weighted_as_a_mean_of_its_own():
-    update = slots(False, True, False, False, False)
+    update = slots("album", "class", "album", "album", "album", "crafted")
     update[4] = replace(update[4], asked=Asked(3))
-    factors = image_factors(update, 0.5)
-    losses = [1.0, 10.0, 2.0, 6.0, 99.0]
+    factors = image_factors(update, {"class": 0.5, "crafted": 1.0})
+    losses = [1.0, 10.0, 2.0, 6.0, 99.0, 7.0]
     weighed = sum(np.multiply(losses, [factors[kind_of(slot)] for slot in update]))
-    assert weighed / 5 == pytest.approx((1 + 2 + 6) / 3 + 0.5 * 10)
-    assert [s.face.index for s in album_first(update)] == [0, 2, 3, 4, 1]
+    assert weighed / 6 == pytest.approx((1 + 2 + 6) / 3 + 0.5 * 10 + 7)
+    assert [s.face.index for s in by_origin(update)] == [0, 2, 3, 4, 1, 5]
 
 
 def test_class_pictures_are_balanced_and_drawn_once(album):
@@ -206,7 +208,9 @@ def test_class_pictures_are_balanced_and_drawn_once(album):
     pictures = sorted(folder.glob("inputs/*/*.png"))
     assert [path.parent.name for path in pictures] == sorted(EMOTIONS)
     before = {path: path.stat().st_mtime_ns for path in pictures}
-    assert set(recipe.prior.dataset.captions) == {f"photo of a woman, {name}" for name in EMOTIONS}
+    assert set(recipe.drawn["class"].dataset.captions) == {
+        f"photo of a woman, {name}" for name in EMOTIONS
+    }
     pictures[3].unlink()  # as if the run had been cut short there
     build(album)
     after = {path: path.stat().st_mtime_ns for path in pictures}
@@ -232,18 +236,12 @@ def test_no_face_in_any_is_told(tmp_path, tiny_base):
 def test_both_halves_teach_and_a_weight_of_0_draws_none(album, tmp_path, tiny_base):
     recipe = build(album)
     draws, total = step(recipe)
-    assert sum(slot.of_class for slot in draws) == 4
-    recipe.prior = (
-        None
-        if recipe.prior is None
-        else recipe.prior.__class__(
-            recipe.prior.dataset, recipe.prior.source, recipe.prior.sampler, 0.0
-        )
-    )
+    assert sum(slot.origin == "class" for slot in draws) == 4
+    recipe.drawn = {"class": replace(recipe.drawn["class"], weight=0.0)}
     _, without = step(recipe)
     assert float(total.detach()) > float(without.detach()) > 0
     alone = album_workspace(tmp_path, tiny_base, {"prior_weight": 0.0})
-    assert build(alone).prior is None and not (tmp_path / "class_pictures").exists()
+    assert not build(alone).drawn and not (tmp_path / "class_pictures").exists()
 
 
 # What trains
@@ -290,13 +288,13 @@ def test_expressions_are_told_in_place_of_words_and_stay_as_they_are(
 ):
     options = {"expressions": str(expressions), "prior_pictures": 1}
     recipe = build(album_workspace(tmp_path, tiny_base, options))
-    assert isinstance(recipe.model, ExpressiveUNet) and recipe.prior is not None
-    assert set(recipe.prior.dataset.captions) == {"photo of a woman"}
+    assert isinstance(recipe.model, ExpressiveUNet) and recipe.drawn
+    assert set(recipe.drawn["class"].dataset.captions) == {"photo of a woman"}
     assert set(recipe.face.dataset.captions) == {f"photo of {TOKEN} woman"}
-    draws = album_first(recipe.draw(0, 0, 16))
+    draws = by_origin(recipe.draw(0, 0, 16))
     told = recipe.told(draws)
     for slot, weights in zip(draws, told, strict=True):
-        dataset = recipe.prior.dataset if slot.of_class else recipe.face.dataset
+        dataset = recipe.drawn["class"].dataset if slot.origin == "class" else recipe.face.dataset
         place = 0 if slot.face.drop_caption else int(dataset.emotions[slot.face.index])
         assert weights.tolist() == [float(number == place) for number in range(len(EMOTIONS))]
     step(recipe)[1].backward()
@@ -321,9 +319,9 @@ def test_what_is_asked_steers_the_person_and_nothing_frozen(tmp_path, tiny_base,
     )
     recipe = build(made)
     draws = recipe.draw(0, 0, 8)
-    album = [slot for slot in draws if not slot.of_class]
+    album = [slot for slot in draws if slot.origin == "album"]
     assert album and all(slot.asked is not None for slot in album)
-    assert all(slot.asked is None for slot in draws if slot.of_class)
+    assert all(slot.asked is None for slot in draws if slot.origin == "class")
     for slot, weights in zip(album, recipe.told(album), strict=True):
         assert slot.asked.place != int(recipe.face.dataset.emotions[slot.face.index])
         assert weights[slot.asked.place] == pytest.approx(slot.asked.strength)
@@ -456,7 +454,7 @@ def test_where_nothing_is_to_be_fused_fusion_learns_nothing(tmp_path, tiny_base,
     recipe = opened(fused(tmp_path, tiny_base, loss={"alignment": 1.0}))
     draws = in_window(recipe)
     if why == "a class picture":
-        draws = [slot for slot in draws if slot.of_class]
+        draws = [slot for slot in draws if slot.origin == "class"]
     else:
         told = {"timestep": 20} if why == "outside the window" else {"drop_caption": True}
         draws = [replace(slot, face=replace(slot.face, **told)) for slot in draws]
@@ -469,7 +467,7 @@ def test_where_nothing_is_to_be_fused_fusion_learns_nothing(tmp_path, tiny_base,
 def test_the_second_pass_reads_the_class_prompt(tmp_path, tiny_base):
     recipe = fused(tmp_path, tiny_base)
     encoders, fusing = Encoders(tiny_base), recipe.fusing
-    slots = [slot.face for slot in recipe.draw(0, 0, 8) if not slot.of_class]
+    slots = [slot.face for slot in recipe.draw(0, 0, 8) if slot.origin == "album"]
     told = fusing.conditions([*slots, None], None, (8, 8))
     emotions = [EMOTIONS[int(recipe.face.dataset.emotions[slot.index])] for slot in slots]
     expected = encoders.texts([f"photo of a woman, {name}" for name in emotions]).states
