@@ -53,6 +53,7 @@ from sfe_core.diffusion.guided_unet import GuidedUNet
 from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_parts
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
+from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.files import derive_seed
 from sfe_core.losses.composite import ALIGNMENT, CRAFTING, CRAFTING_TERMS, Fused, LossTerms
 from sfe_core.losses.identity import mean_identity
@@ -105,6 +106,11 @@ class Options(Section):
         0,
         description="of each expression, photos of the album that it is drawn into, once, by the "
         "base; photos.emotions_read_by says what they came to show; 0 = none",
+    )
+    emphasis: Weight = Field(
+        0.0,
+        description="how much more the squared noise error counts where a photo shows its "
+        "expression: brows, eyes, nose wings and mouth",
     )
     crafting_share: Fraction = Field(
         0.5,
@@ -484,13 +490,33 @@ class Personal:
         told = self.told(ordered)
         told = None if told is None else told.to(device, non_blocking=True)
         conditions, fused = self._fused(batch, ordered, update, told)
+        emphasis = self._emphasis(ordered, *batch.latent_mean.shape[2:])
+        emphasis = None if emphasis is None else emphasis.to(device, non_blocking=True)
         if not self.drawn and all(slot.asked is None for slot in update):
-            return self.face.loss(model, batch, faces, whole, conditions, fused=fused)
+            return self.face.loss(
+                model, batch, faces, whole, conditions, fused=fused, emphasis=emphasis
+            )
         factors = image_factors(update, {name: one.weight for name, one in self.drawn.items()})
         weights = torch.tensor([factors[kind_of(slot)] for slot in ordered])
         weights = weights.to(device, non_blocking=True)
         asked = asked_shares([slot.asked for slot in ordered])
-        return self.face.loss(model, batch, faces, whole, conditions, weights, asked, fused)
+        return self.face.loss(
+            model, batch, faces, whole, conditions, weights, asked, fused, emphasis
+        )
+
+    def _emphasis(self, slots: Sequence[PersonalSlot], height: int, width: int) -> Tensor | None:
+        """Factors of the errors of B images: [B, 1, h, w], 1 of class pictures; None: 1 of all."""
+        if not self.options.emphasis:
+            return None
+        factors = torch.ones(len(slots), 1, height, width)
+        for row, slot in enumerate(slots):
+            if slot.origin != "class":
+                drawn = self.drawn.get(slot.origin)
+                dataset = self.face.dataset if drawn is None else drawn.dataset
+                mask = expression_mask(dataset.points(slot.face.view)[None], (height, width))[0]
+                # Of the error, whose square counts.
+                factors[row] = (1.0 + self.options.emphasis * mask).sqrt()
+        return factors
 
     def _fused(
         self,

@@ -317,11 +317,21 @@ class StableFace:
         image_weights: Tensor | None = None,
         asked: Tensor | None = None,
         fused: Callable[[], Fused] | None = None,
+        emphasis: Tensor | None = None,
     ) -> LossTerms:
         """See `batch_loss`."""
         counts = UpdateCounts(len(update), sum(slot.decode for slot in update))
         return batch_loss(
-            model, self.objective, batch, draws, counts, conditions, image_weights, asked, fused
+            model,
+            self.objective,
+            batch,
+            draws,
+            counts,
+            conditions,
+            image_weights,
+            asked,
+            fused,
+            emphasis,
         )
 
     def samples(self, model: nn.Module, stopped: Callable[[], bool]) -> Samples | None:
@@ -491,6 +501,7 @@ def batch_loss(
     image_weights: Tensor | None = None,
     asked: Tensor | None = None,
     fused: Callable[[], Fused] | None = None,
+    emphasis: Tensor | None = None,
 ) -> LossTerms:
     """The loss of one batch, ready for `backward`.
 
@@ -504,6 +515,7 @@ def batch_loss(
         image_weights: [B], times each image's own in the noise term; None: 1.
         asked: [B, 8] on the CPU, what is asked for and no photo shows, see `PixelBatch`.
         fused: called once the model has predicted: what it fused; None: nothing.
+        emphasis: [B, 1, h, w], times the error of each latent in the noise term; None: 1.
     """
     device, kind = batch.latent_mean.device, objective.prediction
     timesteps = torch.tensor([slot.timestep for slot in slots], device=device)
@@ -535,10 +547,13 @@ def batch_loss(
     ).float()
 
     target = training_target(kind, clean, noise, objective.alphas, timesteps)
+    seen = _of_photo(prediction, target, batch.areas)
+    if emphasis is not None:
+        seen = target + emphasis * (seen - target)
     snr = signal_to_noise(objective.alphas, timesteps)
     weights = min_snr_weight(snr, objective.snr_gamma, kind)
     return objective.composite(
-        objective.composite.noise_loss(_of_photo(prediction, target, batch.areas), target),
+        objective.composite.noise_loss(seen, target),
         weights if image_weights is None else weights * image_weights,
         counts.images,
         _pixels(objective, batch, slots, timesteps, noisy, prediction, asked),

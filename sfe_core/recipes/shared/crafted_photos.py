@@ -158,6 +158,7 @@ class CraftedPhotos:
             {key: one.emotion for key, one in self.wanted.items()},
             captions,
             config.model.resolution,
+            {key: self.photos.points(one.photo) for key, one in self.wanted.items()},
         )
 
     def draw(self, accelerator: Accelerator, reporter: Reporter) -> Corpus:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class DrawnCorpus:
         emotions: key to what it shows.
         captions: emotion to caption.
         side: of the pictures, pixels.
+        points: key to the face's landmarks, [68, 2] in shares of the picture; empty where unknown.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class DrawnCorpus:
     emotions: Mapping[str, str]
     captions: Mapping[str, str]
     side: int
+    points: Mapping[str, Tensor] = field(default_factory=dict)
 
     def missing(self) -> list[str]:
         """Keys that nothing was drawn for yet, in order."""
@@ -100,6 +102,7 @@ class DrawnCorpus:
         return artefact(self.folder, _REFUSED, key)
 
     def _row(self, key: str) -> Row:
+        points = self.points.get(key)
         return {
             "key": key,
             "photo": f"{key}.png",
@@ -112,5 +115,6 @@ class DrawnCorpus:
             "crop_x": self.side / 2,
             "crop_y": self.side / 2,
             "crop_side": float(self.side),
+            "landmarks": None if points is None else (points * self.side).flatten().tolist(),
             "inputs_sha256": sha256_file(artefact(self.folder, INPUTS, key)),
         }

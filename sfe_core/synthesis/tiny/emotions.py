@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors.torch import save_file
 from torch import nn
 
 from sfe_core.config.init import init_workspace
@@ -65,9 +63,6 @@ LEGS: tuple[dict[str, Any], ...] = (
 )
 _ALL_LEGS: dict[str, Any] = {"guidance.maps": [], "train.ema_decay": 0.99}
 STRENGTHS = (0.5, 1.0)
-# Of the way from neutral that was learnt, what is shipped as the whole expression. Of a person's
-# LoRA the judge saw no more of it beyond .5 (.86; .89 at 1), and there came hats and other hair.
-WHOLE = 0.6
 SCORES = "scores-emotions.json"
 _NOISES = 24
 
@@ -108,18 +103,6 @@ def make_embeddings(work: Path, workers: int, reporter: Reporter) -> None:
     folder = work / "expressions"
     workspace = _workspace(work, folder, EMBEDDINGS, changes, workers, reporter)
     _keep(_trained(workspace, reporter) / EXPRESSIONS_FOLDER, work / EMBEDDINGS)
-    shorten(work / EMBEDDINGS, WHOLE)
-
-
-@torch.no_grad()
-def shorten(folder: Path, share: float) -> None:
-    """Make `share` of the way from neutral to each expression the whole way, in place."""
-    expressions = load_embeddings(folder)
-    told = expressions(share * torch.eye(len(expressions.names)))
-    expressions.states.copy_(told.states)
-    if expressions.pooled is not None and told.pooled is not None:
-        expressions.pooled.copy_(told.pooled)
-    save_file(expressions.state_dict(), folder / SAFETENSORS_WEIGHTS_NAME)
 
 
 def _workspace(
@@ -187,10 +170,7 @@ def ship_emotions(work: Path, embedded: Path) -> None:
     strengths = {f"at strength {name}": scores[name] for name in map("{:g}".format, STRENGTHS)}
     what = f"Eight expressions as text embeddings of {BASE}, told behind a prompt at any strength."
     rows = {"the base by words": scores["words"], **strengths}
-    training = {
-        "preset": f"`{EMBEDDINGS}`, the base frozen",
-        "whole": f"{WHOLE:g} of the way from neutral that was learnt",
-    }
+    training = {"preset": f"`{EMBEDDINGS}`, the base frozen"}
     write_card(embedded / EMBEDDINGS, what, data, training, read + score_table(rows, "told"))
 
 
