@@ -17,7 +17,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.faces.recognition.reading import EmotionReading
-from sfe_core.recipes.personal import SPEC, Personal
+from sfe_core.recipes.personal import SPEC, Personal, by_origin
 from sfe_core.recipes.shared import crafted_photos
 from sfe_core.reporting import Reporter
 from tests.sfe_core.recipes.test_personal import album_workspace, expressions, step
@@ -124,3 +124,21 @@ def test_pictures_tell_their_strength_themselves(tmp_path, tiny_base, monkeypatc
     (picture,) = (tmp_path / "crafted_photos").rglob("inputs/**/*.png")
     with Image.open(picture) as opened:
         assert float(opened.info["sfe:strength"]) == 1.0  # words tell no part of an expression
+
+
+def test_errors_count_more_where_a_photo_shows_its_expression(tmp_path, tiny_base, monkeypatch):
+    """Of the album's photos and crafted ones, by 1 + emphasis of the square at a landmark."""
+    recipe = build(made(tmp_path, tiny_base, emphasis=8.0), Sees(0.9), monkeypatch)
+    draws = recipe.draw(0, 0, 9)
+    batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
+    factors = recipe._emphasis(by_origin(draws), *batch.latent_mean.shape[2:])
+    origins = [slot.origin for slot in by_origin(draws)]
+    assert factors is not None
+    for origin, own in zip(origins, factors, strict=True):
+        if origin == "class":
+            assert torch.equal(own, torch.ones_like(own))
+        else:
+            assert 1.0 <= float(own.min()) < 2.0 < float(own.max()) <= 3.0
+    more = recipe.loss(recipe.model, batch, draws, draws).total
+    recipe.options = recipe.options.model_copy(update={"emphasis": 0.0})
+    assert float(more) > float(recipe.loss(recipe.model, batch, draws, draws).total)
