@@ -55,7 +55,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.files import derive_seed
-from sfe_core.losses.composite import ALIGNMENT, CRAFTING, CRAFTING_TERMS, Fused, LossTerms
+from sfe_core.losses.composite import ALIGNMENT, CRAFTING, CRAFTING_TERMS, LossTerms
 from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
 from sfe_core.recipes.personal_fusion import (
@@ -109,8 +109,9 @@ class Options(Section):
     )
     emphasis: Weight = Field(
         0.0,
-        description="how much more the squared noise error counts where a photo shows its "
-        "expression: brows, eyes, nose wings and mouth",
+        description="how much more the squared noise error counts where a face shows its "
+        "expression: brows, eyes, nose wings and mouth; by landmarks of the album, and of class "
+        "pictures where prior_faces looks for faces",
     )
     crafting_share: Fraction = Field(
         0.5,
@@ -505,14 +506,17 @@ class Personal:
         )
 
     def _emphasis(self, slots: Sequence[PersonalSlot], height: int, width: int) -> Tensor | None:
-        """Factors of the errors of B images: [B, 1, h, w], 1 of class pictures; None: 1 of all."""
+        """Factors of the errors of B images, [B, 1, h, w]; None: 1 of all.
+
+        1 too of pictures whose landmarks are not known.
+        """
         if not self.options.emphasis:
             return None
         factors = torch.ones(len(slots), 1, height, width)
         for row, slot in enumerate(slots):
-            if slot.origin != "class":
-                drawn = self.drawn.get(slot.origin)
-                dataset = self.face.dataset if drawn is None else drawn.dataset
+            drawn = self.drawn.get(slot.origin)
+            dataset = self.face.dataset if drawn is None else drawn.dataset
+            if dataset.has_points(slot.face.view):
                 mask = expression_mask(dataset.points(slot.face.view)[None], (height, width))[0]
                 # Of the error, whose square counts.
                 factors[row] = (1.0 + self.options.emphasis * mask).sqrt()

@@ -158,7 +158,6 @@ class CraftedPhotos:
             {key: one.emotion for key, one in self.wanted.items()},
             captions,
             config.model.resolution,
-            {key: self.photos.points(one.photo) for key, one in self.wanted.items()},
         )
 
     def draw(self, accelerator: Accelerator, reporter: Reporter) -> Corpus:
@@ -226,7 +225,8 @@ class _Crafter:
             # What was to be whole and is half there would be taught by a word as if it were whole.
             good = np.isfinite(off) and (strength > 0.5 or not whole)
             told = strength if self._crafted.expressions is not None else 1.0
-            self._crafted.corpus.save(key, pixels, bool(good), told if good else 0.0)
+            points = self._crafted.photos.points(wanted[key].photo).double().numpy()
+            self._crafted.corpus.save(key, pixels, bool(good), told if good else 0.0, points)
 
     def _drawn(self, keys: Sequence[str], attempt: int) -> Tensor:
         """Pictures [B, 3, R, R] in [0, 1]."""

@@ -6,18 +6,21 @@ that was cut short goes on where it was.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from sfe_core.arrays import Doubles
 from sfe_core.corpus.layout import INPUTS, MANIFEST, artefact
 from sfe_core.corpus.manifest import OK, Row, to_frame, write_manifest
 from sfe_core.corpus.reader import Corpus
@@ -26,7 +29,8 @@ from sfe_core.files import atomic_path, sha256_file, write_json
 RECORD = "record.json"
 SPLIT = "train"
 _REFUSED = "refused"
-_STRENGTH = "sfe:strength"
+# What a picture's file says of it.
+_STRENGTH, _POINTS = "sfe:strength", "sfe:landmarks"
 _WAIT_S = 1.0
 
 
@@ -40,7 +44,6 @@ class DrawnCorpus:
         emotions: key to what it shows.
         captions: emotion to caption.
         side: of the pictures, pixels.
-        points: key to the face's landmarks, [68, 2] in shares of the picture; empty where unknown.
     """
 
     folder: Path
@@ -48,7 +51,6 @@ class DrawnCorpus:
     emotions: Mapping[str, str]
     captions: Mapping[str, str]
     side: int
-    points: Mapping[str, Tensor] = field(default_factory=dict)
 
     def missing(self) -> list[str]:
         """Keys that nothing was drawn for yet, in order."""
@@ -58,7 +60,14 @@ class DrawnCorpus:
         """Whether a picture of it was drawn that may be learnt from."""
         return artefact(self.folder, INPUTS, key).is_file()
 
-    def save(self, key: str, pixels: Tensor, good: bool = True, strength: float = 1.0) -> None:
+    def save(
+        self,
+        key: str,
+        pixels: Tensor,
+        good: bool = True,
+        strength: float = 1.0,
+        points: Doubles | None = None,
+    ) -> None:
         """Write a picture.
 
         Args:
@@ -66,19 +75,25 @@ class DrawnCorpus:
             pixels: [3, R, R] in [0, 1].
             good: whether it may be learnt from; where not, it is not drawn again either.
             strength: in [0, 1], to which it shows its expression.
+            points: the face's landmarks [68, 2] in shares of the picture; None: not known.
         """
         levels = (pixels * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu()
         path = artefact(self.folder, INPUTS, key) if good else self._refused(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         notes = PngInfo()
         notes.add_text(_STRENGTH, repr(strength))
+        if points is not None:
+            notes.add_text(_POINTS, json.dumps(np.asarray(points).round(5).tolist()))
         with atomic_path(path) as partial:
             Image.fromarray(levels.numpy()).save(partial, format="PNG", pnginfo=notes)
 
     def strength(self, key: str) -> float:
         """To which a picture shows its expression: in [0, 1]."""
+        return float(self._note(key, _STRENGTH) or 1.0)
+
+    def _note(self, key: str, name: str) -> str | None:
         with Image.open(artefact(self.folder, INPUTS, key)) as picture:
-            return float(picture.info.get(_STRENGTH, 1.0))
+            return picture.info.get(name)
 
     def open(self, accelerator: Accelerator, paint: Callable[[Sequence[str]], None]) -> Corpus:
         """Have `paint` save what is missing, and open all; of several processes the first paints.
@@ -102,7 +117,8 @@ class DrawnCorpus:
         return artefact(self.folder, _REFUSED, key)
 
     def _row(self, key: str) -> Row:
-        points = self.points.get(key)
+        points = self._note(key, _POINTS)
+        landmarks = None if points is None else np.array(json.loads(points)) * self.side
         return {
             "key": key,
             "photo": f"{key}.png",
@@ -115,6 +131,6 @@ class DrawnCorpus:
             "crop_x": self.side / 2,
             "crop_y": self.side / 2,
             "crop_side": float(self.side),
-            "landmarks": None if points is None else (points * self.side).flatten().tolist(),
+            "landmarks": None if landmarks is None else landmarks.flatten().tolist(),
             "inputs_sha256": sha256_file(artefact(self.folder, INPUTS, key)),
         }

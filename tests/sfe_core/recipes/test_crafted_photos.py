@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.dataset import FaceDataset
 from sfe_core.corpus.reader import Corpus
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
@@ -19,6 +20,7 @@ from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.recipes.personal import SPEC, Personal, by_origin
 from sfe_core.recipes.shared import crafted_photos
+from sfe_core.recipes.shared.drawn_corpus import SPLIT, DrawnCorpus
 from sfe_core.reporting import Reporter
 from tests.sfe_core.recipes.test_personal import album_workspace, expressions, step
 
@@ -126,6 +128,20 @@ def test_pictures_tell_their_strength_themselves(tmp_path, tiny_base, monkeypatc
         assert float(opened.info["sfe:strength"]) == 1.0  # words tell no part of an expression
 
 
+def test_what_a_picture_tells_of_itself_comes_back(tmp_path):
+    points = np.random.default_rng(0).random((68, 2))
+    drawn = DrawnCorpus(tmp_path, {}, {"sad/0": "sad", "sad/1": "sad"}, {"sad": "a sad face"}, 32)
+
+    def paint(keys) -> None:
+        drawn.save(keys[0], torch.rand(3, 32, 32), strength=0.25, points=points)
+        drawn.save(keys[1], torch.rand(3, 32, 32))
+
+    dataset = FaceDataset(drawn.open(Accelerator(cpu=True), paint), SPLIT, (), 32)
+    assert dataset.has_points(0) and not dataset.has_points(1)
+    assert np.allclose(dataset.points(0), points, atol=1e-4)
+    assert [drawn.strength(key) for key in dataset.keys] == [0.25, 1.0]
+
+
 def test_errors_count_more_where_a_photo_shows_its_expression(tmp_path, tiny_base, monkeypatch):
     """Of the album's photos and crafted ones, by 1 + emphasis of the square at a landmark."""
     recipe = build(made(tmp_path, tiny_base, emphasis=8.0), Sees(0.9), monkeypatch)
@@ -135,7 +151,7 @@ def test_errors_count_more_where_a_photo_shows_its_expression(tmp_path, tiny_bas
     origins = [slot.origin for slot in by_origin(draws)]
     assert factors is not None
     for origin, own in zip(origins, factors, strict=True):
-        if origin == "class":
+        if origin == "class":  # no faces were looked for
             assert torch.equal(own, torch.ones_like(own))
         else:
             assert 1.0 <= float(own.min()) < 2.0 < float(own.max()) <= 3.0
