@@ -55,7 +55,7 @@ from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.files import derive_seed
-from sfe_core.losses.composite import ALIGNMENT, CRAFTING, CRAFTING_TERMS, LossTerms
+from sfe_core.losses.composite import ALIGNMENT, CRAFTING, CRAFTING_TERMS, Fused, LossTerms
 from sfe_core.losses.identity import mean_identity
 from sfe_core.recipes import stableface
 from sfe_core.recipes.personal_fusion import (
