@@ -64,6 +64,7 @@ PHOTOS, HELD_OUT = 18, 0.34
 EXPRESSIONS = "tiny-expressions"
 _WORDS = "recipe_options.expressions=null"
 _NAMED = "recipe_options.expressions={expressions}"
+_EVEN, _EMPHASIS = "recipe_options.emphasis=0", "recipe_options.emphasis=4"
 _CRAFTING = (
     "loss.crafting_expression=0.3",
     "loss.identity=0.1",
@@ -74,11 +75,14 @@ _CRAFTING = (
 _FUSION = "recipe_options.fusion=true"
 # Row to what it changes of the preset, as `--set` takes it.
 ROWS: dict[str, tuple[str, ...]] = {
-    PLAIN: (_WORDS,),
-    "embeddings": (_NAMED,),
-    "fusion": (_WORDS, _FUSION),
-    "crafting": (_NAMED, *_CRAFTING),
-    "all": (_NAMED, *_CRAFTING, _FUSION, "loss.alignment=0.05"),
+    PLAIN: (_WORDS, _EVEN),
+    "embeddings": (_NAMED, _EVEN),
+    "emphasis": (_WORDS, _EMPHASIS),
+    "fusion": (_WORDS, _EVEN, _FUSION),
+    "crafting": (_NAMED, _EVEN, *_CRAFTING),
+    "photos": (_NAMED, _EVEN, "recipe_options.crafted_photos=12"),
+    "chosen": (_NAMED, _EMPHASIS),
+    "all": (_NAMED, _EMPHASIS, *_CRAFTING, _FUSION, "loss.alignment=0.05"),
 }
 SETTINGS = {
     "evaluate.identity": "dlib",
