@@ -147,11 +147,6 @@ class FaceDataset(Dataset[FaceItem]):
             points[:, 0] = 1 - points[:, 0]
         return points
 
-    def has_points(self, view: int | View) -> bool:
-        """Whether the corpus knows the landmarks of a view's face."""
-        key, _ = self._look(view)
-        return self.corpus.row(key).get("landmarks") is not None
-
     def size_and_crop(self, view: int | View) -> Tensor:
         """What SDXL is told of a picture (https://arxiv.org/abs/2307.01952, sec. 2.2).
 

@@ -19,7 +19,6 @@ from accelerate import Accelerator
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from sfe_core.arrays import Doubles
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
@@ -81,7 +80,6 @@ class ClassPictures:
             "steps": self.steps,
             "guidance_scale": config.sampling.guidance_scale,
             "detector": config.preprocess.detector if self.look_for_faces else None,
-            "version": 2,  # landmarks are kept with a picture
         }
 
     @property
@@ -160,10 +158,9 @@ class _Painter:
         for attempt in range(_TRIES if self._finder else 1):
             faceless = []
             for key, pixels in self._drawn(pipeline, left, attempt):
-                points = self._landmarks(pixels)
-                face = self._finder is None or points is not None
+                face = self._finder is None or self._shows_face(pixels)
                 if face or attempt == _TRIES - 1:
-                    self._pictures.corpus.save(key, pixels, face, points=points)
+                    self._pictures.corpus.save(key, pixels, face)
                 else:
                     faceless.append(key)
             left = faceless
@@ -186,13 +183,9 @@ class _Painter:
             )
         yield from zip(keys, drawn.float().cpu(), strict=True)
 
-    def _landmarks(self, pixels: Tensor) -> Doubles | None:
-        """Of the face, [68, 2] in shares of the picture; None where none is found or looked for."""
-        if self._finder is None:
-            return None
-        levels = self._finder.levels(pixels * 2 - 1)
-        face = self._finder.find(levels)
-        return None if face is None else face.landmarks / len(levels)
+    def _shows_face(self, pixels: Tensor) -> bool:
+        assert self._finder is not None
+        return self._finder.find(self._finder.levels(pixels * 2 - 1)) is not None
 
 
 def drawing_pipeline(
