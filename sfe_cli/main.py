@@ -18,6 +18,7 @@ from sfe_cli import (
     init,
     package_checkpoint,
     preprocess,
+    reconstruct,
     synthesize,
     train,
     triptych,
@@ -48,6 +49,7 @@ app.command("package-checkpoint", rich_help_panel=ROAD)(package_checkpoint.packa
 app.command("triptych", rich_help_panel=ROAD)(triptych.triptych)
 app.command("evaluate", rich_help_panel=ROAD)(evaluate.evaluate)
 app.command("generate", rich_help_panel=REST)(generate.generate)
+app.command("reconstruct", rich_help_panel=REST)(reconstruct.reconstruct)
 app.command("ablate", rich_help_panel=REST)(ablate.ablate)
 app.command("synthesize", rich_help_panel=REST)(synthesize.synthesize)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=REST)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.layers import Layer, flatten, merge, nest, read_layer
 from sfe_core.config.model import Config
 from sfe_core.config.presets import preset_layers
@@ -63,6 +64,17 @@ def preset_config(name: str, settings: Mapping[str, Any] | None = None) -> Confi
     for key, value in (settings or {}).items():
         values = merge(values, nest(key, value))
     return resolve([Layer(CONFIG_NAME, values)])[0]
+
+
+def preprocess_alone(overrides: Sequence[str] = ()) -> PreprocessConfig:
+    """Section preprocess without a workspace: its own defaults < `overrides`; paths from here.
+
+    Raises:
+        UserError: as `load_workspace`.
+    """
+    defaults = Layer("default", {"preprocess": PreprocessConfig().model_dump(mode="json")})
+    config, _ = resolve([defaults, override_layer(overrides)])
+    return _paths_from(config, Path.cwd()).preprocess
 
 
 def resolve(layers: list[Layer]) -> tuple[Config, dict[str, str]]:

@@ -61,7 +61,7 @@ class Photos:
                 "put photos there (jpg, png, heic, webp, …) or run `sfe synthesize`",
             )
         numbered = config.preprocess.face_choice == "all"
-        return cls(*_name(scan.photos, workspace.photos, numbered), scan)
+        return cls(*name_photos(scan.photos, workspace.photos, numbered), scan)
 
     def __len__(self) -> int:
         return len(self.files) + len(self.refused)
@@ -80,9 +80,19 @@ class Photos:
         )
 
 
-def _name(
+def name_photos(
     photos: Iterable[Path], folder: Path, numbered: bool
 ) -> tuple[list[Row], list[PhotoFile]]:
+    """Photos below a folder with the keys they go by.
+
+    Args:
+        photos: their paths.
+        folder: from which keys begin.
+        numbered: whether keys may get the number of a face, so that none may end like one.
+
+    Returns:
+        Rows of the photos that can have no key of their own, and the others.
+    """
     refused: list[Row] = []
     named: list[PhotoFile] = []
     holder: dict[str, str] = {}

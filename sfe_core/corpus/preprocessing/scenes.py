@@ -26,8 +26,12 @@ class SkippedPhotoError(Exception):
         self.status, self.reason, self.row = status, reason, row or {}
 
 
-def photo_detector(config: PreprocessConfig) -> Detector:
+def photo_detector(config: PreprocessConfig, device: str | None = None) -> Detector:
     """The detector for photos as people have them, see `load_any_angle`.
+
+    Args:
+        config: of preprocess.
+        device: torch device for networks; None means CUDA where there is one.
 
     Raises:
         UserError: its library or weights are not installed.
@@ -36,6 +40,7 @@ def photo_detector(config: PreprocessConfig) -> Detector:
         config.detector,
         config.min_face_px,
         config.box_detector,
+        device,
         # The largest face turns up first; any other choice is one among faces of all sizes.
         every_size=config.face_choice != "largest",
         every_angle=config.face_choice == "all",

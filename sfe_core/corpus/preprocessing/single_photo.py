@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from sfe_core.corpus.artefacts.kinds import ARTEFACTS
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, to_frame, write_manifest
-from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, decode_job
+from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, decode_job
 from sfe_core.corpus.preprocessing.scenes import (
     SkippedPhotoError,
     large_faces,
@@ -24,8 +25,9 @@ from sfe_core.corpus.preprocessing.scenes import (
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.faces.backends import load_depth, load_reconstructor
-from sfe_core.faces.detection import choose_face
+from sfe_core.faces.detection import Detector, Face, choose_faces
 from sfe_core.faces.detectors.turning import reconstruct_faces
+from sfe_core.faces.reconstruction import Reconstructor
 
 _KEY = "face"
 
@@ -38,24 +40,52 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
     Raises:
         UserError: the photo cannot be read, or shows no face that is large enough.
     """
-    photo = decode_job(PhotoJob(path, path.name, _KEY, ""), config)
+    choice = "largest" if config.face_choice == "all" else config.face_choice
     detector = photo_detector(config)
+    photo = decode_job(PhotoJob(path, path.name, _KEY, ""), config)
     try:
-        pixels = pixels_of(photo)
-        faces = large_faces(detector.detect(pixels), pixels, config, detector)
+        ((_, scene),) = faces_in_photo(
+            photo,
+            config.model_copy(update={"face_choice": choice}),
+            detector,
+            lambda: load_reconstructor(
+                config.reconstruction, model=config.reconstruction_model, flame=config.flame
+            ),
+        )
     except SkippedPhotoError as skipped:
         remedy = "give another photo"
         if photo.pixels is not None:
             remedy = "give a photo with a face, or lower preprocess.min_face_px"
         raise UserError(path, f"{skipped.status}: {skipped.reason}", remedy) from skipped
+    return scene
+
+
+def faces_in_photo(
+    photo: DecodedPhoto,
+    config: PreprocessConfig,
+    detector: Detector,
+    reconstructor: Callable[[], Reconstructor],
+) -> list[tuple[Face, FaceScene]]:
+    """The faces of a photo that `preprocess.face_choice` chooses, each fitted and in its photo.
+
+    Args:
+        photo: decoded.
+        config: of preprocess.
+        detector: from `photo_detector`.
+        reconstructor: gives the backend; asked only once there is a face.
+
+    Raises:
+        SkippedPhotoError: it could not be decoded, or shows no face that is large enough.
+    """
+    pixels = pixels_of(photo)
+    faces = large_faces(detector.detect(pixels), pixels, config, detector)
     height, width = pixels.shape[:2]
-    choice = "largest" if config.face_choice == "all" else config.face_choice
-    face = choose_face(faces, choice, width, height)
-    reconstructor = load_reconstructor(
-        config.reconstruction, model=config.reconstruction_model, flame=config.flame
-    )
-    (head,) = reconstruct_faces(reconstructor, [pixels], [face])
-    return scene_of(pixels, face, head, config)
+    chosen = choose_faces(faces, config.face_choice, width, height)
+    heads = reconstruct_faces(reconstructor(), [pixels] * len(chosen), chosen)
+    return [
+        (face, scene_of(pixels, face, head, config))
+        for face, head in zip(chosen, heads, strict=True)
+    ]
 
 
 def maps_of_scene(
