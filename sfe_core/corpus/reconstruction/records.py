@@ -59,7 +59,7 @@ def settings_of(config: PreprocessConfig, root: Path, photo_frame: bool) -> Sett
         shown["beside"] = [name for name in _OPTIONAL_ASSETS if not missing_files(known[name])]
     made = artefact_hashes(config, root, of_all=True).by_kind
     hashes = [made[kind] for kind in (FACE, "codes", "normals")]
-    return Settings(shown, sha256_json([_VERSION, hashes, shown]))
+    return Settings(shown, sha256_json([_VERSION, hashes, photo_frame, shown.get("beside")]))
 
 
 def check_settings(out: Path, settings: Settings, force: bool) -> None:
