@@ -20,13 +20,15 @@ HELP = with_examples(
     "unit tables, FER2013 (its pixels become pictures), FERPlus and ExpW lists, CelebA attributes, "
     "tables of OpenFace and py-feat, metadata.jsonl and .csv, Parquet with pictures inside, "
     "one folder per class (RAF-DB, FER), JSON captions, texts beside the pictures and folders "
-    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, output of EMOCA and DECA; lists of "
-    "units without their names, as `name:0,1,…` a line or as a list of images beside a file of "
-    "numbers. What is wrong is counted, listed in imports/, and passed over.\n\n"
+    "like 10_woman, frames of BP4D, DISFA, CK+ and Aff-Wild2, output of EMOCA and DECA, data bases "
+    "(LMDB) of DiffusionRig and DiffusionRig-Emo with their buffers; lists of units without their "
+    "names, as `name:0,1,…` a line or as a list of images beside a file of numbers. What is wrong "
+    "is counted, listed in imports/, and passed over.\n\n"
     "A table `subject,sex,age,ethnicity` beside codes of BP4D or DISFA tells of its people.",
     "sfe corpus import training.csv --images Manually_Annotated_Images  # AffectNet",
     "sfe corpus import fer2013/train --classes fer2013 --into fer2013  # a folder per class",
     "sfe corpus import EmocaProcessed_38k  # inputs/ become photos, geometry_detail/ their meshes",
+    "sfe corpus import datasets/anna --into anna  # DiffusionRig's LMDB: photos, buffers, shape",
     "sfe corpus import ActionUnit_Labels --images DISFA_frames",
     "sfe corpus import BP4D_train_img_path_fold1.txt --images BP4D  # and …_label_fold1.txt",
     "sfe corpus import all_imgs.txt --images crops --units AU1,AU2,AU4  # name:0,1,0",
@@ -50,8 +52,8 @@ def import_data_set(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="list, captions, unit-list, folders, texts, affectnet-arrays, emoca, units, "
-            "frames.",
+            help="list, captions, unit-list, folders, texts, affectnet-arrays, emoca, "
+            "diffusion-rig, units, frames.",
             show_default="by its files",
         ),
     ] = None,
@@ -132,6 +134,7 @@ def summary_facts(summary: ImportSummary) -> dict[str, Any]:
         "labelled": summary.labelled,
         "captioned": summary.captioned,
         "with a render": summary.renders or None,
+        "mean shape": summary.mean_shape,
         "emotions": summary.emotion_counts or None,
         "numbers mean": summary.scheme if summary.emotion_counts else None,
         "but": summary.doubt or None,

@@ -11,6 +11,7 @@ from .corpus.preprocessing.preprocess import preprocess as preprocess
 from .corpus.preprocessing.single_photo import maps_of_scene as maps_of_scene
 from .corpus.preprocessing.single_photo import scene_of_photo as scene_of_photo
 from .corpus.reader import Corpus as Corpus
+from .corpus.reconstruction.reconstruct import reconstruct as reconstruct
 from .diffusion.pipeline import GuidedStableDiffusionPipeline as GuidedStableDiffusionPipeline
 from .errors import RunError as RunError
 from .errors import SfeError as SfeError

@@ -21,3 +21,8 @@ MAP_FOLDERS: dict[str, str] = {
 def artefact(corpus: Path, folder: str, key: str) -> Path:
     """The picture of `key` in a corpus folder. The key may hold dots, so `.png` is appended."""
     return corpus / folder / f"{key}.png"
+
+
+def mean_shape_path(corpus: Path, person: str) -> Path:
+    """The mean shape of a person, whose name is that of their folder of photos."""
+    return corpus / "mean_shapes" / f"{person}.npz"

@@ -103,6 +103,8 @@ def _with_actions(scene: FaceScene, after: Floats) -> FaceScene:
             surface=None,
         ),
         given_mesh=None,
+        given_buffers={},
+        given_codes={},
         depth=None,
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from tests.rig_files import write_rig_database
 from tests.sfe_cli.typed import sfe
 
 
@@ -44,6 +47,20 @@ def test_json_and_dry_run(workspace_folder: Path, data_set: Path) -> None:
     assert list((workspace_folder / "photos").iterdir()) == []
     done = json.loads(call(*arguments, "--as", "copy").stdout)
     assert done["put_into_photos"] == 1 and done["passed_over"] == {"wrong label": 1}
+
+
+def test_a_data_base_of_diffusion_rig_tells_of_buffers_and_mean_shape(
+    workspace_folder: Path, tmp_path: Path
+) -> None:
+    write_rig_database(tmp_path / "anna", [Image.new("RGB", (8, 8), "red")])
+    (tmp_path / "anna" / "mean_shape.pkl").write_bytes(pickle.dumps(torch.zeros(1, 100)))
+    planned = call(tmp_path / "anna", "-w", workspace_folder, "--dry-run")
+    assert planned.exit_code == 0 and "albedo" in planned.stdout, planned.output
+    assert not (workspace_folder / "maps").exists()
+    done = json.loads(call(tmp_path / "anna", "-w", workspace_folder, "--json").stdout)
+    assert done["with_a_render"] == 1
+    assert done["mean_shape"].endswith("corpus/mean_shapes/anna.npz")
+    assert (workspace_folder / "photos/anna/000000.png").is_file()
 
 
 @pytest.mark.parametrize(

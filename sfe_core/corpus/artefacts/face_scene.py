@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,8 @@ class FaceScene:
         detailed: whether the backend knows a finer surface than its mesh; its geometry is then
             drawn as DECA and EMOCA draw theirs.
         given_mesh: [H, W, 3] a render that came with the photo, to be used in place of ours.
+        given_buffers: the same of normals, albedo and lambertian, by these names.
+        given_codes: what came with the photo beside the backend's codes, by name.
         depth: None where nobody asked for it.
         depth_of_mesh: whether `depth` is the mesh's own.
         crop_rule: the rule that the square is by.
@@ -46,6 +48,8 @@ class FaceScene:
     head: Reconstruction
     detailed: bool
     given_mesh: Pixels | None = None
+    given_buffers: Mapping[str, Pixels] = field(default_factory=dict)
+    given_codes: Mapping[str, Floats] = field(default_factory=dict)
     depth: DepthMaps | None = None
     depth_of_mesh: bool = True
     crop_rule: str = "landmarks"
@@ -89,10 +93,7 @@ class FaceScene:
         """The geometry's picture [S, S, 3], with all the detail there is."""
         if self.given_mesh is None:
             return self._shade(self.raster)
-        # Resampling rings: beyond the head's outline it leaves specks that are not black.
-        cover: Floats = np.any(self.given_mesh, axis=2).astype(np.float32)
-        inside = crop(cover, self.transform, self.size) >= 0.5
-        return crop(self.given_mesh, self.transform, self.size) * inside[..., None]
+        return self._cropped(self.given_mesh)
 
     @property
     def coarse(self) -> Pixels:
@@ -146,42 +147,55 @@ class FaceScene:
     @property
     def normals(self) -> Pixels:
         """Normals [S, S, 3] with all the detail there is, as colours."""
-        return self._coloured_normals(self.raster)
+        given = self._given_crop("normals")
+        return self._coloured_normals(self.raster) if given is None else given
 
     @property
     def albedo(self) -> Pixels:
         """[S, S, 3] RGB, black where there is no head."""
-        return to_pixels(self._albedo(self.raster))
+        given = self._given_crop("albedo")
+        return to_pixels(self._albedo(self.raster)) if given is None else given
 
     @property
     def lambertian(self) -> Pixels:
         """Albedo under the fitted light [S, S, 3]."""
-        return to_pixels(self._lit(self.raster))
+        given = self._given_crop("lambertian")
+        return to_pixels(self._lit(self.raster)) if given is None else given
 
     @property
     def full_normals(self) -> Pixels:
         """`normals` in the photo's frame [H, W, 3]."""
+        if "normals" in self.given_buffers:
+            return self.given_buffers["normals"]
         return self._in_photo(lambda raster, _: self._coloured_normals(raster))
 
     @property
     def full_albedo(self) -> Pixels:
         """The albedo in the photo's frame [H, W, 3]."""
+        if "albedo" in self.given_buffers:
+            return self.given_buffers["albedo"]
         return self._in_photo(lambda raster, _: to_pixels(self._albedo(raster)))
 
     @property
     def full_lambertian(self) -> Pixels:
         """The Lambertian render in the photo's frame [H, W, 3]."""
+        if "lambertian" in self.given_buffers:
+            return self.given_buffers["lambertian"]
         return self._in_photo(lambda raster, _: to_pixels(self._lit(raster)))
 
     @property
     def codes(self) -> dict[str, Floats]:
-        """The backend's codes, and the camera from its metres to photo pixels."""
+        """The backend's codes, given ones, and the camera from its metres to photo pixels."""
         camera = self.head.camera
-        return dict(self.head.codes) | {
-            "camera_rotation": np.asarray(camera.rotation, np.float32),
-            "camera_scale": np.asarray(camera.scale, np.float32),
-            "camera_translation": np.asarray(camera.translation, np.float32),
-        }
+        return (
+            dict(self.head.codes)
+            | dict(self.given_codes)
+            | {
+                "camera_rotation": np.asarray(camera.rotation, np.float32),
+                "camera_scale": np.asarray(camera.scale, np.float32),
+                "camera_translation": np.asarray(camera.translation, np.float32),
+            }
+        )
 
     @property
     def detailed_mesh(self) -> tuple[Floats, NDArray[Any]]:
@@ -195,6 +209,18 @@ class FaceScene:
                 "see `sfe assets list` for it, or leave save_detailed_meshes off",
             )
         return found
+
+    def _given_crop(self, name: str) -> Pixels | None:
+        """The given buffer of that name in the crop; None where none was given."""
+        given = self.given_buffers.get(name)
+        return None if given is None else self._cropped(given)
+
+    def _cropped(self, given: Pixels) -> Pixels:
+        """A given picture [H, W, 3] in the crop."""
+        # Resampling rings: beyond the head's outline it leaves specks that are not black.
+        cover: Floats = np.any(given, axis=2).astype(np.float32)
+        inside = crop(cover, self.transform, self.size) >= 0.5
+        return crop(given, self.transform, self.size) * inside[..., None]
 
     def _coloured_normals(self, raster: Raster) -> Pixels:
         return shade_normals(replace(raster, normals=self._normals(raster)))

@@ -23,7 +23,7 @@ from sfe_core.assets.store import missing_files, path_of
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.portable import path_from
 from sfe_core.config.sections import Meaning, fields_that
-from sfe_core.corpus.artefacts.given_maps import given_mesh_sha256
+from sfe_core.corpus.artefacts.given_maps import given_sha256
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of, shaping_settings
 from sfe_core.files import sha256_file, sha256_folder, sha256_json
 
@@ -55,16 +55,19 @@ class ArtefactHashes:
         return sha256_json(self.by_kind)[:16]
 
     def of_photo(self, corpus: Path, key: str) -> ArtefactHashes:
-        """The hashes for one photo: a render that came with it shapes some artefacts."""
-        given = given_mesh_sha256(corpus, key)
-        if not given:
-            return self
+        """The hashes for one photo: what came with it shapes some artefacts."""
         shown = {
-            kind: sha256_json([made, given])[:16]
-            for kind, made in self.by_kind.items()
+            kind: ARTEFACTS[kind].shows_given
+            for kind in self.by_kind
             if kind in ARTEFACTS and ARTEFACTS[kind].shows_given
         }
-        return ArtefactHashes(self.by_kind | shown)
+        given = {name: given_sha256(corpus, name, key) for name in set(shown.values())}
+        of_given = {
+            kind: sha256_json([self.by_kind[kind], given[name]])[:16]
+            for kind, name in shown.items()
+            if given[name]
+        }
+        return ArtefactHashes(self.by_kind | of_given) if of_given else self
 
 
 def artefact_hashes(config: PreprocessConfig, root: Path, of_all: bool = False) -> ArtefactHashes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.sections import Meaning, fields_that
+from sfe_core.corpus.artefacts.given_maps import GIVEN_CODES, GIVEN_MESH
 from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class ArtefactKind:
         wanted: whether a configuration asks for it.
         suffix: says the format.
         version: raised when the same photo and settings would give other bytes than before.
-        shows_given: whether a render that came with the photo takes the place of ours in it.
+        shows_given: what may have come with the photo and takes the place of ours in it, a kind of
+            `given_maps`; "" for nothing.
         required: whether every manifest has its column, those of older versions too.
     """
 
@@ -47,7 +49,7 @@ class ArtefactKind:
     wanted: Callable[[PreprocessConfig], bool] = lambda config: True
     suffix: str = ".png"
     version: int = 1
-    shows_given: bool = False
+    shows_given: str = ""
     required: bool = False
 
     @property
@@ -113,7 +115,7 @@ KINDS: tuple[ArtefactKind, ...] = (
         lambda face: face.mesh,
         MAP_FOLDERS["mesh"],
         (_CROP, _HEAD),
-        shows_given=True,
+        shows_given=GIVEN_MESH,
         required=True,
     ),
     ArtefactKind(
@@ -122,11 +124,18 @@ KINDS: tuple[ArtefactKind, ...] = (
         CANVAS,
         (_CROP, _HEAD),
         lambda config: config.canvas,
-        shows_given=True,
+        shows_given=GIVEN_MESH,
         required=True,
     ),
     ArtefactKind(_COARSE, lambda face: face.coarse, _COARSE, (_CROP, _HEAD), has_detail),
-    ArtefactKind("codes", lambda face: face.codes, "codes", (_HEAD,), suffix=".npz"),
+    ArtefactKind(
+        "codes",
+        lambda face: face.codes,
+        "codes",
+        (_HEAD,),
+        suffix=".npz",
+        shows_given=GIVEN_CODES,
+    ),
     ArtefactKind(
         "full_landmarks",
         lambda face: face.full_landmarks,
@@ -147,7 +156,7 @@ KINDS: tuple[ArtefactKind, ...] = (
         f"{_FULL}/{MAP_FOLDERS['mesh']}",
         (_HEAD,),
         _is_full,
-        shows_given=True,
+        shows_given=GIVEN_MESH,
     ),
     ArtefactKind(
         f"full_{_COARSE}",
@@ -162,7 +171,7 @@ KINDS: tuple[ArtefactKind, ...] = (
         "overlay",
         (_CROP, _DEPTH, _HEAD),
         lambda config: config.overlay,
-        shows_given=True,
+        shows_given=GIVEN_MESH,
     ),
     ArtefactKind(
         "meshes",
@@ -180,12 +189,21 @@ KINDS: tuple[ArtefactKind, ...] = (
         lambda config: config.save_detailed_meshes and has_detail(config),
         ".obj",
     ),
-    _buffer("normals", lambda face: face.normals, "normals"),
-    _buffer("albedo", lambda face: face.albedo, "albedo"),
-    _buffer("lambertian", lambda face: face.lambertian, "lambertian"),
-    _full_buffer("full_normals", lambda face: face.full_normals, f"{_FULL}/normals"),
-    _full_buffer("full_albedo", lambda face: face.full_albedo, f"{_FULL}/albedo"),
-    _full_buffer("full_lambertian", lambda face: face.full_lambertian, f"{_FULL}/lambertian"),
+    _buffer("normals", lambda face: face.normals, "normals", shows_given="normals"),
+    _buffer("albedo", lambda face: face.albedo, "albedo", shows_given="albedo"),
+    _buffer("lambertian", lambda face: face.lambertian, "lambertian", shows_given="lambertian"),
+    _full_buffer(
+        "full_normals", lambda face: face.full_normals, f"{_FULL}/normals", shows_given="normals"
+    ),
+    _full_buffer(
+        "full_albedo", lambda face: face.full_albedo, f"{_FULL}/albedo", shows_given="albedo"
+    ),
+    _full_buffer(
+        "full_lambertian",
+        lambda face: face.full_lambertian,
+        f"{_FULL}/lambertian",
+        shows_given="lambertian",
+    ),
 )
 ARTEFACTS: dict[str, ArtefactKind] = {kind.name: kind for kind in KINDS}
 

@@ -12,7 +12,7 @@ from sfe_core.corpus.annotations.label_file import read_label_file
 from sfe_core.corpus.artefacts.given_maps import given_mesh_path
 from sfe_core.corpus.importing.concept_folders import told_beside
 from sfe_core.corpus.importing.entries import Problems
-from sfe_core.corpus.importing.formats import Source
+from sfe_core.corpus.importing.formats import RIG_DATABASE, Source
 from sfe_core.corpus.importing.lists import ignored_columns, told_columns
 from sfe_core.corpus.importing.matching import Face, ImageFolder, match
 from sfe_core.corpus.importing.merging import merge_captions, merge_labels
@@ -27,6 +27,11 @@ from sfe_core.corpus.importing.problem_list import (
     first_reasons,
     problem_list_path,
     write_problems,
+)
+from sfe_core.corpus.importing.rig_database import (
+    person_of_database,
+    write_buffers,
+    write_mean_shape,
 )
 from sfe_core.corpus.importing.unit_lists import told_of_units
 from sfe_core.errors import UserError
@@ -47,7 +52,8 @@ class ImportPlan:
         problem_list: the CSV of these; None if there are none.
         unnamed: images in the folder that the data set says nothing of.
         columns_told: what values told of columns whose names do not, a sentence each.
-        container: the file that holds the images; None where they are files.
+        container: the file or data base that holds the images; None where they are files.
+        prefix: the folder below photos/ of the images in a container; "" for photos/ itself.
     """
 
     source: Source
@@ -59,6 +65,7 @@ class ImportPlan:
     unnamed: int = 0
     columns_told: Sequence[str] = ()
     container: Path | None = None
+    prefix: str = ""
 
     @property
     def emotion_counts(self) -> dict[str, int]:
@@ -85,6 +92,7 @@ class ImportSummary:
     unnamed: int = 0  # images in the folder that the data set says nothing of
     columns_told: Sequence[str] = ()  # what values told of columns whose names do not
     problems_told: Sequence[str] = ()  # the first reasons, in words
+    mean_shape: Path | None = None  # of an album's person, as it came with the images
 
 
 def plan_import(
@@ -114,6 +122,8 @@ def plan_import(
     if container is not None and (container == source.path or beside):
         folder, placing = container, True
         prefix = check_key(into, "--into").strip("/") if into else ""
+        if source.form == RIG_DATABASE:
+            prefix = person_of_database(folder, into)
         index = ImageFolder(folder, [folder / name for name in names_inside(folder)])
     else:
         folder, prefix, placing = _image_folder(workspace, source, images, into)
@@ -136,6 +146,8 @@ def plan_import(
         ignored, told = ignored_columns(source.path), told_columns(source.path)
     if source.form == "unit-list":
         told = told_of_units(source.path, source.units)
+    if source.form == RIG_DATABASE:
+        told = ["normals, albedo, Lambertian and codes come along, to be taken as they are"]
     if source.form == "texts":
         told = told_beside(source.path, source.scheme)
     if source.form == "emoca" and folder == source.path.resolve():
@@ -147,7 +159,9 @@ def plan_import(
         0 if source.form in ("folders", "affectnet-arrays", "emoca", "texts") else index.unnamed
     )
     inside = container if folder == container else None
-    return ImportPlan(source, faces, placing, ignored, problems, listed, unnamed, told, inside)
+    return ImportPlan(
+        source, faces, placing, ignored, problems, listed, unnamed, told, inside, prefix
+    )
 
 
 def _image_folder(
@@ -196,6 +210,12 @@ def carry_out(
         put = _place_all if plan.container is None else _write_all
         faces, placed = put(workspace, plan, way, reporter)
     renders = _place_meshes(workspace, faces, way)
+    mean_shape = None
+    if plan.source.form == RIG_DATABASE:
+        database = plan.source.path
+        names = {face.source.name: key for key, face in faces.items()}
+        renders += write_buffers(database, names, workspace.corpus, plan.problems, reporter)
+        mean_shape = write_mean_shape(database, workspace.corpus, plan.prefix)
     labels = {key: face.labels for key, face in faces.items() if face.labels}
     captions = {key: face.caption for key, face in faces.items() if face.caption}
     if labels:
@@ -225,6 +245,7 @@ def carry_out(
         unnamed=plan.unnamed,
         columns_told=plan.columns_told,
         problems_told=first_reasons(plan.problems),
+        mean_shape=mean_shape,
     )
 
 

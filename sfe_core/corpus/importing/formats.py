@@ -34,6 +34,7 @@ from sfe_core.corpus.importing.entries import Entry, Problems
 from sfe_core.corpus.importing.frame_codes import is_frame_codes, read_frame_codes
 from sfe_core.corpus.importing.lists import numbers_of_list, read_list
 from sfe_core.corpus.importing.open_list import container_of, is_parquet
+from sfe_core.corpus.importing.rig_database import is_rig_database, read_rig_database
 from sfe_core.corpus.importing.unit_lists import is_unit_list, read_unit_list, unit_columns
 from sfe_core.corpus.importing.unit_sequences import is_unit_sequences, read_unit_sequences
 from sfe_core.corpus.layout import INPUTS
@@ -45,6 +46,7 @@ from sfe_core.file_kinds import HEAD_BYTES, kind_of
 from sfe_core.wording import listed
 
 _LISTS_NAMED = 4
+RIG_DATABASE = "diffusion-rig"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Source:
 
     @property
     def container(self) -> Path | None:
-        """The file that holds the pictures of a list; None where they are files."""
+        """The file or data base that holds the pictures; None where they are files."""
+        if self.form == RIG_DATABASE:
+            return self.path
         return container_of(self.path) if self.form == "list" else None
 
     def read(self, image_keys: Collection[str], problems: Problems) -> Iterator[Entry]:
@@ -146,6 +150,11 @@ FORMS: dict[str, Form] = {
         is_unit_list,
         lambda source, _, problems: read_unit_list(source.path, source.units, problems),
         is_file=True,
+        images=lambda _: None,
+    ),
+    RIG_DATABASE: Form(
+        is_rig_database,
+        lambda source, _, problems: read_rig_database(source.path, problems),
         images=lambda _: None,
     ),
     "emoca": Form(
@@ -259,7 +268,7 @@ _REMEDIES = {
     "HDF5": "write a CSV with a line per picture; its pictures as files",
     "pickle": "write a CSV with a line per picture; its pictures as files",
     "Arrow": "write its table as CSV and its pictures as files",
-    "unknown": "name a list or a folder; a database (lmdb, tfrecord) must be exported first",
+    "unknown": "name a list or a folder, of an LMDB its folder; a tfrecord must be exported first",
 }
 
 

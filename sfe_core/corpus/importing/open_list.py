@@ -20,6 +20,11 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.corpus.annotations.records import cell_of, is_records, open_records
+from sfe_core.corpus.importing.rig_database import (
+    is_rig_database,
+    names_of_database,
+    pictures_of_database,
+)
 from sfe_core.corpus.tables.column_names import open_labels
 from sfe_core.corpus.tables.tables import Table
 from sfe_core.errors import UserError
@@ -92,7 +97,9 @@ def container_of(path: Path) -> Path | None:
 
 
 def names_inside(container: Path) -> list[str]:
-    """The names under which the pictures of a file go, all different."""
+    """The names under which the pictures of a file or data base go, all different."""
+    if is_rig_database(container):
+        return names_of_database(container)
     if is_parquet(container):
         return [f"{name}.png" for name in _parquet_names(container)]
     table = open_labels(container)
@@ -100,10 +107,14 @@ def names_inside(container: Path) -> list[str]:
 
 
 def pictures_inside(container: Path) -> Iterator[tuple[str, Picture]]:
-    """(name, gives the picture's bytes and its suffix) of every picture of a file, in order.
+    """(name, gives the picture's bytes and its suffix) of every picture of a container, in order.
 
     The picture's call raises NoPictureError where there is none.
     """
+    if is_rig_database(container):
+        for name, content in pictures_of_database(container):
+            yield name, partial(_as_stored, content)
+        return
     if is_parquet(container):
         yield from _parquet_pictures(container)
         return

@@ -12,7 +12,11 @@ from typing import Any, TypeVar
 
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts.face_scene import FaceScene
-from sfe_core.corpus.artefacts.given_maps import read_given_mesh
+from sfe_core.corpus.artefacts.given_maps import (
+    read_given_buffers,
+    read_given_codes,
+    read_given_mesh,
+)
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS, ArtefactKind, artefacts_of
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.manifest import Row
@@ -182,8 +186,11 @@ def _scene(item: _Found, head: Reconstruction | Exception, settings: WorkSetting
     """The face in its photo, all its pictures still to be made but for crop and raster."""
     pixels = pixels_of(item.photo)
     height, width = pixels.shape[:2]
-    given = read_given_mesh(settings.corpus, item.row["key"], width, height)
+    corpus, key = settings.corpus, item.row["key"]
+    given = read_given_mesh(corpus, key, width, height)
     scene = scene_of(pixels, item.face, _value(head), settings.config, given)
+    scene.given_buffers = read_given_buffers(corpus, key, width, height)
+    scene.given_codes = read_given_codes(corpus, key)
     _ = scene.depth_view  # crop and raster: what cannot be drawn fails here, not in a batch
     return scene
 

@@ -45,14 +45,14 @@ def _reconstructor(cls: type, _base: type, _state: object) -> Inert:
     return cls()
 
 
-def _encode_latin1(text: str, encoding: str) -> bytes:
+def encode_latin1(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes at protocol 2; no other encoding is written."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"asks for the encoding {encoding!r}")
     return text.encode("latin1")
 
 
-def _storage(stored: bytes) -> Any:
+def read_storage(stored: bytes) -> Any:
     """A torch storage inside the pickle, through torch's own restricted loader."""
     import torch
 
@@ -71,9 +71,9 @@ def _callables() -> dict[tuple[str, str], Callable[..., Any]]:
     found: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _encode_latin1,
+        ("_codecs", "encode"): encode_latin1,
         ("collections", "OrderedDict"): OrderedDict,
-        ("torch.storage", "_load_from_bytes"): _storage,
+        ("torch.storage", "_load_from_bytes"): read_storage,
     }
     for module in _MULTIARRAY:
         found[module, "_reconstruct"] = _maker(np.empty(0))
