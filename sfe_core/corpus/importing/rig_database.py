@@ -207,7 +207,9 @@ class _Database:
     length: int
 
     def has(self, name: str, index: int) -> bool:
-        return self.get(name, index) is not None
+        # A cursor finds the key without reading the value, a megabyte or more.
+        with self.transaction.cursor() as cursor:
+            return bool(cursor.set_key(f"{name}_{index:06d}".encode()))
 
     def get(self, name: str, index: int) -> bytes | None:
         value: bytes | None = self.transaction.get(f"{name}_{index:06d}".encode())

@@ -25,6 +25,7 @@ from sfe_core.corpus.reconstruction.records import (
     remove_files,
     settings_of,
     write_record,
+    write_settings,
     write_table,
 )
 from sfe_core.errors import RunError, SfeError, UserError
@@ -129,7 +130,7 @@ def reconstruct(
     reporter = reporter or Reporter()
     named = _find(photos, out, config)
     _check_device(device)
-    settings = settings_of(config, Path.cwd(), photo_frame)
+    settings = settings_of(config, out.resolve(), photo_frame)
     check_settings(out, settings, force)
     saving = _Saving(out, settings, tuple(kinds), photo_frame, reporter)
     jobs = [file for file in named.files if not saving.stands(file)]
@@ -238,7 +239,7 @@ class _Saving:
     ) -> None:
         self._out, self._settings, self._kinds = out, settings, kinds
         self._photo_frame, self._reporter = photo_frame, reporter
-        self._told_colourless = False
+        self._told_colourless = self._wrote_settings = False
         self.faces = 0
 
     def stands(self, file: PhotoFile) -> bool:
@@ -253,6 +254,9 @@ class _Saving:
 
     def save(self, photo: DecodedPhoto, found: Found) -> None:
         """Write what is not there of a photo's faces, then its record."""
+        if not self._wrote_settings:  # only now: a call that comes to nothing claims no folder
+            write_settings(self._out, self._settings)
+            self._wrote_settings = True
         name, key, sha256 = photo.job.photo, photo.job.key, photo.sha256
         saved = [
             SavedFace(key if number == 1 else f"{key}#{number}", face, scene, self._photo_frame)

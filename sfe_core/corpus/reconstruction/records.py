@@ -63,7 +63,7 @@ def settings_of(config: PreprocessConfig, root: Path, photo_frame: bool) -> Sett
 
 
 def check_settings(out: Path, settings: Settings, force: bool) -> None:
-    """Refuse a folder with results of other settings, and write down these.
+    """Refuse a folder with results of other settings.
 
     Args:
         out: the output folder.
@@ -74,25 +74,30 @@ def check_settings(out: Path, settings: Settings, force: bool) -> None:
         UserError: its results are of other settings, or the file cannot be read.
     """
     path = out / SETTINGS
-    if path.is_file() and not force:
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            sha256, shown = before["sha256"], before["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(path, "cannot be read", "name another --out, or --force") from error
-        if sha256 == settings.sha256:
-            return
-        differing = [
-            f"{name} {shown.get(name)} there and {settings.shown.get(name)} now"
-            for name in sorted({*shown, *settings.shown})
-            if shown.get(name) != settings.shown.get(name)
-        ]
-        raise UserError(
-            f"--out {out}",
-            "holds results of other settings: " + (", ".join(differing) or "other model files"),
-            "name another folder, or replace them with --force",
-        )
-    write_json(path, {"sha256": settings.sha256, "settings": settings.shown})
+    if force or not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        sha256, shown = before["sha256"], before["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(path, "cannot be read", "name another --out, or --force") from error
+    if sha256 == settings.sha256:
+        return
+    differing = [
+        f"{name} {shown.get(name)} there and {settings.shown.get(name)} now"
+        for name in sorted({*shown, *settings.shown})
+        if shown.get(name) != settings.shown.get(name)
+    ]
+    raise UserError(
+        f"--out {out}",
+        "holds results of other settings: " + (", ".join(differing) or "other model files"),
+        "name another folder, or replace them with --force",
+    )
+
+
+def write_settings(out: Path, settings: Settings) -> None:
+    """Write down what a folder's results are made with."""
+    write_json(out / SETTINGS, {"sha256": settings.sha256, "settings": settings.shown})
 
 
 @dataclass

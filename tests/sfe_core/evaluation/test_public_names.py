@@ -35,7 +35,7 @@ def my_work(evaluable: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_documented_examples_run(my_work: Path, without_plots: None):
     known: dict[str, object] = {}
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 6
     for example in examples:
         exec(compile(example, str(DOCUMENT), "exec"), known)
     assert (my_work / "my-work" / "evaluation" / "val300-base+fine" / "report.html").is_file()

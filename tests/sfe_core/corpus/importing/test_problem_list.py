@@ -52,7 +52,7 @@ def _array() -> bytes:
         (pickle.dumps({"a": 1}), "is a Python pickle; write a CSV"),
         (b"MATLAB 5.0 MAT-file" + bytes(99), "is a MATLAB file; write a CSV"),
         (b"\xff\xd8\xff\xe0" + bytes(30), "is a JPEG; import the folder that it lies in"),
-        (b"\xef\xbe\xad\xde" + bytes(99), r"is a file of unknown kind; .*lmdb"),
+        (b"\xef\xbe\xad\xde" + bytes(99), r"is a file of unknown kind; .*of an LMDB its folder"),
         (b"", "is an empty file; check the path"),
     ],
 )

@@ -117,7 +117,7 @@ def test_what_is_there_is_not_done_again_and_what_is_not_is(
     after = _stamps(out)
     assert after.keys() == before.keys()
     changed = {path.relative_to(out).as_posix() for path in after if after[path] != before[path]}
-    assert changed == {"meshes/a.b.glb", "meshes/a.b.obj", "records/a.b.json"}
+    assert changed == {"meshes/a.b.glb", "meshes/a.b.obj", "records/a.b.json", "settings.json"}
     # With nothing to do, no model is loaded.
     monkeypatch.setattr(module, "photo_detector", None)
     assert reconstruct(photos / "a.b.png", out, CONFIG).kept == 1
@@ -140,6 +140,13 @@ def test_other_settings_are_refused_or_replace(
     assert reconstruct(folder, out, CONFIG, ("codes",)).done == 1
     assert sorted(path.name for path in out.glob("*/x*")) == ["x.json", "x.json", "x.npz"]
     assert reconstruct(folder, out, larger, ("codes",), force=True).done == 1
+
+
+def test_a_call_without_its_models_claims_no_folder(tmp_path: Path, photos: Path) -> None:
+    emoca = CONFIG.model_copy(update={"reconstruction": "emoca"})
+    with pytest.raises(UserError, match="emoca-v2"):
+        reconstruct(photos / "a.b.png", tmp_path / "out", emoca, ("codes",))
+    assert reconstruct(photos / "a.b.png", tmp_path / "out", CONFIG, ("codes",)).done == 1
 
 
 def test_pictures_in_the_photos_frame(tmp_path: Path, photos: Path) -> None:
