@@ -83,15 +83,16 @@ def reconstruct(
     from sfe_core.corpus.reconstruction.reconstruct import reconstruct as core
 
     summary = core(photos, out, config, kinds, photo_frame, device, RichReporter(), force)
-    render.facts(
-        [
-            ("folder", summary.out),
-            ("faces", f"{summary.faces} in {summary.done + summary.kept} photos"),
-            ("done now", f"{summary.done}, {summary.kept} stood from before"),
-            ("table", summary.table),
-            *(("no photos", line) for line in summary.passed_over),
-        ]
-    )
+    if summary.faces:  # else the error says it all
+        render.facts(
+            [
+                ("folder", summary.out),
+                ("faces", f"{summary.faces} in {summary.done + summary.kept} photos"),
+                ("done now", f"{summary.done}, {summary.kept} stood from before"),
+                ("table", summary.table),
+                *(("no photos", line) for line in summary.passed_over),
+            ]
+        )
     summary.check()
 
 
