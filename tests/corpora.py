@@ -10,7 +10,7 @@ from PIL import Image
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS, artefact
-from sfe_core.corpus.manifest import to_frame, write_manifest
+from sfe_core.corpus.manifest import read_manifest, to_frame, write_manifest
 from sfe_core.emotions import EMOTIONS
 from sfe_core.files import derive_seed, sha256_file
 
@@ -64,3 +64,29 @@ def _write_pictures(corpus: Path, key: str, side: int, crop: np.ndarray | None) 
         picture.save(path)
         hashes[f"{name}_sha256"] = sha256_file(path)
     return hashes
+
+
+def write_buffers(
+    workspace: Workspace,
+    scenes: Mapping[str, tuple[np.ndarray, ...]],
+    folder: str = "",
+) -> None:
+    """Add buffers to the corpus that `write_corpus` wrote, as `preprocess.save_buffers` does.
+
+    Args:
+        workspace: whose corpus it is.
+        scenes: key to floats of the shaded face, normals and albedo [S, S, 3], and hit [S, S].
+        folder: below the corpus, with its slash; the manifest tells only of those in none.
+    """
+    manifest = workspace.corpus / MANIFEST
+    rows = read_manifest(manifest)
+    for key, (shaded, normals, albedo, hit) in scenes.items():
+        coloured = np.where(hit[..., None], (normals + 1.0) / 2.0, 0.0)
+        for name, part in (("lambertian", shaded), ("normals", coloured), ("albedo", albedo)):
+            path = artefact(workspace.corpus, f"{folder}{name}", key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = (np.clip(part, 0, 1) * 255).round().astype(np.uint8)
+            Image.fromarray(pixels).save(path)
+            if not folder:
+                rows.loc[rows["key"] == key, f"{name}_sha256"] = sha256_file(path)
+    write_manifest(manifest, rows)
