@@ -24,6 +24,9 @@ class MovingAverage:
         decay: in [0, 1).
         device: "model" keeps the averages beside the live weights, "cpu" in the CPU's memory.
 
+    Running statistics (of batch normalisation) are averaged as weights are, so that they fit these;
+    other buffers are the live model's own.
+
     Attributes:
         model: a copy of the model holding the averages, to save and to load; frozen weights are
             the live model's own. Draw within `applied`: with averages on the CPU, the copy lies on
@@ -34,16 +37,20 @@ class MovingAverage:
         self.decay = decay
         self._live, self._beside = model, device == "model"
         shared = {id(p): p for p in model.parameters() if not p.requires_grad}
+        shared |= {id(buffer): buffer for buffer in model.buffers()}
         trained = [p for p in model.parameters() if p.requires_grad]
-        averages = [
-            nn.Parameter(_copy(p.detach(), p.device if self._beside else "cpu"), False)
-            for p in trained
-        ]
-        memo = shared | {id(p): a for p, a in zip(trained, averages, strict=True)}
+        running = _running_statistics(model)
+        averages: list[torch.Tensor] = [nn.Parameter(self._copy(p), False) for p in trained]
+        averages += [self._copy(buffer) for buffer in running]
+        currents = [*trained, *running]
+        memo = shared | {id(one): a for one, a in zip(currents, averages, strict=True)}
         self.model = copy.deepcopy(model, memo).eval()
         self._pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
-            *zip(averages, trained, strict=True)
+            *zip(averages, currents, strict=True)
         ]
+
+    def _copy(self, current: torch.Tensor) -> torch.Tensor:
+        return _copy(current.detach(), current.device if self._beside else "cpu")
 
     def pair_shards(self) -> None:
         """Go on with this process's shards, once both models were sharded alike."""
@@ -54,6 +61,8 @@ class MovingAverage:
             )
             if current.requires_grad
         ]
+        pairs = (_running_statistics(model) for model in (self.model, self._live))
+        self._pairs += zip(*pairs, strict=True)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -94,3 +103,15 @@ class MovingAverage:
 
 def _copy(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     return tensor.to(device, copy=True)
+
+
+def _running_statistics(model: nn.Module) -> list[torch.Tensor]:
+    """What batch normalisation keeps of its batches, but for how many these were.
+
+    Of layers that are frozen too: their average is what they are.
+    """
+    return [
+        buffer
+        for name, buffer in model.named_buffers()
+        if name.rpartition(".")[2] in ("running_mean", "running_var")
+    ]

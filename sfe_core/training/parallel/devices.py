@@ -83,8 +83,9 @@ def _open(plan: TrainPlan, max_gradient_norm: float, blocks: Sequence[str]) -> A
     ddp = DistributedDataParallelKwargs(
         # Gradients live in DDP's buckets instead of beside them: a copy of the weights less.
         gradient_as_bucket_view=True,
-        # The only buffers are a text encoder's position numbers, the same everywhere; exchanging
-        # them before each pass would make the pass of one process wait for the others'.
+        # The only buffers are a text encoder's position numbers, the same everywhere, and running
+        # statistics, which training never reads (the first process's are saved); exchanging them
+        # before each pass would make the pass of one process wait for the others'.
         broadcast_buffers=False,
     )
     accelerator = Accelerator(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from torch import nn
 
 from sfe_core.config.stableface_sections import TrainConfig
 from sfe_core.diffusion.guidance import GuidanceBank
@@ -185,3 +186,33 @@ def test_prodigy_finds_its_rate_and_wants_a_single_one(model):
     uneven = TrainConfig(optimiser="prodigy", learning_rate=1.0, guidance_learning_rate=0.5)
     with pytest.raises(UserError, match="several learning rates"):
         build_optimiser(model, name_networks(model, uneven), uneven)
+
+
+@pytest.mark.parametrize("device", ["model", "cpu"])
+def test_running_statistics_are_averaged_and_counts_are_not(device):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    ema = MovingAverage(model, decay=0.5, device=device)
+    norm, averaged = model[1], ema.model[1]
+    expected = torch.zeros(4)
+    for step in range(12):
+        model.train()(torch.randn(8, 3, 2, 2) + 1)
+        ema.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * norm.running_mean
+    torch.testing.assert_close(averaged.running_mean, expected)
+    assert not torch.equal(averaged.running_mean, norm.running_mean)
+    assert int(averaged.num_batches_tracked) == int(norm.num_batches_tracked) == 12
+    live = norm.running_var.clone()
+    with ema.applied() as drawing:
+        torch.testing.assert_close(drawing[1].running_mean, expected)
+    assert torch.equal(norm.running_var, live)
+
+
+def test_running_statistics_that_do_not_move_stay_bit_for_bit():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval().requires_grad_(False))
+    model[1].running_mean.uniform_()
+    before = model[1].running_mean.clone()
+    ema = MovingAverage(model, decay=0.7)
+    for step in range(9):
+        ema.update(step)
+    assert torch.equal(ema.model[1].running_mean, before)
