@@ -24,12 +24,16 @@ from sfe_core.config.sections import (
     Weight,
 )
 
+NO_BASE = "none"  # model.base of a run that starts from random weights
+
 
 class ModelConfig(LearningSection):
     """The Stable Diffusion that is fine-tuned."""
 
     base: NamesModel[str] = Field(
-        "tiny-sd", description="asset name, or folder of a diffusers pipeline"
+        "tiny-sd",
+        description="asset name, or folder of a diffusers pipeline; recipe physical: also "
+        "model*.pt, or none = random weights",
     )
     resolution: Annotated[int, Field(ge=32, le=1024, multiple_of=8)] = Field(
         64, description="training and sampling side, pixels"

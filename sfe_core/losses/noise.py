@@ -54,6 +54,22 @@ def noise_loss(kind: str, huber_delta: float) -> NoiseLoss:
     return known[kind]
 
 
+def p2_weight(signal_to_noise: Tensor, k: float = 1.0, gamma: float = 1.0) -> Tensor:
+    """Weight of each image's noise term (Choi et al. 2022, https://arxiv.org/abs/2204.00227).
+
+    1 / (k + SNR)^gamma: with both 1 this is 1 - alphas_cumprod, next to nothing at clean pictures.
+
+    Args:
+        signal_to_noise: [B].
+        k: above 0.
+        gamma: 0: every timestep counts alike.
+
+    >>> p2_weight(torch.tensor([0.0, 1.0, 9.0]))
+    tensor([1.0000, 0.5000, 0.1000])
+    """
+    return (k + signal_to_noise) ** -gamma
+
+
 def min_snr_weight(signal_to_noise: Tensor, gamma: float | None, prediction_type: str) -> Tensor:
     """Weight of each image's noise term (Hang et al. 2023, https://arxiv.org/abs/2303.09556, 3.4).
 

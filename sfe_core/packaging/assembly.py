@@ -99,7 +99,7 @@ def assemble(
         own = replaced.get(part)
         _copy_part(own or base / part, target / part, options, metadata if own else {})
     for path in (target / INDEX, *target.rglob("*config.json")):
-        _tidy(path)
+        tidy_config(path)
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _read_index(base: Path) -> dict[str, Any]:
     return index
 
 
-def _tidy(config: Path) -> None:
+def tidy_config(config: Path) -> None:
     """Mend what loaders and readers of a part's configuration would stumble over."""
     values = json.loads(config.read_text(encoding="utf-8"))
     if not isinstance(values, dict):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +20,6 @@ from sfe_core.files import TEMPORARY_MARK, atomic_path, clear_leftovers
 from sfe_core.packaging.assembly import assemble
 from sfe_core.packaging.extras import require_extras, write_extras
 from sfe_core.packaging.listing import (
-    PROVENANCE,
     action_units,
     expressions,
     guidance_maps,
@@ -38,47 +36,25 @@ from sfe_core.packaging.plan import (
     with_fineface,
 )
 from sfe_core.packaging.provenance import card_facts, header_metadata, write_papers
+from sfe_core.packaging.rigs import choose_rig, package_rig
 from sfe_core.packaging.selection import Weights
 from sfe_core.packaging.stableface_layout import unpack
+from sfe_core.packaging.summary import (
+    GUIDED_SAMPLE,
+    PLAIN_SAMPLE,
+    PackageExists,
+    PackageSummary,
+    provenance_of,
+    summarise,
+)
 from sfe_core.packaging.trial import TrialOrder, try_guided, try_plain
 from sfe_core.recipes.known import recipe_of
 from sfe_core.reporting import Reporter, Task
 
-__all__ = ["PackageSummary", "newest_package", "package_checkpoint"]
+__all__ = ["PackageExists", "PackageSummary", "newest_package", "package_checkpoint"]
 
 _TRIAL_STEPS = 20  # enough of DPM-Solver++ for a clear picture
 _TRIAL_INTENSITY = 3.0
-PLAIN_SAMPLE, GUIDED_SAMPLE = "sample.png", "sample_guided.png"
-
-
-class PackageExists(UserError):
-    """A package of that name stands already, and may not be replaced or is of other weights."""
-
-
-@dataclass(frozen=True)
-class PackageSummary:
-    """What was packaged.
-
-    Args:
-        folder: the pipeline folder.
-        origin: where its weights come from, in words.
-        weights: ema or raw, as packaged.
-        pictures: drawn by the package when it was checked, from text and, if it can, also by maps
-            and action units.
-        extras: other forms in the folder, each with a line about it.
-        size_bytes: of all files.
-        reused: it was there already and stands as it was.
-    """
-
-    folder: Path
-    origin: str
-    run: str
-    step: int
-    weights: Weights
-    pictures: tuple[Path, ...]
-    extras: dict[str, str]
-    size_bytes: int
-    reused: bool = False
 
 
 def package_checkpoint(
@@ -95,6 +71,8 @@ def package_checkpoint(
     fineface: Path | None = None,
 ) -> PackageSummary:
     """Make `packaged/<name>/` from a checkpoint, and see it load and draw before it gets its name.
+
+    A checkpoint of recipe physical goes its own way, see `rigs.package_rig`.
 
     Args:
         run: name of a run; None = the one trained last.
@@ -115,6 +93,11 @@ def package_checkpoint(
         RunError: a torn checkpoint, or a package that does not load or draws blank pictures.
     """
     reporter = reporter or Reporter()
+    if source is None and fineface is None:
+        rig = choose_rig(workspace, run, step)
+        if rig is not None:
+            form = options or PackageOptions()
+            return package_rig(workspace, rig, name, weights, form, reporter, force, reuse)
     if options is None:
         options = PackageOptions(extras=() if source or fineface else usual_extras(workspace))
     plan = make_plan(workspace, run, step, name, weights, reporter, source, fineface)
@@ -206,7 +189,7 @@ def _unpacked(plan: PackagePlan, workspace: Workspace, stack: ExitStack) -> Pack
 
 def _made_of(folder: Path, plan: PackagePlan, options: PackageOptions) -> bool:
     """Whether a package that stands is what `plan` and `options` would make."""
-    said = _provenance(folder)
+    said = provenance_of(folder)
     return (
         said.get("source") == plan.origin
         and said.get("weights") == plan.weights
@@ -215,27 +198,8 @@ def _made_of(folder: Path, plan: PackagePlan, options: PackageOptions) -> bool:
     )
 
 
-def _provenance(folder: Path) -> dict:
-    try:
-        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 def _summary(folder: Path, plan: PackagePlan, reused: bool = False) -> PackageSummary:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    pictures = [folder / name for name in (PLAIN_SAMPLE, GUIDED_SAMPLE)]
-    return PackageSummary(
-        folder=folder,
-        origin=plan.origin,
-        run=plan.run,
-        step=plan.step,
-        weights=plan.weights,
-        pictures=tuple(path for path in pictures if path.is_file()),
-        extras=_provenance(folder).get("extras", {}),
-        size_bytes=sum(path.stat().st_size for path in files),
-        reused=reused,
-    )
+    return summarise(folder, plan.origin, plan.run, plan.step, plan.weights, reused)
 
 
 def _trial_order(

@@ -84,7 +84,7 @@ def plan_checkpoint(
     base_name, base = find_base(workspace.config.model.base, history.meta)
     suffix = "-raw" if weights == "raw" else ""
     return PackagePlan(
-        name=_name(name, f"{checkpoint.run}-{checkpoint.step}{suffix}"),
+        name=package_name(name, f"{checkpoint.run}-{checkpoint.step}{suffix}"),
         origin=f"run {checkpoint.run}, step {checkpoint.step}",
         run=checkpoint.run,
         step=checkpoint.step,
@@ -112,7 +112,7 @@ def plan_foreign(
     base = _configured_base(workspace)
     reporter.say(f"VAE, text encoder and tokenizer are those of {workspace.config.model.base}")
     origin = f"folder {source.name} in the StableFace layout"
-    return _over_base(workspace, base, _name(name, source.name), origin, source)
+    return _over_base(workspace, base, package_name(name, source.name), origin, source)
 
 
 def plan_base(workspace: Workspace, name: str | None) -> PackagePlan:
@@ -123,7 +123,7 @@ def plan_base(workspace: Workspace, name: str | None) -> PackagePlan:
     """
     base = _configured_base(workspace)
     own = Path(workspace.config.model.base).stem
-    return _over_base(workspace, base, _name(name, own), f"base model {own}")
+    return _over_base(workspace, base, package_name(name, own), f"base model {own}")
 
 
 def with_fineface(plan: PackagePlan, fineface: Path, named: bool) -> PackagePlan:
@@ -185,7 +185,12 @@ def _over_base(
     )
 
 
-def _name(given: str | None, default: str) -> str:
+def package_name(given: str | None, default: str) -> str:
+    """The name asked for, or the default, as that of a folder.
+
+    Raises:
+        UserError: it is none.
+    """
     plain = check_key(default if given is None else given, "--name")
     if "/" in plain or "\\" in plain or plain.startswith((".", TEMPORARY_MARK)):
         raise UserError("--name", f"{given!r} is not a folder name", "use letters, digits, - and _")

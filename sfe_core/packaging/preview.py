@@ -15,12 +15,14 @@ from sfe_core.diffusion.families.known import networks_of
 from sfe_core.diffusion.fineface import find_fineface
 from sfe_core.diffusion.guidance_files import UNITS_FOLDER
 from sfe_core.diffusion.loading import read_configs
+from sfe_core.diffusion.physical.loading import RIG_FOLDER
 from sfe_core.diffusion.weight_files import WeightFiles
 from sfe_core.packaging.assembly import pipeline_parts
 from sfe_core.packaging.extras import require_extras
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.package import make_plan
 from sfe_core.packaging.plan import PackagePlan
+from sfe_core.packaging.rigs import RigPlan, choose_rig, plan_rig
 from sfe_core.packaging.stableface_layout import find_unet
 from sfe_core.packaging.weights import PRECISIONS, weight_bytes
 from sfe_core.reporting import Reporter
@@ -61,7 +63,15 @@ def preview_package(
     Raises:
         UserError, RunError: as `package_checkpoint` does before it writes.
     """
-    plan = make_plan(workspace, reporter=reporter or Reporter(), **choice)
+    reporter = reporter or Reporter()
+    if choice.get("source") is None and choice.get("fineface") is None:
+        rig = choose_rig(workspace, choice.get("run"), choice.get("step"))
+        if rig is not None:
+            weights = choice.get("weights", "ema")
+            return _preview_rig(
+                workspace, plan_rig(rig, choice.get("name"), weights, options, reporter), options
+            )
+    plan = make_plan(workspace, reporter=reporter, **choice)
     require_extras(plan, options)
     sizes = {part: size for part, size in _parts(plan, options).items() if size}
     if "single-file" in options.extras:
@@ -76,6 +86,20 @@ def preview_package(
         weights=plan.weights,
         base=plan.base,
         sizes=sizes,
+        free_bytes=shutil.disk_usage(workspace.root).free,
+    )
+
+
+def _preview_rig(workspace: Workspace, plan: RigPlan, options: PackageOptions) -> PackagePreview:
+    folder = workspace.packaged / plan.name
+    dtype = PRECISIONS[options.precision] if options.precision else None
+    return PackagePreview(
+        folder=folder,
+        exists=folder.exists(),
+        origin=plan.origin,
+        weights=plan.weights,
+        base=Path(plan.base or "random weights"),
+        sizes={RIG_FOLDER: weight_bytes(plan.network, dtype)},
         free_bytes=shutil.disk_usage(workspace.root).free,
     )
 

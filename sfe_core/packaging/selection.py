@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -115,6 +116,32 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
     for name in _TEXT_ENCODERS:
         if (checkpoint.folder / f"{name}{suffix}").is_dir():
             folders[name] = checkpoint.folder / f"{name}{suffix}"
+    _require_whole(checkpoint, folders)
+    # There where the run predicts or schedules noise in another way than its base.
+    if (checkpoint.folder / "scheduler").is_dir():
+        folders["scheduler"] = checkpoint.folder / "scheduler"
+    # There where the run taught them new words.
+    for name in _TOKENIZERS:
+        if (checkpoint.folder / name).is_dir():
+            folders[name] = checkpoint.folder / name
+    return folders
+
+
+def network_folder(checkpoint: Checkpoint, name: str, weights: Weights) -> Path:
+    """The checkpoint's folder of one network, its files seen to be whole.
+
+    Raises:
+        UserError: the average is asked for and the run kept none.
+        RunError: a file is missing, empty or cut short.
+    """
+    if weights == "ema" and not checkpoint.has_ema:
+        raise UserError("--weights", f"{checkpoint.folder} has no average", "use --weights raw")
+    folder = checkpoint.folder / (f"{name}_ema" if weights == "ema" else name)
+    _require_whole(checkpoint, {name: folder})
+    return folder
+
+
+def _require_whole(checkpoint: Checkpoint, folders: Mapping[str, Path]) -> None:
     for part, folder in folders.items():
         _check_whole(folder, _WEIGHTS_FILES.get(part, _WEIGHTS_FILE), checkpoint)
     # Checkpoints of older versions have no checksums to hold them against.
@@ -126,14 +153,6 @@ def weight_folders(checkpoint: Checkpoint, weights: Weights) -> dict[str, Path]:
             f"is torn or was changed ({problem})",
             f"package another step of run {checkpoint.run} with --step",
         )
-    # There where the run predicts or schedules noise in another way than its base.
-    if (checkpoint.folder / "scheduler").is_dir():
-        folders["scheduler"] = checkpoint.folder / "scheduler"
-    # There where the run taught them new words.
-    for name in _TOKENIZERS:
-        if (checkpoint.folder / name).is_dir():
-            folders[name] = checkpoint.folder / name
-    return folders
 
 
 def _check_whole(folder: Path, weights: str, checkpoint: Checkpoint) -> None:

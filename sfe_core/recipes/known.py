@@ -21,6 +21,7 @@ RECIPES = {
     "action-units": "sfe_core.recipes.action_units",
     "expressions": "sfe_core.recipes.expression_embeddings",
     "personal": "sfe_core.recipes.personal",
+    "physical": "sfe_core.recipes.physical",
     "tiny-base": "sfe_core.recipes.tiny_base",
 }
 

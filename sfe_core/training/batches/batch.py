@@ -50,7 +50,7 @@ class Batch:
             moved.latent_std.float(),
             moved.text.float() if moved.text.is_floating_point() else moved.text.long(),
             maps={name: unpack(part) for name, part in moved.maps.items()},
-            images=None if moved.images is None else _signed(moved.images),
+            images=None if moved.images is None else signed_image(moved.images),
             areas=moved.areas,
             pooled=None if moved.pooled is None else moved.pooled.float(),
             time_ids=moved.time_ids,
@@ -123,6 +123,7 @@ def unpack(part: Tensor) -> Tensor:
     return values.expand(-1, 3, -1, -1)
 
 
-def _signed(images: Tensor) -> Tensor:
+def signed_image(images: Tensor) -> Tensor:
+    """A packed image [B, 3, R, R] to float32 in [-1, 1]; one in floats stays."""
     # The reader's own arithmetic, so that what was packed comes back bit for bit.
     return unpack(images) * 2.0 - 1.0 if images.dtype == torch.uint8 else images.float()

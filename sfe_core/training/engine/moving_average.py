@@ -36,7 +36,9 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float, device: str = "model") -> None:
         self.decay = decay
         self._live, self._beside = model, device == "model"
-        shared = {id(p): p for p in model.parameters() if not p.requires_grad}
+        shared: dict[int, torch.Tensor] = {
+            id(p): p for p in model.parameters() if not p.requires_grad
+        }
         shared |= {id(buffer): buffer for buffer in model.buffers()}
         trained = [p for p in model.parameters() if p.requires_grad]
         running = _running_statistics(model)
