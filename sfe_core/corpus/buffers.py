@@ -108,9 +108,8 @@ def require_buffers(corpus: Corpus, rows: pd.DataFrame, mean_shape: bool = False
         UserError: says how many and which.
     """
     keys = rows["key"].tolist()
-    remedy = "set preprocess.save_buffers: true and run `sfe preprocess` again"
-    if mean_shape:
-        remedy = "make those of the mean shape, or set recipe_options.mean_shape: false"
+    asked = "mean_shape" if mean_shape else "save_buffers"
+    remedy = f"set preprocess.{asked}: true and run `sfe preprocess` again"
     for folder in buffer_folders(mean_shape).values():
         column, lost = _column(folder), set(corpus.store.missing(folder, keys))
         if column is not None:

@@ -43,7 +43,7 @@ from sfe_core.diffusion.physical.diffusion_rig import DiffusionRig
 from sfe_core.diffusion.physical.loading import RIG_FOLDER, load_rig, rig_config
 from sfe_core.diffusion.physical.pipeline import RigPipeline, make_scheduler, training_schedule
 from sfe_core.diffusion.physical.rig_unet import BLOCKS_PER_LEVEL
-from sfe_core.diffusion.prediction import add_noise, signal_to_noise
+from sfe_core.diffusion.prediction import add_noise, signal_to_noise, training_target
 from sfe_core.errors import UserError
 from sfe_core.files import derive_seed, sha256_json
 from sfe_core.losses.composite import LossTerms
@@ -78,7 +78,7 @@ class Options(Section):
     mean_shape: bool = Field(
         False, description="buffers with the album's mean shape instead of each photo's own"
     )
-    p2_k: Positive = Field(1.0, description="p2 weight 1 / (k + SNR)^gamma")
+    p2_k: Positive = Field(1.0, description="p2 weight 1 / (k + SNR)^gamma of a photo's error")
     p2_gamma: Weight = Field(1.0, description="0 = every timestep counts alike")
     base_width: Count = Field(128, description="channels that the multipliers multiply")
     multipliers: tuple[Positive, ...] | None = Field(
@@ -153,8 +153,6 @@ def _check_settings(config: Config, options: Options) -> None:
             raise UserError(
                 field, f"{value}: recipe physical has no use for it", f"set it to {none}"
             )
-    if config.model.prediction == "v_prediction":
-        raise UserError("model.prediction", "rigs predict noise", "set it to epsilon")
     if options.freeze_encoder and config.model.base == NO_BASE:
         raise UserError(
             BASE,
@@ -177,6 +175,11 @@ def _check_size(config: Config, settings: Mapping[str, Any]) -> None:
             BASE,
             f"takes {extra} numbers beside the encoder's, as DiffusionRig-Emo's second version",
             "give a model of DiffusionRig, or of DiffusionRig-Emo's first version",
+        )
+    asked, said = config.model.prediction, settings.get("prediction", "epsilon")
+    if asked not in ("base", said):
+        raise UserError(
+            "model.prediction", f"{asked}, and the base predicts {said}", "set it to base"
         )
     size, base_size = config.model.resolution, settings["image_size"]
     if size != base_size:
@@ -258,6 +261,7 @@ def network_settings(config: Config, options: Options) -> dict[str, Any]:
         "encoder_kind": options.encoder,
         "encoder_width": options.encoder_width,
         "latent_width": options.latent_width,
+        "prediction": "v_prediction" if config.model.prediction == "v_prediction" else "epsilon",
     }
 
 
@@ -484,7 +488,7 @@ class Physical:
     def loss(
         self, model: nn.Module, batch: RigBatch, draws: Sequence[Slot], update: Sequence[Slot]
     ) -> LossTerms:
-        """Squared error of the noise, weighted by p2."""
+        """Squared error of the noise (or of v), weighted by p2."""
         device, train = batch.pictures.device, self.config.train
         times = torch.tensor([slot.timestep for slot in draws], device=device)
         _, noise, seen_noise = (
@@ -498,7 +502,10 @@ class Physical:
         # Dropout too follows from what was drawn, not from what this process did before.
         torch.manual_seed(derive_seed(draws[0].noise_seed, "dropout") % 2**32)
         predicted = model(noisy, times, batch.buffers, **look)
-        errors = noise_l2(predicted, noise)
+        kind = self.model.rig.config["prediction"]
+        errors = noise_l2(
+            predicted, training_target(kind, batch.pictures, noise, self.alphas, times)
+        )
         snr = signal_to_noise(self.alphas, times)
         weights = p2_weight(snr, self.options.p2_k, self.options.p2_gamma)
         total = (errors * weights).sum() / len(update)

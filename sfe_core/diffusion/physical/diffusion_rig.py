@@ -7,6 +7,7 @@ rendered in the photo's frame; what they do not show comes from a code of the ph
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -17,6 +18,7 @@ from sfe_core.diffusion.physical.appearance_encoder import AppearanceEncoder, En
 from sfe_core.diffusion.physical.rig_unet import BLOCKS_PER_LEVEL, MULTIPLIERS, RigUNet
 from sfe_core.errors import UserError
 
+Prediction = Literal["epsilon", "v_prediction"]
 # Order in which the maps follow the noisy picture in the UNet's input.
 BUFFERS = ("shaded", "normals", "albedo")
 
@@ -37,6 +39,8 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         latent_width: numbers of its code.
         extra_width: numbers of the global code beside the encoder's: 0 as published; the second
             version of DiffusionRig-Emo adds FLAME's shape (100) and shape with texture (150).
+        prediction: what it was trained to say: the noise, as published, or v (see
+            `diffusion.prediction`); it computes the same.
 
     Raises:
         UserError: the size has no published multipliers and none are given, or the widths cannot
@@ -59,6 +63,7 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         encoder_width: int = 64,
         latent_width: int = 64,
         extra_width: int = 0,
+        prediction: Prediction = "epsilon",
     ) -> None:
         super().__init__()
         factors = multipliers if multipliers is not None else _published(image_size)
@@ -83,7 +88,7 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         pictures: Tensor | None = None,
         extra: Tensor | None = None,
     ) -> Tensor:
-        """Predicted noise; the encoder runs here, so that wrappers see all gradients in one call.
+        """Predicted noise, or v; the encoder runs here, so that wrappers see all gradients at once.
 
         Args:
             noisy: [B, 3, H, W].

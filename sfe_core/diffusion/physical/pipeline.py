@@ -20,7 +20,7 @@ from diffusers import (
 from torch import Tensor
 
 from sfe_core.diffusion.handed_over import INDEX
-from sfe_core.diffusion.physical.diffusion_rig import DiffusionRig
+from sfe_core.diffusion.physical.diffusion_rig import DiffusionRig, Prediction
 from sfe_core.diffusion.physical.loading import load_rig
 from sfe_core.diffusion.physical.rig_unet import BUFFER_CHANNELS, PICTURE_CHANNELS
 
@@ -41,19 +41,21 @@ def training_schedule() -> DDPMScheduler:
     return DDPMScheduler(**SCHEDULE)
 
 
-def make_scheduler(sampler: Sampler = "ddim") -> SchedulerMixin:
+def make_scheduler(sampler: Sampler = "ddim", prediction: Prediction = "epsilon") -> SchedulerMixin:
     """A scheduler that draws without noise of its own (eta 0) and keeps estimates in [-1, 1].
 
     Args:
         sampler: DDIM (Song et al. 2020, https://arxiv.org/abs/2010.02502) in equal strides from
             timestep 0 on, as published: of 20 steps the first is at 950. Or DPM-Solver++ of second
             order (Lu et al. 2022, https://arxiv.org/abs/2211.01095).
+        prediction: what the rig says; a `RigPipeline` sets it itself.
     """
+    schedule = {**SCHEDULE, "prediction_type": prediction}
     if sampler == "ddim":
-        return DDIMScheduler(**SCHEDULE, clip_sample=True, timestep_spacing="leading")
+        return DDIMScheduler(**schedule, clip_sample=True, timestep_spacing="leading")
     # With a largest value of 1, what diffusers calls thresholding is plain clipping to [-1, 1].
     return DPMSolverMultistepScheduler(
-        **SCHEDULE, algorithm_type="dpmsolver++", thresholding=True, sample_max_value=1.0
+        **schedule, algorithm_type="dpmsolver++", thresholding=True, sample_max_value=1.0
     )
 
 
@@ -62,7 +64,7 @@ class RigPipeline(DiffusionPipeline):
 
     Args:
         rig: the network.
-        scheduler: see `make_scheduler`.
+        scheduler: see `make_scheduler`; what the rig predicts is set in it.
     """
 
     rig: DiffusionRig
@@ -70,6 +72,9 @@ class RigPipeline(DiffusionPipeline):
 
     def __init__(self, rig: DiffusionRig, scheduler: SchedulerMixin) -> None:
         super().__init__()
+        said = rig.config["prediction"]
+        if scheduler.config["prediction_type"] != said:
+            scheduler = type(scheduler).from_config(scheduler.config, prediction_type=said)
         self.register_modules(rig=rig, scheduler=scheduler)
 
     @property
@@ -79,7 +84,7 @@ class RigPipeline(DiffusionPipeline):
 
     def use(self, sampler: Sampler) -> RigPipeline:
         """Draw by another scheduler from now on."""
-        self.register_modules(scheduler=make_scheduler(sampler))
+        self.register_modules(scheduler=make_scheduler(sampler, self.rig.config["prediction"]))
         return self
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.physical.diffusion_rig import DiffusionRig
-from sfe_core.diffusion.physical.pipeline import training_schedule
+from sfe_core.diffusion.physical.pipeline import load_rig_pipeline, training_schedule
 from sfe_core.diffusion.prediction import signal_to_noise
 from sfe_core.errors import UserError
 from sfe_core.losses.noise import p2_weight
@@ -113,7 +113,6 @@ def test_weights_of_p2_are_those_of_the_published_flag():
         ("train", {"snr_gamma": 5.0}, "train.snr_gamma.*p2"),
         ("train", {"lora_rank": 4}, "train.lora_rank.*no use"),
         ("train", {"batch_size": 1}, "train.batch_size.*at least 2"),
-        ("model", {"prediction": "v_prediction"}, "model.prediction"),
         ("model", {"resolution": 40}, "corpus's pictures have 32 px"),
         ("model", {"base": "/nowhere/rig"}, "nowhere"),
         ("data", {"person": "q"}, "data.person"),
@@ -147,6 +146,11 @@ def test_a_base_of_another_size_or_form_is_refused(stage2, tmp_path):
     wider.save_pretrained(tmp_path / "wider")
     with pytest.raises(UserError, match="takes 250 numbers beside"):
         SPEC.check(changed(stage2, "model", base=str(tmp_path / "wider")))
+
+
+def test_another_prediction_than_the_base_s_is_refused(stage2):
+    with pytest.raises(UserError, match="v_prediction, and the base predicts epsilon"):
+        SPEC.check(changed(stage2, "model", prediction="v_prediction"))
 
 
 def test_a_corpus_without_buffers_is_refused(tmp_path):
@@ -233,6 +237,24 @@ def test_stage_one_learns(tmp_path):
         assert np.mean(errors[-10:]) < 0.2 * np.mean(errors[:10]), kind
     assert set(lines[-1]["samples"]) >= {"l1", "l1_face", "l1_outside"}
     assert summary.samples is not None and summary.samples.is_file()
+
+
+def test_a_rig_that_predicts_v_says_so_wherever_it_goes(tmp_path):
+    workspace = rig_workspace(
+        tmp_path, {"p2_gamma": 0.0}, model={"prediction": "v_prediction"}, train={"steps": 2}
+    )
+    recipe = build(workspace)
+    draws, batch = first_batch(recipe)
+    # At first it says 0: the mean square of v, which is that of noise and picture by the schedule.
+    alphas = recipe.alphas[[slot.timestep for slot in draws]]
+    power = batch.pictures.square().mean((1, 2, 3))
+    wanted = (alphas + (1 - alphas) * power).mean().item()
+    total = recipe.loss(recipe.model, batch, draws, draws).total.item()
+    assert total == pytest.approx(wanted, rel=0.03)
+    summary = run(workspace, run="one")
+    pipeline = load_rig_pipeline(summary.checkpoint / "rig_ema")
+    for sampler in ("dpm-solver++", "ddim"):
+        assert pipeline.use(sampler).scheduler.config["prediction_type"] == "v_prediction"
 
 
 def tensors(checkpoint: Path, name: str) -> dict[str, torch.Tensor]:

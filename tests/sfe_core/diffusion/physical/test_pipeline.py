@@ -27,31 +27,36 @@ def pipeline(sampler="ddim") -> RigPipeline:
 class KnowsThePicture(torch.nn.Module):
     """Stands in for a rig: the noise in a picture that it knows by heart."""
 
-    def __init__(self, picture: torch.Tensor) -> None:
+    def __init__(self, picture: torch.Tensor, says: str = "epsilon") -> None:
         super().__init__()
-        self.picture, self.config = picture, {"image_size": picture.shape[-1]}
+        self.picture, self.config = picture, {"image_size": picture.shape[-1], "prediction": says}
         self.device, self.dtype, self.times = torch.device("cpu"), torch.float32, []
         self.alphas = training_schedule().alphas_cumprod
 
     def forward(self, noisy, timesteps, buffers, codes):
         self.times.append(int(timesteps[0]))
         alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
-        return (noisy - alpha.sqrt() * self.picture) / (1 - alpha).sqrt()
+        noise = (noisy - alpha.sqrt() * self.picture) / (1 - alpha).sqrt()
+        if self.config["prediction"] == "epsilon":
+            return noise
+        return alpha.sqrt() * noise - (1 - alpha).sqrt() * self.picture
 
 
-def draw_known(picture, sampler, steps):
+def draw_known(picture, sampler, steps, says="epsilon"):
     made = pipeline(sampler)
-    known = KnowsThePicture(picture)
+    known = KnowsThePicture(picture, says)
     made.rig = known
+    made.use(sampler)
     buffers = torch.zeros(len(picture), 9, *picture.shape[2:])
     return made(buffers, torch.zeros(1, 6), steps=steps, generators=[3] * len(picture)), known
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("steps", [1, 7, 20])
-def test_a_network_that_knows_the_picture_draws_it(sampler, steps):
+@pytest.mark.parametrize("says", ["epsilon", "v_prediction"])
+def test_a_network_that_knows_the_picture_draws_it(sampler, steps, says):
     picture = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 1.8 - 0.9
-    drawn, _ = draw_known(picture, sampler, steps)
+    drawn, _ = draw_known(picture, sampler, steps, says)
     torch.testing.assert_close(drawn, picture, atol=2e-3, rtol=0)
 
 
