@@ -630,7 +630,9 @@ def reconstruct(
     distances, size = [], config.sampling.batch_size
     for start in range(0, len(places), size):
         some = [int(place) for place in places[start : start + size]]
-        batch = collate_photos([photos[View(place)] for place in some]).to(rig.device)
+        with torch.autocast("cpu", enabled=False):  # which stacks no half floats
+            batch = collate_photos([photos[View(place)] for place in some])
+        batch = batch.to(rig.device)
         keys = [photos.faces.keys[place] for place in some]
         seeds = [derive_seed(config.train.seed, key, "sample") for key in keys]
         drawn = pipeline(

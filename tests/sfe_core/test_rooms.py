@@ -22,6 +22,7 @@ PUBLIC_API = (
     "sfe_core.doctor",
     "sfe_core.synthesis.tiny.build",
     "sfe_core.synthesis.tiny.emotions",
+    "sfe_core.synthesis.tiny.rig",
 )
 
 # What the engine of every recipe must not know, not even through others.

@@ -44,12 +44,13 @@ from sfe_core.synthesis.tiny.examples import make_examples
 from sfe_core.synthesis.tiny.faces import Faces, make_faces
 from sfe_core.synthesis.tiny.readers import READERS
 from sfe_core.synthesis.tiny.recognition import ReaderBuild
+from sfe_core.synthesis.tiny.rig import make_rig, ship_rig
 from sfe_core.synthesis.tiny.settings import SETTINGS, FaceSet, Settings, settings_of
 from sfe_core.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
 
-STAGES = ("faces", "vae", "recognisers", "base", "score", "emotions", "ship")
+STAGES = ("faces", "vae", "recognisers", "base", "score", "emotions", "rig", "ship")
 # In the order in which the stages want them.
 FACE_SETS = (
     "loss", "base", "validation", "unseen", "judge",
@@ -159,6 +160,10 @@ class Build:
         make_embeddings(self.work, self.workers, Log())
         score_emotions(self.work, load_recogniser(self.work / "tiny-emotion-judge"))
 
+    def rig(self) -> None:
+        """Train what draws photos from buffers; needs nothing of the other stages."""
+        make_rig(self.work, self.workers, Log())
+
     def _examples(self, name: str) -> None:
         target = self.work / f"examples-{name}.npz"
         if target.exists():
@@ -172,6 +177,7 @@ class Build:
         """Write half-precision safetensors and the cards into the package's embedded assets."""
         write_cards(self.work, EMBEDDED, self.settings)
         ship_emotions(self.work, EMBEDDED)
+        ship_rig(self.work, EMBEDDED)
 
 
 def _save(network, target: Path) -> None:

@@ -137,10 +137,16 @@ def ship_pipeline(source: Path, target: Path) -> None:
     _forget_paths(target)
 
 
-def write_card(folder: Path, what: str, data: dict, training: dict, scores: str) -> None:
-    """Write README.md into the folder of a shipped network."""
+def write_card(
+    folder: Path, what: str, data: dict, training: dict, scores: str, name: str | None = None
+) -> None:
+    """Write README.md into the folder of a shipped network; `name` is the folder's, or will be."""
     text = _CARD.format(
-        name=folder.name, what=what, data=_lines(data), training=_lines(training), scores=scores
+        name=name or folder.name,
+        what=what,
+        data=_lines(data),
+        training=_lines(training),
+        scores=scores,
     )
     write_text(folder / "README.md", text)
 
