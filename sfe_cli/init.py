@@ -20,8 +20,10 @@ HELP = with_examples(
     "[bold]action-units-text[/bold] (units as captions; -11gb: LoRA; -zero2: several GPUs), "
     "[bold]expressions[/bold] (expressions as text embeddings; -sdxl: Stable Diffusion XL), "
     "[bold]personal[/bold] (one person's album, LoRA; -11gb; -sdxl: Stable Diffusion XL), "
+    "[bold]physical[/bold], [bold]physical-person[/bold] (photos from shading, normals, albedo), "
     "[bold]tiny-action-units[/bold], [bold]tiny-action-units-text[/bold], "
-    "[bold]tiny-expressions[/bold] and [bold]tiny-personal[/bold] (the same, offline).",
+    "[bold]tiny-expressions[/bold], [bold]tiny-personal[/bold] and [bold]tiny-physical[/bold] "
+    "(the same, offline).",
     "sfe init  # the tiny preset, here",
     "sfe init --preset stableface -w my-work",
     "sfe init --preset action-units-text-11gb -w my-units",

@@ -45,19 +45,25 @@ def photo(drawn: Scene, seed: int) -> np.ndarray:
 
 
 def rig_workspace(
-    root: Path, options: dict[str, Any] | None = None, photos: int = 24, **sections: dict
+    root: Path,
+    options: dict[str, Any] | None = None,
+    photos: int = 24,
+    side: int = SIDE,
+    **sections: dict,
 ) -> Workspace:
-    """Stage 1 on photos of 32 px, every sixth of them held out, of one person p.
+    """Stage 1 on photos of one person p, every sixth of them held out.
 
     Args:
+        root: its folder.
+        side: of the photos, pixels.
         options: of the recipe, over `NETWORK`.
         sections: fields of sfe.yaml, over those here.
     """
     settings: dict[str, Any] = {
         "recipe": "physical",
         "recipe_options": {**NETWORK, **(options or {})},
-        "model": {"base": "none", "resolution": SIDE},
-        "preprocess": {"crop_size": SIDE, "save_buffers": True},
+        "model": {"base": "none", "resolution": side},
+        "preprocess": {"crop_size": side, "save_buffers": True},
         "guidance": {"maps": []},
         "quality": ANY_QUALITY,
         "train": {
@@ -81,19 +87,19 @@ def rig_workspace(
     for name, values in sections.items():
         settings[name] = {**settings.get(name, {}), **values}
     workspace = Workspace(root, Config.model_validate(settings))
-    scenes = {f"p/{number}": scene(number) for number in range(photos)}
+    scenes = {f"p/{number}": scene(number, side) for number in range(photos)}
     crops = {key: photo(drawn, int(key[2:])) for key, drawn in scenes.items()}
     rows = [
         {
             "key": key,
             "split": "val300" if number % 6 == 5 else "train",
-            "landmarks": np.random.default_rng(number).uniform(0, SIDE, 136).tolist(),
-            "crop_side": float(SIDE),
-            "crop_x": SIDE / 2,
-            "crop_y": SIDE / 2,
+            "landmarks": np.random.default_rng(number).uniform(0, side, 136).tolist(),
+            "crop_side": float(side),
+            "crop_x": side / 2,
+            "crop_y": side / 2,
         }
         for number, key in enumerate(scenes)
     ]
-    write_corpus(workspace, rows, SIDE, crops)
+    write_corpus(workspace, rows, side, crops)
     write_buffers(workspace, scenes)
     return workspace

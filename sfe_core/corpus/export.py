@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from sfe_core.corpus.layout import INPUTS, MANIFEST, MAP_FOLDERS
+from sfe_core.corpus.artefacts.kinds import KINDS
+from sfe_core.corpus.layout import CANVAS, INPUTS, MANIFEST, MAP_FOLDERS
 from sfe_core.corpus.manifest import plain_rows, write_manifest
 from sfe_core.corpus.picture_store import MEND
 from sfe_core.corpus.reader import Corpus
@@ -35,6 +36,14 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path, derive_seed, sha256_file, write_json
 from sfe_core.reporting import Reporter, Task
 
+# What can come along beside the crop: its maps, and all other pictures of the crop's own frame.
+PICTURES = {
+    kind.name: kind.folder
+    for kind in KINDS
+    if kind.suffix == ".png"
+    and kind.folder not in (INPUTS, CANVAS, "overlay")
+    and not kind.name.startswith("full_")
+}
 _SHARD_NAME = re.compile(r"[^/\\]+-\d{6}\.tar")
 
 
@@ -80,7 +89,7 @@ def export_corpus(
         corpus: what to export; rows of status ok.
         target: folder to write to.
         splits: names; all of the corpus if none.
-        maps: guidance maps to take along.
+        maps: guidance maps to take along, and buffers, see `PICTURES`.
         samples_per_shard: most samples in one tar.
         reporter: told of the progress.
 
@@ -89,7 +98,7 @@ def export_corpus(
         RunError: a picture is missing or not what the manifest says, or the disk is full.
     """
     _check(corpus, target, maps, samples_per_shard)
-    kinds = [("inputs", INPUTS), *((name, MAP_FOLDERS[name]) for name in maps)]
+    kinds = [("inputs", INPUTS), *((name, PICTURES[name]) for name in maps)]
     shards = plan_shards(corpus, splits, samples_per_shard)
     standing = {shard.name for shard in shards if _stands(target / shard.name, shard, kinds)}
     earlier = _earlier_names(target)
@@ -140,11 +149,15 @@ def plan_shards(corpus: Corpus, splits: tuple[str, ...], samples_per_shard: int)
 
 
 def _check(corpus: Corpus, target: Path, maps: tuple[str, ...], samples_per_shard: int) -> None:
-    unknown = [name for name in maps if name not in MAP_FOLDERS]
+    unknown = [name for name in maps if name not in PICTURES]
     if unknown:
-        raise UserError(
-            "--maps", f"{unknown[0]!r} is not a map", f"known: {', '.join(MAP_FOLDERS)}"
-        )
+        raise UserError("--maps", f"{unknown[0]!r} is not a map", f"known: {', '.join(PICTURES)}")
+    for name in maps:
+        column = f"{name}_sha256"
+        if column not in corpus.rows or corpus.rows[column].isna().any():
+            raise UserError(
+                "--maps", f"not every face has {name}", "leave it out, or preprocess it"
+            )
     if samples_per_shard < 1:
         raise UserError("--samples-per-shard", f"{samples_per_shard} is too few", "give 1 or more")
     if "://" in str(target) or re.match(r"^\w+:/\w", str(target)):

@@ -16,8 +16,10 @@ from sfe_core.corpus.buffers import (
     require_buffers,
     stack_buffers,
 )
+from sfe_core.corpus.export import export_corpus
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.views import Frame
+from sfe_core.corpus.webdataset import ShardStore
 from sfe_core.errors import UserError
 from sfe_core.faces.rendering import shade_normals
 from tests.corpora import write_buffers, write_corpus
@@ -116,6 +118,19 @@ def test_a_corpus_without_buffers_is_refused(corpus, tmp_path):
     without = Corpus.open(Workspace(tmp_path, Config()))
     with pytest.raises(UserError, match="1 of 1 faces have no lambertian"):
         require_buffers(without, without.rows)
+
+
+def test_shards_hold_buffers_where_they_are_asked_for(corpus, tmp_path):
+    export_corpus(corpus, tmp_path / "with", maps=("lambertian", "normals", "albedo"))
+    shards = Corpus(tmp_path, ShardStore(str(tmp_path / "with")))
+    require_buffers(shards, shards.rows)
+    assert torch.equal(read_buffers(shards, "p/1", SIDE), read_buffers(corpus, "p/1", SIDE))
+    export_corpus(corpus, tmp_path / "without", maps=("depth",))
+    shards = Corpus(tmp_path, ShardStore(str(tmp_path / "without")))
+    with pytest.raises(UserError, match="2 of 2 faces have no lambertian"):
+        require_buffers(shards, shards.rows)
+    with pytest.raises(UserError, match="not every face has geometry_coarse"):
+        export_corpus(corpus, tmp_path / "other", maps=("geometry_coarse",))
 
 
 def test_the_hash_tells_of_other_buffers(corpus, tmp_path):
