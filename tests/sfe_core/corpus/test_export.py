@@ -234,7 +234,7 @@ def test_errors_of_a_broken_export(workspace: Workspace, tmp_path: Path) -> None
     ("options", "words"),
     [
         ({"splits": ("test",)}, "'test' holds no picture"),
-        ({"maps": ("normals",)}, "--maps.*'normals'.*landmarks, depth, mesh"),
+        ({"maps": ("codes",)}, "--maps.*'codes'.*landmarks, depth, mesh"),
         ({"samples_per_shard": 0}, "--samples-per-shard"),
         ({"target": Path("s3://bucket/faces")}, "--to.*URL.*upload"),
         ({"target": Path("sfe.yaml")}, "--to.*not a folder"),
