@@ -108,6 +108,18 @@ def package_checkpoint(
             return _summary(target, plan, reused=True)
         remedy = "replace it with --force, or give another --name"
         raise PackageExists(target, "exists", remedy)
+    _write(workspace, plan, target, options, reporter)
+    return _summary(target, plan)
+
+
+def _write(
+    workspace: Workspace,
+    plan: PackagePlan,
+    target: Path,
+    options: PackageOptions,
+    reporter: Reporter,
+) -> None:
+    """Put the package together, let it draw, and describe it; it gets its name last."""
     clear_leftovers(workspace.packaged)
     with ExitStack() as stack:
         task = stack.enter_context(reporter.task(f"packaging {plan.name}", 5))
@@ -124,7 +136,6 @@ def package_checkpoint(
             picture.save(partial / file_name)
         write_papers(partial, plan, card_facts(partial, plan, order, options, extras), options)
         task.advance(note="described")
-    return _summary(target, plan)
 
 
 def usual_extras(workspace: Workspace) -> tuple[Extra, ...]:
