@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,56 @@ class Surface(Protocol):
         """Vertices [P, 3] in the frame of `Reconstruction.points`, and faces [D, 3]; None: none."""
         ...
 
+    def arrays(self) -> dict[str, Floats]:
+        """What must be stored beside the codes, so that the surface can be made again, by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class HeadChange:
+    """What of a head is to be otherwise, in its backend's own terms; None: as it is.
+
+    Args:
+        identity: the person's shape, as `HeadMaker.identity` has it.
+        expression: as `HeadMaker.expression` has it.
+        angles: yaw, pitch and roll in the photo, degrees.
+        light: [9, 3] spherical harmonics (band, RGB).
+    """
+
+    identity: Floats | None = None
+    expression: Floats | None = None
+    angles: tuple[float, float, float] | None = None
+    light: Floats | None = None
+
+
+class HeadMaker(Protocol):
+    """A backend that can make a head that it found anew, from changed codes.
+
+    Attributes:
+        terms: whose codes: the facial actions of Anny's head, or FLAME's expression and jaw.
+    """
+
+    terms: Literal["anny", "flame"]
+
+    def identity(self, codes: Mapping[str, Floats]) -> Floats:
+        """[K] the person's shape, of a head's codes, standard deviations."""
+        ...
+
+    def expression(self, codes: Mapping[str, Floats]) -> Floats:
+        """[E] the expression, jaw included, of a head's codes."""
+        ...
+
+    def remake(self, head: Reconstruction, change: HeadChange) -> Reconstruction:
+        """The head with the change; its eyes' plane keeps its place, its camera all but the angles.
+
+        See `changed_head`, which holds the face in place.
+        """
+        ...
+
+    def restore(self, codes: Mapping[str, Floats], surface: Mapping[str, Floats]) -> Reconstruction:
+        """A head out of its stored codes (with the camera) and what `Surface.arrays` gave."""
+        ...
+
 
 @dataclass(frozen=True)
 class Reconstruction:
@@ -65,6 +115,7 @@ class Reconstruction:
     landmarks: Floats  # [68, 2] of the head, PHOTO pixels
     codes: Mapping[str, Floats] = field(default_factory=dict)  # saved as .npz, names of the field
     surface: Surface | None = None  # detail, albedo, light; None: the mesh is all there is
+    maker: HeadMaker | None = None  # makes it anew with changed codes; None: nobody can
 
     @property
     def vertices(self) -> Floats:

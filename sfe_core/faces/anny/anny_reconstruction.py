@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from sfe_core.arrays import Floats, Pixels
-from sfe_core.faces.anny.fitted_surface import FittedSurface
-from sfe_core.faces.anny.fitting import HeadFit, fit_heads
+from sfe_core.faces.anny.fitted_surface import FittedSurface, RegionSurface
+from sfe_core.faces.anny.fitting import HeadFit, fit_heads, rotation_angles
 from sfe_core.faces.head import HeadModel
-from sfe_core.faces.reconstruction import Reconstruction
-from sfe_core.faces.rendering import Camera
+from sfe_core.faces.reconstruction import HeadChange, Reconstruction, Surface
+from sfe_core.faces.rendering import Camera, rotation_matrix
 
 
 class AnnyReconstructor:
-    """`fitting.fit_heads` behind `reconstruction.Reconstructor`; photos give colour only."""
+    """`fitting.fit_heads` behind `reconstruction.Reconstructor`; photos give colour only.
+
+    Also a `reconstruction.HeadMaker`: codes are `identity` [K] and `actions` [52].
+    """
+
+    terms: Literal["anny", "flame"] = "anny"
 
     def __init__(self) -> None:
         self._head = HeadModel.load()
@@ -43,7 +50,74 @@ class AnnyReconstructor:
             landmarks=landmarks,
             codes={"identity": fits.identity[place], "actions": fits.actions[place]},
             surface=FittedSurface(photo, points, head.faces, head.face_region, camera, landmarks),
+            maker=self,
         )
+
+    def identity(self, codes: Mapping[str, Floats]) -> Floats:
+        """[K]."""
+        return codes["identity"]
+
+    def expression(self, codes: Mapping[str, Floats]) -> Floats:
+        """[52] facial actions."""
+        return codes["actions"]
+
+    def remake(self, head: Reconstruction, change: HeadChange) -> Reconstruction:
+        """See `HeadMaker.remake`."""
+        identity, actions = (
+            np.asarray(code if given is None else given, np.float32)
+            for given, code in (
+                (change.identity, head.codes["identity"]),
+                (change.expression, head.codes["actions"]),
+            )
+        )
+        camera, angles = head.camera, head.angles
+        if change.angles is not None:
+            angles = change.angles
+            camera = replace(camera, rotation=rotation_matrix(*angles))
+        points = self._points(identity, actions)
+        return replace(
+            head,
+            points=points,
+            camera=camera,
+            angles=angles,
+            landmarks=camera.project(self._landmarks(points))[:, :2],
+            codes={"identity": identity, "actions": actions},
+            surface=self._relit(head.surface, change.light),
+        )
+
+    def restore(self, codes: Mapping[str, Floats], surface: Mapping[str, Floats]) -> Reconstruction:
+        """See `HeadMaker.restore`."""
+        camera = Camera(
+            codes["camera_rotation"],
+            float(codes["camera_scale"]),
+            codes["camera_translation"],
+        )
+        yaw, pitch, roll = rotation_angles(camera.rotation[None])[0].tolist()
+        points = self._points(codes["identity"], codes["actions"])
+        return Reconstruction(
+            points=points,
+            faces=self._head.faces,
+            camera=camera,
+            angles=(yaw, pitch, roll),
+            error=0.0,
+            landmarks=camera.project(self._landmarks(points))[:, :2],
+            codes={name: codes[name] for name in ("identity", "actions")},
+            surface=RegionSurface(surface["light"], surface["colours"], self._head.face_region)
+            if {"light", "colours"} <= surface.keys()
+            else None,
+            maker=self,
+        )
+
+    def _relit(self, surface: Surface | None, light: Floats | None) -> Surface | None:
+        if light is None or surface is None:
+            return surface
+        colours = surface.arrays()["colours"]
+        return RegionSurface(np.asarray(light), colours, self._head.face_region)
+
+    def _landmarks(self, points: Floats) -> Floats:
+        """The 68 points [68, 3] of a mesh [V, 3]."""
+        corners = points[self._head.faces[self._head.landmark_faces]]
+        return np.einsum("lcx,lc->lx", corners, self._head.landmark_bary)
 
     def _points(self, identity: Floats, actions: Floats) -> Floats:
         """Vertices [V, 3] of one head."""

@@ -9,6 +9,7 @@ colour each that explains their pixels under that light.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -30,8 +31,46 @@ _LEAST_PIXELS = 12
 _TRUSTED_SHADING = (0.5, 2.0)
 
 
+@dataclass(frozen=True)
+class RegionSurface:
+    """`reconstruction.Surface` of one colour per part of the head; fits any pose and expression.
+
+    Args:
+        light: [9, 3] spherical harmonics (band, RGB).
+        colours: [R, 3] RGB in [0, 1] of every region, see `head.REGIONS`.
+        face_region: [F] the region of each face of the mesh.
+    """
+
+    light: Floats
+    colours: Floats
+    face_region: NDArray[np.uint8]
+
+    def normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] the mesh's own."""
+        return raster.normals
+
+    def coarse_normals(self, raster: Raster) -> Floats:
+        """[H, W, 3] the mesh's own."""
+        return raster.normals
+
+    def albedo(self, raster: Raster) -> Floats:
+        """[H, W, 3] RGB in [0, 1], one colour per part of the head, 0 where no hit."""
+        colours = self.colours[self.face_region[raster.face_index]]
+        return np.where(raster.hit[..., None], colours, 0.0).astype(np.float32)
+
+    def detailed_mesh(self) -> None:
+        """There is no finer mesh than the head's."""
+
+    def arrays(self) -> dict[str, Floats]:
+        """Light and colours."""
+        return {"light": self.light, "colours": self.colours}
+
+
 class FittedSurface:
-    """`reconstruction.Surface` of a head seen in a photo; fitted when first asked.
+    """`RegionSurface` of a head seen in a photo; fitted when first asked.
+
+    What was fitted holds for the head in any other pose and expression, too: the light and the
+    colours stay those of the photo, and only the mesh that is drawn with them moves.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
@@ -57,7 +96,7 @@ class FittedSurface:
     @property
     def light(self) -> Floats:
         """[9, 3] spherical-harmonics light (band, RGB); mean irradiance on the seen skin is 1."""
-        return self._fitted[0]
+        return self.fitted.light
 
     def normals(self, raster: Raster) -> Floats:
         """[H, W, 3] the mesh's own."""
@@ -68,16 +107,19 @@ class FittedSurface:
         return raster.normals
 
     def albedo(self, raster: Raster) -> Floats:
-        """[H, W, 3] RGB in [0, 1], one colour per part of the head, 0 where no hit."""
-        colours = self._fitted[1][self._face_region[raster.face_index]]
-        return np.where(raster.hit[..., None], colours, 0.0).astype(np.float32)
+        """See `RegionSurface.albedo`."""
+        return self.fitted.albedo(raster)
 
     def detailed_mesh(self) -> None:
         """There is no finer mesh than the head's."""
 
+    def arrays(self) -> dict[str, Floats]:
+        """See `RegionSurface.arrays`."""
+        return self.fitted.arrays()
+
     @cached_property
-    def _fitted(self) -> tuple[Floats, Floats]:
-        """Light [9, 3] and colour of every region [R, 3]."""
+    def fitted(self) -> RegionSurface:
+        """Light and colours as the photo has them."""
         pixels, normals, region = self._seen()
         basis = sh_basis(normals.astype(np.float64))
         skin = np.isin(region, _SKIN)
@@ -90,7 +132,7 @@ class FittedSurface:
                 # Inside the mouth normals point anywhere, at light the skin has never met.
                 lit = shading[own].clip(*_TRUSTED_SHADING)
                 colours[number] = pixels[own].mean(axis=0) / lit.mean(axis=0)
-        return light, colours.clip(0.0, 1.0)
+        return RegionSurface(light, colours.clip(0.0, 1.0), self._face_region)
 
     def _seen(self) -> tuple[Floats, Floats, NDArray[np.uint8]]:
         """Colours [P, 3] in [0, 1], normals [P, 3] and regions [P] of the head's seen pixels."""

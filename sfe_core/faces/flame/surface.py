@@ -67,3 +67,7 @@ class FlameSurface:
         ):
             return None
         return self.dense.displace(self.points, self.vertex_normals, self.displacement)
+
+    def arrays(self) -> dict[str, Floats]:
+        """The light; all else is in the codes."""
+        return {} if self.light is None else {"light": self.light}
