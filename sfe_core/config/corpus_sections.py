@@ -101,6 +101,9 @@ class PreprocessConfig(Section):
         False, description="also EMOCA's and DECA's heads with fine detail as .obj, some MB each"
     )
     save_buffers: bool = Field(False, description="also normals, albedo and Lambertian render")
+    mean_shape: bool = Field(
+        False, description="these also with the mean head shape of each person's album"
+    )
     caption_template: str = Field(
         "{emotion}, close-up photo of a face",
         description="caption where captions.json has none; may hold {emotion}, {person}, {age}, "

@@ -8,6 +8,7 @@ INPUTS = "inputs"
 CANVAS = "canvas"
 MANIFEST = "manifest.parquet"
 PREVIEW = "preview.png"
+MEAN_SHAPE = "mean_shape"  # holds normals/, albedo/, lambertian/ with the mean of an album
 PASSED_OVER = "passed_over.csv"  # files in the photos folder that are not photos
 
 # The guidance map of sfe.yaml → its folder; the folders keep the field's names.

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from sfe_core.assets import locate
 from sfe_core.errors import UserError
 from sfe_core.faces.depth import DepthBackend, MeshDepth
 from sfe_core.faces.detection import UprightDetector
-from sfe_core.faces.reconstruction import Reconstructor
+from sfe_core.faces.reconstruction import HeadMaker, Reconstructor
 
 
 def _get(place: str) -> Any:
@@ -82,6 +82,22 @@ def load_reconstructor(
         RunError: its files are not what they should be.
     """
     return _chosen(RECONSTRUCTIONS, name, "preprocess.reconstruction")(device, model, flame)
+
+
+def load_maker(
+    name: str, device: str | None = None, model: str | None = None, flame: str = "flame-2020"
+) -> HeadMaker:
+    """Build a reconstruction that makes heads out of their codes; see `load_reconstructor`.
+
+    Raises:
+        UserError: also where it cannot.
+    """
+    made = load_reconstructor(name, device, model, flame)
+    if not hasattr(made, "remake"):
+        raise UserError(
+            "preprocess.reconstruction", f"{name} cannot change its heads", "choose another"
+        )
+    return cast(HeadMaker, made)
 
 
 def load_depth(name: str, depth_input: str = "crop", device: str | None = None) -> DepthBackend:

@@ -15,6 +15,7 @@ from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.controls.asked_expression import TRACE, AskedExpression
 from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.controls.facial_actions import MOST_ACTIVATION, Sides
+from sfe_core.corpus.artefacts.edited_scene import changed_scene
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.single_photo import scene_of_photo
 from sfe_core.emotions import EMOTIONS
@@ -24,7 +25,7 @@ from sfe_core.faces.crop import crop_square
 from sfe_core.faces.head import ACTION_NAMES, HeadModel
 from sfe_core.faces.recognition.reading import EmotionRecogniser, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
-from sfe_core.faces.reconstruction import Reconstruction
+from sfe_core.faces.reconstruction import HeadChange, Reconstruction
 from sfe_core.faces.rendering import Camera
 from sfe_core.reporting import Reporter
 
@@ -50,6 +51,7 @@ def head_scene(config: PreprocessConfig) -> FaceScene:
         error=0.0,
         landmarks=landmarks,
         codes={"identity": identity, "actions": actions},
+        maker=AnnyReconstructor(),
     )
     box = (*landmarks.min(axis=0), *landmarks.max(axis=0))
     return FaceScene(
@@ -85,28 +87,7 @@ def _with_actions(scene: FaceScene, after: Floats) -> FaceScene:
     Landmarks and mesh move by what the head moves between the two expressions, so that what the
     photo's landmarks know beyond the head is kept.
     """
-    model, head = HeadModel.load(), scene.head
-    identity, before = head.codes["identity"], head.codes["actions"]
-    old, new = (model.landmarks(identity, actions)[0] for actions in (before, after))
-    moved = (head.camera.project(new) - head.camera.project(old))[:, :2]
-    points = head.points + (
-        model.vertices(identity, after)[0] - model.vertices(identity, before)[0]
-    )
-    return replace(
-        scene,
-        landmarks=scene.landmarks + moved,
-        head=replace(
-            head,
-            points=points.astype(np.float32),
-            landmarks=head.landmarks + moved,
-            codes={"identity": identity, "actions": after},
-            surface=None,
-        ),
-        given_mesh=None,
-        given_buffers={},
-        given_codes={},
-        depth=None,
-    )
+    return changed_scene(scene, HeadChange(expression=after))
 
 
 def expression_of_photo(

@@ -27,7 +27,7 @@ def changed_scene(scene: FaceScene, change: HeadChange) -> FaceScene:
     """
     if change.angles is not None:
         yaw, pitch, roll = change.angles
-        change = replace(change, angles=(yaw, pitch, _wrapped(roll + scene.transform.angle)))
+        change = replace(change, angles=(yaw, pitch, wrapped_degrees(roll + scene.transform.angle)))
     head = changed_head(scene.head, change)
     moved = head.landmarks - scene.head.landmarks
     return replace(
@@ -35,6 +35,8 @@ def changed_scene(scene: FaceScene, change: HeadChange) -> FaceScene:
         head=head,
         landmarks=head.landmarks if change.angles is not None else scene.landmarks + moved,
         given_mesh=None,
+        given_buffers={},
+        given_codes={},
         depth=None,
     )
 
@@ -42,9 +44,9 @@ def changed_scene(scene: FaceScene, change: HeadChange) -> FaceScene:
 def upright_angles(scene: FaceScene) -> Angles:
     """Yaw, pitch and roll of the head as its crop shows it, degrees."""
     yaw, pitch, roll = scene.head.angles
-    return yaw, pitch, _wrapped(roll - scene.transform.angle)
+    return yaw, pitch, wrapped_degrees(roll - scene.transform.angle)
 
 
-def _wrapped(degrees: float) -> float:
+def wrapped_degrees(degrees: float) -> float:
     """An angle between -180 and 180."""
     return (degrees + 180.0) % 360.0 - 180.0

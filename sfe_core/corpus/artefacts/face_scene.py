@@ -198,6 +198,12 @@ class FaceScene:
         )
 
     @property
+    def surface_arrays(self) -> dict[str, Floats]:
+        """What the buffers were drawn with beside the codes: light, and colours where fitted."""
+        surface = self.head.surface
+        return {} if surface is None else surface.arrays()
+
+    @property
     def detailed_mesh(self) -> tuple[Floats, NDArray[Any]]:
         """The head with its fine detail: vertices [P, 3] in metres and faces [D, 3]."""
         surface = self.head.surface

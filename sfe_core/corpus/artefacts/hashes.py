@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 from sfe_core.assets.needs import (
@@ -24,7 +25,12 @@ from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.portable import path_from
 from sfe_core.config.sections import Meaning, fields_that
 from sfe_core.corpus.artefacts.given_maps import given_sha256
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of, shaping_settings
+from sfe_core.corpus.artefacts.kinds import (
+    ARTEFACTS,
+    album_artefacts_of,
+    artefacts_of,
+    shaping_settings,
+)
 from sfe_core.files import sha256_file, sha256_folder, sha256_json
 
 # The stage before all artefacts: detection, landmarks and the choice of face.
@@ -83,6 +89,19 @@ def artefact_hashes(config: PreprocessConfig, root: Path, of_all: bool = False) 
     for kind in ARTEFACTS.values() if of_all else artefacts_of(config):
         by_kind[kind.name] = _hash(kind.settings(config), kind.version, root)
     return ArtefactHashes(by_kind)
+
+
+def album_hashes(config: PreprocessConfig, root: Path, shape: bytes) -> dict[str, str]:
+    """The hashes of the kinds that show an album's mean shape, by kind; see `artefact_hashes`.
+
+    Args:
+        shape: the mean itself; another one, as of an album that grew, makes other pictures.
+    """
+    digest = sha256(shape).hexdigest()[:16]
+    return {
+        kind.name: f"{_hash(kind.settings(config), kind.version, root)}+{digest}"
+        for kind in album_artefacts_of(config)
+    }
 
 
 @lru_cache(maxsize=64)

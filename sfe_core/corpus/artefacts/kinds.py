@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.config.sections import Meaning, fields_that
 from sfe_core.corpus.artefacts.given_maps import GIVEN_CODES, GIVEN_MESH
-from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS
+from sfe_core.corpus.layout import CANVAS, INPUTS, MAP_FOLDERS, MEAN_SHAPE
 
 if TYPE_CHECKING:
     from sfe_core.corpus.artefacts.face_scene import FaceScene
@@ -40,6 +40,8 @@ class ArtefactKind:
         shows_given: what may have come with the photo and takes the place of ours in it, a kind of
             `given_maps`; "" for nothing.
         required: whether every manifest has its column, those of older versions too.
+        of_album: whether it shows the mean shape of the person's album, and so is drawn when all
+            photos are taken in; see `preprocessing.mean_shapes`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ArtefactKind:
     version: int = 1
     shows_given: str = ""
     required: bool = False
+    of_album: bool = False
 
     @property
     def column(self) -> str:
@@ -93,6 +96,12 @@ _full_buffer = partial(
 )
 # What DiffusionRig conditions on (Ding et al., CVPR 2023).
 _buffer = partial(ArtefactKind, shaped_by=(_CROP, _HEAD), wanted=lambda config: config.save_buffers)
+_mean_buffer = partial(
+    ArtefactKind,
+    shaped_by=(_CROP, _HEAD),
+    wanted=lambda config: config.save_buffers and config.mean_shape,
+    of_album=True,
+)
 
 KINDS: tuple[ArtefactKind, ...] = (
     ArtefactKind("inputs", lambda face: face.crop, INPUTS, (_CROP,), required=True),
@@ -204,10 +213,26 @@ KINDS: tuple[ArtefactKind, ...] = (
         f"{_FULL}/lambertian",
         shows_given="lambertian",
     ),
+    ArtefactKind(
+        "surface",
+        lambda face: face.surface_arrays,
+        "surface",
+        (_HEAD,),
+        lambda config: config.save_buffers,
+        ".npz",
+    ),
+    _mean_buffer("mean_normals", lambda face: face.normals, f"{MEAN_SHAPE}/normals"),
+    _mean_buffer("mean_albedo", lambda face: face.albedo, f"{MEAN_SHAPE}/albedo"),
+    _mean_buffer("mean_lambertian", lambda face: face.lambertian, f"{MEAN_SHAPE}/lambertian"),
 )
 ARTEFACTS: dict[str, ArtefactKind] = {kind.name: kind for kind in KINDS}
 
 
 def artefacts_of(config: PreprocessConfig) -> tuple[ArtefactKind, ...]:
-    """What an ok row must have under this configuration."""
-    return tuple(kind for kind in ARTEFACTS.values() if kind.wanted(config))
+    """What an ok row must have under this configuration, made of its photo alone."""
+    return tuple(kind for kind in ARTEFACTS.values() if kind.wanted(config) and not kind.of_album)
+
+
+def album_artefacts_of(config: PreprocessConfig) -> tuple[ArtefactKind, ...]:
+    """What an ok row must have under this configuration, made of its whole album."""
+    return tuple(kind for kind in ARTEFACTS.values() if kind.wanted(config) and kind.of_album)

@@ -21,7 +21,7 @@ from sfe_core.corpus.artefacts.hashes import (
     artefact_hashes,
     parse_made_with,
 )
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS, artefacts_of
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, album_artefacts_of, artefacts_of
 from sfe_core.corpus.inspection.album_expressions import AlbumExpressions
 from sfe_core.corpus.inspection.crop_counts import CropCounts
 from sfe_core.corpus.inspection.preview import choose_rows
@@ -212,7 +212,8 @@ class _Joiner:
     def __init__(self, workspace: Workspace, unfinished: set[str], tidy: bool) -> None:
         config = workspace.config.preprocess
         self._corpus, self._unfinished, self._tidy = workspace.corpus, unfinished, tidy
-        self._asked = frozenset(kind.name for kind in artefacts_of(config))
+        asked = (*artefacts_of(config), *album_artefacts_of(config))
+        self._asked = frozenset(kind.name for kind in asked)
         self._current = artefact_hashes(config, workspace.root, of_all=True)
 
     def joined(self, photo: str, group: list[tuple[str, int, bool, list[Row]]]) -> list[Row]:

@@ -34,6 +34,7 @@ from sfe_core.corpus.preprocessing.manifest_update import (
     remove_pictures,
     update_manifest,
 )
+from sfe_core.corpus.preprocessing.mean_shapes import draw_mean_shapes
 from sfe_core.corpus.preprocessing.photo_jobs import WorkSettings
 from sfe_core.corpus.preprocessing.photos import Photos
 from sfe_core.corpus.preprocessing.placement import place_preprocess
@@ -130,6 +131,8 @@ def preprocess(
             raise
         hash_stored_crops(workspace, journal, reporter)
         counts = update_manifest(annotations, photos, journal, prune, reporter)
+        if draw_mean_shapes(workspace, journal, placement.device, reporter):
+            counts = update_manifest(annotations, photos, journal, prune)
         if counts.absent:
             reporter.warn(told(counts.absent.values()))
         if plan.renders_away:

@@ -75,12 +75,14 @@ class AnnyReconstructor:
             angles = change.angles
             camera = replace(camera, rotation=rotation_matrix(*angles))
         points = self._points(identity, actions)
+        before = head.camera.project(self._landmarks(head.points))[:, :2]
+        moved = camera.project(self._landmarks(points))[:, :2] - before
         return replace(
             head,
             points=points,
             camera=camera,
             angles=angles,
-            landmarks=camera.project(self._landmarks(points))[:, :2],
+            landmarks=head.landmarks + moved,
             codes={"identity": identity, "actions": actions},
             surface=self._relit(head.surface, change.light),
         )

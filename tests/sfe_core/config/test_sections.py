@@ -42,8 +42,8 @@ MEANT = {
 # Fields of preprocess that say which files are written, and by how many processes, not what is in
 # them; the caption template has a hash of its own.
 UNMARKED = """
-    canvas full_canvas overlay save_meshes save_detailed_meshes save_buffers caption_template
-    workers
+    canvas full_canvas overlay save_meshes save_detailed_meshes save_buffers mean_shape
+    caption_template workers
 """
 
 

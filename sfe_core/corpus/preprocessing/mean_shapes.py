@@ -1,0 +1,133 @@
+"""The buffers of every album again with the person's mean shape, once its photos are taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfe_core.arrays import Floats
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.hashes import ArtefactHashes, album_hashes, parse_made_with
+from sfe_core.corpus.artefacts.kinds import album_artefacts_of, has_detail
+from sfe_core.corpus.artefacts.writing import write_artefact
+from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import OK, WITH_PICTURES, Row
+from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
+from sfe_core.corpus.people.albums import person_of
+from sfe_core.corpus.people.mean_shape import mean_shape
+from sfe_core.corpus.preprocessing.journal import Journal, next_run, shard_name
+from sfe_core.corpus.stored_scene import stored_scene
+from sfe_core.faces.backends import load_maker
+from sfe_core.faces.reconstruction import HeadChange, HeadMaker
+from sfe_core.reporting import Reporter
+
+
+@dataclass(frozen=True)
+class _Album:
+    """What a person's photos are drawn with.
+
+    Args:
+        shape: [K] the mean.
+        hashes: of the kinds drawn with it.
+    """
+
+    shape: Floats
+    hashes: dict[str, str]
+
+
+def draw_mean_shapes(workspace: Workspace, journal: Path, device: str, reporter: Reporter) -> bool:
+    """Draw what is missing of them, or was drawn with another mean; journal the rows.
+
+    The mean is over the photos of status ok; an album is a folder of people's, or all loose photos.
+
+    Args:
+        workspace: whose corpus, its manifest up to date.
+        journal: takes the rows of what was drawn.
+        device: torch device of networks.
+        reporter: shown the progress.
+
+    Returns:
+        Whether anything was drawn: the manifest is then to be updated.
+
+    Raises:
+        UserError: the reconstruction cannot change its heads.
+        RunError: stored codes are missing or torn, or the disk is full.
+    """
+    config = workspace.config.preprocess
+    if not album_artefacts_of(config):
+        return False
+    keys = _keys_by_person(workspace.corpus / MANIFEST)
+    if not keys:
+        return False
+    maker = load_maker(config.reconstruction, device, config.reconstruction_model, config.flame)
+    albums = {person: _album(workspace, own, maker) for person, own in keys.items()}
+    outdated = _outdated(workspace, albums)
+    if not outdated:
+        return False
+    notes = Journal(journal, shard_name(next_run(journal), 0))
+    try:
+        with reporter.task("mean shapes", len(outdated)) as task:
+            groups = stream_groups(workspace.corpus / MANIFEST)
+            for photo, rows in groups:
+                if photo in outdated:
+                    notes.add([_drawn(workspace, row, albums, maker) for row in rows], {photo})
+                    task.advance()
+    finally:
+        notes.close()
+    return True
+
+
+def _keys_by_person(manifest: Path) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for row in stream_manifest(manifest, ("key", "status")):
+        if row["status"] == OK:
+            keys.setdefault(person_of(row["key"]), []).append(row["key"])
+    return keys
+
+
+def _album(workspace: Workspace, keys: list[str], maker: HeadMaker) -> _Album:
+    shape = mean_shape(workspace.corpus, keys, maker)
+    hashes = album_hashes(workspace.config.preprocess, workspace.root, shape.tobytes())
+    return _Album(shape, hashes)
+
+
+def _outdated(workspace: Workspace, albums: dict[str, _Album]) -> set[str]:
+    """Photos with a face whose pictures are not as the album's are now."""
+    columns = ("photo", "key", "status", "made_with")
+    return {
+        row["photo"]
+        for row in stream_manifest(workspace.corpus / MANIFEST, columns)
+        if row["status"] == OK and list(_missing(workspace, row, albums))
+    }
+
+
+def _missing(workspace: Workspace, row: Row, albums: dict[str, _Album]) -> Iterator[str]:
+    """Names of the kinds that are to be drawn of a row."""
+    made_with = parse_made_with(row["made_with"])
+    hashes = albums[person_of(row["key"])].hashes
+    for kind in album_artefacts_of(workspace.config.preprocess):
+        there = kind.path(workspace.corpus, row["key"]).is_file()
+        if not there or made_with.get(kind.name) != hashes[kind.name]:
+            yield kind.name
+
+
+def _drawn(workspace: Workspace, row: Row, albums: dict[str, _Album], maker: HeadMaker) -> Row:
+    """Draw a face; a row to go over its earlier one, which is judged anew from its measures."""
+    judged = row["status"] in WITH_PICTURES
+    note: Row = {
+        "key": row["key"],
+        "photo": row["photo"],
+        "status": OK if judged else row["status"],
+        "reason": "" if judged else row["reason"],
+    }
+    if row["status"] != OK:
+        return note
+    config, album = workspace.config.preprocess, albums[person_of(row["key"])]
+    scene = stored_scene(workspace.corpus, row, maker, has_detail(config))
+    scene = changed_scene(scene, HeadChange(identity=album.shape))
+    for kind in album_artefacts_of(config):
+        path = kind.path(workspace.corpus, row["key"])
+        note[kind.column] = write_artefact(path, kind.content(scene))
+    return note | {"made_with": ArtefactHashes(album.hashes).text}
