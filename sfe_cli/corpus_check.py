@@ -11,7 +11,9 @@ from sfe_cli.help import with_examples
 
 HELP = with_examples(
     "List every face whose crop or maps are missing, changed, or beyond the limits of sfe.yaml's "
-    "quality section; training refuses a corpus with any. Copies with two emotions are only named."
+    "quality section, or whose buffers (preprocess.save_buffers) show no head, one beside the "
+    "face, or colours and light that no face has; training refuses a corpus with any. Copies with "
+    "two emotions are only named."
     "\n\n"
     "Exit code 1 if there are some.",
     "sfe corpus check",
@@ -39,6 +41,7 @@ def check(
 
     config = (found := load_workspace(workspace, changes or ())).config
 
+    from sfe_core.corpus.inspection.buffer_sets import wanted_sets
     from sfe_core.corpus.inspection.crop_counts import CropCounts
     from sfe_core.corpus.inspection.gate import find_faults
     from sfe_core.corpus.people.duplicates import Duplicates
@@ -47,7 +50,8 @@ def check(
     corpus = Corpus.open(found)
     rows = corpus.split(split) if split else corpus.rows
     maps = config.guidance.maps
-    faults = find_faults(corpus, rows, maps, config.quality, thorough, RichReporter())
+    buffers = wanted_sets(config.preprocess)
+    faults = find_faults(corpus, rows, maps, config.quality, thorough, RichReporter(), buffers)
     if json:
         render.as_json([asdict(fault) for fault in faults])
     elif faults:

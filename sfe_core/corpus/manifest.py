@@ -86,6 +86,8 @@ COLUMNS: dict[str, str] = {
     "depth_clipped": "float64",
     "brightness": "float64",
     "contrast": "float64",
+    "buffer_faults": "object",  # what is wrong with normals, albedo and shading; "" = nothing
+    "mean_buffer_faults": "object",  # the same of those with the album's mean shape
     "face_hash": "object",  # how the face looks, see face_hash; "" where there is nothing
     "emotion": "object",
     "emotion_source": "object",  # labels, or the recogniser that read it
@@ -118,6 +120,8 @@ OPTIONAL = frozenset(
         "contrast",
         "crop_rule",
         "invented_border",
+        "buffer_faults",
+        "mean_buffer_faults",
         "face_hash",
         "emotion_source",
         "identity_source",

@@ -103,6 +103,9 @@ _mean_buffer = partial(
     of_album=True,
 )
 
+# Names of the kinds that make up a face's buffers; those of the mean shape have `mean_` in front.
+BUFFERS = ("lambertian", "normals", "albedo")
+
 KINDS: tuple[ArtefactKind, ...] = (
     ArtefactKind("inputs", lambda face: face.crop, INPUTS, (_CROP,), required=True),
     ArtefactKind(

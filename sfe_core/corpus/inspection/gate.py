@@ -10,6 +10,12 @@ from typing import Any
 import pandas as pd
 
 from sfe_core.config.corpus_sections import QualityConfig
+from sfe_core.corpus.inspection.buffer_sets import (
+    BufferSet,
+    buffer_kinds,
+    column_of,
+    faults_of_sets,
+)
 from sfe_core.corpus.layout import INPUTS, MAP_FOLDERS
 from sfe_core.corpus.manifest import plain_rows
 from sfe_core.corpus.quality import MEASURES, OF_ROW, doubts_of, faults_of, measure_stored
@@ -36,6 +42,7 @@ def find_faults(
     quality: QualityConfig,
     thorough: bool = False,
     reporter: Reporter | None = None,
+    buffers: Sequence[BufferSet] = (),
 ) -> list[Fault]:
     """Everything that is wrong with the crops and maps of some rows.
 
@@ -49,12 +56,15 @@ def find_faults(
         quality: the limits.
         thorough: read, hash and measure every picture.
         reporter: told of the progress.
+        buffers: the sets of buffers that count. What was wrong with them when they were drawn is
+            in the manifest, too; where it is not, they are read.
 
     Returns:
         The faults in the order of the rows, for each first what is missing.
     """
     keys = rows["key"].tolist()
-    kinds = {"inputs": INPUTS, **{name: MAP_FOLDERS[name] for name in maps}}
+    drawn = buffer_kinds(buffers)
+    kinds = {"inputs": INPUTS, **{name: MAP_FOLDERS[name] for name in maps}, **drawn}
     problems: dict[str, list[str]] = {key: [] for key in keys}
     suspects: dict[str, list[str]] = {}
     for name, folder in kinds.items():
@@ -68,20 +78,30 @@ def find_faults(
         problems[key].append("has no landmarks in the manifest")
     # Without the landmarks, which would fill memory as plain values.
     columns = [*MEASURES, "crop_rule", "yaw", "confidence", "key"]
-    columns += [f"{name}_sha256" for name in kinds]
+    columns += [f"{name}_sha256" for name in kinds] + [column_of(one) for one in buffers]
     with (reporter or Reporter()).task("check the corpus", len(rows)) as task:
         for row in plain_rows(rows[columns]):
             found = problems[row["key"]]
-            for name in suspects.get(row["key"], ()):
+            doubted = suspects.get(row["key"], ())
+            for name in doubted:
                 found += _changed(corpus, kinds[name], row, f"{name}_sha256", name)
+            if not found:
+                again = thorough or not drawn.keys().isdisjoint(doubted)
+                found += faults_of_sets(corpus, row, buffers, again)
             if not found:
                 found += _out_of_range(corpus, row, quality, tuple(kinds), thorough)
             task.advance()
     return [Fault(key, problem) for key, found in problems.items() for problem in found]
 
 
-def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: QualityConfig) -> None:
-    """Refuse a split with any face that is not fit to be learnt from.
+def require_sound(
+    corpus: Corpus,
+    split: str,
+    maps: Sequence[str],
+    quality: QualityConfig,
+    buffers: Sequence[BufferSet] = (),
+) -> None:
+    """Refuse a split with any face that is not fit to be learnt from; see `find_faults`.
 
     Raises:
         UserError: naming the first rows and what is wrong with them; or there is no such split.
@@ -95,7 +115,7 @@ def require_sound(corpus: Corpus, split: str, maps: Sequence[str], quality: Qual
             f"({listed(others, _NAMED)})",
             "delete the manifest and run `sfe preprocess` to find them",
         )
-    faults = find_faults(corpus, rows, maps, quality)
+    faults = find_faults(corpus, rows, maps, quality, buffers=buffers)
     if not faults:
         return
     faces = len({fault.key for fault in faults})

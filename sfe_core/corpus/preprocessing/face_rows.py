@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.corpus.buffer_faults import buffer_faults
 from sfe_core.corpus.manifest import OK, Row
 from sfe_core.corpus.people.face_hash import face_hash
 from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, WorkSettings
@@ -32,6 +33,11 @@ def face_columns(face: Face) -> Row:
         "box": [float(value) for value in face.box],
         "landmarks": face.landmarks.astype(float).ravel().tolist(),
     }
+
+
+def buffer_column(scene: FaceScene) -> str:
+    """What is wrong with the scene's buffers, for the manifest; empty where nothing is."""
+    return "; ".join(buffer_faults(scene.normals, scene.albedo, scene.lambertian, scene.points))
 
 
 def scene_columns(scene: FaceScene, depth: DepthBackend) -> Row:

@@ -17,6 +17,7 @@ from sfe_core.corpus.manifest import OK, WITH_PICTURES, Row
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.people.albums import person_of
 from sfe_core.corpus.people.mean_shape import mean_shape
+from sfe_core.corpus.preprocessing.face_rows import buffer_column
 from sfe_core.corpus.preprocessing.journal import Journal, next_run, shard_name
 from sfe_core.corpus.stored_scene import stored_scene
 from sfe_core.faces.backends import load_maker
@@ -130,4 +131,5 @@ def _drawn(workspace: Workspace, row: Row, albums: dict[str, _Album], maker: Hea
     for kind in album_artefacts_of(config):
         path = kind.path(workspace.corpus, row["key"])
         note[kind.column] = write_artefact(path, kind.content(scene))
+    note["mean_buffer_faults"] = buffer_column(scene)
     return note | {"made_with": ArtefactHashes(album.hashes).text}

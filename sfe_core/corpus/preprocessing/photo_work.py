@@ -17,10 +17,15 @@ from sfe_core.corpus.artefacts.given_maps import (
     read_given_codes,
     read_given_mesh,
 )
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS, ArtefactKind, artefacts_of
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, BUFFERS, ArtefactKind, artefacts_of
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.manifest import Row
-from sfe_core.corpus.preprocessing.face_rows import face_columns, photo_columns, scene_columns
+from sfe_core.corpus.preprocessing.face_rows import (
+    buffer_column,
+    face_columns,
+    photo_columns,
+    scene_columns,
+)
 from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, WorkSettings
 from sfe_core.corpus.preprocessing.scenes import (
     SkippedPhotoError,
@@ -229,6 +234,9 @@ def _finish(
         return scene
     key = item.row["key"]
     row: Row = {}
-    for kind in _wanted(item.photo.job, settings.config):
+    wanted = _wanted(item.photo.job, settings.config)
+    for kind in wanted:
         row[kind.column] = write_artefact(kind.path(settings.corpus, key), kind.content(scene))
+    if any(kind.name in BUFFERS for kind in wanted):
+        row["buffer_faults"] = buffer_column(scene)
     return row | scene_columns(scene, depth)
