@@ -7,11 +7,21 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sfe_cli import options, render
+from sfe_cli.expression_options import (
+    Arousal,
+    Au,
+    Blendshapes,
+    ExpressionFile,
+    Mix,
+    Valence,
+    read_change_of,
+    read_said,
+)
 from sfe_cli.help import with_examples
 
 if TYPE_CHECKING:
@@ -62,18 +72,6 @@ Strength = Annotated[
         help="Of --emotion, as in happy=0.7; more than 1 with a package that learnt expressions.",
     ),
 ]
-Mix = Annotated[
-    str | None, typer.Option(metavar="WORD=0..1,…", help="Several emotions on one face.")
-]
-Au = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--au",
-        metavar="AU12=0..5,…",
-        help="Action units, AU12L and AU12R for one side; over what a word says of them.",
-        show_default=False,
-    ),
-]
 AuChange = Annotated[
     list[str] | None,
     typer.Option(
@@ -81,20 +79,6 @@ AuChange = Annotated[
         metavar="AU12=+2,…",
         help="With --like: what units of the photo's own expression gain or lose, -5 to 5, AU12L "
         "and AU12R for one side; read by sampling.units_reader, the rest stays as read.",
-        show_default=False,
-    ),
-]
-Blendshapes = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="ARKit's or MediaPipe's, JSON or CSV.", show_default=False),
-]
-ExpressionFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--expression",
-        metavar="FILE",
-        help="JSON or CSV of your own, or of OpenFace, py-feat, LibreFace, MediaPipe; .npz or "
-        ".npy of FLAME's expression and jaw.",
         show_default=False,
     ),
 ]
@@ -112,8 +96,6 @@ Table = Annotated[
         show_default=False,
     ),
 ]
-Valence = Annotated[float | None, typer.Option(min=-1, max=1, help="Unpleasant to pleasant.")]
-Arousal = Annotated[float | None, typer.Option(min=-1, max=1, help="Calm to excited.")]
 Like = Annotated[
     Path | None,
     typer.Option(
@@ -227,9 +209,9 @@ def generate(
 
     sources = (blendshapes, expression, expression_of)
     emotion = _with_strength(emotion, strength)
-    said = _read_said(emotion, mix, au, valence, arousal, sources, found.config.preprocess.flame)
+    said = read_said(emotion, mix, au, valence, arousal, sources, found.config.preprocess.flame)
     rows = _read_rows(table)
-    change = _read_change(au_change)
+    change = read_change_of(au_change)
 
     from sfe_core.sampling.generate import generate as draw
     from sfe_core.sampling.sweep import Request
@@ -313,48 +295,6 @@ def _with_strength(emotion: str | None, strength: float | None) -> str | None:
         problem = "is of --emotion, which is not given" if emotion is None else "is said twice"
         raise UserError("--strength", problem, "write --emotion happy --strength 0.7")
     return f"{emotion}={strength}"
-
-
-def _read_said(
-    emotion: str | None,
-    mix: str | None,
-    au: list[str] | None,
-    valence: float | None,
-    arousal: float | None,
-    sources: tuple[Path | None, Path | None, Path | None],
-    flame: str,
-) -> dict[str, Any]:
-    """Fields of the request that say the expression; until a photo is read, a face at rest."""
-    from sfe_core.controls.asked_expression import AskedExpression
-    from sfe_core.controls.expression_files import read_expression
-    from sfe_core.controls.expression_text import compose, read_emotion, read_mixture, read_units
-    from sfe_core.errors import UserError
-
-    blendshapes, expression, photo = sources
-    if sum(source is not None for source in sources) > 1:
-        raise UserError(
-            "--blendshapes, --expression, --expression-of",
-            "say the face more than once",
-            "give one of them",
-        )
-    word, strength = read_emotion(emotion) if emotion else (None, None)
-    file = blendshapes or expression
-    if file is None and photo is None and mix is None and not au and strength is None:
-        return {"emotion": word, "valence": valence, "arousal": arousal}
-    given = read_expression(file, flame) if file is not None else None
-    if given is not None and blendshapes is not None and not given.blendshapes:
-        raise UserError(blendshapes, "holds no blendshapes", "read it by --expression")
-    if photo is not None:
-        given = AskedExpression(blendshapes=(("jawOpen", 0.0),), named="neutral")
-    mixture = read_mixture(mix) if mix is not None else ()
-    units = read_units(au) if au else ()
-    return {"asked": compose(word, strength, mixture, units, valence, arousal, given)}
-
-
-def _read_change(typed: list[str] | None) -> ExpressionChange | None:
-    from sfe_core.controls.expression_text import read_change
-
-    return read_change(typed) if typed else None
 
 
 def _read_off(made: Generated, change: ExpressionChange | None) -> list[tuple[str, str]]:

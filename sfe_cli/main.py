@@ -13,6 +13,7 @@ from sfe_cli import (
     corpus,
     demo,
     doctor,
+    edit,
     evaluate,
     generate,
     init,
@@ -50,6 +51,7 @@ app.command("triptych", rich_help_panel=ROAD)(triptych.triptych)
 app.command("evaluate", rich_help_panel=ROAD)(evaluate.evaluate)
 app.command("generate", rich_help_panel=REST)(generate.generate)
 app.command("reconstruct", rich_help_panel=REST)(reconstruct.reconstruct)
+app.command("edit", rich_help_panel=REST)(edit.edit)
 app.command("ablate", rich_help_panel=REST)(ablate.ablate)
 app.command("synthesize", rich_help_panel=REST)(synthesize.synthesize)
 app.add_typer(corpus.app, name="corpus", rich_help_panel=REST)

@@ -239,7 +239,7 @@ def draw_all(
                 with threads.piece():
                     pictures = draw_orders(pipeline, batch, settings, widened)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 batch_size = _halved(len(batch), reporter)
                 continue
@@ -263,7 +263,8 @@ def _halved(size: int, reporter: Reporter) -> int:
     return size // 2
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so, of a GPU or of the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()

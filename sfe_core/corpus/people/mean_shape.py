@@ -13,19 +13,23 @@ import numpy as np
 
 from sfe_core.arrays import Floats
 from sfe_core.corpus.stored_scene import stored_codes
-from sfe_core.faces.reconstruction import HeadMaker
+
+# What each backend calls the shape: Anny's head, FLAME.
+_NAMES = ("identity", "shape")
 
 
-def mean_shape(corpus: Path, keys: Iterable[str], maker: HeadMaker) -> Floats:
-    """The mean [K] float32 of the heads' identity codes over some photos of one person.
+def mean_shape(corpus: Path, keys: Iterable[str]) -> Floats:
+    """The mean [K] float32 of the heads' shapes over some photos of one person.
 
     Args:
         corpus: its folder, which holds their codes.
         keys: of the photos; at least one.
-        maker: of the reconstruction that found the heads.
 
     Raises:
         RunError: codes are missing or torn.
     """
-    codes = [maker.identity(stored_codes(corpus, key)) for key in keys]
-    return np.asarray(np.stack(codes).mean(axis=0, dtype=np.float64), np.float32)
+    shapes = []
+    for key in keys:
+        codes = stored_codes(corpus, key)
+        shapes.append(next(codes[name] for name in _NAMES if name in codes))
+    return np.asarray(np.stack(shapes).mean(axis=0, dtype=np.float64), np.float32)

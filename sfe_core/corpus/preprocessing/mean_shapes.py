@@ -63,7 +63,7 @@ def draw_mean_shapes(workspace: Workspace, journal: Path, device: str, reporter:
     if not keys:
         return False
     maker = load_maker(config.reconstruction, device, config.reconstruction_model, config.flame)
-    albums = {person: _album(workspace, own, maker) for person, own in keys.items()}
+    albums = {person: _album(workspace, own) for person, own in keys.items()}
     outdated = _outdated(workspace, albums)
     if not outdated:
         return False
@@ -88,8 +88,8 @@ def _keys_by_person(manifest: Path) -> dict[str, list[str]]:
     return keys
 
 
-def _album(workspace: Workspace, keys: list[str], maker: HeadMaker) -> _Album:
-    shape = mean_shape(workspace.corpus, keys, maker)
+def _album(workspace: Workspace, keys: list[str]) -> _Album:
+    shape = mean_shape(workspace.corpus, keys)
     hashes = album_hashes(workspace.config.preprocess, workspace.root, shape.tobytes())
     return _Album(shape, hashes)
 

@@ -45,7 +45,7 @@ def test_the_mean_shape_is_the_mean_over_the_album(albums: Workspace) -> None:
     keys = [f"0003/{number:03d}" for number in range(3)]
     codes = np.stack([stored_codes(albums.corpus, key)["identity"] for key in keys])
     assert codes.std(axis=0).max() > 0.01, "the same shape in all photos would prove nothing"
-    mean = mean_shape(albums.corpus, keys, AnnyReconstructor())
+    mean = mean_shape(albums.corpus, keys)
     np.testing.assert_allclose(mean, codes.mean(axis=0), atol=1e-6)
 
 
@@ -62,7 +62,7 @@ def test_the_pictures_show_the_mean_shape(albums: Workspace) -> None:
     corpus = Corpus.open(albums)
     maker = AnnyReconstructor()
     key = "0003/001"
-    mean = mean_shape(albums.corpus, [f"0003/{number:03d}" for number in range(3)], maker)
+    mean = mean_shape(albums.corpus, [f"0003/{number:03d}" for number in range(3)])
     scene = stored_scene(albums.corpus, corpus.row(key), maker, False)
     shown = changed_scene(scene, HeadChange(identity=mean))
     for name, content in zip(MEAN, (shown.normals, shown.albedo, shown.lambertian), strict=True):
