@@ -22,6 +22,9 @@ from .evaluation.protocol import evaluate_protocol as evaluate_protocol
 from .packaging.package import package_checkpoint as package_checkpoint
 from .reporting import Reporter as Reporter
 from .runs.launch import launch as launch
+from .sampling.editing.edit import edit as edit
+from .sampling.editing.request import Edit as Edit
+from .sampling.editing.request import EditRequest as EditRequest
 from .sampling.generate import generate as generate
 from .sampling.sweep import Request as Request
 from .sampling.triptych import make_triptychs as make_triptychs

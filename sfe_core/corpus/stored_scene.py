@@ -34,7 +34,7 @@ def stored_codes(corpus: Path, key: str) -> dict[str, Floats]:
     Raises:
         RunError: they are missing or torn.
     """
-    return _arrays(ARTEFACTS["codes"].path(corpus, key))
+    return read_arrays(ARTEFACTS["codes"].path(corpus, key))
 
 
 def stored_scene(
@@ -54,7 +54,7 @@ def stored_scene(
     key = row["key"]
     crop = _crop(corpus, key)
     square, size = crop_of(row), crop.shape[0]
-    surface = _arrays(ARTEFACTS["surface"].path(corpus, key))
+    surface = read_arrays(ARTEFACTS["surface"].path(corpus, key))
     head = maker.restore(stored_codes(corpus, key), surface)
     yaw, pitch, roll = head.angles
     head = replace(
@@ -82,7 +82,12 @@ def _crop(corpus: Path, key: str) -> Pixels:
         raise RunError(store.place(INPUTS, key), f"cannot be read ({error})", MEND) from error
 
 
-def _arrays(path: Path) -> dict[str, Floats]:
+def read_arrays(path: Path) -> dict[str, Floats]:
+    """The arrays of an .npz by name.
+
+    Raises:
+        RunError: it is missing or torn.
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -12,10 +12,30 @@ from pathlib import Path
 import numpy as np
 
 from sfe_core.arrays import Floats
-from sfe_core.corpus.stored_scene import stored_codes
+from sfe_core.corpus.layout import mean_shape_path
+from sfe_core.corpus.stored_scene import read_arrays, stored_codes
 
 # What each backend calls the shape: Anny's head, FLAME.
 _NAMES = ("identity", "shape")
+
+
+def album_shape(corpus: Path, person: str, keys: Iterable[str]) -> Floats:
+    """The shape [K] that heads of an album are given: one that came with it, or the mean.
+
+    Args:
+        corpus: its folder.
+        person: whose album; "" for loose photos.
+        keys: of its photos; at least one.
+
+    Raises:
+        RunError: codes are missing or torn.
+    """
+    mean, given = mean_shape(corpus, keys), mean_shape_path(corpus, person)
+    if given.is_file():
+        shape = read_arrays(given).get("shape", mean)
+        if shape.shape == mean.shape:  # Anny's heads have other numbers than FLAME's
+            return np.asarray(shape, np.float32)
+    return mean
 
 
 def mean_shape(corpus: Path, keys: Iterable[str]) -> Floats:

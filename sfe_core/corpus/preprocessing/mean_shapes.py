@@ -16,7 +16,7 @@ from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, WITH_PICTURES, Row
 from sfe_core.corpus.manifest_stream import stream_groups, stream_manifest
 from sfe_core.corpus.people.albums import person_of
-from sfe_core.corpus.people.mean_shape import mean_shape
+from sfe_core.corpus.people.mean_shape import album_shape
 from sfe_core.corpus.preprocessing.face_rows import buffer_column
 from sfe_core.corpus.preprocessing.journal import Journal, next_run, shard_name
 from sfe_core.corpus.stored_scene import stored_scene
@@ -41,7 +41,8 @@ class _Album:
 def draw_mean_shapes(workspace: Workspace, journal: Path, device: str, reporter: Reporter) -> bool:
     """Draw what is missing of them, or was drawn with another mean; journal the rows.
 
-    The mean is over the photos of status ok; an album is a folder of people's, or all loose photos.
+    The mean is over the photos of status ok, unless a shape came with the album. An album is a
+    person's folder, or all loose photos.
 
     Args:
         workspace: whose corpus, its manifest up to date.
@@ -63,7 +64,7 @@ def draw_mean_shapes(workspace: Workspace, journal: Path, device: str, reporter:
     if not keys:
         return False
     maker = load_maker(config.reconstruction, device, config.reconstruction_model, config.flame)
-    albums = {person: _album(workspace, own) for person, own in keys.items()}
+    albums = {person: _album(workspace, person, own) for person, own in keys.items()}
     outdated = _outdated(workspace, albums)
     if not outdated:
         return False
@@ -88,8 +89,8 @@ def _keys_by_person(manifest: Path) -> dict[str, list[str]]:
     return keys
 
 
-def _album(workspace: Workspace, keys: list[str]) -> _Album:
-    shape = mean_shape(workspace.corpus, keys)
+def _album(workspace: Workspace, person: str, keys: list[str]) -> _Album:
+    shape = album_shape(workspace.corpus, person, keys)
     hashes = album_hashes(workspace.config.preprocess, workspace.root, shape.tobytes())
     return _Album(shape, hashes)
 

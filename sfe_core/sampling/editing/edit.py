@@ -25,7 +25,7 @@ from sfe_core.corpus.artefacts.edited_scene import changed_scene
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.artefacts.kinds import has_detail
 from sfe_core.corpus.people.albums import person_of
-from sfe_core.corpus.people.mean_shape import mean_shape
+from sfe_core.corpus.people.mean_shape import album_shape
 from sfe_core.corpus.preprocessing.single_photo import (
     PhotoScenes,
     buffers_of_scene,
@@ -286,7 +286,7 @@ class _Run:
                 f"the album's mean shape is in terms of {config.reconstruction}",
                 "choose that, or --no-mean-shape",
             )
-        return mean_shape(self._workspace.corpus, keys)
+        return album_shape(self._workspace.corpus, person, keys)
 
     @cached_property
     def _sources(self) -> PhotoScenes:
