@@ -16,11 +16,11 @@ from tests.sfe_cli.typed import sfe
 
 COMMANDS = {
     "demo", "init", "doctor", "preprocess", "train", "package-checkpoint", "triptych",
-    "evaluate", "generate", "reconstruct", "synthesize", "corpus", "assets", "config",
+    "evaluate", "generate", "edit", "reconstruct", "synthesize", "corpus", "assets", "config",
 }  # fmt: skip
 WITH_EXAMPLES = [
     ["demo"], ["init"], ["doctor"], ["preprocess"], ["train"], ["package-checkpoint"], ["triptych"],
-    ["evaluate"], ["generate"], ["reconstruct"], ["synthesize"], ["assets", "list"],
+    ["evaluate"], ["generate"], ["edit"], ["reconstruct"], ["synthesize"], ["assets", "list"],
     ["assets", "verify"],
     ["assets", "fetch"], ["config", "show"], ["corpus", "import"], ["corpus", "check"],
     ["corpus", "report"], ["corpus", "export"], ["corpus", "stats"],
