@@ -5,8 +5,10 @@ LoRA, or the whole UNet, learns "V woman" from 5 to 20 photos, and of every seco
 that the base itself drew of "a woman" in one of the eight expressions, so that what it knows of
 them stays (`shared.class_pictures`). The token V is a rare word of the base's, or words of its own
 whose embeddings train (pivotal tuning). Where `expressions` names text embeddings of expressions,
-learnt by their own recipe, these tell what a face shows, and captions do not. With `fusion`,
-features of the class prompt with the expression are mixed into the person's, see `personal_fusion`.
+learnt by their own recipe, these tell what a face shows, and captions do not. With `emphasis`, the
+noise counts more where the album's faces show it. With `crafted_photos`, the album also holds its
+photos with other expressions (`shared.crafted_photos`). With `fusion`, features of the class prompt
+with the expression are mixed into the person's, see `personal_fusion`.
 
 In the order of a run: settings, what is checked before it, the networks, what chance decides, the
 run, the data.
@@ -26,7 +28,7 @@ import torch
 from accelerate import Accelerator
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import CLIPTokenizer, PreTrainedModel
+from transformers import CLIPTokenizer
 
 from sfe_core.assets import locate
 from sfe_core.config.sections import Count, Fraction, Positive, Section, Weight
@@ -46,11 +48,10 @@ from sfe_core.diffusion.expression_embeddings import (
     expression_weights,
     whole_expressions,
 )
-from sfe_core.diffusion.families.clip_text import with_new_tokens
 from sfe_core.diffusion.fused_unet import FusedUNet
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
 from sfe_core.diffusion.guided_unet import GuidedUNet
-from sfe_core.diffusion.loading import BaseModels, check_base, load_base, load_parts
+from sfe_core.diffusion.loading import BaseModels, check_base, load_parts
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.faces.expression_mask import expression_mask
@@ -65,6 +66,12 @@ from sfe_core.recipes.personal_fusion import (
     fusion_network,
     with_fusion,
 )
+from sfe_core.recipes.personal_tokens import (
+    check_new_embeddings,
+    check_token,
+    load_base_with_tokens,
+    teach_tokens,
+)
 from sfe_core.recipes.shared.asked import Asked, asked_shares, draw_asked
 from sfe_core.recipes.shared.class_pictures import ClassPictures
 from sfe_core.recipes.shared.crafted_photos import CraftedPhotos
@@ -76,7 +83,7 @@ from sfe_core.training.batches.batch import Batch
 from sfe_core.training.batches.data import BatchSource
 from sfe_core.training.contract import Checked, Fingerprint, RecipeSpec, Samples
 from sfe_core.training.network import Network
-from sfe_core.training.new_tokens import add_new_rows, load_with_new_rows, save_with_new_rows
+from sfe_core.training.new_tokens import load_with_new_rows, save_with_new_rows
 
 EXPRESSIONS = "recipe_options.expressions"
 
@@ -153,9 +160,9 @@ def check(workspace: Workspace) -> Checked:
     base = locate(config.model.base)
     family, _ = check_base(base)
     tokenizers = list(load_parts(base, family.tokenizers).values()) if base.is_dir() else []
-    notes += _check_token(workspace, corpus, tokenizers)
+    notes += check_token(workspace, corpus, tokenizers)
     if options.new_embeddings:
-        _check_new_embeddings(workspace, family)
+        check_new_embeddings(family)
     if options.has_prior and config.guidance.maps:
         raise UserError(
             "guidance.maps",
@@ -220,54 +227,6 @@ def _check_album(corpus: Corpus, workspace: Workspace) -> list[str]:
     return [f"the album shows {people} people by their labels or faces"] if people > 1 else []
 
 
-def _check_token(
-    workspace: Workspace, corpus: Corpus, tokenizers: Sequence[CLIPTokenizer]
-) -> list[str]:
-    """Refuse a token that means something already, or that captions do not name."""
-    captions = workspace.config.captions
-    token = captions.token.strip()
-    if not token:
-        raise UserError("captions.token", "is empty", "give a rare word, such as sks")
-    taken = {captions.class_word, *captions.class_words.values(), *EMOTIONS}
-    for word in token.split():
-        if word.lower() in taken or any(is_ordinary(word, one) for one in tokenizers):
-            raise UserError(
-                f"captions.token: {token}",
-                f"{word!r} is an ordinary word of the base, and would lose its meaning",
-                "give a rare one, such as sks",
-            )
-    texts = corpus.split(stableface.TRAIN_SPLIT)["caption"].fillna("").astype(str)
-    without = int((~texts.str.contains(token, regex=False)).sum())
-    if without == len(texts):
-        raise UserError(
-            f"captions.token: {token}",
-            "stands in no caption of the album",
-            "put {subject} into preprocess.caption_template, and run `sfe preprocess` again",
-        )
-    return [f"{without} of {len(texts)} captions do not name {token}"] if without else []
-
-
-def is_ordinary(word: str, tokenizer: CLIPTokenizer) -> bool:
-    """Whether a tokenizer knows a word whole, and not as one of its rarest.
-
-    CLIP's words have the lower ids, the commoner they are: woman has 2,308, sks 48,136 of 49,408.
-    A vocabulary of a few hundred has no rare ones.
-    """
-    ids = tokenizer(word, add_special_tokens=False).input_ids
-    size = tokenizer.vocab_size
-    return len(ids) == 1 and len(word) > 1 and (size < 10_000 or ids[0] < 0.75 * size)
-
-
-def _check_new_embeddings(workspace: Workspace, family: Any) -> None:
-    if len(family.text_encoders) > 1:
-        raise UserError(
-            "recipe_options.new_embeddings",
-            f"{family.name} has {len(family.text_encoders)} text encoders, and embeddings of only "
-            "a single one can be learnt",
-            "set it to false, and let captions.token be a rare word",
-        )
-
-
 def _as_trained(workspace: Workspace, options: Options) -> Workspace:
     """The workspace as StableFaceEmotion is to see it: new embeddings need the text encoder."""
     if not options.new_embeddings or workspace.config.train.text_encoder:
@@ -277,24 +236,6 @@ def _as_trained(workspace: Workspace, options: Options) -> Workspace:
 
 
 # ---- Networks ------------------------------------------------------------------------------------
-
-
-def teach_tokens(model: GuidedUNet, workspace: Workspace, begin: Sequence[int]) -> None:
-    """Give the text encoder a new token for each word of `captions.token`.
-
-    Unless it is to be trained itself, the rest of it stays as it is.
-
-    Args:
-        begin: ids of the words that their embeddings start as.
-    """
-    train = workspace.config.train
-    encoder = model.text_encoder
-    assert isinstance(encoder, PreTrainedModel)
-    if not train.text_encoder:
-        encoder.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(train.seed, "new tokens") % 2**32)
-        add_new_rows(encoder, len(workspace.config.captions.token.split()), begin)
 
 
 def name_networks(
@@ -684,7 +625,7 @@ def build(
     crafted = _crafted_photos(workspace, options, started)
     if crafted is not None:
         corpora["crafted"] = crafted.corpus, crafted.draw(accelerator, reporter)
-    base, begin = _load_base(workspace, options)
+    base, begin = load_base_with_tokens(workspace, options.new_embeddings)
     wording = without_emotion if options.expressions is not None else None
     face = stableface.build(inner, accelerator, images, reporter, wording, base)
     if options.new_embeddings:
@@ -736,20 +677,6 @@ def _person(face: stableface.StableFace, device: torch.device) -> Tensor | None:
         return None
     photos = (face.corpus.image(key, side)[None].to(device) for key in face.dataset.keys)
     return mean_identity(embedder, photos)
-
-
-def _load_base(workspace: Workspace, options: Options) -> tuple[BaseModels, list[int]]:
-    """The base, its tokenizers taught new words; and the ids that these start as."""
-    base = load_base(locate(workspace.config.model.base), encoders=False)
-    if not options.new_embeddings:
-        return base, []
-    captions = workspace.config.captions
-    word = class_word_of(captions, workspace.config.data.person or "")
-    tokenizers = list(base.tokenizers.values())
-    begin = tokenizers[0](word, add_special_tokens=False).input_ids
-    words = tuple(captions.token.split())
-    with_new_tokens(tokenizers, words)
-    return replace(base, new_tokens=words), begin
 
 
 def _class_pictures(

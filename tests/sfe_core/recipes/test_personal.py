@@ -35,10 +35,10 @@ from sfe_core.recipes.personal import (
     PersonalSlot,
     by_origin,
     image_factors,
-    is_ordinary,
     kind_of,
     share_out,
 )
+from sfe_core.recipes.personal_tokens import is_ordinary
 from sfe_core.recipes.shared.asked import Asked
 from sfe_core.recipes.shared.class_pictures import ClassPictures
 from sfe_core.recipes.shared.draws import Slot
