@@ -72,7 +72,7 @@ _CRAFTING = (
     "loss.pixel_min_timestep=200",
     "loss.pixel_max_timestep=900",
 )
-_FUSION = "recipe_options.fusion=true"
+_FUSION, _PHOTOS = "recipe_options.fusion=true", "recipe_options.crafted_photos=12"
 # Row to what it changes of the preset, as `--set` takes it.
 ROWS: dict[str, tuple[str, ...]] = {
     PLAIN: (_WORDS, _EVEN),
@@ -80,9 +80,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "emphasis": (_WORDS, _EMPHASIS),
     "fusion": (_WORDS, _EVEN, _FUSION),
     "crafting": (_NAMED, _EVEN, *_CRAFTING),
-    "photos": (_NAMED, _EVEN, "recipe_options.crafted_photos=12"),
+    "photos": (_NAMED, _EVEN, _PHOTOS),
     "chosen": (_NAMED, _EMPHASIS),
-    "all": (_NAMED, _EMPHASIS, *_CRAFTING, _FUSION, "loss.alignment=0.05"),
+    "all": (_NAMED, _EMPHASIS, _PHOTOS, *_CRAFTING, _FUSION, "loss.alignment=0.05"),
 }
 SETTINGS = {
     "evaluate.identity": "dlib",
