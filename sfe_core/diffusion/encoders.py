@@ -19,6 +19,19 @@ from sfe_core.diffusion.loading import load_autoencoder, load_parts, read_config
 from sfe_core.diffusion.unpacking import base_folder
 from sfe_core.files import sha256_file, sha256_json
 
+# In float32 the VAE's encoder takes 0.7 GB for a photo of 512 px: sixteen at once would not fit
+# into 11 GB (counted, tests/benchmarks/results/personal_memory.md).
+_PIXELS_AT_ONCE = 2**20
+
+
+def photos_at_once(side: int) -> int:
+    """How many photos of `side` pixels the VAE encodes in one pass, at least one.
+
+    >>> photos_at_once(512), photos_at_once(1024)
+    (4, 1)
+    """
+    return max(1, _PIXELS_AT_ONCE // side**2)
+
 
 class Encoders:
     """VAE encoder and text encoders of a pipeline folder, in float32, each loaded at first use.
@@ -58,8 +71,12 @@ class Encoders:
         if self._vae is None:
             self._vae = load_autoencoder(self.folder).to(self.device).requires_grad_(False)
             self._vae.decoder = self._vae.post_quant_conv = None
-        posterior = self._vae.encode(images.to(self.device)).latent_dist
-        return posterior.mean, posterior.std
+        parts = images.split(photos_at_once(images.shape[-1]))
+        posteriors = [self._vae.encode(part.to(self.device)).latent_dist for part in parts]
+        return (
+            torch.cat([one.mean for one in posteriors]),
+            torch.cat([one.std for one in posteriors]),
+        )
 
     @torch.no_grad()
     def texts(self, captions: Sequence[str]) -> Texts:
