@@ -259,7 +259,9 @@ def _guided_step(training: Training, model: GuidedUNet, size: int) -> None:
 @torch.no_grad()
 def count_class_pictures(config: Config, base: BaseModels) -> int:
     """The most while `ClassPictures` draws a batch: the whole base is there, nothing trains."""
-    whole = Training(config, base, GuidedUNet(base.unet, nn.Module()), cast(Any, None), None)  # type: ignore[arg-type]
+    whole = Training(
+        config, base, GuidedUNet(base.unet, cast(Any, nn.Module())), cast(Any, None), None
+    )
     networks = (base.unet, base.vae, *base.text_encoders.values())
     held = [p for network in networks for p in network.parameters()]
     size, side = config.sampling.batch_size, whole.side
