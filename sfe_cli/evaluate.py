@@ -25,6 +25,7 @@ HELP = with_examples(
     "sfe evaluate --compare val300 step-2000",
     "sfe evaluate --protocol fineface",
     "sfe evaluate --protocol personal",
+    "sfe evaluate --protocol physical",
 )
 Images = Annotated[
     list[str] | None,
@@ -54,7 +55,8 @@ Protocol = Annotated[
         metavar="NAME",
         help="Measure action units as published: fineface (prompts, each unit at five levels, "
         "combinations) or magicface (changes of labelled photos); or one person with every "
-        "expression: personal. Instead of a split's captions.",
+        "expression: personal; or edits of photos by 3D codes, fitted again: physical. Instead of "
+        "a split's captions.",
         show_default=False,
     ),
 ]
@@ -98,16 +100,21 @@ def evaluate(
     from sfe_cli.progress import RichReporter
     from sfe_core.evaluation.evaluate import evaluate as measure
     from sfe_core.evaluation.personal_protocol import PERSONAL, evaluate_personal
+    from sfe_core.evaluation.physical_protocol import PHYSICAL, evaluate_physical
     from sfe_core.evaluation.protocol import evaluate_protocol
     from sfe_core.processes.placement import place
 
-    folder = None if given else find_package(found, package)
+    # Which package is a rig, and that there is a base to edit with, the protocol knows.
+    unsaid = given or (protocol == PHYSICAL and package is None)
+    folder = None if unsaid else find_package(found, package)
     placement = place(gpus, cpu_processes)
     asked = (split, folder, RichReporter(), given, name, placement)
     if protocol is None:
         summary = measure(found, *asked)
     elif protocol == PERSONAL:
         summary = evaluate_personal(found, *asked)
+    elif protocol == PHYSICAL:
+        summary = evaluate_physical(found, *asked[:-1])
     else:
         summary = evaluate_protocol(found, protocol, *asked)
     if json:
@@ -116,6 +123,7 @@ def evaluate(
     show_scores(summary.table)
     show_units(summary)
     show_personal(summary)
+    show_physical(summary)
     for note in summary.notes:
         render.console().print(f"note: {note}", markup=False, highlight=False, style="dim")
     over = None if summary.resampling is None else summary.resampling.told
@@ -201,6 +209,22 @@ def show_personal(summary: EvaluationSummary) -> None:
     for heading, columns, rows in (
         ("strength", tables.point_columns, tables.points),
         ("over all strengths", tables.set_columns, tables.sets),
+    ):
+        headers = [heading, *columns.values()]
+        cells = [[row.heading, *(row.cells[name] for name in columns)] for row in rows]
+        render.grid(headers, cells, headers[1:])
+
+
+def show_physical(summary: EvaluationSummary) -> None:
+    """Edits by part of the face, and by mode; nothing of another evaluation."""
+    from sfe_core.evaluation.reporting.report_physical import physical_tables
+
+    tables = physical_tables(summary)
+    if tables is None:
+        return
+    for heading, columns, rows in (
+        ("part of the face", tables.part_columns, tables.parts),
+        ("edits", tables.mode_columns, tables.modes),
     ):
         headers = [heading, *columns.values()]
         cells = [[row.heading, *(row.cells[name] for name in columns)] for row in rows]

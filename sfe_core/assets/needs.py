@@ -52,7 +52,7 @@ def needed_assets(config: Config) -> dict[str, list[Asset]]:
     preprocess = (
         _detector_assets(config.preprocess.detector, config.preprocess.box_detector)
         + DEPTH_ASSETS[config.preprocess.depth]
-        + _reconstruction_assets(config.preprocess)
+        + reconstruction_assets(config.preprocess)
     )
     sources = [name.strip() for part in config.captions.sources for name in part.split("|")]
     if "blip" in sources:
@@ -194,7 +194,7 @@ def _detector_assets(detector: str, box_detector: str = "sfd") -> tuple[str, ...
     return boxes + DETECTOR_ASSETS[detector]
 
 
-def _reconstruction_assets(preprocess: PreprocessConfig) -> tuple[str, ...]:
+def reconstruction_assets(preprocess: PreprocessConfig) -> tuple[str, ...]:
     """Names of the assets of a reconstruction, its networks and FLAME where it has some."""
     name = preprocess.reconstruction
     if name == "anny":

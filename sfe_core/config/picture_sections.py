@@ -146,7 +146,17 @@ class EvaluateConfig(Section):
     protocol_prompts: str = Field(
         "", description="of --protocol fineface: a file, a prompt a line; empty: fifteen of sfe's"
     )
-    protocol_photos: Count = Field(16, description="most photos of --protocol magicface")
+    protocol_photos: Count = Field(
+        16, description="most photos of --protocol magicface and of --protocol physical"
+    )
+    edits_per_photo: Count = Field(
+        4, description="edits of each photo and mode of --protocol physical"
+    )
+    reconstruction: Literal["auto", "anny", "emoca", "deca"] = Field(
+        "auto",
+        description="of --protocol physical: fits edited faces again; auto: emoca, deca or anny, "
+        "the first that is there and did not edit, else the one that did",
+    )
     person: str = Field(
         "",
         description="of --protocol personal: the person as prompts name them, such as sks woman; "

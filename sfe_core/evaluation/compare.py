@@ -28,7 +28,7 @@ from sfe_core.files import derive_seed
 
 RESAMPLES = 1000
 # What an evaluation may have and another not, and both still be compared in what they share.
-OPTIONAL = ("witness", "statistics", "identity", "mask", "units")
+OPTIONAL = ("witness", "statistics", "identity", "mask", "units", "reconstruction", "noise")
 _UNKNOWN = "not known"  # of pictures made elsewhere
 
 

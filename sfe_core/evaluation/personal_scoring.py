@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from sfe_core.evaluation.definitions import Definition, definitions
 from sfe_core.evaluation.instruments.change_probe import NAME as CHANGE
 from sfe_core.evaluation.metric_record import MetricRecord
 from sfe_core.evaluation.metrics import ranks_of
+from sfe_core.evaluation.numbers import Numbers
 from sfe_core.evaluation.personal_commands import (
     FULL,
     NEUTRAL,
@@ -27,7 +28,7 @@ from sfe_core.evaluation.personal_commands import (
 from sfe_core.evaluation.protocol_reading import at
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.scoring import delta_of, score_of
-from sfe_core.evaluation.statistics import agreement, recognition
+from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.expression_control import (
     edit_outcomes,
     halfway,
@@ -37,7 +38,6 @@ from sfe_core.evaluation.statistics.expression_control import (
     sweep_linearity,
     sweep_monotone,
 )
-from sfe_core.evaluation.statistics.measurables import PerPicture
 from sfe_core.evaluation.statistics.pooling import Resampled
 from sfe_core.evaluation.statistics.resampling import Resamples, draw_resamples
 from sfe_core.evaluation.summary import (
@@ -54,7 +54,6 @@ from sfe_core.evaluation.yardstick import Labels, Yardstick
 from sfe_core.files import derive_seed
 
 BASE: Literal["base"] = "base"
-_ABSENT = "no picture was read"
 _NEVER = Interval(value=None)
 _KEPT = ("top", "recall_", "identity", "face_found")
 
@@ -237,7 +236,7 @@ class PersonalCourse:
         chosen = [self._sweep(model, strength) for strength in (0.0, *strengths)]
         sweeps = [one for one in at_strength(self.commands, FULL) if one.emotion != NEUTRAL]
         resamples = self.resamples(sweeps)
-        number = _Numbers(resamples)
+        number = Numbers(resamples)
         points = [
             self._point(number, strength, one, least)
             for strength, one in zip((0.0, *strengths), chosen, strict=True)
@@ -257,7 +256,7 @@ class PersonalCourse:
         )
 
     def _point(
-        self, number: _Numbers, strength: float, one: _Sweep, least: float | None
+        self, number: Numbers, strength: float, one: _Sweep, least: float | None
     ) -> StrengthPoint:
         nothing = np.full_like(one.shown, np.nan)
         parts = (nothing, nothing, nothing)
@@ -301,7 +300,7 @@ class PersonalCourse:
     def _class_of(self, model: str) -> dict[str, Interval]:
         """What became of everybody else, beside the base where that was drawn."""
         commands = of_class(self.commands)
-        number = _Numbers(self.resamples(commands))
+        number = Numbers(self.resamples(commands))
         names, asked = [one.name for one in commands], asked_places(commands)
         own = self._read_sweep(at(self.read[model], names), asked)
         found = {
@@ -327,33 +326,6 @@ class _Sweep:
     distance: Doubles
     inside: Doubles
     outside: Doubles
-
-
-@dataclass(frozen=True)
-class _Numbers:
-    """Numbers with their intervals, of the same resamples."""
-
-    resamples: Resamples
-
-    def mean(self, values: Doubles, share: bool = False) -> Interval:
-        """Of what was read; `share`: values lie from 0 to 1."""
-        return self.of(agreement.mean, values, share=share)
-
-    def of(
-        self, statistic: Callable[..., Doubles], *columns: Doubles, share: bool = False
-    ) -> Interval:
-        """Any statistic of columns."""
-        measured = PerPicture(statistic, columns, _ABSENT, share)
-        found, _ = measured.estimate(np.ones(len(columns[0]), dtype=bool), self.resamples)
-        return Interval(value=found.value, low=found.low, high=found.high, n=found.n)
-
-    def change(self, before: Doubles, after: Doubles) -> Interval:
-        """Difference of two shares over the same pictures."""
-        one, other = (
-            PerPicture(agreement.mean, (values,), _ABSENT, True) for values in (before, after)
-        )
-        found = delta_of(one, other, self.resamples)
-        return Interval(value=found.value, low=found.low, high=found.high, n=found.n)
 
 
 def asked_places(commands: Sequence[PersonalCommand]) -> np.ndarray:

@@ -201,7 +201,9 @@ def _known(name: str) -> Protocol:
     for protocol in PROTOCOLS:
         if protocol == name:
             return protocol
-    raise UserError("--protocol", f"{name!r} is unknown", f"use {', '.join(PROTOCOLS)} or personal")
+    raise UserError(
+        "--protocol", f"{name!r} is unknown", f"use {', '.join(PROTOCOLS)}, personal or physical"
+    )
 
 
 # ---- What is asked for ---------------------------------------------------------------------------

@@ -46,6 +46,8 @@ InstrumentKind = Literal[
     "text",
     "mask",
     "units",
+    "reconstruction",
+    "noise",
 ]
 
 
@@ -326,6 +328,67 @@ class PersonalResult(_Record):
     sets: dict[str, PersonalOfSet]
 
 
+class PartOfEdit(_Record):
+    """How a part of the face, fitted again off edited pictures, is what was asked of it."""
+
+    part: Literal["expression", "pose", "light", "shape"]
+    asked: bool = Field(description="it was to change; else it was to stay as on the photo")
+    error: Interval = Field(
+        description="of what is found against what was asked: mean of three angles in degrees, "
+        "else root mean square of the codes"
+    )
+    change: Interval = Field(description="the error of an edit that changes nothing")
+    correlation: Interval = Field(
+        description="Pearson of found and asked over pictures, each code less its mean, all codes "
+        "together"
+    )
+    reach: Interval = Field(description="share of the asked change that is found, along it")
+
+
+class EditsOfMode(_Record):
+    """What was read off a rig's edits of one mode; own: photos drawn back from their buffers."""
+
+    mode: Literal["photo", "own", "expression", "pose", "light", "all"]
+    pictures: int
+    parts: list[PartOfEdit]
+    identity: Interval = Field(description="cosine of picture and photo")
+    identity_kept: Interval = Field(description="that, less the same photo's drawn back")
+    distance: Interval = Field(description="perceptual, to the photo")
+    outside: Interval = Field(
+        description="mean absolute difference to the photo where neither head is, grey levels"
+    )
+    outside_distance: Interval = Field(description="perceptual, of what lies there alone")
+    noise: Interval = Field(description="standard deviation, grey levels")
+    noisy: Interval = Field(description="share that sfe edit calls noisy")
+    face_found: Interval = Field(description="share with a face to be found")
+
+
+class PhysicalOfSet(_Record):
+    """How one rig edits."""
+
+    title: str
+    modes: list[EditsOfMode]
+    combined: dict[str, Interval] = Field(
+        {}, description="part: its error in edits by all, over that in edits by it alone"
+    )
+
+
+class PhysicalResult(_Record):
+    """Edits of held-out photos by a rig, fitted again."""
+
+    photos: int = Field(description="held-out photos that were edited")
+    edits: int = Field(description="of each photo and mode")
+    embedder: str = Field(description="the network that tells identity")
+    edited_by: str = Field(description="the reconstruction that the edits used")
+    found_by: str = Field(description="the reconstruction that fitted the pictures again")
+    sets: dict[str, PhysicalOfSet]
+
+    @property
+    def independent(self) -> bool:
+        """Whether another reconstruction than the edits' own looked."""
+        return self.edited_by != self.found_by
+
+
 class PublishedScore(_Record):
     """A number published for StableFaceEmotion, beside the metric here that it is nearest to."""
 
@@ -385,6 +448,7 @@ class EvaluationSummary(BaseModel):
     recognitions: dict[str, RecogniserResult] = Field({}, description="instrument: what it sees")
     units: UnitsResult | None = Field(None, description="null where none were asked for or read")
     personal: PersonalResult | None = Field(None, description="of --protocol personal alone")
+    physical: PhysicalResult | None = Field(None, description="of --protocol physical alone")
     published: list[PublishedScore] = []
     excluded: dict[str, dict[str, int]] = Field(description="set, then fault: pictures")
     notes: list[str] = Field(description="what limits these numbers")

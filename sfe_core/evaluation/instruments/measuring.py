@@ -44,6 +44,7 @@ MEASURE_VERSION = 2  # counted up when a number below would change for the same 
 # Names of probes and instruments that no recogniser takes from them.
 OTHER_INSTRUMENTS = (
     *("inception", "efficientnet-lite0", "dists", "clip", "background", "detector", "change"),
+    *("refit", "outside", "noise"),
     UNITS,
     *map(identity_name, EMBEDDERS),
 )

@@ -28,6 +28,8 @@ Kind = Literal[
     "text",
     "mask",
     "units",
+    "reconstruction",
+    "noise",
 ]
 
 

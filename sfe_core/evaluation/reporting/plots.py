@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sfe_core.evaluation.reporting import plot_emotions, plot_personal, plot_units
+from sfe_core.evaluation.reporting import (
+    plot_emotions,
+    plot_personal,
+    plot_physical,
+    plot_units,
+)
 from sfe_core.evaluation.reporting.plot_style import Frame, legend_room, render, set_colours
 from sfe_core.evaluation.summary import (
     REAL,
@@ -85,6 +90,8 @@ def _remove_others(folder: Path, kept: set[str]) -> None:
 def _plan(summary: EvaluationSummary, table: pd.DataFrame) -> Iterator[_Group]:
     if summary.personal is not None:
         yield _personal(summary.personal)
+    if summary.physical is not None:
+        yield _physical(table)
     if any(summary.emotions.values()):
         for instrument, found in summary.recognised.items():
             yield from _of_recogniser(summary, instrument, found)
@@ -256,6 +263,26 @@ def _personal(found: PersonalResult) -> _Group:
                 frame,
                 partial(plot_personal.draw_strength, found=found),
             ),
+        ],
+    )
+
+
+def _physical(table: pd.DataFrame) -> _Group:
+    frame = Frame(3.4, left=0.55, top=0.3, bottom=0.5)
+    return (
+        "Edits, asked and found",
+        "How far each picture goes along the change that was asked of it, as the head that was "
+        "fitted again has it. On the dashed line: as far as asked; at 0: not at all. Filled: the "
+        "part alone; rings: expression, pose and light at once.",
+        [
+            _Planned(
+                f"asked_found_{part}",
+                f"{part.capitalize()}, asked and found",
+                frame,
+                partial(plot_physical.draw_asked_found, table=table, part=part),
+            )
+            for part in ("expression", "pose", "light")
+            if table[f"{part}_found"].notna().any()
         ],
     )
 

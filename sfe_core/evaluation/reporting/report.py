@@ -20,6 +20,7 @@ from sfe_core.evaluation.reporting.report_judges import (
     witness_sentences,
 )
 from sfe_core.evaluation.reporting.report_personal import personal_tables
+from sfe_core.evaluation.reporting.report_physical import physical_lead, physical_tables
 from sfe_core.evaluation.reporting.report_strips import NO_STRIPS, best_and_worst
 from sfe_core.evaluation.reporting.report_tables import (
     flat_settings,
@@ -70,6 +71,7 @@ def render_report(
             headline=score_table(summary, True, told_by_judges(summary)),
             judges=judge_rows(summary),
             personal=personal_tables(summary),
+            physical=physical_tables(summary),
             units=unit_tables(summary),
             units_judge=unit_judge_sentence(summary),
             judged_sets=photos_first(summary),
@@ -89,11 +91,15 @@ def render_report(
 def _story_heading(summary: EvaluationSummary, of_photos: bool) -> str:
     if summary.personal is not None:
         return "One noise, every expression"
+    if summary.physical is not None:
+        return "Photos and their edits"
     return "One person, every emotion" if of_photos else "One face, each unit"
 
 
 def _judge(summary: EvaluationSummary) -> str:
     """Who judges: of emotions, or where none were asked for, of units."""
+    if summary.physical is not None:
+        return summary.physical.found_by
     if summary.units is not None and not any(summary.emotions.values()):
         return summary.units.judge
     return summary.backend_name(summary.judge)
@@ -106,6 +112,8 @@ def _embedded(picture: Path) -> str:
 
 def lead_sentence(summary: EvaluationSummary) -> str:
     """The result in words: how often each set shows the emotion it was asked for, and to whom."""
+    if summary.physical is not None:
+        return physical_lead(summary.physical)
     shown = {}
     for name, scores in summary.scores.items():
         if "top1" in scores and scores["top1"].value is not None:

@@ -27,6 +27,21 @@ def pearson(read: Doubles, asked: Doubles) -> Doubles:
     return _divide(covariance, np.sqrt(var_r * var_a))
 
 
+def pooled_pearson(*columns: Doubles) -> Doubles:
+    """Pearson's correlation of several numbers at once, each less its own mean, in [-1, 1].
+
+    A number that varies more weighs more; means, in which numbers differ from each other, do not
+    count. nan where nothing varies.
+
+    Args:
+        columns: what is read of each number, then what was asked of each, in the same order.
+    """
+    half = len(columns) // 2
+    pairs = zip(columns[:half], columns[half:], strict=True)
+    _, _, var_r, var_a, covariance = np.sum([_moments(*pair) for pair in pairs], axis=0)
+    return _divide(covariance, np.sqrt(var_r * var_a))
+
+
 def spearman(read: Doubles, asked: Doubles) -> Doubles:
     """Spearman's rank correlation, in [-1, 1]; nan where one side does not vary."""
     read, asked = _paired(read, asked)

@@ -1,0 +1,162 @@
+"""The faces that `--protocol physical` asks for: fitted heads of held-out photos, changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from sfe_core.arrays import Doubles, Floats, Mask
+from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.face_scene import FaceScene
+from sfe_core.corpus.artefacts.kinds import has_detail
+from sfe_core.corpus.layout import INPUTS
+from sfe_core.corpus.people.albums import person_of
+from sfe_core.corpus.people.mean_shape import mean_shape
+from sfe_core.corpus.picture_store import FolderStore
+from sfe_core.corpus.preprocessing.single_photo import buffers_of_scene
+from sfe_core.corpus.reader import Corpus
+from sfe_core.corpus.stored_scene import stored_scene
+from sfe_core.evaluation.physical_commands import PARTS, Part, PhysicalCommand
+from sfe_core.faces.backends import load_maker
+from sfe_core.faces.changed_head import maker_of
+from sfe_core.faces.reconstruction import HeadChange, Reconstruction
+from sfe_core.sampling.editing.faces import edited_scene
+from sfe_core.sampling.editing.request import Edit
+from sfe_core.sampling.editing.rigs import Rig
+from sfe_core.sampling.editing.terms import ExpressionTerms
+
+Codes = dict[Part, Doubles]
+_NORMALS = slice(3, 6)
+
+
+@dataclass(frozen=True)
+class AskedFaces:
+    """What was asked of N pictures, in the terms of the reconstruction that edits.
+
+    Attributes:
+        asked: part to codes [N, D]: expression, angles in degrees, light, shape.
+        before: the same of each picture's unedited face.
+        outside: name of a picture to [S, S], where neither the head nor the edited one is.
+    """
+
+    asked: Codes
+    before: Codes
+    outside: dict[str, Mask]
+
+
+def codes_of(head: Reconstruction) -> Codes:
+    """A head in numbers: expression [E], yaw, pitch and roll [3], light [27], shape [K].
+
+    Raises:
+        UserError: its backend cannot say.
+    """
+    maker = maker_of(head)
+    light = None if head.surface is None else head.surface.light
+    found: dict[Part, Floats] = {
+        "expression": maker.expression(head.codes),
+        "pose": np.asarray(head.angles),
+        "light": np.full(27, np.nan) if light is None else np.asarray(light).ravel(),
+        "shape": maker.identity(head.codes),
+    }
+    return {part: np.asarray(code, np.float64) for part, code in found.items()}
+
+
+class PhysicalFaces:
+    """The heads that the corpus holds of some photos, in their crops, and what commands make of it.
+
+    Args:
+        corpus: of the photos, with their buffers.
+        config: how their heads were fitted.
+        size: side S of buffers and masks, pixels.
+        rig: whose edits they are for; None: of nobody known, so that heads keep their own shapes.
+    """
+
+    def __init__(
+        self, corpus: Corpus, config: PreprocessConfig, size: int, rig: Rig | None
+    ) -> None:
+        self._corpus, self._config, self.size, self._rig = corpus, config, size, rig
+        self._scenes: dict[str, FaceScene] = {}
+        self._shapes: dict[str, Floats | None] = {}
+        self._maker = load_maker(
+            config.reconstruction, model=config.reconstruction_model, flame=config.flame
+        )
+
+    @cached_property
+    def _terms(self) -> ExpressionTerms:
+        return ExpressionTerms(self._config.flame)
+
+    def crop(self, key: str) -> Path:
+        """The file of a photo's crop."""
+        return Path(FolderStore(self._corpus.folder).place(INPUTS, key))
+
+    def edit(self, command: PhysicalCommand) -> Edit:
+        """As `sfe edit` would be asked."""
+        return Edit(**{f"{part}_of": self.crop(key) for part, key in command.donors.items()})
+
+    def shape_sha256(self, key: str) -> str | None:
+        """Of the mean shape that a photo's head is given; None: it keeps its own."""
+        shape = self._shape(person_of(key))
+        return None if shape is None else sha256(shape.tobytes()).hexdigest()
+
+    def source(self, key: str) -> FaceScene:
+        """The face of a photo, with the shape that the rig learnt."""
+        shape = self._shape(person_of(key))
+        scene = self._scene(key)
+        return scene if shape is None else changed_scene(scene, HeadChange(identity=shape))
+
+    def face(self, command: PhysicalCommand) -> FaceScene:
+        """The face that is asked for."""
+        targets = {str(part): self._scene(key) for part, key in command.donors.items()}
+        return edited_scene(self.source(command.key), self.edit(command), targets, self._terms)
+
+    def buffers(self, scene: FaceScene) -> Tensor:
+        """[9, S, S]."""
+        return buffers_of_scene(scene, self.size)
+
+    def asked(self, commands: Sequence[PhysicalCommand]) -> AskedFaces:
+        """Codes and surrounds of all commands."""
+        asked, outside = [], {}
+        own: dict[str, tuple[Codes, Mask]] = {}
+        for command in commands:
+            if command.key not in own:
+                source = self.source(command.key)
+                own[command.key] = codes_of(source.head), self._hit(source)
+            before, head = own[command.key]
+            face = self.face(command) if command.donors else None
+            asked.append(before if face is None else codes_of(face.head))
+            outside[command.name] = ~head if face is None else ~(head | self._hit(face))
+        first = [own[command.key][0] for command in commands]
+        return AskedFaces(stacked(asked), stacked(first), outside)
+
+    def _hit(self, scene: FaceScene) -> Mask:
+        return (self.buffers(scene)[_NORMALS] != 0).any(dim=0).numpy()
+
+    def _scene(self, key: str) -> FaceScene:
+        if key not in self._scenes:
+            row = {str(name): value for name, value in self._corpus.row(key).items()}
+            detailed = has_detail(self._config)
+            self._scenes[key] = stored_scene(self._corpus.folder, row, self._maker, detailed)
+        return self._scenes[key]
+
+    def _shape(self, of: str) -> Floats | None:
+        """The mean shape of the rig's person, or of whoever the photo is of."""
+        if self._rig is None or not self._rig.mean_shape:
+            return None
+        person = self._rig.person or of
+        if person not in self._shapes:
+            rows = Corpus(self._corpus.folder).rows  # also photos that are not measured
+            keys = [key for key in rows["key"] if person_of(key) == person]
+            self._shapes[person] = mean_shape(self._corpus.folder, keys) if keys else None
+        return self._shapes[person]
+
+
+def stacked(codes: Sequence[Codes]) -> Codes:
+    """Codes of N faces as [N, D] of each part."""
+    return {part: np.stack([one[part] for one in codes]) for part in PARTS}

@@ -1,0 +1,237 @@
+"""`sfe evaluate --protocol physical`: do a rig's edits show what was asked, and nothing else?
+
+Held-out photos take expression, pose and light from others of the split, each alone and all in one
+picture. The pictures are fitted again, as Ding et al. 2023 (https://arxiv.org/abs/2304.06711, table
+1) did, where possible by a reconstruction that the edit did not use. Beside them stands each photo
+drawn back from its own buffers: no edit is better than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sfe_core.assets.needs import AUTO
+from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.buffers import require_buffers
+from sfe_core.corpus.reader import Corpus
+from sfe_core.diffusion.physical.loading import rig_config
+from sfe_core.errors import UserError
+from sfe_core.evaluation.bench import Bench, instruments_of
+from sfe_core.evaluation.choices import DLIB_FACES, choose
+from sfe_core.evaluation.instruments.edit_probes import OUTSIDE
+from sfe_core.evaluation.instruments.face_probe import identity_name
+from sfe_core.evaluation.instruments.measuring import Meter, read_cached
+from sfe_core.evaluation.limits import not_independent
+from sfe_core.evaluation.origin import provenance
+from sfe_core.evaluation.physical_commands import (
+    chosen_photos,
+    physical_commands,
+    write_physical_commands,
+)
+from sfe_core.evaluation.physical_drawing import PhysicalDrawing
+from sfe_core.evaluation.physical_faces import PhysicalFaces
+from sfe_core.evaluation.physical_reading import EditedPhotos, add_probes, looks_again
+from sfe_core.evaluation.physical_scoring import PhysicalCourse
+from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, RealPictures
+from sfe_core.evaluation.protocol import COMMANDS, FOLDER
+from sfe_core.evaluation.reporting.physical_outputs import write_physical
+from sfe_core.evaluation.summary import (
+    REAL,
+    EvaluationSummary,
+    PhysicalResult,
+    Provenance,
+    Reference,
+)
+from sfe_core.files import check_key, sha256_json
+from sfe_core.packaging.listing import of_package
+from sfe_core.reporting import Reporter
+from sfe_core.sampling.editing.rigs import Rig, find_rig
+
+PHYSICAL = "physical"
+
+
+def evaluate_physical(
+    workspace: Workspace,
+    split: str | None = None,
+    package: Path | None = None,
+    reporter: Reporter | None = None,
+    images: Mapping[str, Path] | None = None,
+    name: str | None = None,
+) -> EvaluationSummary:
+    """Measure the edits of a rig on held-out photos of its corpus.
+
+    Everything lands in evaluation/physical/; see `evaluate` for what is not said here. Edits of
+    several rigs stand side by side as `images`, for example generated/protocols/physical-…
+
+    Args:
+        split: whose photos are edited; None = the validation split of sfe.yaml. Of a rig that
+            learnt one person, those of that person.
+        package: a rig; None = the newest of the workspace, or the base.
+        images: name → folder of pictures by the names of commands.csv.
+
+    Raises:
+        UserError: no rig, no two held-out photos, no buffers of them, no embedder.
+        RunError: see `draw_edits`.
+    """
+    reporter, images = reporter or Reporter(), images or {}
+    rig = None
+    if not images:
+        rig = find_rig(workspace, None if package is None else str(package), reporter)
+        workspace = of_package(workspace, rig.place)
+    split = split or workspace.config.split.validation_name
+    corpus, config = Corpus.open(workspace), workspace.config
+    keys = chosen_photos(corpus.split(split)["key"].tolist(), config.evaluate.protocol_photos)
+    commands = physical_commands(keys, config.evaluate.edits_per_photo, config.sampling.seed)
+    require_buffers(corpus, corpus.rows[corpus.rows["key"].isin(keys)])
+    size = _size(workspace, rig)
+    workspace, left_out = _settled(workspace, corpus, keys)
+    meter = Meter(workspace.config)
+    probes = add_probes(meter, workspace.config, corpus, keys[0])
+    folder = workspace.evaluation / check_key(name or "-".join([PHYSICAL, *images]), "--name")
+    write_physical_commands(folder / COMMANDS, commands)
+    faces = PhysicalFaces(corpus, workspace.config.preprocess, size, rig)
+    bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
+    pictures: dict[str, DrawnPictures] = {
+        title: GivenPictures(given, [one.name for one in commands])
+        for title, given in images.items()
+    }
+    if rig is not None:
+        protocols = workspace.generated / FOLDER
+        drawing = PhysicalDrawing(workspace, rig, faces, protocols, reporter)
+        pictures = {"": DrawnPictures(drawing.draw(commands))}
+    asked = faces.asked(commands)
+    originals = EditedPhotos(corpus, commands, asked.outside)
+    course = PhysicalCourse(
+        bench,
+        commands,
+        bench.read(f"{REAL} {PHYSICAL}", bench.photos, keys, probes),
+        asked,
+        looks_again(workspace.config) != workspace.config.preprocess.reconstruction,
+        identity_name(workspace.config.evaluate.identity),
+        {
+            title: read_cached(
+                meter,
+                one,
+                [command.name for command in commands],
+                originals,
+                bench.cache,
+                f"{PHYSICAL}-{title}".rstrip("-"),
+                reporter,
+                probes,
+            )
+            for title, one in pictures.items()
+        },
+    )
+    origin = _origin(workspace, corpus, rig, images)
+    summary = _summed_up(course, rig, origin, left_out, folder)
+    write_physical(summary, course, pictures, reporter)
+    return summary
+
+
+def _size(workspace: Workspace, rig: Rig | None) -> int:
+    """The side of pictures; a rig's must be the one that is measured at.
+
+    Raises:
+        UserError: it is not.
+    """
+    side = workspace.config.model.resolution
+    if rig is None:
+        return side
+    size = int(rig_config(rig.place, "--package")["image_size"])
+    if size != side:
+        raise UserError(
+            "model.resolution", f"is {side}, but {rig.place.name} draws {size} px",
+            f"add `--set model.resolution={size}`",
+        )  # fmt: skip
+    return size
+
+
+def _settled(workspace: Workspace, corpus: Corpus, keys: list[str]) -> tuple[Workspace, list[str]]:
+    """Settings without `auto`, with an embedder: without one nobody knows who is on a picture."""
+    settings = workspace.config.evaluate
+    if settings.identity == AUTO:
+        # Its faces may be smaller than it works on: it enlarges them, and tells people apart still.
+        settings = settings.model_copy(update={"identity": "dlib"})
+    if settings.identity == "none":
+        raise UserError(
+            "evaluate.identity", "is none, and the protocol asks who it is", f"fetch {DLIB_FACES}"
+        )
+    config = workspace.config.model_copy(update={"evaluate": settings})
+    points = np.stack([corpus.points(key).double().numpy() for key in keys])
+    chosen = choose(Workspace(workspace.root, config), points * config.model.resolution)
+    return chosen.workspace, chosen.left_out
+
+
+def _origin(
+    workspace: Workspace, corpus: Corpus, rig: Rig | None, images: Mapping[str, Path]
+) -> Provenance:
+    place = None if rig is None else rig.place
+    found = provenance(workspace, corpus, place, {}, images)
+    return found if rig is None else found.model_copy(
+        update={"weights_sha256": {"rig": rig.sha256}}
+    )  # fmt: skip
+
+
+def _summed_up(
+    course: PhysicalCourse,
+    rig: Rig | None,
+    origin: Provenance,
+    left_out: list[str],
+    folder: Path,
+) -> EvaluationSummary:
+    bench, config = course.bench, course.bench.workspace.config
+    metrics, scores = course.scored()
+    instruments = {
+        title: tool
+        for title, tool in instruments_of(
+            bench.workspace, bench.meter, None if rig is None else rig.place
+        ).items()
+        if title in course.photos.columns or title in (bench.meter.perceptual, OUTSIDE)
+    }
+    return EvaluationSummary(
+        split=PHYSICAL,
+        keys_sha256=sha256_json([vars(command) for command in course.commands]),
+        pictures=len(course.commands),
+        resolution=bench.meter.resolution,
+        emotions={},
+        reference=Reference(split=bench.split, n=0, reason="the protocol asks for no distance"),
+        sets={name: info for name, (info, _, _) in course.sets().items()},
+        baseline="",
+        instruments=instruments,
+        metrics=metrics,
+        scores=scores,
+        deltas={},
+        tests={},
+        confusion={},
+        physical=PhysicalResult(
+            photos=len({command.key for command in course.commands}),
+            edits=config.evaluate.edits_per_photo,
+            embedder=bench.meter.instruments[course.embedder].backend,
+            edited_by=config.preprocess.reconstruction,
+            found_by=looks_again(config),
+            sets=course.results(),
+        ),
+        excluded={title or "package": read.faulty() for title, read in course.read.items()},
+        notes=[*left_out, *not_independent(instruments), *_notes(course, rig)],
+        provenance=origin,
+        folder=folder,
+    )
+
+
+def _notes(course: PhysicalCourse, rig: Rig | None) -> Iterator[str]:
+    """What a reader must know before quoting a number."""
+    photos = len({command.key for command in course.commands})
+    yield f"intervals are over {photos} photos, each with all of its pictures"
+    if not course.independent:
+        backend = course.bench.workspace.config.preprocess.reconstruction
+        yield (
+            f"{backend} fitted the edited pictures again, and made the edits: what it misreads on "
+            "photo and picture alike is no error here; set evaluate.reconstruction for another"
+        )
+    if rig is None:
+        yield "of pictures made elsewhere, shape is held against each photo's own"
+    elif rig.mean_shape:
+        yield "shape is held against the album's mean shape, which the rig learnt"
