@@ -18,7 +18,7 @@ from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.artefacts.kinds import has_detail
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.people.albums import person_of
-from sfe_core.corpus.people.mean_shape import mean_shape
+from sfe_core.corpus.people.mean_shape import album_shape
 from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.corpus.preprocessing.single_photo import buffers_of_scene
 from sfe_core.corpus.reader import Corpus
@@ -153,7 +153,8 @@ class PhysicalFaces:
         if person not in self._shapes:
             rows = Corpus(self._corpus.folder).rows  # also photos that are not measured
             keys = [key for key in rows["key"] if person_of(key) == person]
-            self._shapes[person] = mean_shape(self._corpus.folder, keys) if keys else None
+            shape = album_shape(self._corpus.folder, person, keys) if keys else None
+            self._shapes[person] = shape
         return self._shapes[person]
 
 

@@ -24,7 +24,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.sampling.editing.drawing import to_picture
 from sfe_core.sampling.sheets import Tile, compose_grid
 
-SHEET = "sheet.png"
+SHEET, CODES = "sheet.png", "codes.npz"
 ANGLES = ("yaw", "pitch", "roll")
 _MOST_ROWS = 8
 
@@ -37,9 +37,14 @@ def write_physical(
 ) -> None:
     """Write per_image.csv, summary.json, plots and the report with a sheet of each photo's edits.
 
+    Also codes.npz: `<model>/<mode>/<part>/found`, `asked` and `before`, [N, D] in the order of
+    commands.csv.
+
     Args:
         pictures: by model; the sheet shows the first one's.
     """
+    with atomic_path(summary.folder / CODES) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **_codes(course))
     sheet, first = summary.folder / SHEET, next(iter(pictures.values()))
     write_pages(
         summary,
@@ -48,6 +53,16 @@ def write_physical(
         reporter,
         lambda: _write_sheet(sheet, course, first),
     )
+
+
+def _codes(course: PhysicalCourse) -> dict[str, np.ndarray]:
+    return {
+        f"{model or 'package'}/{mode}/{part}/{name}": np.asarray(getattr(one, name), np.float32)
+        for model, readings in course.read.items()
+        for mode in MODES
+        for part, one in course.parts(readings, mode).items()
+        for name in ("found", "asked", "before")
+    }
 
 
 def physical_table(course: PhysicalCourse) -> pd.DataFrame:
