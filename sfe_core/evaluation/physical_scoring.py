@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,7 +212,8 @@ class PhysicalCourse:
             found[model or "package"] = PhysicalOfSet(
                 title=model or "package",
                 modes=[self._of_mode(readings, mode) for mode in MODES],
-                combined=self._combined(readings),
+                combined=self._combined(readings, lambda one: one.error),
+                combined_reach=self._combined(readings, lambda one: one.along),
             )
         return found
 
@@ -273,13 +274,17 @@ class PhysicalCourse:
         first, second = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in pair)
         return (first * second).sum(axis=1)
 
-    def _combined(self, readings: Readings) -> dict[str, Interval]:
-        """Of each part its error in edits by all over that in edits by it alone, in pairs."""
+    def _combined(
+        self, readings: Readings, measured: Callable[[FoundPart], Doubles]
+    ) -> dict[str, Interval]:
+        """Of each part a measure of edits by all over that of edits by it alone, in pairs."""
         together = self.parts(readings, "all")
         number = Numbers(self.resamples(of_mode(self.commands, "all")))
         return {
             part: number.of(
-                ratio_of_means, together[part].error, self.parts(readings, part)[part].error
+                ratio_of_means,
+                measured(together[part]),
+                measured(self.parts(readings, part)[part]),
             )
             for part in CHANGED
         }

@@ -371,6 +371,9 @@ class PhysicalOfSet(_Record):
     combined: dict[str, Interval] = Field(
         {}, description="part: its error in edits by all, over that in edits by it alone"
     )
+    combined_reach: dict[str, Interval] = Field(
+        {}, description="part: how far edits by all go along the asked change, over those by it"
+    )
 
 
 class PhysicalResult(_Record):

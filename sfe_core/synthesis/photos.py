@@ -87,6 +87,22 @@ def plan_photos(
     return plans
 
 
+def plan_albums(
+    identities: Sequence[int], count: int, emotions: Sequence[str], seed: int = 0
+) -> list[PhotoPlan]:
+    """Which photographs `synthesize_albums` takes, in order; arguments as there."""
+    return [
+        PhotoPlan(
+            f"{identity:04d}/{number:03d}",
+            int(np.random.SeedSequence([ITEM_STREAM, seed, identity, number]).generate_state(1)[0]),
+            emotions[number % len(emotions)],
+            identity,
+        )
+        for identity in identities
+        for number in range(count)
+    ]
+
+
 def label_row(key: str, spec: FaceSpec) -> dict[str, Any]:
     """The labels.csv row of a photograph, keys as LABEL_COLUMNS."""
     scene, person, expression = spec.scene, spec.person, spec.expression
@@ -209,16 +225,7 @@ def synthesize_albums(
     unknown = sorted(set(emotions) - set(EMOTIONS))
     if unknown or not emotions:
         raise UserError("emotions", f"are {list(emotions)}", f"choose from {', '.join(EMOTIONS)}")
-    plans = [
-        PhotoPlan(
-            f"{identity:04d}/{number:03d}",
-            int(np.random.SeedSequence([ITEM_STREAM, seed, identity, number]).generate_state(1)[0]),
-            emotions[number % len(emotions)],
-            identity,
-        )
-        for identity in identities
-        for number in range(count)
-    ]
+    plans = plan_albums(identities, count, emotions, seed)
     jobs = [(plan, str(folder), size_px, True, False) for plan in plans]
     shown = reporter or Reporter()
     done = list(shown.track(_run(jobs, workers), "synthesize", total=len(jobs)))

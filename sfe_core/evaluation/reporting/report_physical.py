@@ -19,6 +19,7 @@ PART_COLUMNS = {
     "correlation": "Correlation, r",
     "reach": "Share of the change found",
     "combined": "Error by all, over alone",
+    "combined_reach": "That share by all, over alone",
 }
 MODE_COLUMNS = {
     "identity": "Identity",
@@ -101,14 +102,17 @@ def physical_lead(found: PhysicalResult) -> str:
 
 
 def _part_row(mode: str, one: PhysicalOfSet, edits: EditsOfMode, part: PartOfEdit) -> PhysicalRow:
-    combined = one.combined.get(part.part) if edits.mode == "all" else None
+    ratios = {
+        name: found.get(part.part) if edits.mode == "all" else None
+        for name, found in (("combined", one.combined), ("combined_reach", one.combined_reach))
+    }
     kept = "" if part.asked or edits.mode in ("own", "photo") else ", to stay"
     cells = {
         "error": part.error.shown,
         "change": part.change.shown if part.asked else "",
         "correlation": part.correlation.shown,
         "reach": part.reach.shown if part.asked else "",
-        "combined": combined.shown if combined else "",
+        **{name: "" if ratio is None else ratio.shown for name, ratio in ratios.items()},
     }
     return PhysicalRow(f"{mode}: {part.part}{_UNITS.get(part.part, '')}{kept}", cells)
 

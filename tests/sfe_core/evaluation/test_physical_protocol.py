@@ -184,6 +184,8 @@ def test_edits_by_all_are_held_against_those_by_one():
     for part in CHANGED:
         assert even[part].value == pytest.approx(1.0, abs=0.1)
         assert worse[part].value == pytest.approx(1.6, abs=0.15)
+    reach = course(1.0).results()["package"].combined_reach
+    assert [reach[part].value for part in CHANGED] == pytest.approx([1.0] * 3, abs=0.05)
 
 
 def test_identity_is_told_beside_that_of_the_photo_drawn_back():

@@ -1,0 +1,195 @@
+"""What edits of synthetic people come to, against what was asked and against exact truth.
+
+A unit is one person's album. The truth of a synthetic photo is the scene that it was drawn from:
+its angles, its head's facial actions, its lamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sfe_core.arrays import Doubles
+from sfe_core.evaluation.physical_commands import CHANGED
+from sfe_core.evaluation.statistics.agreement import pooled_pearson
+from sfe_core.evaluation.summary import EditsOfMode, EvaluationSummary, PartOfEdit
+from sfe_core.faces.head import ACTION_NAMES
+from sfe_core.synthesis.spec import FaceSpec
+from sfe_core.wording import markdown_table
+from tests.benchmarks.personal_measures import Figure, figure
+
+PARTS = CHANGED
+LEAST_R, IDENTITY_DOWN, MARGIN = 0.8, -0.05, 0.15
+# Key of a unit's numbers to its heading.
+COLUMNS = {
+    **{f"r_{part}": f"{part} alone: r with what was asked" for part in PARTS},
+    **{f"r_{part}_all": f"{part}, all three at once: r" for part in PARTS},
+    **{f"truth_{part}": f"{part} alone: r with the truth" for part in PARTS},
+    **{f"truth_{part}_all": f"{part}, all three at once: r with the truth" for part in PARTS},
+    **{f"asked_{part}": f"{part}: r of what was asked with the truth" for part in PARTS},
+    **{f"reach_{part}": f"{part} by all, how far over alone" for part in PARTS},
+    **{f"error_{part}": f"{part} by all, error over alone" for part in PARTS},
+    "identity_own": "identity, drawn back",
+    "identity": "identity, all edits",
+    "identity_kept": "that, less drawn back",
+    "outside": "changed outside, grey levels",
+    "noisy": "noisy, share",
+    "face_found": "face found, share",
+    "train_s": "training, s",
+}
+_GAZE = np.array([not name.startswith("eyeLook") for name in ACTION_NAMES])
+Unit = Mapping[str, float | None]
+
+
+def truth_of(spec: FaceSpec) -> dict[str, Doubles]:
+    """What a photo shows in numbers that a fitted head can be held against, see `comparable`."""
+    scene = spec.scene
+    strength = 1.75 - 1.5 * scene.ambient  # of the lamp, `synthesis.lighting`
+    return {
+        "expression": np.asarray(spec.expression.actions, np.float64)[_GAZE],
+        "pose": np.array([scene.yaw, scene.pitch, scene.roll]),
+        "light": np.asarray(scene.light) * strength / (strength + scene.ambient),
+    }
+
+
+def comparable(part: str, codes: Doubles) -> Doubles:
+    """Codes [N, D] of Anny's heads as `truth_of` has them; the gaze is not asked for.
+
+    Of light the direction, that is its first band over its mean, grey.
+    """
+    if part == "expression":
+        return codes[:, _GAZE]
+    if part == "light":
+        grey = codes.reshape(len(codes), 9, 3).mean(axis=2)
+        return grey[:, 1:4] / np.maximum(grey[:, :1], 1e-6)
+    return codes
+
+
+def unit_of(
+    summary: EvaluationSummary, specs: Mapping[str, FaceSpec], train_s: float | None
+) -> dict[str, float | None]:
+    """One person's numbers, of the rig's edits.
+
+    Args:
+        summary: of `--protocol physical`; its folder holds codes.npz and commands.csv.
+        specs: of the photos, by key.
+        train_s: seconds of training; None: nothing was trained.
+    """
+    assert summary.physical is not None
+    found = summary.physical.sets["package"]
+    modes = {edits.mode: edits for edits in found.modes}
+    numbers: dict[str, float | None] = {"train_s": train_s}
+    for part in PARTS:
+        numbers[f"r_{part}"] = _part(modes[part], part).correlation.value
+        numbers[f"r_{part}_all"] = _part(modes["all"], part).correlation.value
+        numbers[f"reach_{part}"] = found.combined_reach[part].value
+        numbers[f"error_{part}"] = found.combined[part].value
+    edited = [edits for mode, edits in modes.items() if mode not in ("own", "photo")]
+    numbers["identity_own"] = modes["own"].identity.value
+    for name in ("identity", "identity_kept", "outside", "noisy", "face_found"):
+        numbers[name] = _mean([getattr(edits, name).value for edits in edited])
+    return numbers | _against_truth(summary.folder, specs)
+
+
+def _against_truth(folder: Path, specs: Mapping[str, FaceSpec]) -> dict[str, float | None]:
+    commands = pd.read_csv(folder / "commands.csv", keep_default_na=False, dtype=str)
+    found: dict[str, float | None] = {}
+    with np.load(folder / "codes.npz") as codes:
+        for part in PARTS:
+            for mode, ending in ((part, ""), ("all", "_all")):
+                donors = commands.loc[commands["mode"] == mode, f"{part}_of"]
+                truth = np.stack([truth_of(specs[key])[part] for key in donors])
+                for name, kind in ((f"truth_{part}{ending}", "found"), (f"asked_{part}", "asked")):
+                    seen = comparable(part, codes[f"package/{mode}/{part}/{kind}"].astype(float))
+                    r = float(pooled_pearson(*seen.T, *truth.T))
+                    found[name] = r if np.isfinite(r) else None
+    return found
+
+
+def _part(edits: EditsOfMode, part: str) -> PartOfEdit:
+    return next(one for one in edits.parts if one.part == part)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+# ---- What the issue asks for ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a measure is met; `met` None: it was not measured."""
+
+    what: str
+    shown: str
+    met: bool | None
+
+    @property
+    def word(self) -> str:
+        """For people."""
+        return {True: "met", False: "missed", None: "not measured"}[self.met]
+
+
+def figures(units: Mapping[str, Unit]) -> dict[str, Figure | None]:
+    """Of one row, by key of `COLUMNS`: mean and interval over people."""
+    return {key: figure([unit.get(key) for unit in units.values()]) for key in COLUMNS}
+
+
+def verdicts(found: Mapping[str, Figure | None]) -> list[Verdict]:
+    """Each measure of one row's `figures`."""
+    told = []
+    for ending, which in (("", "alone"), ("_all", "all at once")):
+        for part in PARTS:
+            for kind, what in (("r", "what was asked"), ("truth", "the truth")):
+                key = f"{kind}_{part}{ending}"
+                told.append(_least(f"{part} {which}, r with {what} 0.8", found[key], LEAST_R))
+    kept = found["identity_kept"]
+    told.append(_least("identity down by 0.05 at most", kept, IDENTITY_DOWN))
+    for part in PARTS:
+        reach = found[f"reach_{part}"]
+        told.append(_least(f"{part} by all within 15 % of alone, how far", reach, 1.0 - MARGIN))
+        error = found[f"error_{part}"]
+        met = None if error is None else bool(error.value <= 1.0 + MARGIN)
+        shown = "-" if error is None else error.shown()
+        told.append(Verdict(f"{part} by all within 15 % of alone, error", shown, met))
+    return told
+
+
+def _least(what: str, one: Figure | None, bound: float) -> Verdict:
+    if one is None:
+        return Verdict(what, "-", None)
+    return Verdict(what, one.shown(), bool(one.value >= bound))
+
+
+def numbers_of(rows: Mapping[str, Mapping[str, Unit]]) -> dict[str, Any]:
+    """All numbers, as they go into the .json: row to units, figures and verdicts."""
+    return {
+        row: {
+            "units": {name: dict(unit) for name, unit in units.items()},
+            "figures": {key: one and asdict(one) for key, one in figures(units).items()},
+            "verdicts": [asdict(one) for one in verdicts(figures(units))],
+        }
+        for row, units in rows.items()
+    }
+
+
+def rows_table(rows: Mapping[str, Mapping[str, Unit]]) -> str:
+    """A line a measure, a column a row."""
+    every = {row: figures(units) for row, units in rows.items()}
+    return markdown_table(["", *every], [
+        [title, *("-" if one[key] is None else one[key].shown() for one in every.values())]  # type: ignore[union-attr]
+        for key, title in COLUMNS.items()
+    ])  # fmt: skip
+
+
+def verdicts_table(units: Mapping[str, Unit]) -> str:
+    """A line a measure of one row: what was found, and whether that is enough."""
+    found = verdicts(figures(units))
+    return markdown_table(["", "found", ""], [[one.what, one.shown, one.word] for one in found])
