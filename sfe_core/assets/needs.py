@@ -185,7 +185,16 @@ def _evaluate_assets(config: Config) -> tuple[str, ...]:
         *(("selfie",) if settings.background else ()),
         *((settings.clip,) if settings.clip else ()),
         *_detector_assets(settings.detector),
+        *_fitted_again(config),
     )
+
+
+def _fitted_again(config: Config) -> tuple[str, ...]:
+    """Names of the assets of a reconstruction that was asked for to fit edited faces again."""
+    if config.evaluate.reconstruction == AUTO:
+        return ()
+    other = {"reconstruction": config.evaluate.reconstruction, "reconstruction_model": None}
+    return reconstruction_assets(config.preprocess.model_copy(update=other))
 
 
 def _detector_assets(detector: str, box_detector: str = "sfd") -> tuple[str, ...]:

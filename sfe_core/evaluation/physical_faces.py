@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from sfe_core.arrays import Doubles, Floats, Mask
@@ -33,7 +34,6 @@ from sfe_core.sampling.editing.rigs import Rig
 from sfe_core.sampling.editing.terms import ExpressionTerms
 
 Codes = dict[Part, Doubles]
-_NORMALS = slice(3, 6)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ class PhysicalFaces:
         return AskedFaces(stacked(asked), stacked(first), outside)
 
     def _hit(self, scene: FaceScene) -> Mask:
-        return (self.buffers(scene)[_NORMALS] != 0).any(dim=0).numpy()
+        """[S, S], the head and every pixel that it touches."""
+        hit = Image.fromarray(scene.raster.hit.astype(np.uint8) * 255)
+        return np.asarray(hit.resize((self.size, self.size), Image.Resampling.BOX)) > 0
 
     def _scene(self, key: str) -> FaceScene:
         if key not in self._scenes:

@@ -11,6 +11,8 @@ import pytest
 import torch
 import yaml
 
+from sfe_cli.evaluate import show_physical, show_scores
+from sfe_core.assets.needs import needed_assets
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.model import Config
 from sfe_core.config.workspace import Workspace
@@ -82,6 +84,9 @@ def test_a_reconstruction_that_did_not_edit_looks_again_where_one_is_asked_for_o
     assert looks_again(Config()) == "anny"  # no other is there
     other = {"evaluate": {"reconstruction": "deca"}}
     assert looks_again(Config.model_validate(other)) == "deca"
+    assert "deca" in {
+        asset.name for asset in needed_assets(Config.model_validate(other))["evaluate"]
+    }
     theirs = {"preprocess": {"reconstruction": "emoca"}}
     assert looks_again(Config.model_validate(theirs)) == "anny"
 
@@ -325,6 +330,18 @@ def test_what_was_drawn_and_read_is_not_drawn_and_read_again(
 
     again = run_of(albums, Broken(), "follows")
     assert again.physical == followed.physical and again.scores == followed.scores
+
+
+@pytest.mark.slow
+def test_the_command_shows_edits_by_part_and_by_mode(
+    followed: EvaluationSummary, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "240")
+    show_scores(followed.table)
+    show_physical(followed)
+    shown = capsys.readouterr().out
+    assert "Face found" in shown and "all three: pose (degrees)" in shown
+    assert "unedited, drawn back" in shown and "Correlation, r" in shown
 
 
 def test_mistakes_are_told_before_anything_is_drawn(tmp_path: Path):

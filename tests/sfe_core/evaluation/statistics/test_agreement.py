@@ -51,6 +51,20 @@ def test_pearson_is_numpys():
     assert agreement.pearson(X, other) == pytest.approx(np.corrcoef(X, other)[0, 1])
 
 
+def test_several_numbers_correlate_about_their_own_means():
+    random = np.random.default_rng(3)
+    read, asked = random.normal(size=(2, 4, 50))
+    means = 100.0 * np.arange(4)[:, None]
+    unlike = agreement.pooled_pearson(*(read + means), *(asked + means))
+    assert abs(unlike) < 0.25  # the means, which agree, do not count
+    alone = agreement.pooled_pearson(read[0], asked[0])
+    assert alone == pytest.approx(agreement.pearson(read[0], asked[0]))
+    centred = (x - x.mean(axis=1, keepdims=True) for x in (read, asked))
+    assert unlike == pytest.approx(np.corrcoef(*(x.ravel() for x in centred))[0, 1])
+    read[1] = np.nan
+    assert np.isnan(agreement.pooled_pearson(*read[1:2], *asked[1:2]))
+
+
 def test_ranks_and_slopes_are_scipys():
     asked = np.array([0.0, 1.0, 1.0, 3.0, 5.0, 5.0])
     read = np.array([0.3, 0.3, 1.2, 0.9, 4.0, 6.0])
