@@ -9,7 +9,8 @@ import numpy as np
 
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
-from sfe_core.errors import RunError
+from sfe_core.diffusion.physical.loading import RIG_FOLDER
+from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.bench import Bench, Held, instruments_of
 from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter
@@ -69,6 +70,10 @@ def evaluate(
     reporter, split = reporter or Reporter(), split or workspace.config.split.validation_name
     images = images or {}
     package = None if images else package or newest_package(workspace)
+    if package is not None and (package / RIG_FOLDER).is_dir():
+        raise UserError(
+            f"--package {package.name}", "draws edits, not captions", "add `--protocol physical`"
+        )
     workspace = workspace if package is None else of_package(workspace, package)
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)

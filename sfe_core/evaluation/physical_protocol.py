@@ -225,12 +225,13 @@ def _notes(course: PhysicalCourse, rig: Rig | None) -> Iterator[str]:
     """What a reader must know before quoting a number."""
     photos = len({command.key for command in course.commands})
     yield f"intervals are over {photos} photos, each with all of its pictures"
-    if not course.independent:
-        backend = course.bench.workspace.config.preprocess.reconstruction
-        yield (
-            f"{backend} fitted the edited pictures again, and made the edits: what it misreads on "
-            "photo and picture alike is no error here; set evaluate.reconstruction for another"
-        )
+    if course.independent:
+        return
+    backend = course.bench.workspace.config.preprocess.reconstruction
+    yield (
+        f"{backend} fitted the edited pictures again, and made the edits: what it misreads on "
+        "photo and picture alike is no error here; set evaluate.reconstruction for another"
+    )
     if rig is None:
         yield "of pictures made elsewhere, shape is held against each photo's own"
     elif rig.mean_shape:

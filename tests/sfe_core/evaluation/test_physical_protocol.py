@@ -20,6 +20,7 @@ from sfe_core.corpus.preprocessing.preprocess import preprocess
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.evaluation import physical_drawing
+from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.instruments.edit_probes import NoiseProbe
 from sfe_core.evaluation.instruments.probes import Instrument
 from sfe_core.evaluation.physical_commands import (
@@ -352,3 +353,5 @@ def test_mistakes_are_told_before_anything_is_drawn(tmp_path: Path):
         evaluate_physical(workspace, package=other)
     with pytest.raises(UserError, match="--package.*does not exist"):
         evaluate_physical(workspace, package=tmp_path / "none")
+    with pytest.raises(UserError, match="rigged: draws edits, not captions; add .--protocol phys"):
+        evaluate(workspace)
