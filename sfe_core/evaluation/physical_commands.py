@@ -74,7 +74,7 @@ def physical_commands(keys: Sequence[str], edits: int, seed: int) -> list[Physic
         for number in range(edits):
             donors = {part: drawn[part][number] for part in CHANGED}
             for mode in MODES[1:]:
-                chosen = donors if mode == "all" else {mode: donors[mode]}
+                chosen = {part: one for part, one in donors.items() if mode in (part, "all")}
                 name = f"{key}/{number:02d}-{mode}"
                 found.append(PhysicalCommand(name, key, mode, number, chosen))
     return found

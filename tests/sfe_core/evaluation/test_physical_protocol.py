@@ -253,9 +253,10 @@ def albums(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     settings = yaml.safe_load((root / "sfe.yaml").read_text())
     settings["preprocess"]["crop_size"] = settings["model"]["resolution"] = SIDE
     settings["split"] = {"validation_fraction": 0.5, "by": "photos"}
-    settings["evaluate"] = {"bootstrap": 40, "edits_per_photo": 1, "witnesses": []}
+    settings["evaluate"] = {"bootstrap": 40, "edits_per_photo": 2, "witnesses": []}
     (root / "sfe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    synthesize_albums(root, (5, 9, 21, 40), 3, ("neutral", "happy", "surprise"), size_px=160)
+    emotions = ("neutral", "happy", "surprise", "anger")
+    synthesize_albums(root, (5, 9, 21, 40), 4, emotions, size_px=160)
     preprocess(load_workspace(root))
     return load_workspace(root)
 
@@ -281,9 +282,12 @@ def test_a_rig_that_draws_its_buffers_is_found_again_as_asked(
     assert followed.physical is not None and not followed.physical.independent
     found = {one.mode: one for one in followed.physical.sets["package"].modes}
     assert part_of(found["pose"], "pose").correlation.value > 0.9
-    assert part_of(found["light"], "light").correlation.value > 0.7
-    assert part_of(found["expression"], "expression").correlation.value > 0.6
+    assert part_of(found["light"], "light").correlation.value > 0.6
+    # The bare head has no brows to find: less of the expression comes back than of a photo's.
+    assert part_of(found["expression"], "expression").correlation.value > 0.5
     assert part_of(found["all"], "pose").reach.value == pytest.approx(1.0, abs=0.25)
+    photo = followed.physical.sets["real"].modes[0]
+    assert part_of(photo, "expression").correlation.value > 0.8
     assert found["own"].outside.value < 1.0 and found["all"].outside.value < 1.0
     assert any("made the edits" in note for note in followed.notes)
     page = followed.report.read_text(encoding="utf-8")
@@ -316,7 +320,7 @@ def test_a_rig_that_ignores_its_buffers_shows_nothing_that_was_asked(
     found = {one.mode: one for one in summary.physical.sets["theirs"].modes}
     for part in CHANGED:
         one = part_of(found[part], part)
-        assert one.correlation.value < 0.5 and abs(one.reach.value) < 0.2
+        assert one.correlation.value < 0.35 and abs(one.reach.value) < 0.2
     assert found["all"].identity.value == pytest.approx(1.0, abs=1e-3)
     assert found["all"].outside.value == pytest.approx(0.0, abs=0.5)
 
