@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sfe_core.config.layers import Layer
+from sfe_core.config.loading import override_layer, resolve
 from sfe_core.evaluation.summary import EditsOfMode, Interval, PartOfEdit, PhysicalOfSet
 from sfe_core.faces.head import ACTION_NAMES
 from sfe_core.synthesis.spec import FaceSpec
@@ -142,6 +144,12 @@ def test_the_result_is_written_with_rows_and_verdicts(specs, tmp_path: Path):
     kept = json.loads((tmp_path / "physical_tiny.json").read_text(encoding="utf-8"))
     assert kept["rows"]["stage 2"]["units"]["a"]["truth_pose"] == pytest.approx(1.0)
     assert kept["setting"]["people"] == [PERSON]
+
+
+def test_its_settings_are_valid_ones_of_its_preset():
+    told = [f"{key}={json.dumps(one)}" for key, one in physical_tiny.SETTINGS.items()]
+    config, _ = resolve([Layer("test", {"preset": physical_tiny.PRESET}), override_layer(told)])
+    assert config.recipe == "physical" and config.evaluate.bootstrap == 200
 
 
 def test_specs_are_those_of_the_albums_photos(specs):
