@@ -23,7 +23,9 @@ Mode = Literal["own", "expression", "pose", "light", "all"]
 Part = Literal["expression", "pose", "light", "shape"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 PARTS: tuple[Part, ...] = get_args(Part)
-CHANGED: tuple[Part, ...] = ("expression", "pose", "light")  # what a mode may take from a photo
+# What a mode may take from a photo; each is a mode, and a part.
+Changed = Literal["expression", "pose", "light"]
+CHANGED: tuple[Changed, ...] = get_args(Changed)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def physical_commands(keys: Sequence[str], edits: int, seed: int) -> list[Physic
         others = [other for other in keys if other != key]
         drawn = {part: _drawn(others, edits, derive_seed(seed, key, part)) for part in CHANGED}
         for number in range(edits):
-            donors = {part: drawn[part][number] for part in CHANGED}
+            donors: dict[Part, str] = {part: drawn[part][number] for part in CHANGED}
             for mode in MODES[1:]:
                 chosen = {part: one for part, one in donors.items() if mode in (part, "all")}
                 name = f"{key}/{number:02d}-{mode}"

@@ -98,7 +98,12 @@ class PhysicalFaces:
 
     def edit(self, command: PhysicalCommand) -> Edit:
         """As `sfe edit` would be asked."""
-        return Edit(**{f"{part}_of": self.crop(key) for part, key in command.donors.items()})
+        photos = {part: self.crop(key) for part, key in command.donors.items()}
+        return Edit(
+            expression_of=photos.get("expression"),
+            pose_of=photos.get("pose"),
+            light_of=photos.get("light"),
+        )
 
     def shape_sha256(self, key: str) -> str | None:
         """Of the mean shape that a photo's head is given; None: it keeps its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,8 @@ def write_physical(
     )
 
 
-def _codes(course: PhysicalCourse) -> dict[str, np.ndarray]:
+def _codes(course: PhysicalCourse) -> dict[str, Any]:
+    """[N, D] of each model, mode and part."""
     return {
         f"{model or 'package'}/{mode}/{part}/{name}": np.asarray(getattr(one, name), np.float32)
         for model, readings in course.read.items()
