@@ -32,9 +32,20 @@ def scene(seed: int, side: int = SIDE) -> Scene:
     z = np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
     normals = np.stack([x, -y, z], axis=2) * inside[..., None]
     light = np.array([random.uniform(-0.6, 0.6), random.uniform(-0.3, 0.3), 0.8])
-    albedo = np.broadcast_to(random.uniform(0.3, 0.9, 3), (side, side, 3)) * inside[..., None]
+    # Redder than green and greener than blue, as skin is, and a mouth: else it is refused.
+    skin = np.sort(random.uniform(0.3, 0.9, 3))[::-1]
+    mouth = np.where((np.abs(x) < 0.3) & (np.abs(y - 0.35) < 0.15), 0.7, 1.0)
+    albedo = skin * (mouth * inside)[..., None]
     shaded = albedo * np.clip(normals @ light, 0.1, None)[..., None]
     return shaded.astype("f"), normals.astype("f"), albedo.astype("f"), inside
+
+
+def landmarks(side: int = SIDE) -> list[float]:
+    """68 points (x, y) on the smallest half sphere: the contour round the others."""
+    angles = np.arange(68) * 2.4
+    radii = np.where(np.arange(68) < 17, 0.55, np.linspace(0, 0.5, 68)) * side / 2
+    points = side / 2 + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return points.ravel().tolist()
 
 
 def photo(drawn: Scene, seed: int) -> np.ndarray:
@@ -93,7 +104,7 @@ def rig_workspace(
         {
             "key": key,
             "split": "val300" if number % 6 == 5 else "train",
-            "landmarks": np.random.default_rng(number).uniform(0, side, 136).tolist(),
+            "landmarks": landmarks(side),
             "crop_side": float(side),
             "crop_x": side / 2,
             "crop_y": side / 2,

@@ -34,6 +34,7 @@ from sfe_core.corpus.balance import draws_per_epoch
 from sfe_core.corpus.buffers import CHANNELS, NORMALS, hash_buffers, read_buffers, require_buffers
 from sfe_core.corpus.choice import choose_faces
 from sfe_core.corpus.dataset import FaceDataset
+from sfe_core.corpus.inspection.buffer_sets import BufferSet
 from sfe_core.corpus.inspection.gate import require_sound
 from sfe_core.corpus.people.albums import choose_album
 from sfe_core.corpus.reader import Corpus
@@ -102,7 +103,7 @@ def _options(workspace: Workspace) -> Options:
 
 
 def check(workspace: Workspace) -> Checked:
-    """See that base, corpus and settings go together, and that the corpus has buffers.
+    """See that base, corpus and settings go together, and that the corpus has sound buffers.
 
     Raises:
         UserError: naming the field of sfe.yaml, or the corpus, that does not fit.
@@ -120,7 +121,8 @@ def check(workspace: Workspace) -> Checked:
     draws_per_epoch(choice.rows, config)
     _check_faces(corpus, len(choice.rows), config, options)
     require_buffers(corpus, choice.rows, options.mean_shape)
-    require_sound(corpus, TRAIN_SPLIT, (), config.quality)
+    sets: tuple[BufferSet, ...] = ("mean",) if options.mean_shape else ("photo",)
+    require_sound(corpus, TRAIN_SPLIT, (), config.quality, sets)
     buffers = hash_buffers(corpus.rows, options.mean_shape)
     notes = [f"data.{name} leaves out {count} faces" for name, count in choice.left_out.items()]
     if config.data.cache == "disk":
