@@ -17,6 +17,7 @@ HELP = with_examples(
     "sfe demo --folder /tmp/faces --seed 7",
     "sfe demo --recipe action-units",
     "sfe demo --recipe personal",
+    "sfe demo --recipe physical",
 )
 
 
@@ -30,8 +31,8 @@ def demo(
     recipe: Annotated[
         str,
         typer.Option(
-            help="What is learnt: stableface (emotions), action-units (muscles), or personal (one "
-            "person, from an album)."
+            help="What is learnt: stableface (emotions), action-units (muscles), personal (one "
+            "person, from an album), or physical (edits of a person's photos)."
         ),
     ] = "stableface",
 ) -> None:
@@ -40,20 +41,24 @@ def demo(
     from sfe_core.demo import run_demo
 
     summary = run_demo(folder, seed, RichReporter(), recipe)
-    show_scores(summary.evaluation.table)
-    show_units(summary.evaluation)
-    show_personal(summary.evaluation)
+    evaluation = summary.evaluation
+    if evaluation is not None:
+        show_scores(evaluation.table)
+        show_units(evaluation)
+        show_personal(evaluation)
     total = duration(sum(summary.seconds.values()))
     steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
+    report = None if evaluation is None else evaluation.report
     render.facts(
         [
             ("time", f"{total} ({steps})"),
             ("triptychs", summary.gallery),
             ("to look at first", summary.story),
-            ("report", summary.evaluation.report),
+            ("report", report),
         ]
     )
-    render.next_step(f"open {render.nearby(summary.evaluation.report)}")
+    if first := report or summary.story:
+        render.next_step(f"open {render.nearby(first)}")
 
 
 demo.__doc__ = HELP

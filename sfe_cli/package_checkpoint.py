@@ -136,6 +136,7 @@ def package_checkpoint(
     found = load_workspace(workspace, changes or ())
 
     from sfe_core.packaging.hub import check_repository, push_package
+    from sfe_core.packaging.listing import holds_rig
     from sfe_core.packaging.options import PackageOptions
     from sfe_core.packaging.package import package_checkpoint as package
     from sfe_core.packaging.package import usual_extras
@@ -170,7 +171,8 @@ def package_checkpoint(
     _show_summary(summary)
     if push_to is not None:
         render.facts([("pushed to", push_package(summary.folder, push_to, public, force))])
-    render.next_step("`sfe triptych`")
+    rig = holds_rig(summary.folder)
+    render.next_step("`sfe edit PHOTO --emotion happy --yaw 20`" if rig else "`sfe triptych`")
 
 
 def _show_summary(summary: PackageSummary) -> None:

@@ -27,6 +27,8 @@ from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.reporting import Reporter
 from sfe_core.runs.launch import launch, refuse_launcher
+from sfe_core.sampling.editing.rigs import PHYSICAL
+from sfe_core.sampling.editing.story import write_edit_story
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.sweep import Request
 from sfe_core.sampling.triptych import make_triptychs
@@ -61,7 +63,10 @@ ALBUM_SETTINGS: dict[str, Any] = {
     "evaluate.identity": "dlib",
     "evaluate.person_noises": 6,
 }
-RECIPES = ("stableface", "action-units", "personal")
+# The same album for a rig, and how many photos that it has not seen are edited.
+RIG_SETTINGS: dict[str, Any] = {"split.validation_fraction": 0.34}
+EDITED_PHOTOS, EDIT_STEPS = 3, 20
+RECIPES = ("stableface", "action-units", "personal", "physical")
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,19 @@ class DemoSummary:
 
     Attributes:
         workspace: where it lies; the five commands go on from there.
-        evaluation: the numbers; `evaluation.report` is the page to open.
-        gallery: index.html of the triptychs.
+        evaluation: the numbers; `evaluation.report` is the page to open. None of physical.
+        gallery: index.html of the triptychs; None of physical.
         story: the sheet to look at first. Of stableface one unseen person in every emotion, drawn
             by base and fine-tuned model, or None where no face was found in several of them; of
             action-units one person by two units, from none to full intensity; of personal the
-            album's person in every expression, below the base's pictures of anybody.
+            album's person in every expression, below the base's pictures of anybody; of physical
+            photos of the album's person beside edits of them.
         seconds: time of each step, in order.
     """
 
     workspace: Workspace
-    evaluation: EvaluationSummary
-    gallery: Path
+    evaluation: EvaluationSummary | None
+    gallery: Path | None
     story: Path | None
     seconds: dict[str, float]
 
@@ -93,6 +99,8 @@ def run_demo(
     recipe: str = "stableface",
 ) -> DemoSummary:
     """Run synthesize, preprocess, train, package-checkpoint, triptych and evaluate in `folder`.
+
+    A rig of recipe physical draws no captions: edits take the place of the last two.
 
     Args:
         folder: is made; must be empty if it exists.
@@ -114,17 +122,29 @@ def run_demo(
     clock = _Clock(reporter)
     # Settings that are wrong are told before photographs are made.
     init_workspace(folder, plan.preset, settings={**plan.settings, "train.seed": seed})
-    with clock.step("1/6 synthesize"):
+    steps = 5 if recipe == PHYSICAL else 6
+    with clock.step(f"1/{steps} synthesize"):
         _photograph(folder, plan, seed, reporter)
     workspace = load_workspace(folder)
-    with clock.step("2/6 preprocess"):
+    with clock.step(f"2/{steps} preprocess"):
         found = preprocess(workspace, reporter)
     if not found.status_counts.get("ok"):
         raise RunError(workspace.photos, "no face was found", "run `sfe doctor`")
-    with clock.step("3/6 train"):
+    with clock.step(f"3/{steps} train"):
         launch(workspace, TrainOptions(), reporter)
-    with clock.step("4/6 package-checkpoint"):
+    with clock.step(f"4/{steps} package-checkpoint"):
         package = package_checkpoint(workspace, reporter=reporter).folder
+    if recipe == PHYSICAL:
+        with clock.step(f"5/{steps} edit"):
+            story = _edits(workspace, package, reporter)
+        return DemoSummary(workspace, None, None, story, clock.seconds)
+    return _measured(workspace, package, recipe, clock, reporter)
+
+
+def _measured(
+    workspace: Workspace, package: Path, recipe: str, clock: _Clock, reporter: Reporter
+) -> DemoSummary:
+    """The last steps of recipes that draw captions."""
     with clock.step("5/6 triptych"):
         triptychs = make_triptychs(workspace, reporter=reporter)
     with clock.step("6/6 evaluate"):
@@ -133,9 +153,9 @@ def run_demo(
     if recipe == "action-units":
         story = _sweep(workspace, package, reporter)
     elif recipe == PERSONAL:
-        story = _copied(evaluation.folder / SHEET, folder / STORY)
+        story = _copied(evaluation.folder / SHEET, workspace.root / STORY)
     else:
-        story = _copied(evaluation.folder / STORY, folder)
+        story = _copied(evaluation.folder / STORY, workspace.root)
     return DemoSummary(workspace, evaluation, triptychs.gallery, story, clock.seconds)
 
 
@@ -161,6 +181,8 @@ def _plan(recipe: str) -> _Plan:
         word = "man" if sample_person(ALBUM_PERSON).male else "woman"
         settings = {"captions.class_word": word, **ALBUM_SETTINGS}
         return _Plan("tiny-personal", {"identities": (ALBUM_PERSON,), **ALBUM}, settings)
+    if recipe == PHYSICAL:
+        return _Plan("tiny-physical", {"identities": (ALBUM_PERSON,), **ALBUM}, RIG_SETTINGS)
     return _Plan("tiny", {"identity_range": IDENTITIES, **PHOTOS}, SETTINGS)
 
 
@@ -175,6 +197,14 @@ def _sweep(workspace: Workspace, package: Path, reporter: Reporter) -> Path | No
     request = Request(prompt=str(rows["caption"].iloc[0]), sweep=UNIT_SWEEP)
     drawn = generate(workspace, request, package, reporter=reporter)
     return _copied(drawn.grid, workspace.root / "units.png") if drawn.grid else None
+
+
+def _edits(workspace: Workspace, package: Path, reporter: Reporter) -> Path:
+    """Held-out photos of the album, and edits of them."""
+    rows = Corpus.open(workspace).split(workspace.config.split.validation_name)
+    photos = [workspace.photos / photo for photo in rows["photo"].iloc[:EDITED_PHOTOS]]
+    target = workspace.root / STORY
+    return write_edit_story(workspace, photos, package, target, steps=EDIT_STEPS, reporter=reporter)
 
 
 def _copied(file: Path, target: Path) -> Path | None:

@@ -94,6 +94,8 @@ def next_command(workspace: Workspace | None) -> str:
         return "`sfe train`"
     if not _holds(workspace.packaged, "*/model_index.json"):
         return "`sfe package-checkpoint`"
+    if workspace.config.recipe == "physical":
+        return "`sfe edit PHOTO --emotion happy --yaw 20`"
     if not _holds(workspace.triptychs, "*/index.html"):
         return "`sfe triptych`"
     if not _holds(workspace.evaluation, "*/report.html"):

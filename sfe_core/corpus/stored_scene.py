@@ -52,7 +52,7 @@ def stored_scene(
         RunError: what is stored of it is missing or torn.
     """
     key = row["key"]
-    crop = _crop(corpus, key)
+    crop = stored_picture(corpus, INPUTS, key)
     square, size = crop_of(row), crop.shape[0]
     surface = read_arrays(ARTEFACTS["surface"].path(corpus, key))
     head = maker.restore(stored_codes(corpus, key), surface)
@@ -73,13 +73,18 @@ def stored_scene(
     )
 
 
-def _crop(corpus: Path, key: str) -> Pixels:
+def stored_picture(corpus: Path, folder: str, key: str) -> Pixels:
+    """A face's picture in a folder of the corpus, RGB [S, S, 3].
+
+    Raises:
+        RunError: it is missing or torn.
+    """
     store = FolderStore(corpus)
     try:
-        with Image.open(BytesIO(store.read(INPUTS, key))) as picture:
+        with Image.open(BytesIO(store.read(folder, key))) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError) as error:  # PIL raises either for torn files
-        raise RunError(store.place(INPUTS, key), f"cannot be read ({error})", MEND) from error
+        raise RunError(store.place(folder, key), f"cannot be read ({error})", MEND) from error
 
 
 def read_arrays(path: Path) -> dict[str, Floats]:

@@ -17,6 +17,7 @@ from sfe_core.diffusion.guidance_files import (
     UNITS_FOLDER,
     bank_maps,
 )
+from sfe_core.diffusion.physical.loading import RIG_FOLDER
 from sfe_core.errors import RunError, SfeError, UserError
 
 PROVENANCE, CARD, RUN_CONFIG = "provenance.json", "README.md", "train_config.yaml"
@@ -45,6 +46,29 @@ def newest_package(workspace: Workspace) -> Path:
     if not packages:
         raise UserError(workspace.packaged, "holds no package", "run `sfe package-checkpoint`")
     return packages[-1]
+
+
+def holds_rig(package: Path) -> bool:
+    """Whether a package is of recipe physical."""
+    return (package / RIG_FOLDER).is_dir()
+
+
+def refuse_rig(package: Path, command: str) -> None:
+    """Refuse a package that draws no caption.
+
+    Args:
+        package: its folder.
+        command: what it was given to.
+
+    Raises:
+        UserError: it is of recipe physical.
+    """
+    if holds_rig(package):
+        raise UserError(
+            f"{command}: {package.name}",
+            "is a rig of recipe physical, which draws faces of photos and no captions",
+            f"run `sfe edit PHOTO --package {package.name}`",
+        )
 
 
 def of_package(workspace: Workspace, package: Path) -> Workspace:

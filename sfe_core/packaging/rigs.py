@@ -37,6 +37,12 @@ from sfe_core.files import (
     write_json,
     write_text,
 )
+from sfe_core.packaging.album_shape import (
+    SHAPE_FILE,
+    AlbumShape,
+    find_album_shape,
+    write_album_shape,
+)
 from sfe_core.packaging.assembly import file_hashes, tidy_config
 from sfe_core.packaging.history import RunHistory, read_history
 from sfe_core.packaging.listing import CARD, PROVENANCE, RUN_CONFIG, with_person
@@ -178,7 +184,10 @@ def package_rig(
         task.advance(note="copied")
         _try_out(workspace, plan, partial, reporter).save(partial / PLAIN_SAMPLE)
         task.advance(note="draws")
-        _write_papers(partial, plan, options)
+        shape = _album_shape(workspace, plan, reporter)
+        if shape is not None:
+            write_album_shape(partial, shape)
+        _write_papers(partial, plan, options, shape)
         task.advance(note="described")
     return _summary(target, plan)
 
@@ -250,7 +259,25 @@ def _header(plan: RigPlan) -> dict[str, str]:
     }
 
 
-def _write_papers(folder: Path, plan: RigPlan, options: PackageOptions) -> None:
+def _album_shape(workspace: Workspace, plan: RigPlan, reporter: Reporter) -> AlbumShape | None:
+    """The mean shape that the rig learnt a head with; None where it learnt none, or it is lost."""
+    if not plan.options.get("mean_shape"):
+        return None
+    fitted = (plan.history.config.get("preprocess") or {}).get("reconstruction")
+    fitted = fitted or workspace.config.preprocess.reconstruction
+    try:
+        return find_album_shape(workspace, plan.person, fitted)
+    except SfeError as error:
+        reporter.warn(
+            f"packaged without the album's mean shape ({error}): `sfe edit` will read it from the "
+            "corpus"
+        )
+        return None
+
+
+def _write_papers(
+    folder: Path, plan: RigPlan, options: PackageOptions, shape: AlbumShape | None
+) -> None:
     """Write README.md, the run's configuration and, last, the provenance with all files' hashes."""
     history, meta = plan.history, plan.history.meta
     packaged_at = datetime.now(timezone.utc).isoformat(timespec="microseconds")
@@ -272,6 +299,9 @@ def _write_papers(folder: Path, plan: RigPlan, options: PackageOptions) -> None:
         steps=_TRIAL_STEPS,
         frozen=bool(plan.options.get("freeze_encoder")),
         mean_shape=bool(plan.options.get("mean_shape")),
+        shape=shape,
+        shape_file=SHAPE_FILE,
+        prediction="v" if config["prediction"] == "v_prediction" else "the noise (epsilon)",
         base_licence=licence if plan.base else "",
         precision=options.precision or "as stored",
         packaged_at=packaged_at,

@@ -15,7 +15,7 @@ from PIL import Image
 from sfe_core.config.workspace import Workspace
 from sfe_core.errors import UserError
 from sfe_core.files import atomic_path, sha256_json
-from sfe_core.packaging.listing import newest_package
+from sfe_core.packaging.listing import newest_package, refuse_rig
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.photo_units import PhotoUnits
@@ -84,14 +84,15 @@ def generate(
         folder: where the pictures go; None = `generated/prompts/<first words>-<hash>/`.
 
     Raises:
-        UserError: no package, one without encoders where a face must guide, one that knows none
-            of the units asked for, no face in the photo, or a file in `folder` that would be
-            overwritten and is no picture of ours.
+        UserError: no package or one of recipe physical, one without encoders where a face must
+            guide, one that knows none of the units asked for, no face in the photo, or a file in
+            `folder` that would be overwritten and is no picture of ours.
         RunError: torn weights, values that are not finite, out of memory at one picture.
     """
     reporter = reporter or Reporter()
     config = workspace.config
     package = package or newest_package(workspace)
+    refuse_rig(package, "sfe generate")
     shots = plan_shots(request, config.sampling.seed, config.preprocess.caption_template)
     shots = shots_in_words(with_embeddings(shots, package), request, package, config)
     shots = with_fusion(shots, package, workspace)

@@ -16,7 +16,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError
-from sfe_core.packaging.listing import can_guide, newest_package, of_package
+from sfe_core.packaging.listing import can_guide, newest_package, of_package, refuse_rig
 from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.composition import LAYOUT_VERSION, Panel, compose_triptych
@@ -107,12 +107,14 @@ def make_triptychs(
         placement: the processes that draw; None = one, on the GPU if there is one.
 
     Raises:
-        UserError: no corpus, unknown split, no package, missing base model.
+        UserError: no corpus, unknown split, no package or one of recipe physical, missing base
+            model.
         RunError: a picture cannot be drawn or written.
     """
     reporter = reporter or Reporter()
     split = split or workspace.config.split.validation_name
     package = package or newest_package(workspace)
+    refuse_rig(package, "sfe triptych")
     workspace = of_package(workspace, package)
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)

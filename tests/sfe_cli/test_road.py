@@ -98,11 +98,12 @@ def test_the_demo_of_one_person_shows_the_person_below_the_base(tmp_path, settin
     assert len(list((tmp_path / "demo/photos/3584").glob("*.jpg"))) == 6
 
 
-def test_the_demo_knows_three_recipes(tmp_path):
+def test_the_demo_knows_four_recipes(tmp_path):
     result = sfe("demo", "--folder", tmp_path / "demo", "--recipe", "emotions")
     assert result.exit_code == 2 and not (tmp_path / "demo").exists()
     assert (
-        "--recipe emotions: is unknown; choose stableface, action-units, personal" in result.stderr
+        "--recipe emotions: is unknown; choose stableface, action-units, personal, physical"
+        in result.stderr
     )
 
 

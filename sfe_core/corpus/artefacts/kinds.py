@@ -224,9 +224,18 @@ KINDS: tuple[ArtefactKind, ...] = (
         lambda config: config.save_buffers,
         ".npz",
     ),
-    _mean_buffer("mean_normals", lambda face: face.normals, f"{MEAN_SHAPE}/normals"),
-    _mean_buffer("mean_albedo", lambda face: face.albedo, f"{MEAN_SHAPE}/albedo"),
-    _mean_buffer("mean_lambertian", lambda face: face.lambertian, f"{MEAN_SHAPE}/lambertian"),
+    _mean_buffer(
+        "mean_normals", lambda face: face.normals, f"{MEAN_SHAPE}/normals", shows_given="normals"
+    ),
+    _mean_buffer(
+        "mean_albedo", lambda face: face.albedo, f"{MEAN_SHAPE}/albedo", shows_given="albedo"
+    ),
+    _mean_buffer(
+        "mean_lambertian",
+        lambda face: face.lambertian,
+        f"{MEAN_SHAPE}/lambertian",
+        shows_given="lambertian",
+    ),
 )
 ARTEFACTS: dict[str, ArtefactKind] = {kind.name: kind for kind in KINDS}
 

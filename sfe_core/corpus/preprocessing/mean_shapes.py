@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sfe_core.arrays import Floats
+from sfe_core.arrays import Floats, Pixels
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.given_maps import GIVEN_BUFFERS, given_path
 from sfe_core.corpus.artefacts.hashes import ArtefactHashes, album_hashes, parse_made_with
-from sfe_core.corpus.artefacts.kinds import album_artefacts_of, has_detail
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, album_artefacts_of, has_detail
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, WITH_PICTURES, Row
@@ -19,7 +20,7 @@ from sfe_core.corpus.people.albums import person_of
 from sfe_core.corpus.people.mean_shape import album_shape
 from sfe_core.corpus.preprocessing.face_rows import buffer_column
 from sfe_core.corpus.preprocessing.journal import Journal, next_run, shard_name
-from sfe_core.corpus.stored_scene import stored_scene
+from sfe_core.corpus.stored_scene import stored_picture, stored_scene
 from sfe_core.faces.backends import load_maker
 from sfe_core.faces.reconstruction import HeadChange, HeadMaker
 from sfe_core.reporting import Reporter
@@ -35,14 +36,14 @@ class _Album:
     """
 
     shape: Floats
-    hashes: dict[str, str]
+    hashes: ArtefactHashes
 
 
 def draw_mean_shapes(workspace: Workspace, journal: Path, device: str, reporter: Reporter) -> bool:
     """Draw what is missing of them, or was drawn with another mean; journal the rows.
 
     The mean is over the photos of status ok, unless a shape came with the album. An album is a
-    person's folder, or all loose photos.
+    person's folder, or all loose photos. Buffers that came with a photo are taken in place of ours.
 
     Args:
         workspace: whose corpus, its manifest up to date.
@@ -92,7 +93,7 @@ def _keys_by_person(manifest: Path) -> dict[str, list[str]]:
 def _album(workspace: Workspace, person: str, keys: list[str]) -> _Album:
     shape = album_shape(workspace.corpus, person, keys)
     hashes = album_hashes(workspace.config.preprocess, workspace.root, shape.tobytes())
-    return _Album(shape, hashes)
+    return _Album(shape, ArtefactHashes(hashes))
 
 
 def _outdated(workspace: Workspace, albums: dict[str, _Album]) -> set[str]:
@@ -108,7 +109,8 @@ def _outdated(workspace: Workspace, albums: dict[str, _Album]) -> set[str]:
 def _missing(workspace: Workspace, row: Row, albums: dict[str, _Album]) -> Iterator[str]:
     """Names of the kinds that are to be drawn of a row."""
     made_with = parse_made_with(row["made_with"])
-    hashes = albums[person_of(row["key"])].hashes
+    album = albums[person_of(row["key"])]
+    hashes = album.hashes.of_photo(workspace.corpus, row["key"]).by_kind
     for kind in album_artefacts_of(workspace.config.preprocess):
         there = kind.path(workspace.corpus, row["key"]).is_file()
         if not there or made_with.get(kind.name) != hashes[kind.name]:
@@ -129,8 +131,21 @@ def _drawn(workspace: Workspace, row: Row, albums: dict[str, _Album], maker: Hea
     config, album = workspace.config.preprocess, albums[person_of(row["key"])]
     scene = stored_scene(workspace.corpus, row, maker, has_detail(config))
     scene = changed_scene(scene, HeadChange(identity=album.shape))
+    scene = replace(scene, given_buffers=_given(workspace.corpus, row["key"]))
     for kind in album_artefacts_of(config):
         path = kind.path(workspace.corpus, row["key"])
         note[kind.column] = write_artefact(path, kind.content(scene))
     note["mean_buffer_faults"] = buffer_column(scene)
-    return note | {"made_with": ArtefactHashes(album.hashes).text}
+    return note | {"made_with": album.hashes.of_photo(workspace.corpus, row["key"]).text}
+
+
+def _given(corpus: Path, key: str) -> dict[str, Pixels]:
+    """Buffers that came with a photo, as its crop shows them.
+
+    Those of DiffusionRig's albums show the person's mean shape already.
+    """
+    return {
+        name: stored_picture(corpus, ARTEFACTS[name].folder, key)
+        for name in GIVEN_BUFFERS
+        if given_path(corpus, name, key).is_file()
+    }

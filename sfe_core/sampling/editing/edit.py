@@ -166,6 +166,8 @@ class _Run:
     def shape_of(self, source: Source) -> Floats | None:
         """The mean shape that a photo's head is given, None for its own.
 
+        The one that came with the rig, or that of the album in the corpus.
+
         Raises:
             UserError: it is asked for, and the person or the album is not known.
         """
@@ -173,6 +175,9 @@ class _Run:
         wanted = rig.mean_shape if request.mean_shape is None else request.mean_shape
         if not wanted:
             return None
+        if rig.shape is not None and request.person in (None, rig.shape.person):
+            self._check_terms(rig.shape.reconstruction)
+            return rig.shape.shape
         person = request.person or rig.person or source.person
         if person is None:
             if request.mean_shape:
@@ -280,13 +285,22 @@ class _Run:
                 "has no photo: drawn with each photo's own shape"
             )
             return None
-        if has_detail(config) != has_detail(self._source_config):
+        self._check_terms(config.reconstruction)
+        return album_shape(self._workspace.corpus, person, keys)
+
+    def _check_terms(self, reconstruction: str) -> None:
+        """Refuse a mean shape of heads that one reconstruction fitted for those of another.
+
+        Raises:
+            UserError: their numbers mean other things.
+        """
+        fitted = reconstructed_by(self._workspace.config.preprocess, reconstruction)
+        if has_detail(fitted) != has_detail(self._source_config):
             raise UserError(
                 "--source-reconstruction",
-                f"the album's mean shape is in terms of {config.reconstruction}",
+                f"the album's mean shape is in terms of {reconstruction}",
                 "choose that, or --no-mean-shape",
             )
-        return album_shape(self._workspace.corpus, person, keys)
 
     @cached_property
     def _sources(self) -> PhotoScenes:

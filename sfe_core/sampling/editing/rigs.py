@@ -10,10 +10,11 @@ from typing import Any
 from sfe_core.assets import locate
 from sfe_core.config.layers import read_layer
 from sfe_core.config.workspace import Workspace
-from sfe_core.diffusion.physical.loading import RIG_FOLDER, rig_place
+from sfe_core.diffusion.physical.loading import rig_place
 from sfe_core.errors import SfeError, UserError
 from sfe_core.files import sha256_file
-from sfe_core.packaging.listing import RUN_CONFIG, list_packages
+from sfe_core.packaging.album_shape import AlbumShape, read_album_shape
+from sfe_core.packaging.listing import RUN_CONFIG, holds_rig, list_packages
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.settings import weights_sha256
 
@@ -29,12 +30,14 @@ class Rig:
         sha256: of its weights.
         person: whose album it learnt; None: many people's.
         mean_shape: whether it learnt buffers with the album's mean shape.
+        shape: that shape, where it came with the package.
     """
 
     place: Path
     sha256: str
     person: str | None = None
     mean_shape: bool = False
+    shape: AlbumShape | None = None
 
 
 def find_rig(workspace: Workspace, name: str | None, reporter: Reporter) -> Rig:
@@ -62,6 +65,7 @@ def find_rig(workspace: Workspace, name: str | None, reporter: Reporter) -> Rig:
         sha256,
         (run.get("data") or {}).get("person"),
         bool(options.get("mean_shape", False)),
+        read_album_shape(place),
     )
 
 
@@ -98,7 +102,7 @@ def _newest(workspace: Workspace, reporter: Reporter) -> Path:
 
 
 def _rigs(workspace: Workspace) -> list[Path]:
-    return [path for path in list_packages(workspace) if (path / RIG_FOLDER).is_dir()]
+    return [path for path in list_packages(workspace) if holds_rig(path)]
 
 
 def _run_config(package: Path) -> dict[str, Any]:

@@ -47,6 +47,7 @@ FACES: dict[str, Any] = {
 # 3.2 million numbers. On one core, 2,000 updates of 32 are forty minutes, in bfloat16.
 NETWORK: dict[str, Any] = {
     "freeze_encoder": False,
+    "mean_shape": False,
     "base_width": 32,
     "multipliers": [1, 1, 2, 3],
     "attention_px": [8],
@@ -60,6 +61,7 @@ NETWORK: dict[str, Any] = {
 RUN: dict[str, Any] = {
     "model.base": "none",
     "model.prediction": "v_prediction",
+    "preprocess.mean_shape": False,
     "split.by": "people",
     "train.steps": 2000,
     "train.batch_size": 32,

@@ -13,6 +13,8 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.layout import MANIFEST
+from sfe_core.corpus.manifest import read_manifest, write_manifest
 from sfe_core.corpus.views import View
 from sfe_core.diffusion.physical.diffusion_rig import DiffusionRig
 from sfe_core.diffusion.physical.pipeline import load_rig_pipeline, training_schedule
@@ -158,6 +160,21 @@ def test_a_corpus_without_buffers_is_refused(tmp_path):
     (tmp_path / "corpus" / "normals" / "p" / "3.png").unlink()
     with pytest.raises(UserError, match=r"1 of 20 faces have no normals \(p/3\).*save_buffers"):
         plan_training(workspace, TrainOptions(cpu_processes=1))
+
+
+def test_bad_buffers_are_refused(tmp_path):
+    workspace = rig_workspace(tmp_path)
+    manifest = workspace.corpus / MANIFEST
+    rows = read_manifest(manifest)
+    rows.loc[rows["key"] == "p/3", "buffer_faults"] = "7% of the albedo is green"
+    # Of held-out photos, and of a set that is not learnt from, they do not matter.
+    rows.loc[rows["key"] == "p/5", "buffer_faults"] = "normals show no head"
+    rows["mean_buffer_faults"] = "normals show no head"
+    write_manifest(manifest, rows)
+    with pytest.raises(
+        UserError, match=r"1 of 20 faces.*\(p/3: buffers: 7% of the albedo is green"
+    ):
+        SPEC.check(workspace)
 
 
 def test_the_plan_tells_stages_and_what_trains(stage1, stage2):

@@ -154,7 +154,7 @@ def test_other_data_bases_are_refused(
 def test_given_buffers_become_the_corpuss_artefacts(tmp_path: Path, portrait: Image.Image) -> None:
     """Preprocess draws none of its own where some came with the photo, in crop and photo."""
     settings = (
-        "preprocess.save_buffers=true", "preprocess.full_canvas=true",
+        "preprocess.save_buffers=true", "preprocess.full_canvas=true", "preprocess.mean_shape=true",
         "preprocess.crop_rule=as-is", "preprocess.crop_size=160",
     )  # fmt: skip
     workspace = make_workspace(tmp_path / "w", *settings)
@@ -164,7 +164,7 @@ def test_given_buffers_become_the_corpuss_artefacts(tmp_path: Path, portrait: Im
     listener = Listener()
     assert preprocess(workspace, listener).status_counts == {"ok": 2}, listener.lines
     for kind, values in expected(buffers, 0).items():
-        for name in (kind, f"full_{kind}"):
+        for name in (kind, f"full_{kind}", f"mean_{kind}"):
             path = ARTEFACTS[name].path(workspace.corpus, "anna/000000")
             assert np.array_equal(np.asarray(Image.open(path)), values), name
         own = np.asarray(Image.open(ARTEFACTS[kind].path(workspace.corpus, "plain")))
@@ -179,3 +179,7 @@ def test_given_buffers_become_the_corpuss_artefacts(tmp_path: Path, portrait: Im
     Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     (job,) = plan_preprocess(workspace).jobs
     assert job.wanted == {"albedo", "full_albedo"}
+    preprocess(workspace)
+    mean, own = (ARTEFACTS[name].path(workspace.corpus, "anna/000000").read_bytes() for name in
+                 ("mean_albedo", "albedo"))  # fmt: skip
+    assert mean == own
