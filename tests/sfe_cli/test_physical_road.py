@@ -22,6 +22,8 @@ from sfe_core.sampling.pngs import read_remarks
 from tests.sfe_cli.typed import sfe
 from tests.sfe_core.diffusion.physical.rigs import small_rig
 
+pytestmark = pytest.mark.slow
+
 SIDE, PHOTOS = 32, 6
 
 
