@@ -96,9 +96,8 @@ def test_a_package_brings_the_albums_mean_shape(folder: Path, tmp_path: Path) ->
     assert SHAPE_FILE in (package / "README.md").read_text()
     assert SHAPE_FILE in json.loads((package / "provenance.json").read_text())["files"]
     # Elsewhere, with neither corpus nor album, edits take it from there.
-    for name in ("sfe.yaml", "packaged"):
-        copy = shutil.copytree if (folder / name).is_dir() else shutil.copy
-        copy(folder / name, tmp_path / name)
+    shutil.copy(folder / "sfe.yaml", tmp_path)
+    shutil.copytree(folder / "packaged", tmp_path / "packaged")
     photo = next((folder / "photos").rglob("*.jpg"))
     said = ok(
         "edit", photo, "-w", tmp_path, "--yaw", 10, "--steps", 2, "--redraws", 0,
