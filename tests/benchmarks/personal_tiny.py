@@ -300,7 +300,7 @@ def _sections(
     )
     yield rows_table(rows)
     yield (
-        "The preset is row photos. Of two or three units an interval says little, or there is none; "
+        "The preset is row photos. Of two or three units an interval says little, if there is one; "
         "what a row changes of plain is in the next table, unit by unit. Other work shared the "
         "cores in some units, so seconds of training are no measure."
     )
