@@ -265,7 +265,11 @@ def write_result(
         **{key: value for key, value in facts.items() if key != "seconds"},
         "people": list(PEOPLE[: chosen.people]),
         "seeds": chosen.seeds,
-        "rows": {row: list(ROWS[row]) for row in rows if row != BASE},
+        "rows": {
+            row: [one.format(expressions=Path(chosen.expressions).name) for one in ROWS[row]]
+            for row in rows
+            if row != BASE
+        },
         "set": chosen.set,
         "expressions": Path(chosen.expressions).name,
         "album": {"photos": PHOTOS, "held out": HELD_OUT, "shows": ALBUM_SHOWS},
