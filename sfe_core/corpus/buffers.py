@@ -16,17 +16,16 @@ from PIL import Image
 from torch import Tensor
 
 from sfe_core.arrays import Mask
-from sfe_core.corpus.artefacts.kinds import KINDS
+from sfe_core.corpus.artefacts.kinds import BUFFERS, KINDS
+from sfe_core.corpus.layout import MEAN_SHAPE
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.views import WHOLE, Frame
 from sfe_core.errors import UserError
 from sfe_core.files import sha256_json
 
-# In the order of the channels, three each.
-BUFFERS = ("lambertian", "normals", "albedo")
+# Three each, in the order of `BUFFERS`.
 CHANNELS = 9
 NORMALS = slice(3, 6)
-MEAN_SHAPE = "mean_shape"
 _ACROSS = NORMALS.start  # the normals' x
 
 

@@ -17,6 +17,8 @@ from sfe_core.assets.needs import AUTO, OUTSIDE_JUDGES, UNITS_JUDGE
 from sfe_core.assets.registry import Asset, registry
 from sfe_core.assets.store import how_to_get, missing_files
 from sfe_core.config.workspace import Workspace
+from sfe_core.corpus.reader import Corpus
+from sfe_core.errors import UserError
 from sfe_core.faces.recognition.identity import DlibEmbedder
 
 JUDGE = "judge"  # in evaluate.features: the judge's own
@@ -113,3 +115,33 @@ def _left_out(absent: Sequence[Asset], what: str) -> str:
     else:
         remedy = "; ".join(how_to_get(asset) for asset in absent)
     return f"left out: {', '.join(names)} ({what}); {remedy}"
+
+
+def with_embedder(
+    workspace: Workspace, corpus: Corpus, keys: Sequence[str]
+) -> tuple[Workspace, Sequence[str]]:
+    """Settings without `auto`, with an embedder, for a protocol that asks who is on a picture.
+
+    Args:
+        workspace: whose section evaluate may say `auto`.
+        corpus: of the faces.
+        keys: of the faces that are measured.
+
+    Returns:
+        The workspace to measure by, and in a sentence each what is left out.
+
+    Raises:
+        UserError: `evaluate.identity` is none.
+    """
+    settings = workspace.config.evaluate
+    if settings.identity == AUTO:
+        # Its faces may be smaller than it works on: it enlarges them, and tells people apart still.
+        settings = settings.model_copy(update={"identity": "dlib"})
+    if settings.identity == "none":
+        raise UserError(
+            "evaluate.identity", "is none, and the protocol asks who it is", f"fetch {DLIB_FACES}"
+        )
+    config = workspace.config.model_copy(update={"evaluate": settings})
+    points = np.stack([corpus.points(key).double().numpy() for key in keys])
+    chosen = choose(Workspace(workspace.root, config), points * config.model.resolution)
+    return chosen.workspace, chosen.left_out

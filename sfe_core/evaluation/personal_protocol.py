@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from sfe_core.assets.needs import AUTO
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
 from sfe_core.evaluation.album import Album, DrawnBeside, album_of, read_album
 from sfe_core.evaluation.bench import Bench, instruments_of
-from sfe_core.evaluation.choices import DLIB_FACES, choose
+from sfe_core.evaluation.choices import with_embedder
 from sfe_core.evaluation.instruments.change_probe import NAME as CHANGE
 from sfe_core.evaluation.instruments.change_probe import ChangeProbe
 from sfe_core.evaluation.instruments.face_probe import identity_name
@@ -91,7 +89,7 @@ def evaluate_personal(
     corpus = Corpus.open(_of_everybody(workspace))
     album = album_of(corpus, split, workspace.config.data.person)
     names = names_of(workspace.config, album.person)
-    workspace, left_out = _settled(workspace, corpus, album)
+    workspace, left_out = with_embedder(workspace, corpus, album.held)
     known = () if package is None else _expressions(package)
     meter = _meter(workspace)
     folder = workspace.evaluation / check_key(name or "-".join([PERSONAL, *images]), "--name")
@@ -135,23 +133,6 @@ def _of_everybody(workspace: Workspace) -> Workspace:
     """With all people in its corpus: others tell what a stranger would reach."""
     data = workspace.config.data.model_copy(update={"person": None})
     return Workspace(workspace.root, workspace.config.model_copy(update={"data": data}))
-
-
-def _settled(workspace: Workspace, corpus: Corpus, album: Album) -> tuple[Workspace, Sequence[str]]:
-    """Settings without `auto`, with an embedder: without one there is nothing to measure here."""
-    settings = workspace.config.evaluate
-    if settings.identity == AUTO:
-        # Its faces may be smaller than it works on: it enlarges them, and tells people apart still.
-        settings = settings.model_copy(update={"identity": "dlib"})
-    if settings.identity == "none":
-        raise UserError(
-            "evaluate.identity", "is none, and the protocol asks who it is", f"fetch {DLIB_FACES}"
-        )
-    config = workspace.config.model_copy(update={"evaluate": settings})
-    side = config.model.resolution
-    faces = np.stack([corpus.points(key).double().numpy() for key in album.held])
-    chosen = choose(Workspace(workspace.root, config), faces * side)
-    return chosen.workspace, chosen.left_out
 
 
 def _meter(workspace: Workspace) -> Meter:

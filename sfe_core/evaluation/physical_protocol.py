@@ -8,19 +8,16 @@ drawn back from its own buffers: no edit is better than that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from sfe_core.assets.needs import AUTO
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.buffers import require_buffers
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.physical.loading import rig_config
 from sfe_core.errors import UserError
 from sfe_core.evaluation.bench import Bench, instruments_of
-from sfe_core.evaluation.choices import DLIB_FACES, choose
+from sfe_core.evaluation.choices import with_embedder
 from sfe_core.evaluation.instruments.edit_probes import OUTSIDE
 from sfe_core.evaluation.instruments.face_probe import identity_name
 from sfe_core.evaluation.instruments.measuring import Meter, read_cached
@@ -87,7 +84,7 @@ def evaluate_physical(
     commands = physical_commands(keys, config.evaluate.edits_per_photo, config.sampling.seed)
     require_buffers(corpus, corpus.rows[corpus.rows["key"].isin(keys)])
     size = _size(workspace, rig)
-    workspace, left_out = _settled(workspace, corpus, keys)
+    workspace, left_out = with_embedder(workspace, corpus, keys)
     meter = Meter(workspace.config)
     probes = add_probes(meter, workspace.config, corpus, keys[0])
     folder = workspace.evaluation / check_key(name or "-".join([PHYSICAL, *images]), "--name")
@@ -149,22 +146,6 @@ def _size(workspace: Workspace, rig: Rig | None) -> int:
     return size
 
 
-def _settled(workspace: Workspace, corpus: Corpus, keys: list[str]) -> tuple[Workspace, list[str]]:
-    """Settings without `auto`, with an embedder: without one nobody knows who is on a picture."""
-    settings = workspace.config.evaluate
-    if settings.identity == AUTO:
-        # Its faces may be smaller than it works on: it enlarges them, and tells people apart still.
-        settings = settings.model_copy(update={"identity": "dlib"})
-    if settings.identity == "none":
-        raise UserError(
-            "evaluate.identity", "is none, and the protocol asks who it is", f"fetch {DLIB_FACES}"
-        )
-    config = workspace.config.model_copy(update={"evaluate": settings})
-    points = np.stack([corpus.points(key).double().numpy() for key in keys])
-    chosen = choose(Workspace(workspace.root, config), points * config.model.resolution)
-    return chosen.workspace, chosen.left_out
-
-
 def _origin(
     workspace: Workspace, corpus: Corpus, rig: Rig | None, images: Mapping[str, Path]
 ) -> Provenance:
@@ -179,7 +160,7 @@ def _summed_up(
     course: PhysicalCourse,
     rig: Rig | None,
     origin: Provenance,
-    left_out: list[str],
+    left_out: Sequence[str],
     folder: Path,
 ) -> EvaluationSummary:
     bench, config = course.bench, course.bench.workspace.config

@@ -44,7 +44,7 @@ from sfe_core.packaging.summary import (
     PLAIN_SAMPLE,
     PackageExists,
     PackageSummary,
-    provenance_of,
+    is_made_of,
     summarise,
 )
 from sfe_core.packaging.trial import TrialOrder, try_guided, try_plain
@@ -104,7 +104,9 @@ def package_checkpoint(
     require_extras(plan, options)
     target = workspace.packaged / plan.name
     if target.exists() and not force:
-        if reuse and _made_of(target, plan, options):
+        if reuse and is_made_of(
+            target, plan.origin, plan.weights, options.to_json(), plan.history.meta.saved_at
+        ):
             return _summary(target, plan, reused=True)
         remedy = "replace it with --force, or give another --name"
         raise PackageExists(target, "exists", remedy)
@@ -196,17 +198,6 @@ def _unpacked(plan: PackagePlan, workspace: Workspace, stack: ExitStack) -> Pack
         load_fineface_beside(plan.fineface, unet).save_pretrained(staging / UNITS_FOLDER)
         folders[UNITS_FOLDER] = staging / UNITS_FOLDER
     return replace(plan, folders=folders)
-
-
-def _made_of(folder: Path, plan: PackagePlan, options: PackageOptions) -> bool:
-    """Whether a package that stands is what `plan` and `options` would make."""
-    said = provenance_of(folder)
-    return (
-        said.get("source") == plan.origin
-        and said.get("weights") == plan.weights
-        and said.get("form") == options.to_json()
-        and said.get("checkpoint_saved_at") == plan.history.meta.saved_at
-    )
 
 
 def _summary(folder: Path, plan: PackagePlan, reused: bool = False) -> PackageSummary:

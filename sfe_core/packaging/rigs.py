@@ -53,7 +53,7 @@ from sfe_core.packaging.summary import (
     PLAIN_SAMPLE,
     PackageExists,
     PackageSummary,
-    provenance_of,
+    is_made_of,
     summarise,
 )
 from sfe_core.packaging.trial import check_picture
@@ -174,7 +174,9 @@ def package_rig(
     plan = plan_rig(checkpoint, name, weights, options, reporter)
     target = workspace.packaged / plan.name
     if target.exists() and not force:
-        if reuse and _made_of(target, plan, options):
+        if reuse and is_made_of(
+            target, plan.origin, plan.weights, options.to_json(), plan.history.meta.saved_at
+        ):
             return _summary(target, plan, reused=True)
         remedy = "replace it with --force, or give another --name"
         raise PackageExists(target, "exists", remedy)
@@ -336,16 +338,6 @@ def _write_papers(
 
 def _readable(value: Any) -> Any:
     return f"{value:.5g}" if isinstance(value, float) else value
-
-
-def _made_of(folder: Path, plan: RigPlan, options: PackageOptions) -> bool:
-    said = provenance_of(folder)
-    return (
-        said.get("source") == plan.origin
-        and said.get("weights") == plan.weights
-        and said.get("form") == options.to_json()
-        and said.get("checkpoint_saved_at") == plan.history.meta.saved_at
-    )
 
 
 def _summary(folder: Path, plan: RigPlan, reused: bool = False) -> PackageSummary:

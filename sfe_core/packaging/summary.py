@@ -69,3 +69,22 @@ def provenance_of(folder: Path) -> dict[str, Any]:
         return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def is_made_of(folder: Path, origin: str, weights: Weights, form: Any, saved_at: str) -> bool:
+    """Whether a package that stands is of this checkpoint, in this form.
+
+    Args:
+        folder: of the package.
+        origin: where its weights are from.
+        weights: which of the run's.
+        form: of the options, as JSON.
+        saved_at: when the checkpoint was saved.
+    """
+    said = provenance_of(folder)
+    return (
+        said.get("source") == origin
+        and said.get("weights") == weights
+        and said.get("form") == form
+        and said.get("checkpoint_saved_at") == saved_at
+    )

@@ -63,11 +63,7 @@ class ClassPictures:
     def captions(self) -> dict[str, str]:
         """Emotion to caption: that of the album's photos without the person's token."""
         template = self.workspace.config.preprocess.caption_template
-        subject = with_article(self.class_word)
-        return {
-            name: template_caption(template, {"emotion": name, "subject": subject})
-            for name in EMOTIONS
-        }
+        return expression_captions(template, with_article(self.class_word))
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -129,6 +125,13 @@ class ClassPictures:
             lost = wanted - len(corpus.rows)
             reporter.warn(f"{lost} of {wanted} class pictures show no face: left out")
         return corpus
+
+
+def expression_captions(template: str, subject: str) -> dict[str, str]:
+    """Emotion to what a caption template says of a subject that shows it."""
+    return {
+        name: template_caption(template, {"emotion": name, "subject": subject}) for name in EMOTIONS
+    }
 
 
 class _Painter:

@@ -26,10 +26,10 @@ from sfe_core.assets import locate
 from sfe_core.assets.reference import ModelReference
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.attributes import with_article
-from sfe_core.corpus.annotations.captions import template_caption, without_emotion
+from sfe_core.corpus.annotations.captions import without_emotion
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.drawing import draw_batch, prompt_words
-from sfe_core.diffusion.expression_embeddings import ExpressionEmbeddings
+from sfe_core.diffusion.expression_embeddings import NEUTRAL, ExpressionEmbeddings
 from sfe_core.diffusion.loading import load_base
 from sfe_core.diffusion.prediction import add_noise
 from sfe_core.emotions import EMOTIONS
@@ -38,12 +38,11 @@ from sfe_core.faces.expression_mask import expression_mask
 from sfe_core.faces.recognition.reading import EmotionRecogniser, cut_faces
 from sfe_core.faces.recognition.recognisers import load_recogniser
 from sfe_core.files import derive_seed, sha256_json
-from sfe_core.recipes.shared.class_pictures import drawing_pipeline
+from sfe_core.recipes.shared.class_pictures import drawing_pipeline, expression_captions
 from sfe_core.recipes.shared.drawn_corpus import DrawnCorpus
 from sfe_core.reporting import Reporter
 
 FOLDER = "crafted_photos"
-NEUTRAL = "neutral"
 # Chosen on one synthetic person, told by words: from 0.7 of the noise and an edge of 0.1 the judge
 # sees .76 at dlib's cosine of .953 to the held-out photos; from 0.85 .79 and .947; with an edge of
 # 0.2 .92 and .932. Real photos with these expressions reach .961, strangers .917.
@@ -118,11 +117,7 @@ class CraftedPhotos:
     def prompts(self) -> dict[str, str]:
         """Emotion to what the base is told of anybody of the class."""
         template = self.workspace.config.preprocess.caption_template
-        subject = with_article(self.class_word)
-        texts = {
-            name: template_caption(template, {"emotion": name, "subject": subject})
-            for name in EMOTIONS
-        }
+        texts = expression_captions(template, with_article(self.class_word))
         if self.expressions is None:
             return texts
         return {name: without_emotion(text) for name, text in texts.items()}
@@ -133,10 +128,7 @@ class CraftedPhotos:
         config = self.workspace.config
         template = config.preprocess.caption_template
         subject = f"{config.captions.token} {self.class_word}"
-        captions = {
-            name: template_caption(template, {"emotion": name, "subject": subject})
-            for name in EMOTIONS
-        }
+        captions = expression_captions(template, subject)
         told = self.expressions and sha256_json(
             {name: value.tolist() for name, value in self.expressions.state_dict().items()}
         )
