@@ -36,29 +36,27 @@ def demo(
         ),
     ] = "stableface",
 ) -> None:
-    from sfe_cli.evaluate import show_personal, show_scores, show_units
+    from sfe_cli.evaluate import show_personal, show_physical, show_scores, show_units
     from sfe_cli.progress import RichReporter, duration
     from sfe_core.demo import run_demo
 
     summary = run_demo(folder, seed, RichReporter(), recipe)
     evaluation = summary.evaluation
-    if evaluation is not None:
-        show_scores(evaluation.table)
-        show_units(evaluation)
-        show_personal(evaluation)
+    show_scores(evaluation.table)
+    show_units(evaluation)
+    show_personal(evaluation)
+    show_physical(evaluation)
     total = duration(sum(summary.seconds.values()))
     steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
-    report = None if evaluation is None else evaluation.report
     render.facts(
         [
             ("time", f"{total} ({steps})"),
             ("triptychs", summary.gallery),
             ("to look at first", summary.story),
-            ("report", report),
+            ("report", evaluation.report),
         ]
     )
-    if first := report or summary.story:
-        render.next_step(f"open {render.nearby(first)}")
+    render.next_step(f"open {render.nearby(evaluation.report)}")
 
 
 demo.__doc__ = HELP

@@ -21,6 +21,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.personal_protocol import PERSONAL, evaluate_personal
+from sfe_core.evaluation.physical_protocol import evaluate_physical
 from sfe_core.evaluation.reporting.personal_outputs import SHEET
 from sfe_core.evaluation.reporting.story import STORY
 from sfe_core.evaluation.summary import EvaluationSummary
@@ -75,7 +76,7 @@ class DemoSummary:
 
     Attributes:
         workspace: where it lies; the five commands go on from there.
-        evaluation: the numbers; `evaluation.report` is the page to open. None of physical.
+        evaluation: the numbers; `evaluation.report` is the page to open.
         gallery: index.html of the triptychs; None of physical.
         story: the sheet to look at first. Of stableface one unseen person in every emotion, drawn
             by base and fine-tuned model, or None where no face was found in several of them; of
@@ -86,7 +87,7 @@ class DemoSummary:
     """
 
     workspace: Workspace
-    evaluation: EvaluationSummary | None
+    evaluation: EvaluationSummary
     gallery: Path | None
     story: Path | None
     seconds: dict[str, float]
@@ -100,7 +101,7 @@ def run_demo(
 ) -> DemoSummary:
     """Run synthesize, preprocess, train, package-checkpoint, triptych and evaluate in `folder`.
 
-    A rig of recipe physical draws no captions: edits take the place of the last two.
+    A rig of recipe physical draws no captions: edits take the place of triptychs.
 
     Args:
         folder: is made; must be empty if it exists.
@@ -122,22 +123,19 @@ def run_demo(
     clock = _Clock(reporter)
     # Settings that are wrong are told before photographs are made.
     init_workspace(folder, plan.preset, settings={**plan.settings, "train.seed": seed})
-    steps = 5 if recipe == PHYSICAL else 6
-    with clock.step(f"1/{steps} synthesize"):
+    with clock.step("1/6 synthesize"):
         _photograph(folder, plan, seed, reporter)
     workspace = load_workspace(folder)
-    with clock.step(f"2/{steps} preprocess"):
+    with clock.step("2/6 preprocess"):
         found = preprocess(workspace, reporter)
     if not found.status_counts.get("ok"):
         raise RunError(workspace.photos, "no face was found", "run `sfe doctor`")
-    with clock.step(f"3/{steps} train"):
+    with clock.step("3/6 train"):
         launch(workspace, TrainOptions(), reporter)
-    with clock.step(f"4/{steps} package-checkpoint"):
+    with clock.step("4/6 package-checkpoint"):
         package = package_checkpoint(workspace, reporter=reporter).folder
     if recipe == PHYSICAL:
-        with clock.step(f"5/{steps} edit"):
-            story = _edits(workspace, package, reporter)
-        return DemoSummary(workspace, None, None, story, clock.seconds)
+        return _edited(workspace, package, clock, reporter)
     return _measured(workspace, package, recipe, clock, reporter)
 
 
@@ -157,6 +155,15 @@ def _measured(
     else:
         story = _copied(evaluation.folder / STORY, workspace.root)
     return DemoSummary(workspace, evaluation, triptychs.gallery, story, clock.seconds)
+
+
+def _edited(workspace: Workspace, package: Path, clock: _Clock, reporter: Reporter) -> DemoSummary:
+    """The last steps of a rig."""
+    with clock.step("5/6 edit"):
+        story = _edits(workspace, package, reporter)
+    with clock.step("6/6 evaluate"):
+        evaluation = evaluate_physical(workspace, package=package, reporter=reporter)
+    return DemoSummary(workspace, evaluation, None, story, clock.seconds)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sfe_core.config.sections import (
     ShapesDepth,
     ShapesFace,
     ShapesHead,
+    ShapesNormals,
     Weight,
 )
 
@@ -101,6 +102,11 @@ class PreprocessConfig(Section):
         False, description="also EMOCA's and DECA's heads with fine detail as .obj, some MB each"
     )
     save_buffers: bool = Field(False, description="also normals, albedo and Lambertian render")
+    buffer_normals: ShapesNormals[Literal["fine", "coarse"]] = Field(
+        "fine",
+        description="their normals and shading with EMOCA's and DECA's fine detail, or of the bare "
+        "mesh, as DiffusionRig draws them",
+    )
     mean_shape: bool = Field(
         False, description="these also with the mean head shape of each person's album"
     )
@@ -145,6 +151,11 @@ class QualityConfig(Section):
     )
     most_invented_border: Fraction = Field(
         0.7, description="share of the crop that lies beyond the photo, its border repeated there"
+    )
+    sound_buffers: bool = Field(
+        True,
+        description="faces with bad buffers (no head, beside the face, impossible colours) get "
+        "out_of_range too; false = kept, and refused only where buffers are learnt from",
     )
 
 

@@ -54,6 +54,7 @@ class Meaning(Enum):
     CROP = "shapes the square crop round a face"
     HEAD = "shapes the reconstructed head"
     DEPTH = "shapes the depth map, beside the head"
+    NORMALS = "shapes the normals and the shading of the buffers, beside the head"
 
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ ShapesFace = Annotated[T, Meaning.FACE]
 ShapesCrop = Annotated[T, Meaning.CROP]
 ShapesHead = Annotated[T, Meaning.HEAD]
 ShapesDepth = Annotated[T, Meaning.DEPTH]
+ShapesNormals = Annotated[T, Meaning.NORMALS]
 
 
 @dataclass(frozen=True)

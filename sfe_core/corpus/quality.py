@@ -267,8 +267,15 @@ def judge_row(row: Row, config: QualityConfig) -> None:
         if row.get("invented_border") is None:
             row["invented_border"] = invented_border(row)
         doubts, faults = doubts_of(row, config), faults_of(row, config)
+        faults += _unsound_buffers(row, config)
         row["status"] = DOUBTFUL if doubts else OUT_OF_RANGE if faults else OK
         row["reason"] = "; ".join(doubts + faults)
+
+
+def _unsound_buffers(row: Mapping[str, Any], config: QualityConfig) -> list[str]:
+    """What preprocess found wrong with the buffers, with each photo's own shape, in words."""
+    told = row.get("buffer_faults") if config.sound_buffers else None
+    return [f"buffers: {part}" for part in (told or "").split("; ") if part]
 
 
 def doubts_of(row: Mapping[str, Any], config: QualityConfig) -> list[str]:

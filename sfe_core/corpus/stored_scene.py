@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from sfe_core.arrays import Floats, Pixels
+from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts.edited_scene import wrapped_degrees
 from sfe_core.corpus.artefacts.face_scene import FaceScene
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, has_detail
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.manifest import crop_of, landmarks_of
 from sfe_core.corpus.picture_store import MEND, FolderStore
@@ -38,7 +39,7 @@ def stored_codes(corpus: Path, key: str) -> dict[str, Floats]:
 
 
 def stored_scene(
-    corpus: Path, row: Mapping[str, Any], maker: HeadMaker, detailed: bool
+    corpus: Path, row: Mapping[str, Any], maker: HeadMaker, config: PreprocessConfig
 ) -> FaceScene:
     """The face of a row as its crop shows it.
 
@@ -46,7 +47,7 @@ def stored_scene(
         corpus: its folder.
         row: of the manifest, with pictures, codes and surface.
         maker: of the reconstruction that found the head.
-        detailed: see `FaceScene`.
+        config: of preprocess; says with how much detail the head is drawn.
 
     Raises:
         RunError: what is stored of it is missing or torn.
@@ -69,7 +70,8 @@ def stored_scene(
         transform=CropTransform(size / 2, size / 2, size),
         size=size,
         head=head,
-        detailed=detailed,
+        detailed=has_detail(config),
+        coarse_buffers=config.buffer_normals == "coarse",
     )
 
 

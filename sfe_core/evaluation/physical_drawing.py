@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from sfe_core.config.sections import Meaning
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.kinds import shaping_settings
+from sfe_core.corpus.artefacts.kinds import SHAPING_BUFFERS, shaping_settings
 from sfe_core.corpus.people.albums import person_of
 from sfe_core.corpus.preprocessing.single_photo import picture_of_scene
 from sfe_core.diffusion.physical.pipeline import STEPS, RigPipeline, load_rig_pipeline
@@ -100,7 +99,7 @@ class PhysicalDrawing:
             "source": source.sha256,
             "edit": edit.record(),
             "seed": seed,
-            "fitted": shaping_settings(config, Meaning.FACE, Meaning.CROP, Meaning.HEAD),
+            "fitted": shaping_settings(config, *SHAPING_BUFFERS),
             "mean_shape": self.faces.shape_sha256(key),
             **self._drawn_with,
         }

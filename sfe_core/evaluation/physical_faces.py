@@ -16,7 +16,6 @@ from sfe_core.arrays import Doubles, Floats, Mask
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts.edited_scene import changed_scene
 from sfe_core.corpus.artefacts.face_scene import FaceScene
-from sfe_core.corpus.artefacts.kinds import has_detail
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.people.albums import person_of
 from sfe_core.corpus.people.mean_shape import album_shape
@@ -148,8 +147,7 @@ class PhysicalFaces:
     def _scene(self, key: str) -> FaceScene:
         if key not in self._scenes:
             row = {str(name): value for name, value in self._corpus.row(key).items()}
-            detailed = has_detail(self._config)
-            self._scenes[key] = stored_scene(self._corpus.folder, row, self._maker, detailed)
+            self._scenes[key] = stored_scene(self._corpus.folder, row, self._maker, self._config)
         return self._scenes[key]
 
     def _shape(self, of: str) -> Floats | None:

@@ -16,6 +16,7 @@ from sfe_core.corpus.buffers import hash_buffers, read_buffers, require_buffers
 from sfe_core.corpus.inspection.gate import require_sound
 from sfe_core.corpus.people.mean_shape import mean_shape
 from sfe_core.corpus.reader import Corpus
+from sfe_core.evaluation import physical_drawing
 from sfe_core.packaging.album_shape import SHAPE_FILE, read_album_shape
 from sfe_core.recipes.physical import SPEC
 from sfe_core.sampling.pngs import read_remarks
@@ -50,9 +51,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(demo, "RIG_SETTINGS", {**demo.RIG_SETTINGS, **few})
         patch.setattr(demo, "EDITED_PHOTOS", 1)
         patch.setattr(demo, "EDIT_STEPS", 2)
+        patch.setattr(physical_drawing, "STEPS", 2)
         made = tmp_path_factory.mktemp("demo") / "demo"
         said = ok("demo", "--folder", made, "--recipe", "physical", "--seed", 3)
     assert "story.png" in said and "triptychs" not in said
+    assert "part of the face" in said and "report.html" in said
     return made
 
 

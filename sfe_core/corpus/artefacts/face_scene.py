@@ -39,6 +39,7 @@ class FaceScene:
         depth: None where nobody asked for it.
         depth_of_mesh: whether `depth` is the mesh's own.
         crop_rule: the rule that the square is by.
+        coarse_buffers: whether normals and shading are the bare mesh's, even where there is detail.
     """
 
     photo: Pixels
@@ -53,6 +54,7 @@ class FaceScene:
     depth: DepthMaps | None = None
     depth_of_mesh: bool = True
     crop_rule: str = "landmarks"
+    coarse_buffers: bool = False
 
     @cached_property
     def crop(self) -> Pixels:
@@ -146,7 +148,7 @@ class FaceScene:
 
     @property
     def normals(self) -> Pixels:
-        """Normals [S, S, 3] with all the detail there is, as colours."""
+        """Normals [S, S, 3] as colours."""
         given = self._given_crop("normals")
         return self._coloured_normals(self.raster) if given is None else given
 
@@ -229,11 +231,17 @@ class FaceScene:
         return crop(given, self.transform, self.size) * inside[..., None]
 
     def _coloured_normals(self, raster: Raster) -> Pixels:
-        return shade_normals(replace(raster, normals=self._normals(raster)))
+        return shade_normals(replace(raster, normals=self._buffer_normals(raster)))
 
     def _normals(self, raster: Raster) -> Floats:
         surface = self.head.surface
         return surface.normals(raster) if self.detailed and surface else raster.normals
+
+    def _buffer_normals(self, raster: Raster) -> Floats:
+        surface = self.head.surface
+        if self.coarse_buffers and surface:
+            return surface.coarse_normals(raster)
+        return self._normals(raster)
 
     def _albedo(self, raster: Raster) -> Floats:
         surface = self.head.surface
@@ -255,7 +263,7 @@ class FaceScene:
                 "the reconstruction has no light",
                 "choose another preprocess.reconstruction, or leave save_buffers off",
             )
-        return lambertian(self._normals(raster), albedo, light, raster.hit)
+        return lambertian(self._buffer_normals(raster), albedo, light, raster.hit)
 
     def _shade(self, raster: Raster) -> Pixels:
         if not self.detailed:

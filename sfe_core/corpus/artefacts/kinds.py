@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _COARSE = "geometry_coarse"
 _FULL = "full_canvas"
 _FACE, _CROP, _HEAD, _DEPTH = Meaning.FACE, Meaning.CROP, Meaning.HEAD, Meaning.DEPTH
+_BUFFERS = (_HEAD, Meaning.NORMALS)
+# All that decides where a face is, what its head is like and how its buffers are drawn.
+SHAPING_BUFFERS = (_FACE, _CROP, *_BUFFERS)
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,16 @@ def _is_full(config: PreprocessConfig) -> bool:
 
 _full_buffer = partial(
     ArtefactKind,
-    shaped_by=(_HEAD,),
+    shaped_by=_BUFFERS,
     wanted=lambda config: config.full_canvas and config.save_buffers,
 )
 # What DiffusionRig conditions on (Ding et al., CVPR 2023).
-_buffer = partial(ArtefactKind, shaped_by=(_CROP, _HEAD), wanted=lambda config: config.save_buffers)
+_buffer = partial(
+    ArtefactKind, shaped_by=(_CROP, *_BUFFERS), wanted=lambda config: config.save_buffers
+)
 _mean_buffer = partial(
     ArtefactKind,
-    shaped_by=(_CROP, _HEAD),
+    shaped_by=(_CROP, *_BUFFERS),
     wanted=lambda config: config.save_buffers and config.mean_shape,
     of_album=True,
 )

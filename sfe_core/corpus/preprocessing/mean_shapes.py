@@ -11,7 +11,7 @@ from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.artefacts.edited_scene import changed_scene
 from sfe_core.corpus.artefacts.given_maps import GIVEN_BUFFERS, given_path
 from sfe_core.corpus.artefacts.hashes import ArtefactHashes, album_hashes, parse_made_with
-from sfe_core.corpus.artefacts.kinds import ARTEFACTS, album_artefacts_of, has_detail
+from sfe_core.corpus.artefacts.kinds import ARTEFACTS, album_artefacts_of
 from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, WITH_PICTURES, Row
@@ -129,7 +129,7 @@ def _drawn(workspace: Workspace, row: Row, albums: dict[str, _Album], maker: Hea
     if row["status"] != OK:
         return note
     config, album = workspace.config.preprocess, albums[person_of(row["key"])]
-    scene = stored_scene(workspace.corpus, row, maker, has_detail(config))
+    scene = stored_scene(workspace.corpus, row, maker, config)
     scene = changed_scene(scene, HeadChange(identity=album.shape))
     scene = replace(scene, given_buffers=_given(workspace.corpus, row["key"]))
     for kind in album_artefacts_of(config):

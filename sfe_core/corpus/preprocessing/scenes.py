@@ -125,4 +125,5 @@ def scene_of(
         head=head,
         detailed=has_detail(config),
         given_mesh=given_mesh,
+        coarse_buffers=config.buffer_normals == "coarse",
     )

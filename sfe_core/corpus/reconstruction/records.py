@@ -17,9 +17,8 @@ from typing import Any
 from sfe_core.assets.registry import registry
 from sfe_core.assets.store import missing_files
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.config.sections import Meaning
 from sfe_core.corpus.artefacts.hashes import FACE, artefact_hashes
-from sfe_core.corpus.artefacts.kinds import has_detail, shaping_settings
+from sfe_core.corpus.artefacts.kinds import SHAPING_BUFFERS, has_detail, shaping_settings
 from sfe_core.corpus.reconstruction.outputs import SavedFace
 from sfe_core.errors import RunError, UserError
 from sfe_core.files import atomic_path, sha256_json, write_json
@@ -52,7 +51,7 @@ def settings_of(config: PreprocessConfig, root: Path, photo_frame: bool) -> Sett
         photo_frame: whether pictures are in the photo's frame.
     """
     config = config.model_copy(update={"depth": "mesh"})  # nobody asks for the depth here
-    shown = shaping_settings(config, Meaning.FACE, Meaning.CROP, Meaning.HEAD)
+    shown = shaping_settings(config, *SHAPING_BUFFERS)
     shown["photo_frame"] = photo_frame
     if has_detail(config):
         known = registry()

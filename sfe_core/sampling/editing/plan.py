@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.config.sections import Meaning
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.kinds import shaping_settings
+from sfe_core.corpus.artefacts.kinds import SHAPING_BUFFERS, shaping_settings
 from sfe_core.corpus.people.albums import person_of
 from sfe_core.corpus.photo_files import find_photos
 from sfe_core.errors import UserError
@@ -159,4 +158,4 @@ def plan_edits(
 
 def _fitting(config: PreprocessConfig) -> dict[str, Any]:
     """What of the settings decides where a face is and what its head is like."""
-    return shaping_settings(config, Meaning.FACE, Meaning.CROP, Meaning.HEAD)
+    return shaping_settings(config, *SHAPING_BUFFERS)

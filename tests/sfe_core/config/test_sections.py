@@ -38,6 +38,7 @@ MEANT = {
     """,
     Meaning.HEAD: "preprocess.reconstruction preprocess.reconstruction_model preprocess.flame",
     Meaning.DEPTH: "preprocess.depth preprocess.depth_input",
+    Meaning.NORMALS: "preprocess.buffer_normals",
 }
 # Fields of preprocess that say which files are written, and by how many processes, not what is in
 # them; the caption template has a hash of its own.

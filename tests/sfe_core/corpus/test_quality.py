@@ -173,6 +173,18 @@ def test_rows_without_invented_border_are_given_it() -> None:
     assert bare == {"status": "ok", "reason": "", "invented_border": None}
 
 
+def test_faces_with_bad_buffers_are_left_out_unless_they_are_to_be_kept() -> None:
+    row = {"status": "ok", "reason": "", "buffer_faults": "normals show no head; no light"}
+    judge_row(row, QualityConfig())
+    told = "buffers: normals show no head; buffers: no light"
+    assert (row["status"], row["reason"]) == ("out_of_range", told)
+    judge_row(row, QualityConfig(sound_buffers=False))
+    assert (row["status"], row["reason"]) == ("ok", "")
+    row["buffer_faults"] = ""
+    judge_row(row, QualityConfig())
+    assert row["status"] == "ok"
+
+
 def test_stored_pictures_measure_the_same(small_corpus: Workspace) -> None:
     corpus = Corpus.open(small_corpus)
     for row in plain_rows(corpus.rows):

@@ -52,7 +52,9 @@ def test_the_mean_shape_is_the_mean_over_the_album(albums: Workspace) -> None:
 def test_a_stored_face_is_drawn_as_it_was(albums: Workspace) -> None:
     corpus = Corpus.open(albums)
     for key in corpus.rows["key"]:
-        scene = stored_scene(albums.corpus, corpus.row(key), AnnyReconstructor(), False)
+        scene = stored_scene(
+            albums.corpus, corpus.row(key), AnnyReconstructor(), albums.config.preprocess
+        )
         for name in ("normals", "albedo", "lambertian"):
             stored = np.asarray(Image.open(ARTEFACTS[name].path(albums.corpus, key)), int)
             assert np.abs(stored - ARTEFACTS[name].content(scene)).mean() < 0.1, (key, name)
@@ -63,7 +65,7 @@ def test_the_pictures_show_the_mean_shape(albums: Workspace) -> None:
     maker = AnnyReconstructor()
     key = "0003/001"
     mean = mean_shape(albums.corpus, [f"0003/{number:03d}" for number in range(3)])
-    scene = stored_scene(albums.corpus, corpus.row(key), maker, False)
+    scene = stored_scene(albums.corpus, corpus.row(key), maker, albums.config.preprocess)
     shown = changed_scene(scene, HeadChange(identity=mean))
     for name, content in zip(MEAN, (shown.normals, shown.albedo, shown.lambertian), strict=True):
         path = ARTEFACTS[name].path(albums.corpus, key)

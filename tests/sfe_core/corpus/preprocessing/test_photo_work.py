@@ -227,9 +227,11 @@ class DetailedSurface:
 
 
 class DetailedReconstructor(AnnyReconstructor):
+    surface: DetailedSurface = DetailedSurface()
+
     def reconstruct(self, *faces: object) -> list[Reconstruction]:
         heads = super().reconstruct(*faces)
-        return [replace(head, surface=DetailedSurface()) for head in heads]
+        return [replace(head, surface=self.surface) for head in heads]
 
 
 def test_a_backend_with_detail_has_two_geometries(
@@ -249,6 +251,33 @@ def test_a_backend_with_detail_has_two_geometries(
     textured = replace(order, config=settings(reconstruction="emoca", save_buffers=True))
     with pytest.raises(UserError, match="no texture model.*save_buffers"):
         take_in(decoded(textured), textured)
+
+
+class TexturedSurface(DetailedSurface):
+    """The same in one colour under a light from above."""
+
+    light = np.array([[1.0] * 3, [0.0] * 3, [0.5] * 3, *[[0.0] * 3] * 6])
+
+    def albedo(self, raster: Raster) -> np.ndarray:
+        return np.where(raster.hit[..., None], 0.5, 0.0) * np.ones(3)
+
+
+@pytest.mark.parametrize("detail", ["fine", "coarse"])
+def test_normals_and_shading_are_of_the_surface_asked_for(
+    tmp_path: Path, portrait: Image.Image, monkeypatch: pytest.MonkeyPatch, detail: str
+) -> None:
+    monkeypatch.setattr(DetailedReconstructor, "surface", TexturedSurface())
+    tools = (load_detector("dlib"), DetailedReconstructor(), MeshDepth())
+    monkeypatch.setattr(photo_work, "_tools", lambda config: tools)
+    asked = settings(reconstruction="emoca", save_buffers=True, buffer_normals=detail)
+    order = order_of(tmp_path, asked, a=portrait)
+    take_in(decoded(order), order)
+    for name in ("normals", "lambertian"):
+        drawn = np.asarray(Image.open(ARTEFACTS[name].path(order.corpus, "a")))
+        colours = len(np.unique(drawn[drawn.any(axis=2)], axis=0))
+        assert colours == 1 if detail == "fine" else colours > 30, name
+    mesh = np.asarray(Image.open(ARTEFACTS["mesh"].path(order.corpus, "a")))
+    assert len(np.unique(mesh[mesh.any(axis=2)])) == 1, "the geometry's picture keeps its detail"
 
 
 def test_a_render_that_came_with_the_photo_takes_the_meshs_place(
