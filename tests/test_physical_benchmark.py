@@ -13,14 +13,13 @@ import pytest
 
 from sfe_core.config.layers import Layer
 from sfe_core.config.loading import override_layer, resolve
+from sfe_core.evaluation.physical_codes import ball_normals
 from sfe_core.evaluation.summary import EditsOfMode, Interval, PartOfEdit, PhysicalOfSet
-from sfe_core.faces.head import ACTION_NAMES
 from sfe_core.synthesis.spec import FaceSpec
 from tests.benchmarks import physical_tiny
 from tests.benchmarks.physical_measures import (
     COLUMNS,
     PARTS,
-    comparable,
     figures,
     truth_of,
     unit_of,
@@ -28,25 +27,11 @@ from tests.benchmarks.physical_measures import (
 )
 
 PERSON = 3587
-GAZE = [place for place, name in enumerate(ACTION_NAMES) if name.startswith("eyeLook")]
 
 
 @pytest.fixture(scope="module")
 def specs() -> dict[str, FaceSpec]:
     return physical_tiny.specs_of((PERSON,))
-
-
-def as_codes(part: str, truth: np.ndarray) -> np.ndarray:
-    """Codes of Anny's head that say exactly this."""
-    if part == "expression":
-        codes = np.random.default_rng(1).uniform(size=(len(truth), 52))
-        codes[:, [place for place in range(52) if place not in GAZE]] = truth
-        return codes
-    if part == "light":
-        light = np.zeros((len(truth), 9, 3))
-        light[:, 0], light[:, 1:4] = 2.0, 2.0 * truth[..., None]
-        return light.reshape(len(truth), 27)
-    return truth
 
 
 def value(number: float | None) -> Interval:
@@ -63,8 +48,8 @@ def made_up(folder: Path, specs: dict[str, FaceSpec], r: float, good: bool) -> S
             taken = {f"{p}_of": donor if mode in (p, "all") else "" for p in PARTS}
             rows.append({"name": f"{key}/00-{mode}", "key": key, "mode": mode, **taken})
         for part in PARTS:
-            asked = as_codes(part, np.stack([truth_of(specs[key])[part] for key in donors]))
-            seen = as_codes(part, np.stack([truth_of(specs[key])[part] for key in keys]))
+            asked = np.stack([truth_of(specs[key])[part] for key in donors])
+            seen = np.stack([truth_of(specs[key])[part] for key in keys])
             codes[f"package/{mode}/{part}/asked"] = asked
             codes[f"package/{mode}/{part}/found"] = asked if good else seen
     pd.DataFrame(rows).to_csv(folder / "commands.csv", index=False)
@@ -128,10 +113,14 @@ def test_each_is_missed_by_its_own_number(specs, tmp_path: Path, key, number, wh
     assert none[what] == "not measured"
 
 
-def test_light_is_compared_by_its_direction():
-    light = np.zeros((1, 9, 3))
-    light[0, 0], light[0, 1:4] = 2.0, np.array([0.5, 1.0, -1.0])[:, None]
-    assert comparable("light", light.reshape(1, 27))[0] == pytest.approx([0.25, 0.5, -0.5])
+def test_the_truth_is_what_the_photo_shows(specs):
+    smiling = next(spec for spec in specs.values() if spec.emotion == "happy")
+    truth = truth_of(smiling)
+    corners = truth["expression"].reshape(68, 2)[[48, 54]]
+    assert (corners[:, 1] < -1.0).all() and corners[0, 0] < corners[1, 0], "up and apart"
+    side = smiling.scene.light[0]
+    assert np.corrcoef(truth["light"], ball_normals()[:, 0])[0, 1] * np.sign(side) > 0.1
+    assert truth["light"].mean() == pytest.approx(1.0)
 
 
 def test_the_result_is_written_with_rows_and_verdicts(specs, tmp_path: Path):

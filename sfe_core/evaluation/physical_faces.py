@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sfe_core.arrays import Doubles, Floats, Mask
+from sfe_core.arrays import Floats, Mask
 from sfe_core.config.corpus_sections import PreprocessConfig
 from sfe_core.corpus.artefacts.edited_scene import changed_scene
 from sfe_core.corpus.artefacts.face_scene import FaceScene
@@ -23,16 +23,14 @@ from sfe_core.corpus.picture_store import FolderStore
 from sfe_core.corpus.preprocessing.single_photo import buffers_of_scene
 from sfe_core.corpus.reader import Corpus
 from sfe_core.corpus.stored_scene import stored_scene
-from sfe_core.evaluation.physical_commands import PARTS, Part, PhysicalCommand
+from sfe_core.evaluation.physical_codes import Codes, codes_of
+from sfe_core.evaluation.physical_commands import PARTS, PhysicalCommand
 from sfe_core.faces.backends import load_maker
-from sfe_core.faces.changed_head import maker_of
-from sfe_core.faces.reconstruction import HeadChange, Reconstruction
+from sfe_core.faces.reconstruction import HeadChange
 from sfe_core.sampling.editing.faces import edited_scene
 from sfe_core.sampling.editing.request import Edit
 from sfe_core.sampling.editing.rigs import Rig
 from sfe_core.sampling.editing.terms import ExpressionTerms
-
-Codes = dict[Part, Doubles]
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class AskedFaces:
     """What was asked of N pictures, in the terms of the reconstruction that edits.
 
     Attributes:
-        asked: part to codes [N, D]: expression, angles in degrees, light, shape.
+        asked: part to codes [N, D], see `codes_of`.
         before: the same of each picture's unedited face.
         outside: name of a picture to [S, S], where neither the head nor the edited one is.
     """
@@ -48,23 +46,6 @@ class AskedFaces:
     asked: Codes
     before: Codes
     outside: dict[str, Mask]
-
-
-def codes_of(head: Reconstruction) -> Codes:
-    """A head in numbers: expression [E], yaw, pitch and roll [3], light [27], shape [K].
-
-    Raises:
-        UserError: its backend cannot say.
-    """
-    maker = maker_of(head)
-    light = None if head.surface is None else head.surface.light
-    found: dict[Part, Floats] = {
-        "expression": maker.expression(head.codes),
-        "pose": np.asarray(head.angles),
-        "light": np.full(27, np.nan) if light is None else np.asarray(light).ravel(),
-        "shape": maker.identity(head.codes),
-    }
-    return {part: np.asarray(code, np.float64) for part, code in found.items()}
 
 
 class PhysicalFaces:

@@ -19,8 +19,8 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.evaluation.instruments.edit_probes import NoiseProbe, OutsideProbe, RefitProbe
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.instruments.network_probes import PerceptualProbe
+from sfe_core.evaluation.physical_codes import codes_of
 from sfe_core.evaluation.physical_commands import PhysicalCommand
-from sfe_core.evaluation.physical_faces import codes_of
 from sfe_core.evaluation.pictures import RealPictures
 from sfe_core.faces.backends import load_reconstructor
 from sfe_core.sampling.editing.plan import reconstructed_by

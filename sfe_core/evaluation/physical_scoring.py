@@ -13,6 +13,7 @@ from sfe_core.evaluation.definitions import Definition, definitions
 from sfe_core.evaluation.instruments.edit_probes import NOISE, OUTSIDE, REFIT
 from sfe_core.evaluation.metric_record import MetricRecord
 from sfe_core.evaluation.numbers import Numbers
+from sfe_core.evaluation.physical_codes import Codes, landmark_distance
 from sfe_core.evaluation.physical_commands import (
     CHANGED,
     MODES,
@@ -22,7 +23,7 @@ from sfe_core.evaluation.physical_commands import (
     PhysicalCommand,
     of_mode,
 )
-from sfe_core.evaluation.physical_faces import AskedFaces, Codes
+from sfe_core.evaluation.physical_faces import AskedFaces
 from sfe_core.evaluation.protocol_reading import at
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.scoring import score_of
@@ -68,7 +69,7 @@ class FoundPart:
 
     @property
     def error(self) -> Doubles:
-        """[N] of each picture; degrees, or of codes the root mean square."""
+        """[N] of each picture, see `part_error`."""
         return part_error(self.part, self.found, self.asked)
 
     @property
@@ -90,9 +91,17 @@ class FoundPart:
 
 
 def part_error(part: Part, found: Doubles, asked: Doubles) -> Doubles:
-    """[N] of codes [N, D]: of a pose the mean of its angles' errors, else the root mean square."""
+    """[N] of codes [N, D], see `codes_of`.
+
+    Of a pose the mean of its angles' errors, degrees; of light the root mean square, percent of the
+    mean irradiance; of expression and shape the landmarks' mean distance, millimetres.
+    """
     off = _less(part, found, asked)
-    return np.abs(off).mean(axis=1) if part == "pose" else np.sqrt((off**2).mean(axis=1))
+    if part == "pose":
+        return np.abs(off).mean(axis=1)
+    if part == "light":
+        return 100.0 * np.sqrt((off**2).mean(axis=1))
+    return landmark_distance(off)
 
 
 def _less(part: Part, one: Doubles, other: Doubles) -> Doubles:

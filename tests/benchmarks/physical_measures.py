@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from sfe_core.arrays import Doubles
+from sfe_core.evaluation.physical_codes import ball_normals
 from sfe_core.evaluation.physical_commands import CHANGED
 from sfe_core.evaluation.statistics.agreement import pooled_pearson
 from sfe_core.evaluation.summary import EditsOfMode, EvaluationSummary, PartOfEdit
-from sfe_core.faces.head import ACTION_NAMES
+from sfe_core.faces.head import HeadModel
 from sfe_core.synthesis.spec import FaceSpec
 from sfe_core.wording import markdown_table
 from tests.benchmarks.personal_measures import Figure, figure
@@ -42,32 +43,23 @@ COLUMNS = {
     "face_found": "face found, share",
     "train_s": "training, s",
 }
-_GAZE = np.array([not name.startswith("eyeLook") for name in ACTION_NAMES])
 Unit = Mapping[str, float | None]
 
 
 def truth_of(spec: FaceSpec) -> dict[str, Doubles]:
-    """What a photo shows in numbers that a fitted head can be held against, see `comparable`."""
-    scene = spec.scene
-    strength = 1.75 - 1.5 * scene.ambient  # of the lamp, `synthesis.lighting`
+    """What a photo shows, in the numbers of `codes_of`."""
+    scene, head = spec.scene, HeadModel.load()
+    actions = np.asarray(spec.expression.actions, np.float32)
+    moved = (head.landmarks(actions=actions[None]) - head.landmarks())[0]
+    # Linear, as the lamp of `synthesis.lighting`, without shadows.
+    strength = 1.75 - 1.5 * scene.ambient
+    facing = np.clip(ball_normals() @ np.asarray(scene.light, np.float64), 0.0, None)
+    shading = strength * facing + scene.ambient
     return {
-        "expression": np.asarray(spec.expression.actions, np.float64)[_GAZE],
+        "expression": 1000.0 * (moved[:, :2] * (1.0, -1.0)).ravel(),
         "pose": np.array([scene.yaw, scene.pitch, scene.roll]),
-        "light": np.asarray(scene.light) * strength / (strength + scene.ambient),
+        "light": shading / shading.mean(),
     }
-
-
-def comparable(part: str, codes: Doubles) -> Doubles:
-    """Codes [N, D] of Anny's heads as `truth_of` has them; the gaze is not asked for.
-
-    Of light the direction, that is its first band over its mean, grey.
-    """
-    if part == "expression":
-        return codes[:, _GAZE]
-    if part == "light":
-        grey = codes.reshape(len(codes), 9, 3).mean(axis=2)
-        return grey[:, 1:4] / np.maximum(grey[:, :1], 1e-6)
-    return codes
 
 
 def unit_of(
@@ -105,7 +97,7 @@ def _against_truth(folder: Path, specs: Mapping[str, FaceSpec]) -> dict[str, flo
                 donors = commands.loc[commands["mode"] == mode, f"{part}_of"]
                 truth = np.stack([truth_of(specs[key])[part] for key in donors])
                 for name, kind in ((f"truth_{part}{ending}", "found"), (f"asked_{part}", "asked")):
-                    seen = comparable(part, codes[f"package/{mode}/{part}/{kind}"].astype(float))
+                    seen = codes[f"package/{mode}/{part}/{kind}"].astype(float)
                     r = float(pooled_pearson(*seen.T, *truth.T))
                     found[name] = r if np.isfinite(r) else None
     return found

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sfe_core.evaluation.instruments.network_probes import PerceptualProbe
 from sfe_core.evaluation.instruments.probes import Batch, Instrument, as_array
+from sfe_core.evaluation.physical_codes import codes_of
 from sfe_core.evaluation.physical_commands import PARTS, Part
-from sfe_core.evaluation.physical_faces import codes_of
 from sfe_core.faces.reconstruction import Reconstructor
 from sfe_core.sampling.editing.noise import most_noise, noise_level
 

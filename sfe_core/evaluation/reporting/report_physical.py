@@ -40,7 +40,7 @@ MODE_TITLES = {
     "all": "all three",
 }
 MARGIN = 1.15  # by so much may edits by all be further off than edits by one
-_UNITS = {"pose": " (degrees)"}
+_UNITS = {"expression": " (mm)", "pose": " (degrees)", "light": " (%)", "shape": " (mm)"}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _part_row(mode: str, one: PhysicalOfSet, edits: EditsOfMode, part: PartOfEdi
         "reach": part.reach.shown if part.asked else "",
         **{name: "" if ratio is None else ratio.shown for name, ratio in ratios.items()},
     }
-    return PhysicalRow(f"{mode}: {part.part}{_UNITS.get(part.part, '')}{kept}", cells)
+    return PhysicalRow(f"{mode}: {part.part}{_UNITS[part.part]}{kept}", cells)
 
 
 def _shown(name: str, found: Interval) -> str:
@@ -136,7 +136,9 @@ def _sentence(found: PhysicalResult) -> str:
     held = [f"{one.title}: {_combined(one)}" for one in found.sets.values() if one.combined]
     return (
         f"{found.photos} held-out photos, {found.edits} edits of each by each mode; edits by all "
-        f"three take the same from the same photos as those by one. {who}. Identity is the cosine "
+        f"three take the same from the same photos as those by one. {who}. Errors of expression "
+        "and shape are how far landmarks lie off on a frontal mean head, of light how far the "
+        "shading of a ball is off, over its mean. Identity is the cosine "
         f"by {found.embedder} to the photo. Error by all over alone is to stay within "
         f"{MARGIN:g}. {' '.join(held)}"
     ).strip()
