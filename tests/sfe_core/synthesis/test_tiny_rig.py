@@ -9,21 +9,25 @@ import torch
 
 from sfe_core.diffusion.physical.pipeline import load_rig_pipeline
 from sfe_core.reporting import Reporter
+from sfe_core.synthesis.tiny import rig
 from sfe_core.synthesis.tiny.rig import NETWORK, RIG, RUN, SCORES, make_rig, ship_rig
 
 FEW = {"count": 36, "identity_range": (0, 18), "expressions_per_identity": 2}
-SHORT = {"train.steps": 2, "train.batch_size": 4, "train.effective_batch": 4}
+SHORT = {"train.steps": 3, "train.batch_size": 4, "train.effective_batch": 4}
 SMALL = {"multipliers": [1, 1], "attention_px": [32], "encoder_width": 8, "latent_width": 8}
 
 
 @pytest.mark.slow
-def test_the_stage_goes_from_photos_to_a_folder_with_a_card(tmp_path):
+def test_the_stage_goes_from_photos_to_a_folder_with_a_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(rig, "LEGS", (2, 3))
     folder = make_rig(tmp_path, 1, Reporter(), FEW, SHORT, SMALL)
     assert folder == tmp_path / RIG
     pipeline = load_rig_pipeline(folder)
     assert pipeline.rig.config["prediction"] == "v_prediction" and pipeline.size == 64
     scores = json.loads((tmp_path / SCORES).read_text())
     assert scores["faces"] > 0 and "another's code" in scores["rows"]
+    starts = (tmp_path / "rig" / "runs" / "shipped" / "starts.jsonl").read_text().splitlines()
+    assert len(starts) == 2, "a leg each"
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: apache-2.0") and "# tiny-rig" in card
     for path in folder.rglob("*.json"):
@@ -43,5 +47,5 @@ def test_the_shipped_network_stays_small():
     config = preset_config("tiny-physical", {**RUN, "recipe_options": NETWORK})
     with torch.device("meta"):
         settings = network_settings(config, Options.model_validate(config.recipe_options))
-        rig = DiffusionRig(**settings)
-    assert 2 * sum(one.numel() for one in rig.state_dict().values()) < 9_000_000
+        network = DiffusionRig(**settings)
+    assert 2 * sum(one.numel() for one in network.state_dict().values()) < 9_000_000
