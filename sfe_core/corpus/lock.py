@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from sfe_core.corpus.layout import MANIFEST, PREVIEW
 from sfe_core.errors import RunError
-from sfe_core.files import TEMPORARY_MARK
+from sfe_core.files import TEMPORARY_MARK, write_json
 
 JOURNAL_FOLDER = ".journal"
 _LOCK = ".lock"
@@ -26,6 +27,7 @@ _HOLDER = "holder.json"
 _WORKER_LOCK = "worker-*.lock"
 # Workers of a killed run notice within moments; one that is deep in a batch may need a while.
 _WORKER_WAIT_S = 30.0
+_HOLDER_WAIT_S, _HOLDER_POLL_S = 0.5, 0.02
 
 
 @contextmanager
@@ -50,8 +52,8 @@ def corpus_lock(corpus: Path) -> Iterator[Path]:
             corpus, f"cannot be written ({error.strerror})", "check its permissions and space"
         ) from error
     try:
+        _make(journal)  # first, so that a run that is turned away meanwhile is told of this one
         _await_workers(journal)
-        _make(journal)
         yield journal
     finally:
         lock.release()
@@ -110,12 +112,13 @@ def sweep_partials(corpus: Path, folders: Iterable[Path]) -> int:
 def _make(journal: Path) -> None:
     try:
         journal.mkdir(exist_ok=True)
-        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        (journal / _HOLDER).write_text(json.dumps({"pid": os.getpid(), "started": started}))
     except OSError as error:
         raise RunError(
             journal, f"cannot be written ({error.strerror})", "check its permissions and space"
         ) from error
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    # Whole or not at all: another run may read it at this moment.
+    write_json(journal / _HOLDER, {"pid": os.getpid(), "started": started})
 
 
 def _held(corpus: Path) -> RunError:
@@ -127,12 +130,19 @@ def _held(corpus: Path) -> RunError:
 
 
 def _holder(journal: Path) -> str:
-    """Who holds the lock, as the end of a clause; empty where that is not known."""
-    try:
-        known = json.loads((journal / _HOLDER).read_text())
-        return f" (process {known['pid']}, since {known['started']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    """Who holds the lock, as the end of a clause; empty where that is not known.
+
+    A run that has only just taken the lock is given a moment to say so.
+    """
+    deadline = time.monotonic() + _HOLDER_WAIT_S
+    while True:
+        try:
+            known = json.loads((journal / _HOLDER).read_text(encoding="utf-8"))
+            return f" (process {known['pid']}, since {known['started']})"
+        except (OSError, ValueError, KeyError, TypeError):
+            if time.monotonic() >= deadline:
+                return ""
+            time.sleep(_HOLDER_POLL_S)
 
 
 def _await_workers(journal: Path) -> None:

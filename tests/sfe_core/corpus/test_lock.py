@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from sfe_core.corpus import lock as module
-from sfe_core.corpus.lock import close_journal, corpus_lock, sweep_partials, worker_lock
+from sfe_core.corpus.lock import (
+    JOURNAL_FOLDER,
+    close_journal,
+    corpus_lock,
+    sweep_partials,
+    worker_lock,
+)
 from sfe_core.errors import RunError
 
 HOLD = """
@@ -55,6 +63,39 @@ def test_second_run_says_who_holds_the_corpus(tmp_path: Path, holder) -> None:
     process.communicate("")
     with corpus_lock(tmp_path) as journal:
         assert journal.is_dir()
+
+
+def test_a_holder_who_is_just_writing_who_it_is_is_awaited(tmp_path: Path, holder) -> None:
+    process = holder()
+    path = tmp_path / JOURNAL_FOLDER / "holder.json"
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole[:9], encoding="utf-8")
+    late = threading.Timer(0.1, path.write_text, [whole])
+    late.start()
+    with pytest.raises(RunError, match=f"process {process.pid}, since"), corpus_lock(tmp_path):
+        pytest.fail("two runs in one corpus")
+    late.join()
+    # One who never says so is left unnamed.
+    path.unlink()
+    with pytest.raises(RunError, match=r"is at work in it; wait"), corpus_lock(tmp_path):
+        pytest.fail("two runs in one corpus")
+
+
+def test_the_holder_is_never_seen_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = os.replace
+
+    def watch(source: Path, target: Path) -> None:
+        seen.append((Path(target).name, Path(target).exists(), Path(source).read_text()))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", watch)
+    with corpus_lock(tmp_path) as journal:
+        whole = (journal / "holder.json").read_text()
+    assert seen == [("holder.json", False, whole)]
+    assert json.loads(whole)["pid"] == os.getpid()
 
 
 def test_killed_run_lets_go(tmp_path: Path, holder) -> None:
