@@ -255,7 +255,7 @@ def paste(
     result = canvas.copy()
     if x1 <= x0 or y1 <= y0:
         return result
-    matrix = _into_layer(transform, layers[0].width, x0, y0)
+    matrix = into_layer(transform, layers[0].width, x0, y0)
     placed, alpha = (
         np.asarray(
             layer.transform(
@@ -293,12 +293,12 @@ def paste_values(
     left, top, right, bottom = transform.box
     # PIL answers 0 beyond the layer, also where half a pixel is missing: its border is repeated.
     layer = Image.fromarray(np.pad(np.asarray(layer), 1, mode="edge"))
-    x0, x1 = _centres_within(left, right, shape[1])
-    y0, y1 = _centres_within(top, bottom, shape[0])
+    x0, x1 = centres_within(left, right, shape[1])
+    y0, y1 = centres_within(top, bottom, shape[0])
     result = np.zeros(shape, values.dtype)
     if x1 <= x0 or y1 <= y0:
         return result
-    matrix = _into_layer(transform, width, x0, y0, 1.0)
+    matrix = into_layer(transform, width, x0, y0, 1.0)
     placed = np.asarray(
         layer.transform(
             (x1 - x0, y1 - y0), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
@@ -314,7 +314,7 @@ def paste_values(
     return result
 
 
-def _into_layer(
+def into_layer(
     transform: CropTransform, width: int, x0: int, y0: int, border: float = 0.0
 ) -> tuple[float, ...]:
     """PIL's affine matrix from the photo's pixels, counted from (x0, y0), into a crop.
@@ -333,7 +333,7 @@ def _into_layer(
     return (step * cosine, step * sine, float(x), -step * sine, step * cosine, float(y))
 
 
-def _centres_within(start: float, end: float, limit: int) -> tuple[int, int]:
+def centres_within(start: float, end: float, limit: int) -> tuple[int, int]:
     """First and last-but-one of the pixels, of 0 to `limit`, whose centres lie in an interval."""
     first = max(0, math.ceil(start - 0.5))
     return first, min(limit, math.ceil(end - 0.5))

@@ -66,7 +66,7 @@ def read_photo(content: bytes, max_megapixels: float = 100.0) -> ReadPhoto:
     if not content:
         raise UndecodableError("unreadable", "the file is empty")
     try:
-        with _LENIENT:
+        with LENIENT:
             return _decode(content, max_megapixels)
     except UndecodableError:
         raise
@@ -110,7 +110,7 @@ class _Lenient:
                 self._warnings.__exit__(None, None, None)
 
 
-_LENIENT = _Lenient()
+LENIENT = _Lenient()
 
 
 def open_picture(content: bytes) -> Image.Image:
