@@ -29,11 +29,11 @@ HELP = with_examples(
     "look of the photo. What is to change comes from another photo (--expression-of, --pose-of, "
     "--light-of …) or from numbers and words (--emotion, --au, --jaw, --yaw, --light …). Turns are "
     "from where the head looks, or from the pose of --pose-of. Pictures of the crop go to one "
-    "folder with their buffers, a contact sheet and a JSON of what was asked; a killed call goes "
-    "on where it was.",
+    "folder with their buffers, a contact sheet and a JSON of what was asked, and with --in-photo "
+    "also back into the photos, in in_photo/ there; a killed call goes on where it was.",
     "sfe edit photos/her.jpg --expression-of smile.jpg --pose-of profile.jpg",
     "sfe edit photos/her.jpg --emotion happy --yaw 20 --light left",
-    "sfe edit photos/ --au AU12=3,AU6=2 --keep-surround",
+    "sfe edit photos/ --au AU12=3,AU6=2 --keep-surround --in-photo",
     "sfe edit photos/her.jpg --au-change AU12=+2 --jaw 0.3",
     "sfe edit photos/her.jpg --expression-of smile.jpg --sweep strength",
     "sfe edit photos/her.jpg --sweep yawxAU12 --count 4",
@@ -151,6 +151,14 @@ KeepSurround = Annotated[
         "--keep-surround", help="Lay what is round the head back as it was, with a soft edge."
     ),
 ]
+InPhoto = Annotated[
+    bool,
+    typer.Option(
+        "--in-photo",
+        help="Also lay each picture back into its photo, in in_photo/; with --keep-surround the "
+        "head alone.",
+    ),
+]
 Redraws = Annotated[
     int,
     typer.Option(min=0, max=20, help="How often a noisy picture is drawn again with another seed."),
@@ -195,6 +203,7 @@ def edit(
     steps: Steps = 20,
     seed: Seed = None,
     keep_surround: KeepSurround = False,
+    in_photo: InPhoto = False,
     redraws: Redraws = 2,
     out: Out = None,
     changes: options.Set = None,
@@ -240,6 +249,7 @@ def edit(
         sampler="dpm-solver++" if scheduler == "dpm++" else scheduler,
         seed=seed,
         keep_surround=keep_surround,
+        in_photo=in_photo,
         redraws=redraws,
     )
     _show(carry_out(found, request, package, RichReporter(), out))
@@ -255,6 +265,10 @@ def _asked(said: dict[str, Any]) -> Any:
 
 
 def _show(made: Edited) -> None:
+    from sfe_core.sampling.editing.plan import IN_PHOTO_FOLDER
+
+    several = len(made.pictures) > 1
+    laid = made.folder / IN_PHOTO_FOLDER if several else made.in_photo
     render.facts(
         [
             ("pictures", f"{len(made.pictures)}, {made.drawn} of them drawn now"),
@@ -264,8 +278,8 @@ def _show(made: Edited) -> None:
             ("sheet", made.sheets),
             ("grid", made.grids or None),
             ("asked", made.report),
-            ("folder" if len(made.pictures) > 1 else "picture", made.folder
-             if len(made.pictures) > 1 else made.pictures),
+            ("folder" if several else "picture", made.folder if several else made.pictures),
+            ("in the photo", laid if made.in_photo else None),
         ]
     )  # fmt: skip
 

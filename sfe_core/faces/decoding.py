@@ -111,6 +111,7 @@ class _Lenient:
 
 
 LENIENT = _Lenient()
+"""Held while PIL opens pictures that may be larger than it likes."""
 
 
 def open_picture(content: bytes) -> Image.Image:

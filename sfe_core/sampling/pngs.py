@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sfe_core.faces.decoding import LENIENT
 from sfe_core.files import atomic_path
 
 _RECORD, _REMARKS = "sfe", "sfe-remarks"
@@ -48,7 +49,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
             if stream.read() != _LAST_CHUNK:
                 return None
             stream.seek(0)
-            with Image.open(stream, formats=["PNG"]) as image:
+            # A whole photo may be larger than what PIL takes from strangers.
+            with LENIENT, Image.open(stream, formats=["PNG"]) as image:
                 record = json.loads(image.info[_RECORD])
                 image.verify()
                 return record

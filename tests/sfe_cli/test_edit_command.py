@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.sfe_cli.typed import sfe
 from tests.sfe_core.sampling.editing.rigged import make_rigged, write_photo
@@ -26,6 +27,7 @@ def test_photos_and_numbers_in_one_picture(folder: Path) -> None:
         "edit", folder / "in", "-w", folder, "--out", folder / "out", "--expression-of", target,
         "--pose-of", target, "--light", "left", "--yaw", "-10", "--au", "AU12=3", "--strength",
         "0.8", "--scheduler", "dpm++", "--steps", 2, "--redraws", 0, "--keep-surround",
+        "--in-photo",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert "1, 1 of them drawn now" in result.stdout and "sheet.png" in result.stdout
@@ -33,6 +35,9 @@ def test_photos_and_numbers_in_one_picture(folder: Path) -> None:
     asked = entry["asked"]
     assert asked["light"] == "left" and asked["yaw"] == -10 and asked["strength"] == 0.8
     assert asked["expression"] == {"units": {"AU12": [3.0, 3.0]}}
+    assert entry["in_photo"] == "in_photo/her.png" and "in the photo" in result.stdout
+    with Image.open(folder / "out" / "in_photo" / "her.png") as laid:
+        assert laid.size == (128, 128)
     assert (folder / "out" / "her.png").is_file() and (folder / "out/buffers/her.png").is_file()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.diffusion.physical.pipeline import RigPipeline
 from sfe_core.errors import RunError
+from sfe_core.faces.crop import CropTransform
 from sfe_core.files import derive_seed
 from sfe_core.sampling.drawing import is_out_of_memory
 from sfe_core.sampling.editing.noise import most_noise, noise_level
@@ -31,6 +32,7 @@ class EditJob:
         source: [S, S, 3] the photo's crop.
         kept: [S, S] share of the source that is laid back; None: none of it.
         faces: the source's and the edited head in numbers.
+        square: where the crop is in its photo; None where nobody lays it back.
     """
 
     shot: EditShot
@@ -39,6 +41,7 @@ class EditJob:
     source: Pixels
     kept: Floats | None
     faces: dict[str, Any]
+    square: CropTransform | None = None
 
 
 @dataclass(frozen=True)

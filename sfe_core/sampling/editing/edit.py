@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -44,6 +45,7 @@ from sfe_core.reporting import Reporter
 from sfe_core.sampling.editing.axes import read_edit_axes
 from sfe_core.sampling.editing.drawing import DrawnEdit, EditJob, draw_edits, to_picture
 from sfe_core.sampling.editing.faces import codes_record, edited_scene
+from sfe_core.sampling.editing.in_photo import PhotoLayer, stands_in_photo
 from sfe_core.sampling.editing.plan import (
     EditShot,
     Source,
@@ -61,6 +63,7 @@ from sfe_core.sampling.pngs import read_record, read_remarks, save_png
 from sfe_core.wording import listed
 
 FOLDER, REPORT = "edits", "edits.json"
+Shapes = dict[Source, Floats | None]
 _SLUG_LENGTH = 40
 _NAMED = 3
 
@@ -79,6 +82,7 @@ class Edited:
         redrawn: pictures that were noisy and drawn again, in this call or before.
         noisy: pictures that stayed noisy.
         skipped: photos without a usable face: why.
+        in_photo: the pictures in their photos, in the order of `pictures`, where asked for.
     """
 
     folder: Path
@@ -90,6 +94,7 @@ class Edited:
     redrawn: tuple[str, ...] = ()
     noisy: tuple[str, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
+    in_photo: tuple[Path, ...] = ()
 
 
 def edit(
@@ -125,11 +130,9 @@ def edit(
     asked = _told(request)
     name = f"{_slug(asked)}-{sha256_json([shot.record for shot in shots])[:8]}"
     target = folder or workspace.generated / FOLDER / name
-    _check_own(target, shots)
+    _check_own(target, shots, request.in_photo)
     missing = [shot for shot in shots if read_record(target / shot.file) != shot.record]
-    skipped: dict[str, str] = {}
-    if missing:
-        skipped = run.draw(target, missing, dict(zip(sources, shapes, strict=True)))
+    skipped = run.carry_out(target, shots, missing, dict(zip(sources, shapes, strict=True)))
     made = [shot for shot in shots if shot.source.key not in skipped]
     if not made:
         raise UserError("PHOTO", "shows no usable face", next(iter(skipped.values()), ""))
@@ -188,11 +191,40 @@ class _Run:
             self._shapes[person] = self._mean_shape(person)
         return self._shapes[person]
 
-    def draw(
-        self, folder: Path, shots: Sequence[EditShot], shapes: dict[Source, Floats | None]
+    def carry_out(
+        self,
+        folder: Path,
+        shots: Sequence[EditShot],
+        missing: Sequence[EditShot],
+        shapes: Shapes,
     ) -> dict[str, str]:
-        """Draw pictures; photos that show no usable face, and why."""
+        """Draw the missing of some pictures, and lay them and the others into their photos.
+
+        Returns:
+            The photos that show no usable face, and why.
+        """
         skipped: dict[str, str] = {}
+        layer = None
+        if self._request.in_photo:
+            layer = PhotoLayer(folder, self._workspace.config.preprocess)
+        if missing:
+            self._draw(folder, missing, shapes, skipped, layer)
+        if layer is not None:
+            drawn = {shot.file for shot in missing}
+            stood = [shot for shot in shots if shot.file not in drawn]
+            bare = [shot for shot in stood if not stands_in_photo(folder, shot)]
+            if bare:
+                self._lay(folder, bare, shapes, skipped, layer)
+        return skipped
+
+    def _draw(
+        self,
+        folder: Path,
+        shots: Sequence[EditShot],
+        shapes: Shapes,
+        skipped: dict[str, str],
+        layer: PhotoLayer | None,
+    ) -> None:
         at_once = self._workspace.config.sampling.batch_size
         waiting: list[EditJob] = []
         with (
@@ -210,19 +242,41 @@ class _Run:
                         )
                     for one in drawn:
                         _save(folder, one)
+                        if layer is not None and one.job.square is not None:
+                            layer.lay(one.job.shot, one.picture, one.job.square, one.job.kept)
                         task.advance()
                     waiting = []
                 if job is None:
-                    return skipped
+                    return
 
-    def _jobs(
+    def _lay(
         self,
         folder: Path,
         shots: Sequence[EditShot],
-        shapes: dict[Source, Floats | None],
+        shapes: Shapes,
         skipped: dict[str, str],
-    ) -> Iterator[EditJob]:
-        """The pictures ready to be drawn, their buffers written; each photo is fitted once."""
+        layer: PhotoLayer,
+    ) -> None:
+        """Lay pictures that stand into their photos: these are fitted again, nothing is drawn."""
+        with self._reporter.task("laying into the photos", len(shots)) as task:
+            for scene, own in self._scenes(shots, shapes, skipped):
+                keeps = self._request.keep_surround
+                before = buffers_of_scene(scene, self._size) if keeps else None
+                for shot in own:
+                    kept = None
+                    if before is not None:
+                        changed = edited_scene(scene, shot.edit, self._targets, self._terms)
+                        after = buffers_of_scene(changed, self._size)
+                        kept = surround_share(_hit(before), _hit(after))
+                    with Image.open(folder / shot.file) as file:
+                        picture = np.asarray(file.convert("RGB"))
+                    layer.lay(shot, picture, scene.transform, kept)
+                    task.advance()
+
+    def _scenes(
+        self, shots: Sequence[EditShot], shapes: Shapes, skipped: dict[str, str]
+    ) -> Iterator[tuple[FaceScene, list[EditShot]]]:
+        """Each photo's face with the shape it is to have, fitted once, and its pictures."""
         for source in dict.fromkeys(shot.source for shot in shots):
             try:
                 scene = self._sources.scene(source.photo)
@@ -234,14 +288,20 @@ class _Run:
             shape = shapes[source]
             if shape is not None:
                 scene = changed_scene(scene, HeadChange(identity=shape))
+            yield scene, [shot for shot in shots if shot.source == source]
+
+    def _jobs(
+        self, folder: Path, shots: Sequence[EditShot], shapes: Shapes, skipped: dict[str, str]
+    ) -> Iterator[EditJob]:
+        """The pictures ready to be drawn, their buffers written."""
+        for scene, own in self._scenes(shots, shapes, skipped):
             picture = picture_of_scene(scene, self._size)
             before = buffers_of_scene(scene, self._size)
             look = self._targets.get("look")
             seen = picture if look is None else picture_of_scene(look, self._size)
             code = self._pipeline.encode(seen[None])[0]
-            for shot in shots:
-                if shot.source == source:
-                    yield self._job(folder, shot, scene, (picture, before, code))
+            for shot in own:
+                yield self._job(folder, shot, scene, (picture, before, code))
 
     def _job(
         self,
@@ -257,11 +317,11 @@ class _Run:
         source = to_picture(picture)
         with_strip = folder / shot.buffers
         save_png(buffers_strip(source, buffers.numpy()), with_strip, {"of": shot.record})
-        share = None
+        kept = None
         if self._request.keep_surround:
-            share = surround_share(_hit(before), _hit(buffers))
+            kept = surround_share(_hit(before), _hit(buffers))
         faces = {"source": codes_record(scene.head), "edited": codes_record(changed.head)}
-        return EditJob(shot, buffers, code, source, share, faces)
+        return EditJob(shot, buffers, code, source, kept, faces, scene.transform)
 
     def _mean_shape(self, person: str) -> Floats | None:
         """Of a person's album in the corpus.
@@ -342,11 +402,12 @@ def _save(folder: Path, drawn: DrawnEdit) -> None:
     save_png(Image.fromarray(drawn.picture), path, shot.record, drawn.remarks())
 
 
-def _check_own(folder: Path, shots: Sequence[EditShot]) -> None:
+def _check_own(folder: Path, shots: Sequence[EditShot], in_photo: bool) -> None:
     for shot in shots:
-        path = folder / shot.file
-        if path.exists() and read_record(path) is None:
-            raise UserError(path, "exists and was not drawn by sfe", "give another --out")
+        for name in (shot.file, shot.in_photo) if in_photo else (shot.file,):
+            path = folder / name
+            if path.exists() and read_record(path) is None:
+                raise UserError(path, "exists and was not drawn by sfe", "give another --out")
 
 
 def _told(request: EditRequest) -> str:
@@ -378,7 +439,7 @@ def _summary(
     report = {
         "asked": asked,
         "rig": rig.place.name,
-        "pictures": [_entry(shot, remarks[shot.file]) for shot in shots],
+        "pictures": [_entry(shot, remarks[shot.file], request.in_photo) for shot in shots],
         "skipped": skipped,
     }
     write_json(folder / REPORT, report)
@@ -404,14 +465,16 @@ def _summary(
         redrawn,
         noisy,
         skipped,
+        tuple(folder / shot.in_photo for shot in shots if request.in_photo),
     )
 
 
-def _entry(shot: EditShot, remarks: dict[str, Any]) -> dict[str, Any]:
+def _entry(shot: EditShot, remarks: dict[str, Any], in_photo: bool) -> dict[str, Any]:
     """A picture as the report has it: what was asked, and the face in numbers."""
     return {
         "file": shot.file,
         "buffers": shot.buffers,
+        **({"in_photo": shot.in_photo} if in_photo else {}),
         "key": shot.source.key,
         "label": shot.label,
         "asked": json.loads(json.dumps(shot.edit.record())),

@@ -24,7 +24,7 @@ from sfe_core.sampling.editing.axes import (
 )
 from sfe_core.sampling.editing.request import Edit, EditRequest
 
-BUFFERS_FOLDER = "buffers"
+BUFFERS_FOLDER, IN_PHOTO_FOLDER = "buffers", "in_photo"
 _LABEL = re.compile(r"[^0-9a-z.+-]+")
 
 
@@ -69,6 +69,11 @@ class EditShot:
     def buffers(self) -> str:
         """Where the picture of its buffers goes."""
         return f"{BUFFERS_FOLDER}/{self.file}"
+
+    @property
+    def in_photo(self) -> str:
+        """Where the picture goes that lies in its photo, where that is asked for."""
+        return f"{IN_PHOTO_FOLDER}/{self.file}"
 
 
 def reconstructed_by(config: PreprocessConfig, name: str | None) -> PreprocessConfig:
@@ -125,7 +130,8 @@ def plan_edits(
         shapes: of each source the hash of the shape that its head is given, None for its own.
 
     Raises:
-        UserError: a sweep that does not go with what else was asked for.
+        UserError: a sweep that does not go with what else was asked for, or two pictures would have
+            one name.
     """
     axes = read_edit_axes(request.sweep, request.count)
     check_edit_axes(axes, request.edit)
@@ -153,7 +159,19 @@ def plan_edits(
                 **drawn_with,
             }
             shots.append(EditShot(source, edit, label, seed, f"{source.key}{named}.png", record))
+    _check_names(shots, request.in_photo)
     return shots
+
+
+def _check_names(shots: Sequence[EditShot], in_photo: bool) -> None:
+    """Refuse photos in folders that are named as those beside the pictures are."""
+    own = {shot.file for shot in shots}
+    for shot in shots:
+        for name in (shot.buffers, shot.in_photo) if in_photo else (shot.buffers,):
+            if name in own:
+                folder = name.partition("/")[0]
+                remedy = f"rename the folder {folder}/, or edit one after the other"
+                raise UserError("PHOTO", f"two pictures would be {name}", remedy)
 
 
 def _fitting(config: PreprocessConfig) -> dict[str, Any]:

@@ -169,6 +169,7 @@ class EditRequest:
         sampler: ddim or dpm-solver++; None: as the package says.
         seed: with the photo's key decides the noise; None: sampling.seed.
         keep_surround: the unedited surround is laid back over the picture.
+        in_photo: each picture is also laid back into its photo.
         redraws: how often a noisy picture is drawn again at most.
 
     Raises:
@@ -187,6 +188,7 @@ class EditRequest:
     sampler: str | None = None
     seed: int | None = None
     keep_surround: bool = False
+    in_photo: bool = False
     redraws: int = 2
 
     def __post_init__(self) -> None:
