@@ -50,6 +50,14 @@ def reconstruct(
             metavar="cpu|cuda", help="Where networks run.", show_default="cuda, if there is one"
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes on the CPU, for folders of photos; 0 = one per core.",
+            show_default="preprocess.workers",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace results of other settings in DIR.")
     ] = False,
@@ -82,7 +90,7 @@ def reconstruct(
 
     from sfe_core.corpus.reconstruction.reconstruct import reconstruct as core
 
-    summary = core(photos, out, config, kinds, photo_frame, device, RichReporter(), force)
+    summary = core(photos, out, config, kinds, photo_frame, device, RichReporter(), force, workers)
     if summary.faces:  # else the error says it all
         render.facts(
             [

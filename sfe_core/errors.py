@@ -21,6 +21,10 @@ class SfeError(Exception):
         line = f"{where}: {problem}" + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(line.split()))
 
+    def __reduce__(self) -> tuple[type[SfeError], tuple[str, str, str]]:
+        # Exceptions are pickled by their one line; a pool that cannot read it calls itself broken.
+        return type(self), (self.where, self.problem, self.remedy)
+
 
 class UserError(SfeError):
     """Something the user gave is wrong: a field, a path, an option. Exit code 2."""

@@ -102,7 +102,7 @@ def plan_preprocess(
             else:
                 jobs.append(PhotoJob(file.path, file.photo, file.key, sha256, wanted))
     absent, stale = _absent_and_stale(before, photos.presence(prune))
-    workers = min(placement.processes, max(1, -(-len(jobs) // BATCH_SIZE)))
+    workers = useful_workers(placement.processes, len(jobs))
     return PreprocessPlan(
         jobs, kept, stale, absent, renders_away, photos, placement.device, workers, hashes
     )
@@ -142,6 +142,11 @@ def with_known_faces(jobs: Iterable[PhotoJob], manifest: Path) -> Iterator[Photo
             at, rows = next(groups, ("\U0010ffff", []))
         known = faces_of_rows(rows) if at == job.photo else None
         yield replace(job, known=known) if known else replace(job, wanted=None)
+
+
+def useful_workers(processes: int, jobs: int) -> int:
+    """Of so many processes those that have a batch of the photos to do; one at least."""
+    return min(processes, max(1, -(-jobs // BATCH_SIZE)))
 
 
 def batch_size(jobs: Sequence[PhotoJob], workers: int) -> int:

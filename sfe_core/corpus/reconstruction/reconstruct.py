@@ -2,55 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.photo_files import PhotoScan, scan_photos
-from sfe_core.corpus.preprocessing.decode_ahead import decode_ahead
-from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob
+from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob
 from sfe_core.corpus.preprocessing.photos import PhotoFile, Photos, name_photos
-from sfe_core.corpus.preprocessing.scenes import SkippedPhotoError, photo_detector
-from sfe_core.corpus.preprocessing.single_photo import faces_in_photo
-from sfe_core.corpus.reconstruction.outputs import OUTPUTS, USUAL, SavedFace, knows_colour
-from sfe_core.corpus.reconstruction.records import (
-    Record,
-    Settings,
-    check_settings,
-    face_row,
-    read_record,
-    record_path,
-    remove_files,
-    settings_of,
-    write_record,
-    write_settings,
-    write_table,
+from sfe_core.corpus.preprocessing.placement import place_preprocess
+from sfe_core.corpus.preprocessing.plan import batch_size, useful_workers
+from sfe_core.corpus.preprocessing.pool import answers_of_batches, end_with_parent
+from sfe_core.corpus.preprocessing.shard import decode_threads
+from sfe_core.corpus.reconstruction.outputs import USUAL
+from sfe_core.corpus.reconstruction.records import check_settings, settings_of, write_table
+from sfe_core.corpus.reconstruction.saving import (
+    Failure,
+    Saved,
+    Saving,
+    load_tools,
+    outcomes_of,
 )
-from sfe_core.errors import RunError, SfeError, UserError
-from sfe_core.faces.backends import load_reconstructor
-from sfe_core.faces.detection import Face
-from sfe_core.files import key_of, sha256_file
+from sfe_core.errors import RunError, UserError
+from sfe_core.files import key_of
+from sfe_core.processes.placement import Placement
 from sfe_core.reporting import Reporter
 
-_DECODING_THREADS = 2
-Found = list[tuple[Face, FaceScene]]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A photo that gave nothing: its path below the photos folder, its status and the reason."""
-
-    photo: str
-    key: str
-    status: str
-    reason: str
-
-    @property
-    def told(self) -> str:
-        """As one line."""
-        return f"{self.photo}: {self.status}: {self.reason}"
+_COLOURLESS = (
+    "without albedo, Lambertian and colours of meshes: the reconstruction has no texture model; "
+    "see `sfe assets list` for it"
+)
 
 
 @dataclass
@@ -105,6 +88,7 @@ def reconstruct(
     device: str | None = None,
     reporter: Reporter | None = None,
     force: bool = False,
+    workers: int | None = 1,
 ) -> ReconstructSummary:
     """Reconstruct every face of a photo, or of all photos below a folder, and save it.
 
@@ -121,38 +105,50 @@ def reconstruct(
         device: torch device for networks; None means CUDA where there is one.
         reporter: shown the progress.
         force: replace results of other settings.
+        workers: processes on the CPU, 0 for one per core; None: as `place_preprocess` has it; 1:
+            this process, on `device`. Few photos need no others. A script that may start several
+            needs `if __name__ == "__main__":`.
 
     Raises:
         UserError: no photo there, `out` among them or full of results of other settings, models
-            that are not there, a device that torch does not have.
-        RunError: a file cannot be written.
+            that are not there, a device that torch does not have, or not for several processes.
+        RunError: a file cannot be written, or a worker died.
     """
     reporter = reporter or Reporter()
     named = _find(photos, out, config)
     _check_device(device)
+    placement = _place(config, device, workers)
     settings = settings_of(config, out.resolve(), photo_frame)
     check_settings(out, settings, force)
-    saving = _Saving(out, settings, tuple(kinds), photo_frame, reporter)
-    jobs = [file for file in named.files if not saving.stands(file)]
+    saving = Saving(out, settings, tuple(kinds), photo_frame, config, device, 1)
+    standing = [saving.faces_standing(file) for file in named.files]
+    jobs = [
+        PhotoJob(file.path, file.photo, file.key, "")
+        for file, faces in zip(named.files, standing, strict=True)
+        if faces is None
+    ]
     failures = [Failure(r["photo"], r["key"], r["status"], r["reason"]) for r in named.refused]
     for failure in failures:
         reporter.warn(failure.told)
-    done = 0
+    faces, done, told_colourless = sum(filter(None, standing)), 0, False
     with reporter.task("reconstruct", len(named.files), len(named.files) - len(jobs)) as task:
-        for photo, found in _reconstruct(jobs, config, device) if jobs else ():
-            if isinstance(found, Failure):
-                failures.append(found)
+        for outcome in _outcomes(saving, jobs, placement) if jobs else ():
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
                 if len(named) > 1:  # of a single photo the error tells
-                    reporter.warn(found.told)
+                    reporter.warn(outcome.told)
             else:
-                saving.save(photo, found)
-                done += 1
-            task.advance(1, f"{saving.faces} faces")
+                faces, done = faces + outcome.faces, done + 1
+                if outcome.colourless and not told_colourless:
+                    reporter.warn(_COLOURLESS)
+                    told_colourless = True
+            task.advance(1, f"{faces} faces")
+    failures.sort(key=lambda failure: failure.photo)  # whoever was done first
     return ReconstructSummary(
         out=out,
         table=write_table(out, [asdict(failure) for failure in failures]),
         photos=len(named),
-        faces=saving.faces,
+        faces=faces,
         done=done,
         kept=len(named.files) - len(jobs),
         failures=failures,
@@ -195,108 +191,49 @@ def _check_device(device: str | None) -> None:
         ) from (error)
 
 
-def _reconstruct(
-    files: Sequence[PhotoFile], config: PreprocessConfig, device: str | None
-) -> Iterator[tuple[DecodedPhoto, Found | Failure]]:
-    """Each photo with its faces, or with why there is none.
+def _place(config: PreprocessConfig, device: str | None, workers: int | None) -> Placement:
+    """Where the photos are worked on.
 
     Raises:
-        SfeError: what concerns all photos: a missing model, say.
+        UserError: several processes are asked for on a device that is not the CPU.
     """
-    detector = photo_detector(config, device)
-    reconstructor = load_reconstructor(
-        config.reconstruction, device, config.reconstruction_model, config.flame
+    if device not in (None, "cpu"):
+        if workers not in (None, 1):
+            raise UserError(
+                f"--workers {workers}", "are processes on the CPU", f"leave out --device {device}"
+            )
+        return Placement("cuda", 1)
+    if workers == 1:
+        return Placement("cpu", 1)
+    if workers is None and device == "cpu":
+        workers = config.workers
+    # Nobody asks for the depth here.
+    return place_preprocess(config.model_copy(update={"depth": "mesh"}), None, workers)
+
+
+def _outcomes(
+    saving: Saving, jobs: Sequence[PhotoJob], placement: Placement
+) -> Iterator[Saved | Failure]:
+    """What became of each photo, as they come.
+
+    Raises:
+        SfeError: what concerns all photos: a missing model, a worker that died.
+    """
+    workers = useful_workers(placement.processes, len(jobs))
+    device = "cpu" if placement.device == "cpu" and placement.processes > 1 else saving.device
+    saving = replace(saving, device=device, threads=decode_threads(workers))
+    if workers == 1:
+        yield from saving.outcomes(jobs, load_tools(saving.config, saving.device))
+        return
+    source, size = iter(jobs), batch_size(jobs, workers)
+    parts = iter(lambda: tuple(islice(source, size)), ())
+    answers = answers_of_batches(
+        partial(outcomes_of, saving),
+        parts,
+        workers,
+        prepare=partial(outcomes_of, saving, ()),
+        join=end_with_parent,
+        what="sfe reconstruct",
     )
-    jobs = (PhotoJob(file.path, file.photo, file.key, "") for file in files)
-    for photo in decode_ahead(jobs, config, _DECODING_THREADS):
-        status, reason = "failed", ""
-        try:
-            yield photo, faces_in_photo(photo, config, detector, lambda: reconstructor)
-            continue
-        except SkippedPhotoError as skipped:
-            status, reason = skipped.status, skipped.reason
-        except SfeError:
-            raise
-        except Exception as error:  # one odd photo must not end a run over thousands
-            reason = f"{type(error).__name__}: {error}"
-        yield photo, Failure(photo.job.photo, photo.job.key, status, reason)
-
-
-class _Saving:
-    """Writes the wanted kinds of the faces of photos, and knows what stands from before.
-
-    Attributes:
-        faces: how many there are of the photos seen so far.
-    """
-
-    def __init__(
-        self,
-        out: Path,
-        settings: Settings,
-        kinds: tuple[str, ...],
-        photo_frame: bool,
-        reporter: Reporter,
-    ) -> None:
-        self._out, self._settings, self._kinds = out, settings, kinds
-        self._photo_frame, self._reporter = photo_frame, reporter
-        self._told_colourless = self._wrote_settings = False
-        self.faces = 0
-
-    def stands(self, file: PhotoFile) -> bool:
-        """Whether all that is wanted of a photo is there."""
-        record = read_record(record_path(self._out, file.key))
-        if record is None or not self._is_of(record, file.photo, lambda: sha256_file(file.path)):
-            return False
-        if record.missing(self._out, self._kinds):
-            return False
-        self.faces += len(record.faces)
-        return True
-
-    def save(self, photo: DecodedPhoto, found: Found) -> None:
-        """Write what is not there of a photo's faces, then its record."""
-        if not self._wrote_settings:  # only now: a call that comes to nothing claims no folder
-            write_settings(self._out, self._settings)
-            self._wrote_settings = True
-        name, key, sha256 = photo.job.photo, photo.job.key, photo.sha256
-        saved = [
-            SavedFace(key if number == 1 else f"{key}#{number}", face, scene, self._photo_frame)
-            for number, (face, scene) in enumerate(found, start=1)
-        ]
-        rows = [face_row(face, name, number) for number, face in enumerate(saved, start=1)]
-        before = read_record(record_path(self._out, key))
-        record = Record(name, sha256, self._settings.sha256, rows)
-        if before is not None and self._is_of(before, name, lambda: sha256):
-            record.files = dict(before.files)
-        wanted = record.missing(self._out, self._kinds)
-        for kind in wanted:
-            record.files[kind] = [
-                path.relative_to(self._out).as_posix()
-                for face in saved
-                for path in OUTPUTS[kind](face, self._out)
-            ]
-        self._tell_colourless(saved, wanted)
-        if before is not None:
-            remove_files(
-                self._out, before, [name for group in record.files.values() for name in group]
-            )
-        write_record(self._out, key, record)
-        self.faces += len(saved)
-
-    def _is_of(self, record: Record, photo: str, sha256: Callable[[], str]) -> bool:
-        """Whether a record is of the same photo and settings."""
-        if (record.photo, record.settings) != (photo, self._settings.sha256):
-            return False
-        try:
-            return record.sha256 == sha256()
-        except OSError:
-            return False
-
-    def _tell_colourless(self, saved: Sequence[SavedFace], kinds: Sequence[str]) -> None:
-        """Say once that there is no colour, where it was wanted."""
-        asked = not self._told_colourless and not {"renders", "meshes"}.isdisjoint(kinds)
-        if asked and not all(knows_colour(face.scene) for face in saved):
-            self._told_colourless = True
-            self._reporter.warn(
-                "without albedo, Lambertian and colours of meshes: the reconstruction has no "
-                "texture model; see `sfe assets list` for it"
-            )
+    for _, outcomes in answers:
+        yield from outcomes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ import trimesh
 from PIL import Image
 
 from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.corpus.preprocessing import plan
+from sfe_core.corpus.preprocessing.pool import answers_of_batches, end_with_parent
 from sfe_core.corpus.preprocessing.single_photo import scene_of_photo
-from sfe_core.corpus.reconstruction import reconstruct as module
+from sfe_core.corpus.reconstruction import reconstruct as reconstruct_module
+from sfe_core.corpus.reconstruction import saving as module
 from sfe_core.corpus.reconstruction.reconstruct import reconstruct
 from sfe_core.errors import RunError, UserError
 from sfe_core.faces.flame.parameters import load_flame
@@ -159,6 +164,68 @@ def test_pictures_in_the_photos_frame(tmp_path: Path, photos: Path) -> None:
     assert not (out / "renders" / "inputs").exists()
 
 
+@pytest.mark.slow
+def test_several_processes_give_the_files_of_one(
+    tmp_path: Path, photos: Path, done: tuple[Path, Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "BATCH_SIZE", 1)  # as if there were many photos
+    used = []
+    real = reconstruct_module.answers_of_batches
+
+    def counted(work: Any, parts: Any, workers: int, **how: Any) -> Any:
+        used.append(workers)
+        return real(work, parts, workers, **how)
+
+    monkeypatch.setattr(reconstruct_module, "answers_of_batches", counted)
+    listener, out = Listener(), tmp_path / "out"
+    summary = reconstruct(photos, out, CONFIG, reporter=listener, workers=2)
+    assert used == [2]
+    assert (summary.photos, summary.done, summary.faces, summary.kept) == (4, 2, 3, 0)
+    assert [failure.photo for failure in summary.failures] == ["lawn.png", "torn.jpg"]
+    assert sorted(listener.warnings) == sorted(done[1].warnings)
+    alone = {path.relative_to(done[0]) for path in done[0].rglob("*") if path.is_file()}
+    assert {path.relative_to(out) for path in out.rglob("*") if path.is_file()} == alone
+    for name in ("codes/a.b.json", "landmarks/sub/two#2.json", "settings.json"):
+        assert (out / name).read_bytes() == (done[0] / name).read_bytes()
+    assert reconstruct(photos, out, CONFIG, workers=2).kept == 2
+    # A model that is not there ends all of it in one line, and nothing is claimed.
+    emoca = CONFIG.model_copy(update={"reconstruction": "emoca"})
+    with pytest.raises(UserError, match="emoca-v2"):
+        reconstruct(photos, tmp_path / "other", emoca, workers=2)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "settings", "processes"),
+    [
+        (None, 1, {"workers": 4}, 1),
+        (None, 3, {}, 3),
+        (None, None, {"workers": 4, "depth": "zoedepth"}, 4),
+        ("cpu", None, {"workers": 4, "reconstruction": "emoca"}, 4),
+        ("cuda", None, {"workers": 4}, 1),
+    ],
+)
+def test_where_it_is_done(
+    device: str | None, workers: int | None, settings: dict, processes: int
+) -> None:
+    config = CONFIG.model_copy(update=settings)
+    assert reconstruct_module._place(config, device, workers).processes == processes
+
+
+def _die(_: object) -> None:
+    os._exit(3)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_one_line() -> None:
+    with pytest.raises(RunError, match="sfe reconstruct: a worker process died.*--workers 1"):
+        list(
+            answers_of_batches(
+                _die, iter([()]), 2, prepare=int, join=end_with_parent, what="sfe reconstruct"
+            )
+        )
+
+
 def test_one_bad_photo_is_one_line(tmp_path: Path, photos: Path) -> None:
     listener = Listener()
     summary = reconstruct(photos / "torn.jpg", tmp_path / "out", CONFIG, reporter=listener)
@@ -190,6 +257,7 @@ def test_an_odd_photo_does_not_end_the_run(
         ("gone", "out", {}, "does not exist"),
         ("full", "full/out", {}, "lies among the photos"),
         ("full", "out", {"device": "abacus"}, "--device abacus.*cannot be used"),
+        ("full", "out", {"device": "meta", "workers": 2}, "--workers 2.*leave out --device meta"),
         ("full", "out", {"kinds": ("detailed-meshes",)}, "no finer surface.*emoca or deca"),
     ],
 )
