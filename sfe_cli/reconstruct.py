@@ -19,7 +19,7 @@ HELP = with_examples(
     "sfe reconstruct portrait.jpg --out heads",
     "sfe reconstruct photos --out heads --save meshes,codes --reconstruction emoca",
     "sfe reconstruct photos --out heads --save meshes,detailed-meshes --reconstruction deca",
-    "sfe reconstruct photos --out heads --save renders --photo-frame",
+    "sfe reconstruct photos --out heads --save renders --photo-frame --workers 4",
 )
 
 

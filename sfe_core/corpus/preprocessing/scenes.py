@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sfe_core.arrays import Pixels
@@ -13,9 +13,10 @@ from sfe_core.corpus.artefacts.kinds import has_detail
 from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto
 from sfe_core.corpus.quality import bad_light
 from sfe_core.faces.crop_choice import crop_photo
-from sfe_core.faces.detection import Detector, Face
+from sfe_core.faces.detection import Detector, Face, choose_faces
 from sfe_core.faces.detectors.any_angle import load_any_angle
-from sfe_core.faces.reconstruction import Reconstruction
+from sfe_core.faces.detectors.turning import reconstruct_faces
+from sfe_core.faces.reconstruction import Reconstruction, Reconstructor
 
 
 class SkippedPhotoError(Exception):
@@ -127,3 +128,31 @@ def scene_of(
         given_mesh=given_mesh,
         coarse_buffers=config.buffer_normals == "coarse",
     )
+
+
+def faces_in_photo(
+    photo: DecodedPhoto,
+    config: PreprocessConfig,
+    detector: Detector,
+    reconstructor: Callable[[], Reconstructor],
+) -> list[tuple[Face, FaceScene]]:
+    """The faces of a photo that `preprocess.face_choice` chooses, each fitted and in its photo.
+
+    Args:
+        photo: decoded.
+        config: of preprocess.
+        detector: from `photo_detector`.
+        reconstructor: gives the backend; asked only once there is a face.
+
+    Raises:
+        SkippedPhotoError: it could not be decoded, or shows no face that is large enough.
+    """
+    pixels = pixels_of(photo)
+    faces = large_faces(detector.detect(pixels), pixels, config, detector)
+    height, width = pixels.shape[:2]
+    chosen = choose_faces(faces, config.face_choice, width, height)
+    heads = reconstruct_faces(reconstructor(), [pixels] * len(chosen), chosen)
+    return [
+        (face, scene_of(pixels, face, head, config))
+        for face, head in zip(chosen, heads, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,19 +17,15 @@ from sfe_core.corpus.artefacts.writing import write_artefact
 from sfe_core.corpus.buffers import read_buffers
 from sfe_core.corpus.layout import MANIFEST
 from sfe_core.corpus.manifest import OK, to_frame, write_manifest
-from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob, decode_job
+from sfe_core.corpus.preprocessing.photo_jobs import PhotoJob, decode_job
 from sfe_core.corpus.preprocessing.scenes import (
     SkippedPhotoError,
-    large_faces,
+    faces_in_photo,
     photo_detector,
-    pixels_of,
-    scene_of,
 )
 from sfe_core.corpus.reader import Corpus
 from sfe_core.errors import UserError
 from sfe_core.faces.backends import load_depth, load_reconstructor
-from sfe_core.faces.detection import Detector, Face, choose_faces
-from sfe_core.faces.detectors.turning import reconstruct_faces
 from sfe_core.faces.reconstruction import Reconstructor
 
 _KEY = "face"
@@ -87,34 +83,6 @@ def scene_of_photo(path: Path, config: PreprocessConfig) -> FaceScene:
         UserError: the photo cannot be read, or shows no face that is large enough.
     """
     return PhotoScenes(config).scene(path)
-
-
-def faces_in_photo(
-    photo: DecodedPhoto,
-    config: PreprocessConfig,
-    detector: Detector,
-    reconstructor: Callable[[], Reconstructor],
-) -> list[tuple[Face, FaceScene]]:
-    """The faces of a photo that `preprocess.face_choice` chooses, each fitted and in its photo.
-
-    Args:
-        photo: decoded.
-        config: of preprocess.
-        detector: from `photo_detector`.
-        reconstructor: gives the backend; asked only once there is a face.
-
-    Raises:
-        SkippedPhotoError: it could not be decoded, or shows no face that is large enough.
-    """
-    pixels = pixels_of(photo)
-    faces = large_faces(detector.detect(pixels), pixels, config, detector)
-    height, width = pixels.shape[:2]
-    chosen = choose_faces(faces, config.face_choice, width, height)
-    heads = reconstruct_faces(reconstructor(), [pixels] * len(chosen), chosen)
-    return [
-        (face, scene_of(pixels, face, head, config))
-        for face, head in zip(chosen, heads, strict=True)
-    ]
 
 
 @contextmanager

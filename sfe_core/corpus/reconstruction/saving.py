@@ -15,8 +15,11 @@ from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.preprocessing.decode_ahead import decode_ahead
 from sfe_core.corpus.preprocessing.photo_jobs import DecodedPhoto, PhotoJob
 from sfe_core.corpus.preprocessing.photos import PhotoFile
-from sfe_core.corpus.preprocessing.scenes import SkippedPhotoError, photo_detector
-from sfe_core.corpus.preprocessing.single_photo import faces_in_photo
+from sfe_core.corpus.preprocessing.scenes import (
+    SkippedPhotoError,
+    faces_in_photo,
+    photo_detector,
+)
 from sfe_core.corpus.reconstruction.outputs import OUTPUTS, SavedFace, knows_colour
 from sfe_core.corpus.reconstruction.records import (
     Record,

@@ -27,6 +27,17 @@ def test_a_torn_file_has_no_record(tmp_path: Path, kept: int):
     assert read_record(path) is None
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("limit", [200, 100])  # beyond it PIL warns, beyond twice it refuses
+def test_a_picture_larger_than_pil_likes_has_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+):
+    save_png(Image.new("RGB", (16, 16)), tmp_path / "a.png", RECORD)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    assert read_record(tmp_path / "a.png") == RECORD
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
 def test_missing_and_foreign_files_have_no_record(tmp_path: Path):
     Image.new("RGB", (16, 16)).save(tmp_path / "foreign.png")
     assert read_record(tmp_path / "foreign.png") is None
