@@ -36,7 +36,7 @@ def demo(
         ),
     ] = "stableface",
 ) -> None:
-    from sfe_cli.evaluate import show_personal, show_physical, show_scores, show_units
+    from sfe_cli.evaluate import show_scores, show_told, show_units
     from sfe_cli.progress import RichReporter, duration
     from sfe_core.demo import run_demo
 
@@ -44,8 +44,7 @@ def demo(
     evaluation = summary.evaluation
     show_scores(evaluation.table)
     show_units(evaluation)
-    show_personal(evaluation)
-    show_physical(evaluation)
+    show_told(evaluation)
     total = duration(sum(summary.seconds.values()))
     steps = ", ".join(f"{name} {duration(time)}" for name, time in summary.seconds.items())
     render.facts(

@@ -122,8 +122,7 @@ def evaluate(
         return
     show_scores(summary.table)
     show_units(summary)
-    show_personal(summary)
-    show_physical(summary)
+    show_told(summary)
     for note in summary.notes:
         render.console().print(f"note: {note}", markup=False, highlight=False, style="dim")
     over = None if summary.resampling is None else summary.resampling.told
@@ -199,33 +198,13 @@ def show_units(summary: EvaluationSummary) -> None:
     render.grid(headers, rows, headers[2:])
 
 
-def show_personal(summary: EvaluationSummary) -> None:
-    """The person by strength, and over all strengths; nothing of another evaluation."""
+def show_told(summary: EvaluationSummary) -> None:
+    """The tables of a person, or of edits; nothing of another evaluation."""
     from sfe_core.evaluation.reporting.report_personal import personal_tables
-
-    tables = personal_tables(summary)
-    if tables is None:
-        return
-    for heading, columns, rows in (
-        ("strength", tables.point_columns, tables.points),
-        ("over all strengths", tables.set_columns, tables.sets),
-    ):
-        headers = [heading, *columns.values()]
-        cells = [[row.heading, *(row.cells[name] for name in columns)] for row in rows]
-        render.grid(headers, cells, headers[1:])
-
-
-def show_physical(summary: EvaluationSummary) -> None:
-    """Edits by part of the face, and by mode; nothing of another evaluation."""
     from sfe_core.evaluation.reporting.report_physical import physical_tables
 
-    tables = physical_tables(summary)
-    if tables is None:
-        return
-    for heading, columns, rows in (
-        ("part of the face", tables.part_columns, tables.parts),
-        ("edits", tables.mode_columns, tables.modes),
-    ):
-        headers = [heading, *columns.values()]
-        cells = [[row.heading, *(row.cells[name] for name in columns)] for row in rows]
+    told = personal_tables(summary) or physical_tables(summary)
+    for table in () if told is None else told.tables:
+        headers = [table.heading.lower(), *table.columns.values()]
+        cells = [[row.heading, *(row.cells[name] for name in table.columns)] for row in table.rows]
         render.grid(headers, cells, headers[1:])

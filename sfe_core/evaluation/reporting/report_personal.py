@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from sfe_core.evaluation.summary import EvaluationSummary, Interval, PersonalOfSet, PersonalResult
+from sfe_core.evaluation.reporting.text_tables import TextRow, TextTable, ToldTables
+from sfe_core.evaluation.summary import EvaluationSummary, Interval, PersonalResult
 
 POINT_COLUMNS = {
     "shown": "Shown as asked",
@@ -27,55 +26,28 @@ SET_COLUMNS = {
 _SHARES = {"shown", "probability", "done", "lazy", "overdone", "monotone", "class_shown"}
 
 
-@dataclass(frozen=True)
-class PersonalRow:
-    """A row of a table: its heading, and a text by column."""
-
-    heading: str
-    cells: dict[str, str]
-
-
-@dataclass(frozen=True)
-class PersonalTables:
-    """What the report says of a person.
-
-    Attributes:
-        sentence: what identity is held against.
-        points: by model and strength; columns are `POINT_COLUMNS`.
-        sets: by model; columns are `SET_COLUMNS`.
-    """
-
-    sentence: str
-    points: list[PersonalRow]
-    sets: list[PersonalRow]
-    point_columns: dict[str, str]
-    set_columns: dict[str, str]
-
-
-def personal_tables(summary: EvaluationSummary) -> PersonalTables | None:
-    """The tables; None of any other evaluation."""
+def personal_tables(summary: EvaluationSummary) -> ToldTables | None:
+    """By model and strength, and by model; None of any other evaluation."""
     found = summary.personal
     if found is None:
         return None
     several = len(found.sets) > 1
-    return PersonalTables(
-        sentence=_sentence(found),
-        points=[
-            PersonalRow(
-                f"{one.title}, {point.strength:g}" if several else f"{point.strength:g}",
-                {name: _shown(name, getattr(point, name)) for name in POINT_COLUMNS},
-            )
-            for one in found.sets.values()
-            for point in one.points
-        ],
-        sets=[PersonalRow(one.title, _cells(one)) for one in found.sets.values()],
-        point_columns=POINT_COLUMNS,
-        set_columns=SET_COLUMNS,
+    points = [
+        TextRow(
+            f"{one.title}, {point.strength:g}" if several else f"{point.strength:g}",
+            {name: _shown(name, getattr(point, name)) for name in POINT_COLUMNS},
+        )
+        for one in found.sets.values()
+        for point in one.points
+    ]
+    sets = [
+        TextRow(one.title, {name: _shown(name, getattr(one, name)) for name in SET_COLUMNS})
+        for one in found.sets.values()
+    ]
+    by_strength = TextTable("Strength", POINT_COLUMNS, points)
+    return ToldTables(
+        _sentence(found), (by_strength, TextTable("Over all strengths", SET_COLUMNS, sets))
     )
-
-
-def _cells(one: PersonalOfSet) -> dict[str, str]:
-    return {name: _shown(name, getattr(one, name)) for name in SET_COLUMNS}
 
 
 def _shown(name: str, found: Interval) -> str:

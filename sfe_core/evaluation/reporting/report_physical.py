@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sfe_core.evaluation.reporting.text_tables import TextRow, TextTable, ToldTables
 from sfe_core.evaluation.summary import (
     EditsOfMode,
     EvaluationSummary,
@@ -43,33 +42,8 @@ MARGIN = 1.15  # by so much may edits by all be further off than edits by one
 _UNITS = {"expression": " (mm)", "pose": " (degrees)", "light": " (%)", "shape": " (mm)"}
 
 
-@dataclass(frozen=True)
-class PhysicalRow:
-    """A row of a table: its heading, and a text by column."""
-
-    heading: str
-    cells: dict[str, str]
-
-
-@dataclass(frozen=True)
-class PhysicalTables:
-    """What the report says of edits.
-
-    Attributes:
-        sentence: what was done and how it was measured.
-        parts: by model, mode and part of the face; columns are `PART_COLUMNS`.
-        modes: by model and mode; columns are `MODE_COLUMNS`.
-    """
-
-    sentence: str
-    parts: list[PhysicalRow]
-    modes: list[PhysicalRow]
-    part_columns: dict[str, str]
-    mode_columns: dict[str, str]
-
-
-def physical_tables(summary: EvaluationSummary) -> PhysicalTables | None:
-    """The tables; None of any other evaluation."""
+def physical_tables(summary: EvaluationSummary) -> ToldTables | None:
+    """By model, mode and part of the face, and by model and mode; None of any other evaluation."""
     found = summary.physical
     if found is None:
         return None
@@ -80,9 +54,10 @@ def physical_tables(summary: EvaluationSummary) -> PhysicalTables | None:
         for edits in one.modes:
             mode = f"{model}{MODE_TITLES[edits.mode]}"
             cells = {name: _shown(name, getattr(edits, name)) for name in MODE_COLUMNS}
-            modes.append(PhysicalRow(mode, cells))
+            modes.append(TextRow(mode, cells))
             parts += [_part_row(mode, one, edits, part) for part in edits.parts]
-    return PhysicalTables(_sentence(found), parts, modes, PART_COLUMNS, MODE_COLUMNS)
+    by_part = TextTable("Part of the face", PART_COLUMNS, parts)
+    return ToldTables(_sentence(found), (by_part, TextTable("Edits", MODE_COLUMNS, modes)))
 
 
 def physical_lead(found: PhysicalResult) -> str:
@@ -101,7 +76,7 @@ def physical_lead(found: PhysicalResult) -> str:
     return f"All three at once, found again with a correlation of: {'; '.join(told)}."
 
 
-def _part_row(mode: str, one: PhysicalOfSet, edits: EditsOfMode, part: PartOfEdit) -> PhysicalRow:
+def _part_row(mode: str, one: PhysicalOfSet, edits: EditsOfMode, part: PartOfEdit) -> TextRow:
     ratios = {
         name: found.get(part.part) if edits.mode == "all" else None
         for name, found in (("combined", one.combined), ("combined_reach", one.combined_reach))
@@ -114,7 +89,7 @@ def _part_row(mode: str, one: PhysicalOfSet, edits: EditsOfMode, part: PartOfEdi
         "reach": part.reach.shown if part.asked else "",
         **{name: "" if ratio is None else ratio.shown for name, ratio in ratios.items()},
     }
-    return PhysicalRow(f"{mode}: {part.part}{_UNITS[part.part]}{kept}", cells)
+    return TextRow(f"{mode}: {part.part}{_UNITS[part.part]}{kept}", cells)
 
 
 def _shown(name: str, found: Interval) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from sfe_cli.evaluate import show_physical, show_scores
+from sfe_cli.evaluate import show_scores, show_told
 from sfe_core.assets.needs import needed_assets
 from sfe_core.config.loading import load_workspace
 from sfe_core.config.model import Config
@@ -343,7 +343,7 @@ def test_the_command_shows_edits_by_part_and_by_mode(
 ):
     monkeypatch.setenv("COLUMNS", "240")
     show_scores(followed.table)
-    show_physical(followed)
+    show_told(followed)
     shown = capsys.readouterr().out
     assert "Face found" in shown and "all three: pose (degrees)" in shown
     assert "unedited, drawn back" in shown and "Correlation, r" in shown
