@@ -49,9 +49,9 @@ from sfe_core.packaging.listing import expressions, newest_package, of_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.pictures import Series, draw_records
-from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
+from sfe_core.sampling.pipelines import pipeline_folder, series_settings
 from sfe_core.sampling.prompts import clean_prompt
-from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings, lora_files
+from sfe_core.sampling.settings import DrawSettings, Variant
 from sfe_core.sampling.share import Record, Share
 
 PERSONAL = "personal"
@@ -175,9 +175,7 @@ def _drawn(
     placement: Placement | None,
 ) -> dict[str, Series]:
     """The base's pictures of the class prompt, and all of the package's, by variant."""
-    workspace, sampling = bench.workspace, bench.workspace.config.sampling
-    placement = placement or place()
-    precision = str(sampling_precision(torch.device(placement.device), sampling.precision))
+    workspace, placement = bench.workspace, placement or place()
     told = any(one.told for one in commands)
     anyone = class_prompts(package, workspace)
     tuned: Variant = "guided" if told or anyone is not None else "text"
@@ -185,20 +183,16 @@ def _drawn(
     found = {}
     for variant, chosen in wanted.items():
         source = pipeline_folder(variant, workspace.config, package)
-        settings = draw_settings(
+        settings = series_settings(
+            workspace,
+            torch.device(placement.device),
             variant,
             source,
-            sampling,
-            workspace.config.model.resolution,
-            precision.removeprefix("torch."),
-            (),
-            workspace.generated / "weights.json",
             expressions=variant == tuned and told,
             fusion=variant == tuned and anyone is not None,
         )
         folder = workspace.generated / FOLDER / f"{PERSONAL}-{settings.folder_name}"
-        loras = lora_files(settings, sampling)
-        share = Share(source, settings, folder, sampling.batch_size, loras=loras)
+        share = Share.of(workspace.config.sampling, source, settings, folder)
         fused = anyone if variant == tuned else None
         records = [record_of(one, settings, fused) for one in chosen]
         found[str(variant)] = draw_records(

@@ -45,9 +45,9 @@ from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.asked_face import shared_maps
 from sfe_core.sampling.pictures import Series, draw_records
-from sfe_core.sampling.pipelines import pipeline_folder, sampling_precision
+from sfe_core.sampling.pipelines import pipeline_folder, series_settings
 from sfe_core.sampling.prompts import clean_prompt
-from sfe_core.sampling.settings import DrawSettings, Variant, draw_settings, lora_files
+from sfe_core.sampling.settings import DrawSettings, Variant
 from sfe_core.sampling.share import Record, Share
 
 FOLDER, COMMANDS = "protocols", "commands.csv"
@@ -298,24 +298,15 @@ def _drawn(
     A photo's change is shown by maps of its own face as well, where the package reads maps.
     """
     workspace, preprocess = bench.workspace, bench.workspace.config.preprocess
-    known, sampling = action_units(package), workspace.config.sampling
+    known = action_units(package)
     maps: tuple[str, ...] = ()
     if protocol == "magicface" and guidance_maps(package):
         maps = shared_maps(preprocess, guidance_maps(package), bench.reporter)
     variant: Variant = "guided" if known or maps else "text"
     placement = placement or place()
     source = pipeline_folder(variant, workspace.config, package)
-    precision = sampling_precision(torch.device(placement.device), sampling.precision)
-    settings = draw_settings(
-        variant,
-        source,
-        sampling,
-        workspace.config.model.resolution,
-        str(precision).removeprefix("torch."),
-        maps,
-        workspace.generated / "weights.json",
-        bool(known),
-    )
+    device = torch.device(placement.device)
+    settings = series_settings(workspace, device, variant, source, maps, bool(known))
     folder = workspace.generated / FOLDER / f"{protocol}-{settings.folder_name}"
     wanted = [_record(command, settings, known) for command in commands]
     if maps:
@@ -323,14 +314,8 @@ def _drawn(
             record | _guided(command, bench.corpus)
             for record, command in zip(wanted, commands, strict=True)
         ]
-    share = Share(
-        source,
-        settings,
-        folder,
-        sampling.batch_size,
-        preprocess if maps else None,
-        lora_files(settings, sampling),
-    )
+    changed = preprocess if maps else None
+    share = Share.of(workspace.config.sampling, source, settings, folder, changed)
     return draw_records(share, wanted, workspace, bench.corpus, placement, bench.reporter)
 
 

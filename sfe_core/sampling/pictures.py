@@ -28,10 +28,10 @@ from sfe_core.packaging.class_prompts import ClassPrompts, class_prompts
 from sfe_core.packaging.listing import action_units, expressions, guidance_maps, newest_package
 from sfe_core.processes.placement import Placement, place
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.pipelines import draws_as_base, pipeline_folder, sampling_precision
+from sfe_core.sampling.pipelines import draws_as_base, pipeline_folder, series_settings
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.prompts import clean_prompt, tell_of_prompts
-from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant, draw_settings, lora_files
+from sfe_core.sampling.settings import VARIANTS, DrawSettings, Variant
 from sfe_core.sampling.share import Record, Share, draw_share
 from sfe_core.sampling.share_worker import launch_shares
 
@@ -102,19 +102,15 @@ def draw_series(
         )
         variant, source = "base", pipeline_folder("base", workspace.config, None)
     placement = placement or place()
-    sampling = workspace.config.sampling
-    precision = sampling_precision(torch.device(placement.device), sampling.precision)
     units = action_units(source) if variant == "guided" else ()
     emotions = expressions(source) if variant == "guided" else ()
     anyone = class_prompts(source, workspace) if variant == "guided" else None
-    settings = draw_settings(
+    settings = series_settings(
+        workspace,
+        torch.device(placement.device),
         variant,
         source,
-        sampling,
-        workspace.config.model.resolution,
-        str(precision).removeprefix("torch."),
         guidance_maps(source) if variant == "guided" else (),
-        workspace.generated / "weights.json",
         bool(units),
         bool(emotions),
         anyone is not None,
@@ -122,8 +118,7 @@ def draw_series(
     folder = workspace.generated / split / settings.folder_name
     asked = zip(rows.to_dict("records"), told_units(units, rows), strict=True)
     wanted = [_record(row, settings, told, emotions, anyone) for row, told in asked]
-    loras = lora_files(settings, sampling)
-    share = Share(source, settings, folder, sampling.batch_size, loras=loras)
+    share = Share.of(workspace.config.sampling, source, settings, folder)
     return draw_records(share, wanted, workspace, corpus, placement, reporter)
 
 

@@ -21,6 +21,7 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 
 from sfe_core.assets import locate
 from sfe_core.config.model import Config
+from sfe_core.config.workspace import Workspace
 from sfe_core.diffusion.families.known import family_of
 from sfe_core.diffusion.handed_over import BASE_REMEDY, require_pipeline
 from sfe_core.diffusion.loading import read_configs
@@ -31,7 +32,7 @@ from sfe_core.errors import RunError, UserError
 from sfe_core.network_layout import has_bfloat16
 from sfe_core.quiet import quiet_libraries
 from sfe_core.sampling.drawing import prepare_pipeline
-from sfe_core.sampling.settings import GUIDING_PARTS, Variant
+from sfe_core.sampling.settings import GUIDING_PARTS, DrawSettings, Variant, draw_settings
 
 # Latents are not bounded by 1, so DDPM and DDIM must not clip their estimate of x0; that is their
 # default where a base model's scheduler file leaves the key out.
@@ -88,6 +89,37 @@ def pipeline_folder(variant: Variant, config: Config, package: Path | None) -> P
             "package a run that learnt either, or draw text alone",
         )
     return package
+
+
+def series_settings(
+    workspace: Workspace,
+    device: torch.device,
+    variant: Variant,
+    source: Path,
+    maps: tuple[str, ...] = (),
+    units: bool = False,
+    expressions: bool = False,
+    fusion: bool = False,
+) -> DrawSettings:
+    """The settings of pictures that a workspace's sections draw on a device; see `draw_settings`.
+
+    Args:
+        source: the pipeline's folder.
+    """
+    config = workspace.config
+    precision = sampling_precision(device, config.sampling.precision)
+    return draw_settings(
+        variant,
+        source,
+        config.sampling,
+        config.model.resolution,
+        str(precision).removeprefix("torch."),
+        maps,
+        workspace.generated / "weights.json",
+        units,
+        expressions,
+        fusion,
+    )
 
 
 def draws_as_base(package: Path, config: Config) -> bool:

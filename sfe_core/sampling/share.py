@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sfe_core.config.corpus_sections import PreprocessConfig
+from sfe_core.config.picture_sections import SamplingConfig
 from sfe_core.controls.expression_change import ExpressionChange
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.drawing import is_blank
@@ -20,7 +21,7 @@ from sfe_core.sampling.changed_photos import ChangedPhotos
 from sfe_core.sampling.drawing import Order, draw_all
 from sfe_core.sampling.pipelines import load_pipeline
 from sfe_core.sampling.pngs import save_png
-from sfe_core.sampling.settings import DrawSettings
+from sfe_core.sampling.settings import DrawSettings, lora_files
 
 Record = dict[str, Any]  # all that decides one picture; written into its PNG
 
@@ -48,6 +49,19 @@ class Share:
     def __post_init__(self) -> None:
         if bool(self.loras) != bool(self.settings.loras):
             raise ValueError("the settings tell of LoRAs and their files are not given")
+
+    @classmethod
+    def of(
+        cls,
+        sampling: SamplingConfig,
+        source: Path,
+        settings: DrawSettings,
+        folder: Path,
+        preprocess: PreprocessConfig | None = None,
+    ) -> Self:
+        """A share drawn as section `sampling` says, with its LoRAs."""
+        loras = lora_files(settings, sampling)
+        return cls(source, settings, folder, sampling.batch_size, preprocess, loras)
 
 
 def draw_share(

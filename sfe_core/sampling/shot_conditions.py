@@ -26,8 +26,8 @@ from sfe_core.sampling.asked_face import (
     with_expression,
 )
 from sfe_core.sampling.photo_units import PhotoUnits, PhotoUnitsReader, told_of_change
-from sfe_core.sampling.pipelines import pipeline_folder, sampling_device, sampling_precision
-from sfe_core.sampling.settings import DrawSettings, draw_settings
+from sfe_core.sampling.pipelines import pipeline_folder, sampling_device, series_settings
+from sfe_core.sampling.settings import DrawSettings, Variant
 from sfe_core.sampling.sweep import Request, Shot
 
 
@@ -132,17 +132,12 @@ def ways_of(
     maps = _map_names(workspace, shots, package, reporter) if face_guides else ()
     tells = any(told) or bool(changes and units)
     # A table's line that is a word alone is drawn as if it had been typed so: from text.
-    settings = {
-        kind: _settings(
-            workspace,
-            source,
-            maps if kind else (),
-            kind and tells,
-            kind and embedded,
-            any(shot.fusion_prompt for shot in shots if shot.guided == kind),
-        )
-        for kind in sorted({shot.guided for shot in shots})
-    }
+    settings: dict[bool, DrawSettings] = {}
+    for kind in sorted({shot.guided for shot in shots}):
+        fused = any(shot.fusion_prompt for shot in shots if shot.guided == kind)
+        beside = maps if kind else (), kind and tells, kind and embedded, fused
+        variant: Variant = "guided" if any(beside) else "text"
+        settings[kind] = series_settings(workspace, sampling_device(), variant, source, *beside)
     return Ways(source, maps, units, sides, told, reader, settings)
 
 
@@ -224,27 +219,3 @@ def _map_names(
             f"{instead}, or train with guidance.maps",
         )
     return names
-
-
-def _settings(
-    workspace: Workspace,
-    source: Path,
-    names: tuple[str, ...],
-    units: bool,
-    embedded: bool,
-    fused: bool,
-) -> DrawSettings:
-    config = workspace.config
-    precision = sampling_precision(sampling_device(), config.sampling.precision)
-    return draw_settings(
-        "guided" if names or units or embedded or fused else "text",
-        source,
-        config.sampling,
-        config.model.resolution,
-        str(precision).removeprefix("torch."),
-        names,
-        workspace.generated / "weights.json",
-        units,
-        embedded,
-        fused,
-    )

@@ -52,8 +52,9 @@ from sfe_core.sampling.pipelines import (
     make_scheduler,
     sampling_device,
     sampling_precision,
+    series_settings,
 )
-from sfe_core.sampling.settings import DrawSettings, draw_settings
+from sfe_core.sampling.settings import DrawSettings
 from sfe_core.synthesis.facs import INTENSITY_RANGE
 from sfe_core.training.options import TrainOptions
 from sfe_core.wording import markdown_table
@@ -331,16 +332,7 @@ def draw(
     pipeline = kind.from_pretrained(base, unet=unet, action_units=attention)
     pipeline.scheduler = make_scheduler(config.sampling.scheduler, pipeline.scheduler.config)
     prepare_pipeline(pipeline, device, precision)
-    settings = draw_settings(
-        "guided",
-        base,
-        config.sampling,
-        config.model.resolution,
-        str(precision).removeprefix("torch."),
-        (),
-        held_out.workspace.generated / "weights.json",
-        units=True,
-    )
+    settings = series_settings(held_out.workspace, device, "guided", base, units=True)
     with spent(held_out.workspace.root, "draw and read"):
         yield from drawn_pictures(pipeline, orders, settings, what, reporter)
 
@@ -390,15 +382,7 @@ def measured_text(
     package = package_checkpoint(changed, run=name, reuse=True, reporter=reporter).folder
     device = sampling_device()
     precision = sampling_precision(device, config.sampling.precision)
-    settings = draw_settings(
-        "text",
-        package,
-        config.sampling,
-        config.model.resolution,
-        str(precision).removeprefix("torch."),
-        (),
-        worded.generated / "weights.json",
-    )
+    settings = series_settings(changed, device, "text", package)
     drawn = sha256_json([asdict(settings), held_out.rows["key"].tolist(), done.step])
     captions = Corpus.open(worded).split(config.split.validation_name).set_index("key")["caption"]
 
