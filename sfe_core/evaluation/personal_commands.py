@@ -17,7 +17,7 @@ from sfe_core.config.model import Config
 from sfe_core.corpus.annotations.captioning import class_word_of
 from sfe_core.emotions import EMOTIONS
 from sfe_core.errors import UserError
-from sfe_core.files import atomic_path
+from sfe_core.evaluation.csv_tables import write_table
 
 NEUTRAL = "neutral"
 EXPRESSIONS = tuple(emotion for emotion in EMOTIONS if emotion != NEUTRAL)
@@ -165,6 +165,4 @@ def write_personal_commands(path: Path, commands: Sequence[PersonalCommand]) -> 
         }
         for one in commands
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        pd.DataFrame(rows).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    write_table(path, pd.DataFrame(rows))

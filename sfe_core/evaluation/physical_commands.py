@@ -17,7 +17,8 @@ import pandas as pd
 
 from sfe_core.corpus.people.albums import person_of
 from sfe_core.errors import UserError
-from sfe_core.files import atomic_path, derive_seed
+from sfe_core.evaluation.csv_tables import write_table
+from sfe_core.files import derive_seed
 
 Mode = Literal["own", "expression", "pose", "light", "all"]
 Part = Literal["expression", "pose", "light", "shape"]
@@ -118,6 +119,4 @@ def write_physical_commands(path: Path, commands: Sequence[PhysicalCommand]) -> 
         }
         for one in commands
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        pd.DataFrame(rows).to_csv(partial, index=False, lineterminator="\n")
+    write_table(path, pd.DataFrame(rows))

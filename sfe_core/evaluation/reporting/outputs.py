@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from sfe_core.arrays import Doubles, Indices
 from sfe_core.emotions import EMOTIONS
+from sfe_core.evaluation.csv_tables import write_table
 from sfe_core.evaluation.definitions import definitions
 from sfe_core.evaluation.pictures import PictureSet
 from sfe_core.evaluation.readings import Readings
@@ -29,7 +30,7 @@ from sfe_core.evaluation.summary import (
 )
 from sfe_core.evaluation.unit_metrics import asked_columns
 from sfe_core.evaluation.yardstick import Yardstick
-from sfe_core.files import atomic_path, clear_leftovers, write_json, write_text
+from sfe_core.files import clear_leftovers, write_json, write_text
 from sfe_core.reporting import Reporter
 
 PLOTS = "plots"
@@ -51,7 +52,7 @@ def write_outputs(
     table = per_image_table(rows, yardstick, readings)
     original = original_table(rows, yardstick.labels, readings)
     if original is not None:
-        _write_table(summary.folder / "emotion_results.csv", original)
+        write_table(summary.folder / "emotion_results.csv", original)
     write_pages(summary, table, sets, reporter, lambda: write_story(summary, table, sets))
 
 
@@ -71,7 +72,7 @@ def write_pages(
     """
     for folder in (summary.folder, summary.folder / PLOTS):
         clear_leftovers(folder)
-    _write_table(summary.folder / "per_image.csv", table)
+    write_table(summary.folder / "per_image.csv", table)
     write_json(summary.folder / "summary.json", summary.as_json())
     write_text(summary.folder / "summary.schema.json", summary_schema())
     write_text(summary.folder / "table.tex", latex_table(summary))
@@ -81,11 +82,6 @@ def write_pages(
         task.advance()
         write_text(summary.report, render_report(summary, table, sets, plots, sheet))
         task.advance()
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def per_image_table(

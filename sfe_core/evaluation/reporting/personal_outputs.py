@@ -6,19 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from sfe_core.emotions import EMOTIONS
 from sfe_core.evaluation.personal_commands import at_strength, of_class, strengths_of
 from sfe_core.evaluation.personal_scoring import PersonalCourse
 from sfe_core.evaluation.pictures import DrawnPictures
 from sfe_core.evaluation.reporting.outputs import write_pages
+from sfe_core.evaluation.reporting.sheet import tiles_there, write_sheet
 from sfe_core.evaluation.statistics import recognition
 from sfe_core.evaluation.statistics.expression_control import person_cosine
 from sfe_core.evaluation.summary import EvaluationSummary
-from sfe_core.files import atomic_path
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.sheets import compose_grid
 
 SHEET = "sheet.png"
 
@@ -83,22 +81,9 @@ def _write_sheet(
     wanted = []
     if base is not None:
         first = of_class(course.commands)[: len(EMOTIONS)]
-        wanted += [(base, f"base: {one.emotion}", one.name) for one in first]
+        wanted += [(f"base: {one.emotion}", base.path(one.name)) for one in first]
     for strength in strengths_of(course.commands):
         for command in at_strength(course.commands, strength)[: len(EMOTIONS)]:
             grade = f" {command.strength:g}" if command.strength else ""
-            wanted.append((pictures, f"{command.emotion}{grade}", command.name))
-    tiles = []
-    for source, label, name in wanted:
-        try:
-            tiles.append((label, Image.open(source.path(name)).convert("RGB")))
-        except OSError:
-            continue
-    if not tiles:
-        return None
-    side = min(picture.width for _, picture in tiles)
-    tiles = [(label, picture.resize((side, side))) for label, picture in tiles]
-    sheet = compose_grid(tiles, "one noise", len(EMOTIONS))
-    with atomic_path(path) as partial:
-        sheet.save(partial, format="PNG")
-    return path
+            wanted.append((f"{command.emotion}{grade}", pictures.path(command.name)))
+    return write_sheet(path, list(tiles_there(wanted)), "one noise", len(EMOTIONS))

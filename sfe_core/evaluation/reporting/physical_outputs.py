@@ -19,11 +19,12 @@ from sfe_core.evaluation.pictures import DrawnPictures
 from sfe_core.evaluation.protocol_reading import at
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.outputs import write_pages
+from sfe_core.evaluation.reporting.sheet import write_sheet
 from sfe_core.evaluation.summary import EvaluationSummary
 from sfe_core.files import atomic_path
 from sfe_core.reporting import Reporter
 from sfe_core.sampling.editing.drawing import to_picture
-from sfe_core.sampling.sheets import Tile, compose_grid
+from sfe_core.sampling.sheets import Tile
 
 SHEET, CODES = "sheet.png", "codes.npz"
 ANGLES = ("yaw", "pitch", "roll")
@@ -113,7 +114,7 @@ def _rows(course: PhysicalCourse, model: str, readings: Readings, mode: Mode) ->
     return pd.DataFrame(columns)
 
 
-def _write_sheet(path: Path, course: PhysicalCourse, pictures: DrawnPictures) -> Path:
+def _write_sheet(path: Path, course: PhysicalCourse, pictures: DrawnPictures) -> Path | None:
     """A row a photo: itself, drawn back, its first edit of each mode."""
     keys = list(dict.fromkeys(one.key for one in course.commands))[:_MOST_ROWS]
     side = course.bench.meter.resolution
@@ -124,10 +125,7 @@ def _write_sheet(path: Path, course: PhysicalCourse, pictures: DrawnPictures) ->
             first = next(one for one in of_mode(course.commands, mode) if one.key == key)
             image = pictures.picture(first.name, side).image
             tiles.append((mode, _shown(torch.zeros(3, side, side) if image is None else image)))
-    sheet = compose_grid(tiles, "photo, drawn back, and its first edits", 1 + len(MODES))
-    with atomic_path(path) as partial:
-        sheet.save(partial, format="PNG")
-    return path
+    return write_sheet(path, tiles, "photo, drawn back, and its first edits", 1 + len(MODES))
 
 
 def _shown(image: Tensor) -> Image.Image:

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
+from sfe_core.evaluation.csv_tables import write_table
 from sfe_core.evaluation.pictures import DrawnPictures
 from sfe_core.evaluation.protocol_scoring import Held, asked_labels
 from sfe_core.evaluation.reporting.outputs import write_pages
+from sfe_core.evaluation.reporting.sheet import tiles_there, write_sheet
 from sfe_core.evaluation.summary import PERSON, REAL, EvaluationSummary
 from sfe_core.evaluation.unit_metrics import asked_columns
 from sfe_core.evaluation.unit_protocols import Command
 from sfe_core.evaluation.yardstick import UNITS
-from sfe_core.files import atomic_path
 from sfe_core.reporting import Reporter
-from sfe_core.sampling.sheets import compose_grid
 
 SHEET = "sheet.png"
 
@@ -40,9 +39,7 @@ def write_commands(path: Path, commands: Sequence[Command]) -> None:
         }
         for command in commands
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        pd.DataFrame(rows).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+    write_table(path, pd.DataFrame(rows))
 
 
 def write_protocol(
@@ -87,19 +84,10 @@ def commanded_table(
 def _write_sheet(path: Path, commands: Sequence[Command], pictures: DrawnPictures) -> Path | None:
     """The first face with each unit alone, in the order of the list; None where none is there."""
     first = commands[0].who
-    chosen = [one for one in commands if one.who == first and one.part == "single"]
-    tiles = []
-    for command in chosen:
-        drawn = pictures.path(command.name)
-        try:
-            tiles.append((command.name.rsplit("/", 1)[-1], Image.open(drawn).convert("RGB")))
-        except OSError:
-            continue
-    if not tiles:
-        return None
-    side = min(picture.width for _, picture in tiles)
-    tiles = [(label, picture.resize((side, side))) for label, picture in tiles]
-    sheet = compose_grid(tiles, commands[0].prompt, min(len(tiles), 10))
-    with atomic_path(path) as partial:
-        sheet.save(partial, format="PNG")
-    return path
+    wanted = [
+        (one.name.rsplit("/", 1)[-1], pictures.path(one.name))
+        for one in commands
+        if one.who == first and one.part == "single"
+    ]
+    tiles = list(tiles_there(wanted))
+    return write_sheet(path, tiles, commands[0].prompt, min(len(tiles), 10))
