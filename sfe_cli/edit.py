@@ -17,6 +17,8 @@ from sfe_cli.expression_options import (
     Valence,
     read_change_of,
     read_said,
+    sweep_over,
+    units_change,
 )
 from sfe_cli.help import with_examples
 
@@ -62,12 +64,7 @@ Emotion = Annotated[
 ]
 AuChange = Annotated[
     list[str] | None,
-    typer.Option(
-        "--au-change",
-        metavar="AU12=+2,…",
-        help="What units of the photo's own expression gain or lose, -5 to 5; the rest stays.",
-        show_default=False,
-    ),
+    units_change("What units of the photo's own expression gain or lose, -5 to 5; the rest stays."),
 ]
 Jaw = Annotated[
     float | None, typer.Option(min=0, max=1, help="How far the jaw is open, nothing else changed.")
@@ -89,11 +86,9 @@ Light = Annotated[
 Strength = Annotated[float, typer.Option(min=0, max=2, help="How far all of it goes; 1: as asked.")]
 Sweep = Annotated[
     str | None,
-    typer.Option(
-        metavar="AXIS[xAXIS]",
-        help="A row of pictures that differ in this alone, or a grid of two: strength, yaw, pitch, "
-        "roll, jaw, light, seed, emotion, valence, happy, AU12, jawOpen, yawxAU12.",
-        show_default=False,
+    sweep_over(
+        "strength, yaw, pitch, roll, jaw, light, seed, emotion, valence, happy, AU12, jawOpen, "
+        "yawxAU12"
     ),
 ]
 Count = Annotated[
@@ -137,14 +132,7 @@ Scheduler = Annotated[
     typer.Option(help="The sampler.", show_default="the package's"),
 ]
 Steps = Annotated[int, typer.Option(min=1, max=1000, help="Of denoising.")]
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        **options.SEEDS,
-        help="With the photo's name decides its noise.",
-        show_default="sampling.seed",
-    ),
-]
+Seed = Annotated[int | None, options.seed("With the photo's name decides its noise.")]
 KeepSurround = Annotated[
     bool,
     typer.Option(
@@ -163,10 +151,7 @@ Redraws = Annotated[
     int,
     typer.Option(min=0, max=20, help="How often a noisy picture is drawn again with another seed."),
 ]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/edits/…"),
-]
+Out = Annotated[Path | None, options.pictures_folder("generated/edits/…")]
 
 
 def edit(

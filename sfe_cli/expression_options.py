@@ -40,6 +40,17 @@ Valence = Annotated[float | None, typer.Option(min=-1, max=1, help="Unpleasant t
 Arousal = Annotated[float | None, typer.Option(min=-1, max=1, help="Calm to excited.")]
 
 
+def units_change(meaning: str) -> Any:
+    """What of a photo's own expression changes."""
+    return typer.Option("--au-change", metavar="AU12=+2,…", help=meaning, show_default=False)
+
+
+def sweep_over(axes: str) -> Any:
+    """What pictures of one request differ in."""
+    meaning = f"A row of pictures that differ in this alone, or a grid of two: {axes}."
+    return typer.Option(metavar="AXIS[xAXIS]", help=meaning, show_default=False)
+
+
 def read_said(
     emotion: str | None,
     mix: str | None,

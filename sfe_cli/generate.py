@@ -21,6 +21,8 @@ from sfe_cli.expression_options import (
     Valence,
     read_change_of,
     read_said,
+    sweep_over,
+    units_change,
 )
 from sfe_cli.help import with_examples
 
@@ -74,12 +76,9 @@ Strength = Annotated[
 ]
 AuChange = Annotated[
     list[str] | None,
-    typer.Option(
-        "--au-change",
-        metavar="AU12=+2,…",
-        help="With --like: what units of the photo's own expression gain or lose, -5 to 5, AU12L "
-        "and AU12R for one side; read by sampling.units_reader, the rest stays as read.",
-        show_default=False,
+    units_change(
+        "With --like: what units of the photo's own expression gain or lose, -5 to 5, AU12L "
+        "and AU12R for one side; read by sampling.units_reader, the rest stays as read."
     ),
 ]
 ExpressionOf = Annotated[
@@ -110,24 +109,13 @@ Head = Annotated[
 ]
 Sweep = Annotated[
     str | None,
-    typer.Option(
-        metavar="AXIS[xAXIS]",
-        help="A row of pictures that differ in this alone, or a grid of two: emotion, intensity, "
-        "seed, valence, arousal, happy, AU12, AU12L, jawOpen, AU12xAU4.",
-        show_default=False,
-    ),
+    sweep_over("emotion, intensity, seed, valence, arousal, happy, AU12, AU12L, jawOpen, AU12xAU4"),
 ]
 Count = Annotated[
     int | None, typer.Option(min=1, help="How many pictures.", show_default="1; of a sweep 5 to 8")
 ]
-Seed = Annotated[
-    int | None,
-    typer.Option(**options.SEEDS, help="Of the first picture.", show_default="sampling.seed"),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder for them.", show_default="generated/prompts/…"),
-]
+Seed = Annotated[int | None, options.seed("Of the first picture.")]
+Out = Annotated[Path | None, options.pictures_folder("generated/prompts/…")]
 Long = Annotated[
     Literal["cut", "chunks"] | None,
     typer.Option(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 # What every generator of random numbers takes; the config's own seeds have the same range.
-SEEDS = {"min": 0, "max": 2**63 - 1}
+SEEDS: dict[str, Any] = {"min": 0, "max": 2**63 - 1}
 
 Workspace = Annotated[
     Path,
@@ -69,3 +69,13 @@ Steps = Annotated[
     typer.Option("--steps", min=1, help="Optimiser updates of a run.", show_default="train.steps"),
 ]
 HERE = Path(".")
+
+
+def seed(meaning: str) -> Any:
+    """A seed that is else the workspace's."""
+    return typer.Option(**SEEDS, help=meaning, show_default="sampling.seed")
+
+
+def pictures_folder(usual: str) -> Any:
+    """Where drawn pictures go."""
+    return typer.Option(metavar="DIR", help="Folder for them.", show_default=usual)
