@@ -32,7 +32,7 @@ from transformers import CLIPTextModel
 from sfe_core.controls.asked_expression import MOST_STRENGTH
 from sfe_core.diffusion.guidance import GuidanceBank
 from sfe_core.diffusion.guidance_files import EXPRESSIONS_FOLDER
-from sfe_core.diffusion.guided_unet import GuidedUNet
+from sfe_core.diffusion.guided_unet import Added, GuidedUNet, Told
 from sfe_core.diffusion.unet_calls import UNetOutput, calls_through, rows_of
 from sfe_core.diffusion.weight_files import misfit
 from sfe_core.emotions import EMOTIONS
@@ -251,17 +251,7 @@ class ExpressiveUNet(GuidedUNet):
         super().__init__(unet, bank, text_encoder)
         self.expressions = expressions
 
-    def forward(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        text: Tensor,
-        maps: Mapping[str, Tensor] | None = None,
-        keep: Sequence[bool] | None = None,
-        strengths: Mapping[str, float] | None = None,
-        added: Mapping[str, Tensor] | None = None,
-        conditions: Tensor | None = None,
-    ) -> Tensor:
+    def told(self, text: Tensor, added: Added, conditions: Tensor | None) -> Told:
         """See `GuidedUNet`; `conditions` is [B, E], None: no expression stands behind the texts."""
         states = self.text_states(text)
         if conditions is not None:
@@ -270,7 +260,7 @@ class ExpressiveUNet(GuidedUNet):
             states, pooled = self.expressions.appended(states, conditions, added.get("text_embeds"))
             if pooled is not None:
                 added["text_embeds"] = pooled
-        return self.predict(noisy, timesteps, states, maps, keep, strengths, added or None)
+        return states, added or None, None
 
 
 # ---- Drawing -------------------------------------------------------------------------------------

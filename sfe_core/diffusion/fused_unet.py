@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,25 +54,15 @@ class FusedUNet(ExpressiveUNet):
         self.fusion = fusion
         self.seen: list[FusedSkip] = []
 
-    def forward(
-        self,
-        noisy: Tensor,
-        timesteps: Tensor,
-        text: Tensor,
-        maps: Mapping[str, Tensor] | None = None,
-        keep: Sequence[bool] | None = None,
-        strengths: Mapping[str, float] | None = None,
-        added: Mapping[str, Tensor] | None = None,
-        conditions: Any = None,
-    ) -> Tensor:
-        """See `ExpressiveUNet`; with a Tensor or None for `conditions` it is just that."""
-        told = (noisy, timesteps, text, maps, keep, strengths, added)
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """See `GuidedUNet`; with a Tensor or None for `conditions` it is an `ExpressiveUNet`."""
+        conditions = named.get("conditions")
         if not isinstance(conditions, FusionConditions):
-            return super().forward(*told, conditions)
+            return super().forward(*inputs, **named)
         assert self.fusion is not None
         asked = self.class_prompt(conditions)
         with expression_fused(self.unet, self.fusion, asked) as made:
-            predicted = super().forward(*told, conditions.expressions)
+            predicted = super().forward(*inputs, **named | {"conditions": conditions.expressions})
         self.seen = made
         return predicted
 

@@ -13,6 +13,9 @@ from transformers import CLIPTextModel
 from sfe_core.diffusion.guidance import GuidanceBank, added_to_conv_in
 from sfe_core.diffusion.unit_attention import KEYWORD, UnitAttention, attend_to_units
 
+Added = Mapping[str, torch.Tensor] | None
+Told = tuple[torch.Tensor, Added, dict[str, Any] | None]
+
 
 class GuidedUNet(nn.Module):
     """A plain UNet2DConditionModel beside a GuidanceBank; each is saved on its own.
@@ -44,7 +47,7 @@ class GuidedUNet(nn.Module):
         maps: Mapping[str, torch.Tensor] | None = None,
         keep: Sequence[bool] | None = None,
         strengths: Mapping[str, float] | None = None,
-        added: Mapping[str, torch.Tensor] | None = None,
+        added: Added = None,
         conditions: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Predict the noise (or v) in `noisy`.
@@ -64,29 +67,7 @@ class GuidedUNet(nn.Module):
         Returns:
             [B, C, h, w].
         """
-        attended = None
-        if conditions is not None:
-            assert self.units is not None
-            attended = {KEYWORD: self.units(conditions)}
-        states = self.text_states(text)
-        return self.predict(noisy, timesteps, states, maps, keep, strengths, added, attended)
-
-    def text_states(self, text: torch.Tensor) -> torch.Tensor:
-        """States [B, L, D] of what `forward` takes for texts."""
-        return text if self.text_encoder is None else self.text_encoder(text)[0]
-
-    def predict(
-        self,
-        noisy: torch.Tensor,
-        timesteps: torch.Tensor,
-        states: torch.Tensor,
-        maps: Mapping[str, torch.Tensor] | None = None,
-        keep: Sequence[bool] | None = None,
-        strengths: Mapping[str, float] | None = None,
-        added: Mapping[str, torch.Tensor] | None = None,
-        attended: dict[str, Any] | None = None,
-    ) -> torch.Tensor:
-        """As `forward`, of the texts' states and what the cross-attentions are given beside."""
+        states, added, attended = self.told(text, added, conditions)
         features = self.bank(maps, strengths, keep) if maps else None
         with added_to_conv_in(self.unet, features):
             return self.unet(
@@ -97,3 +78,15 @@ class GuidedUNet(nn.Module):
                 added_cond_kwargs=None if added is None else dict(added),
                 return_dict=False,
             )[0]
+
+    def told(self, text: torch.Tensor, added: Added, conditions: torch.Tensor | None) -> Told:
+        """What `forward` makes of what it is told: states, `added`, and what is attended to."""
+        attended = None
+        if conditions is not None:
+            assert self.units is not None
+            attended = {KEYWORD: self.units(conditions)}
+        return self.text_states(text), added, attended
+
+    def text_states(self, text: torch.Tensor) -> torch.Tensor:
+        """States [B, L, D] of what `forward` takes for texts."""
+        return text if self.text_encoder is None else self.text_encoder(text)[0]
