@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from accelerate import Accelerator
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
@@ -29,16 +28,15 @@ from sfe_core.recipes.action_units import (
 )
 from sfe_core.recipes.known import recipe_of
 from sfe_core.recipes.shared.draws import Slot
-from sfe_core.reporting import Reporter
-from sfe_core.runs.start import plan_training, train
+from sfe_core.runs.start import plan_training
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.sweep import Request
 from sfe_core.training.engine.runlog import read_metrics
 from sfe_core.training.options import TrainOptions
 from tests.tiny import make_tiny_workspace
+from tests.tiny_runs import NOISE_ALONE, built, run, step
 from tests.tiny_workspace import woken
 
-NOISE_ALONE = dict.fromkeys(("perceptual", "valence", "arousal", "expression", "features"), 0.0)
 UNTOLD = "faces/023"  # of the training split; the labels tell nothing of it
 
 
@@ -60,16 +58,7 @@ def unit_workspace(root: Path, base: Path, options: dict | None = None, **sectio
 
 
 def build(workspace: Workspace) -> ActionUnits:
-    recipe = SPEC.build(workspace, Accelerator(cpu=True), 18, Reporter())
-    assert isinstance(recipe, ActionUnits)
-    return recipe
-
-
-def step(recipe: ActionUnits, number: int = 0) -> tuple[list[UnitSlot], torch.Tensor]:
-    """The draws of an update and its loss, in one batch."""
-    draws = recipe.draw(number, 8 * number, 8)
-    batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
-    return draws, recipe.loss(recipe.model, batch, draws, draws).total
+    return built(SPEC, workspace, 18, ActionUnits)
 
 
 @pytest.fixture(scope="module")
@@ -248,10 +237,6 @@ def test_sdxl_learns_units_too(tmp_path, tiny_sdxl):
 
 
 # Runs
-
-
-def run(workspace: Workspace, **options):
-    return train(workspace, TrainOptions(cpu_processes=1, **options), Reporter())
 
 
 def learnt(checkpoint: Path, suffix: str = "") -> dict[str, torch.Tensor]:

@@ -21,8 +21,8 @@ from sfe_core.faces.recognition.reading import EmotionReading
 from sfe_core.recipes.personal import SPEC, Personal, by_origin
 from sfe_core.recipes.shared import crafted_photos
 from sfe_core.recipes.shared.drawn_corpus import SPLIT, DrawnCorpus
-from sfe_core.reporting import Reporter
-from tests.sfe_core.recipes.test_personal import album_workspace, expressions, step
+from tests.sfe_core.recipes.test_personal import album_workspace, expressions
+from tests.tiny_runs import built, step
 
 __all__ = ["expressions"]  # a fixture
 READER = {"emotions_read_by": "tiny-emotion-loss"}
@@ -53,9 +53,7 @@ def made(root: Path, base: Path, count: int = 1, **options) -> Workspace:
 
 def build(workspace: Workspace, seeing: Sees, monkeypatch) -> Personal:
     monkeypatch.setattr(crafted_photos, "load_recogniser", lambda name: seeing)
-    recipe = SPEC.build(workspace, Accelerator(cpu=True), 5, Reporter())
-    assert isinstance(recipe, Personal)
-    return recipe
+    return built(SPEC, workspace, 5, Personal)
 
 
 def test_round_the_mask_a_photo_stays_as_it_is(tmp_path, tiny_base, monkeypatch):
@@ -103,7 +101,7 @@ def test_they_are_drawn_once_and_a_run_cut_short_goes_on(tmp_path, tiny_base, mo
 def test_they_are_told_to_the_strength_that_was_seen(tmp_path, tiny_base, expressions, monkeypatch):
     workspace = made(tmp_path, tiny_base, 2, expressions=str(expressions))
     recipe = build(workspace, Sees(0.7), monkeypatch)
-    draws, total = step(recipe, 9)
+    draws, total = step(recipe, count=9)
     assert [slot.origin for slot in draws] == ["album", "class", "crafted"] * 3
     own = [slot for slot in draws if slot.origin == "crafted" and not slot.face.drop_caption]
     assert own

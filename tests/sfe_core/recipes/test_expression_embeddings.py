@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from accelerate import Accelerator
 from PIL import Image
 
 from sfe_core.assets.needs import needed_assets
@@ -24,17 +23,16 @@ from sfe_core.packaging.listing import expressions
 from sfe_core.packaging.options import PackageOptions
 from sfe_core.packaging.package import package_checkpoint
 from sfe_core.packaging.preview import preview_package
-from sfe_core.recipes.expression_embeddings import SPEC, Expressions, ExpressionSlot
-from sfe_core.reporting import Reporter
-from sfe_core.runs.start import plan_training, train
+from sfe_core.recipes.expression_embeddings import SPEC, Expressions
+from sfe_core.runs.start import plan_training
 from sfe_core.sampling.generate import generate
 from sfe_core.sampling.pictures import draw_series
 from sfe_core.sampling.pngs import read_record
 from sfe_core.sampling.sweep import Request
 from sfe_core.training.options import TrainOptions
 from tests.tiny import make_tiny_workspace
+from tests.tiny_runs import NOISE_ALONE, built, run, step
 
-NOISE_ALONE = dict.fromkeys(("perceptual", "valence", "arousal", "expression", "features"), 0.0)
 SHOWN = ("neutral", "happy", "sad", "anger")
 
 
@@ -64,20 +62,7 @@ def emotion_workspace(
 
 
 def build(workspace: Workspace) -> Expressions:
-    recipe = SPEC.build(workspace, Accelerator(cpu=True), 18, Reporter())
-    assert isinstance(recipe, Expressions)
-    return recipe
-
-
-def step(recipe: Expressions, number: int = 0) -> tuple[list[ExpressionSlot], torch.Tensor]:
-    """The draws of an update and its loss, in one batch."""
-    draws = recipe.draw(number, 8 * number, 8)
-    batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
-    return draws, recipe.loss(recipe.model, batch, draws, draws).total
-
-
-def run(workspace: Workspace, **options):
-    return train(workspace, TrainOptions(cpu_processes=1, **options), Reporter())
+    return built(SPEC, workspace, 18, Expressions)
 
 
 @pytest.fixture(scope="module")

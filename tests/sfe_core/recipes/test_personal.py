@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
@@ -50,9 +49,9 @@ from sfe_core.sampling.sweep import Request
 from sfe_core.training.options import TrainOptions
 from tests.corpora import write_corpus
 from tests.tiny import make_tiny_tokenizer, make_tiny_workspace
+from tests.tiny_runs import NOISE_ALONE, built, step
 
 TOKEN = "qxz"
-NOISE_ALONE = dict.fromkeys(("perceptual", "valence", "arousal", "expression", "features"), 0.0)
 
 
 def album_workspace(
@@ -97,15 +96,7 @@ def changed(workspace: Workspace, section: str, **values) -> Workspace:
 
 
 def build(workspace: Workspace) -> Personal:
-    recipe = SPEC.build(workspace, Accelerator(cpu=True), 5, Reporter())
-    assert isinstance(recipe, Personal)
-    return recipe
-
-
-def step(recipe: Personal, count: int = 8) -> tuple[list[PersonalSlot], torch.Tensor]:
-    draws = recipe.draw(0, 0, count)
-    batch = next(iter(recipe.batches([draws]))).to(torch.device("cpu"))
-    return draws, recipe.loss(recipe.model, batch, draws, draws).total
+    return built(SPEC, workspace, 5, Personal)
 
 
 @pytest.fixture(scope="module")
@@ -389,7 +380,7 @@ def test_sdxl_learns_an_album(tmp_path, tiny_sdxl):
     recipe = build(album_workspace(tmp_path, tiny_sdxl, model={"resolution": 64}))
     batch = next(iter(recipe.batches([recipe.draw(0, 0, 4)])))
     assert batch.time_ids.shape == (4, 6) and batch.pooled.shape[0] == 4
-    step(recipe, 4)[1].backward()
+    step(recipe, count=4)[1].backward()
     assert any(p.grad is not None and p.grad.any() for p in recipe.model.unet.parameters())
 
 

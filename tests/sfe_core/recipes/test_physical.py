@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from sfe_core.config.workspace import Workspace
@@ -22,12 +21,12 @@ from sfe_core.diffusion.prediction import signal_to_noise
 from sfe_core.errors import UserError
 from sfe_core.losses.noise import p2_weight
 from sfe_core.recipes.physical import SPEC, Physical, RigBatch, reconstruction_errors
-from sfe_core.reporting import Reporter
-from sfe_core.runs.start import plan_training, train
+from sfe_core.runs.start import plan_training
 from sfe_core.training.engine.runlog import read_metrics
-from sfe_core.training.options import TrainOptions, TrainSummary
+from sfe_core.training.options import TrainOptions
 from tests.rig_workspace import NETWORK, SIDE, rig_workspace
 from tests.sfe_core.diffusion.physical.rigs import randomise
+from tests.tiny_runs import built, run
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -44,13 +43,7 @@ def with_options(workspace: Workspace, **values) -> Workspace:
 
 
 def build(workspace: Workspace, images: int = 20) -> Physical:
-    recipe = SPEC.build(workspace, Accelerator(cpu=True), images, Reporter())
-    assert isinstance(recipe, Physical)
-    return recipe
-
-
-def run(workspace: Workspace, **options) -> TrainSummary:
-    return train(workspace, TrainOptions(cpu_processes=1, **options), Reporter())
+    return built(SPEC, workspace, images, Physical)
 
 
 def first_batch(recipe: Physical, count: int = 4) -> tuple[list, RigBatch]:

@@ -8,10 +8,8 @@ from transformers import CLIPTextModel
 
 from sfe_core.errors import UserError
 from sfe_core.packaging.package import package_checkpoint
-from sfe_core.reporting import Reporter
-from sfe_core.runs.start import train
-from sfe_core.training.options import TrainOptions
 from tests.sfe_core.conftest import with_settings
+from tests.tiny_runs import run
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +18,6 @@ TEXT = {"text_encoder": True, "text_encoder_learning_rate": 1e-3}
 
 def weights(folder, name: str = "text_encoder") -> dict[str, torch.Tensor]:
     return CLIPTextModel.from_pretrained(folder / name).state_dict()
-
-
-def run(workspace, **options):
-    return train(workspace, TrainOptions(cpu_processes=1, **options), Reporter())
 
 
 def same(left: dict, right: dict) -> bool:
