@@ -52,9 +52,15 @@ class Bench:
         pictures: PictureSet,
         keys: Sequence[str],
         only: Collection[str] | None = None,
+        originals: RealPictures | None = None,
     ) -> Readings:
-        """What the instruments read off `pictures`; `only`: these."""
-        where = self.photos, self.cache, title, self.reporter
+        """What the instruments read off `pictures`.
+
+        Args:
+            only: these instruments; None: all.
+            originals: what each picture is held against; None: the photo of its key.
+        """
+        where = originals or self.photos, self.cache, title, self.reporter
         return read_cached(self.meter, pictures, keys, *where, only)
 
     def held(self, pictures: Mapping[str, PictureSet]) -> Held:

@@ -23,7 +23,7 @@ from sfe_core.evaluation.choices import with_embedder
 from sfe_core.evaluation.instruments.change_probe import NAME as CHANGE
 from sfe_core.evaluation.instruments.change_probe import ChangeProbe
 from sfe_core.evaluation.instruments.face_probe import identity_name
-from sfe_core.evaluation.instruments.measuring import Meter, read_cached
+from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.limits import not_independent
 from sfe_core.evaluation.origin import provenance
 from sfe_core.evaluation.personal_commands import (
@@ -36,9 +36,8 @@ from sfe_core.evaluation.personal_commands import (
     write_personal_commands,
 )
 from sfe_core.evaluation.personal_scoring import BASE, PersonalCourse
-from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, RealPictures
+from sfe_core.evaluation.pictures import DrawnPictures, RealPictures, given_pictures
 from sfe_core.evaluation.protocol import COMMANDS, FOLDER
-from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.personal_outputs import write_personal
 from sfe_core.evaluation.resampled import save_resampled
 from sfe_core.evaluation.statistics.calibration import recognition_result
@@ -102,10 +101,7 @@ def evaluate_personal(
     )
     write_personal_commands(folder / COMMANDS, commands)
     bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
-    pictures: dict[str, DrawnPictures] = {
-        title: GivenPictures(given, [one.name for one in commands])
-        for title, given in images.items()
-    }
+    pictures = given_pictures(images, [one.name for one in commands])
     series: dict[str, Series] = {}
     if package is not None:
         series = _drawn(bench, commands, package, placement)
@@ -113,15 +109,7 @@ def evaluate_personal(
             "" if variant != BASE else BASE: DrawnPictures(one.folder)
             for variant, one in series.items()
         }
-    embedder = identity_name(workspace.config.evaluate.identity)
-    of_photos = [*meter.recognisers, meter.faces.name]
-    probes = [*of_photos, meter.perceptual, CHANGE]
-    read = {
-        title: _read(bench, title, one, commands, album, probes) for title, one in pictures.items()
-    }
-    course = PersonalCourse(
-        bench, commands, read_album(bench, album, of_photos, embedder), embedder, read
-    )
+    course = _read(bench, commands, album, pictures)
     origin = provenance(workspace, corpus, package, series, images)
     summary = _summed_up(course, names.person, package, origin, left_out, folder)
     first = next(one for title, one in pictures.items() if title != BASE)
@@ -222,18 +210,22 @@ def record_of(
 
 def _read(
     bench: Bench,
-    title: str,
-    pictures: DrawnPictures,
     commands: Sequence[PersonalCommand],
     album: Album,
-    probes: Sequence[str],
-) -> Readings:
-    """What is read off a folder's pictures, each beside the one that it is held against."""
-    chosen = of_class(commands) if title == BASE else commands
-    beside = {one.name: one.beside for one in chosen}
-    originals = DrawnBeside(pictures, beside, bench.corpus, album)
-    where = originals, bench.cache, f"{PERSONAL}-{title}".rstrip("-"), bench.reporter
-    return read_cached(bench.meter, pictures, [one.name for one in chosen], *where, probes)
+    pictures: Mapping[str, DrawnPictures],
+) -> PersonalCourse:
+    """What is read off folders' pictures, each beside the one that it is held against."""
+    meter, embedder = bench.meter, identity_name(bench.workspace.config.evaluate.identity)
+    of_photos = [*meter.recognisers, meter.faces.name]
+    probes, read = [*of_photos, meter.perceptual, CHANGE], {}
+    for title, one in pictures.items():
+        chosen = of_class(commands) if title == BASE else commands
+        beside = {command.name: command.beside for command in chosen}
+        originals = DrawnBeside(one, beside, bench.corpus, album)
+        named = f"{PERSONAL}-{title}".rstrip("-")
+        read[title] = bench.read(named, one, list(beside), probes, originals)
+    photos = read_album(bench, album, of_photos, embedder)
+    return PersonalCourse(bench, commands, photos, embedder, read)
 
 
 # ---- The numbers ---------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ from sfe_core.evaluation.bench import Bench, instruments_of
 from sfe_core.evaluation.choices import with_embedder
 from sfe_core.evaluation.instruments.edit_probes import OUTSIDE
 from sfe_core.evaluation.instruments.face_probe import identity_name
-from sfe_core.evaluation.instruments.measuring import Meter, read_cached
+from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.limits import not_independent
 from sfe_core.evaluation.origin import provenance
 from sfe_core.evaluation.physical_commands import (
+    PhysicalCommand,
     chosen_photos,
     physical_commands,
     write_physical_commands,
@@ -32,8 +33,9 @@ from sfe_core.evaluation.physical_drawing import PhysicalDrawing
 from sfe_core.evaluation.physical_faces import PhysicalFaces
 from sfe_core.evaluation.physical_reading import EditedPhotos, add_probes, looks_again
 from sfe_core.evaluation.physical_scoring import PhysicalCourse
-from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, RealPictures
+from sfe_core.evaluation.pictures import DrawnPictures, RealPictures, given_pictures
 from sfe_core.evaluation.protocol import COMMANDS, FOLDER
+from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.reporting.physical_outputs import write_physical
 from sfe_core.evaluation.summary import (
     REAL,
@@ -91,37 +93,13 @@ def evaluate_physical(
     write_physical_commands(folder / COMMANDS, commands)
     faces = PhysicalFaces(corpus, workspace.config.preprocess, size, rig)
     bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
-    pictures: dict[str, DrawnPictures] = {
-        title: GivenPictures(given, [one.name for one in commands])
-        for title, given in images.items()
-    }
+    pictures = given_pictures(images, [one.name for one in commands])
     if rig is not None:
         protocols = workspace.generated / FOLDER
         drawing = PhysicalDrawing(workspace, rig, faces, protocols, reporter)
         pictures = {"": DrawnPictures(drawing.draw(commands))}
-    asked = faces.asked(commands)
-    originals = EditedPhotos(corpus, commands, asked.outside)
-    course = PhysicalCourse(
-        bench,
-        commands,
-        bench.read(f"{REAL} {PHYSICAL}", bench.photos, keys, probes),
-        asked,
-        looks_again(workspace.config) != workspace.config.preprocess.reconstruction,
-        identity_name(workspace.config.evaluate.identity),
-        {
-            title: read_cached(
-                meter,
-                one,
-                [command.name for command in commands],
-                originals,
-                bench.cache,
-                f"{PHYSICAL}-{title}".rstrip("-"),
-                reporter,
-                probes,
-            )
-            for title, one in pictures.items()
-        },
-    )
+    photos = bench.read(f"{REAL} {PHYSICAL}", bench.photos, keys, probes)
+    course = _read(bench, commands, faces, photos, pictures, probes)
     origin = _origin(workspace, corpus, rig, images)
     summary = _summed_up(course, rig, origin, left_out, folder)
     write_physical(summary, course, pictures, reporter)
@@ -154,6 +132,27 @@ def _origin(
     return found if rig is None else found.model_copy(
         update={"weights_sha256": {"rig": rig.sha256}}
     )  # fmt: skip
+
+
+def _read(
+    bench: Bench,
+    commands: Sequence[PhysicalCommand],
+    faces: PhysicalFaces,
+    photos: Readings,
+    pictures: Mapping[str, DrawnPictures],
+    probes: Sequence[str],
+) -> PhysicalCourse:
+    """What was asked, and what is read off the pictures, each beside the photo that it edits."""
+    config, asked = bench.workspace.config, faces.asked(commands)
+    names = [command.name for command in commands]
+    originals = EditedPhotos(bench.corpus, commands, asked.outside)
+    read = {
+        title: bench.read(f"{PHYSICAL}-{title}".rstrip("-"), one, names, probes, originals)
+        for title, one in pictures.items()
+    }
+    independent = looks_again(config) != config.preprocess.reconstruction
+    embedder = identity_name(config.evaluate.identity)
+    return PhysicalCourse(bench, commands, photos, asked, independent, embedder, read)
 
 
 def _summed_up(

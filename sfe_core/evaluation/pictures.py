@@ -150,6 +150,11 @@ class GivenPictures(DrawnPictures):
         return self._paths.get(key, self.folder / f"{key}.png")
 
 
+def given_pictures(images: Mapping[str, Path], keys: Sequence[str]) -> dict[str, DrawnPictures]:
+    """Folders of pictures made elsewhere, by name; see `GivenPictures`."""
+    return {name: GivenPictures(folder, keys) for name, folder in images.items()}
+
+
 def _oddities(path: Path, side: int) -> Iterator[str]:
     """How one file differs from a plain picture, by its head."""
     with open_picture(path.read_bytes()) as file:

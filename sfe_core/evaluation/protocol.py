@@ -22,7 +22,7 @@ from sfe_core.evaluation.choices import choose
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.limits import not_independent, resampling
 from sfe_core.evaluation.origin import labels_read_by, provenance, require_apart
-from sfe_core.evaluation.pictures import DrawnPictures, GivenPictures, PictureSet, RealPictures
+from sfe_core.evaluation.pictures import DrawnPictures, PictureSet, RealPictures, given_pictures
 from sfe_core.evaluation.protocol_scoring import Course, Held
 from sfe_core.evaluation.reporting.protocol_outputs import write_commands, write_protocol
 from sfe_core.evaluation.resampled import save_resampled
@@ -104,26 +104,31 @@ def evaluate_protocol(
     commands = magicface_commands(units, photos) if edits else fineface_commands(units, prompts)
     write_commands(folder / COMMANDS, commands)
     names = [command.name for command in commands]
-    pictures: dict[str, DrawnPictures] = {
-        title: GivenPictures(given, names) for title, given in images.items()
-    }
+    pictures = given_pictures(images, names)
     series: dict[str, Series] = {}
     if package is not None:
         series = {"guided": _drawn(bench, protocol, commands, package, placement)}
         pictures = {"": DrawnPictures(series["guided"].folder)}
-    filed, limits = meter.filed, list(chosen.left_out)
-    if filed is not None:
-        wanted: dict[str, tuple[PictureSet, list[str]]] = {
-            REAL: (RealPictures(corpus), rows["key"].tolist())
-        }
-        wanted |= {title: (one, names) for title, one in pictures.items()}
-        limits += [*filed.match_each(wanted), *filed.limits(())]
+    limits = [*chosen.left_out, *_limits_of_files(bench, pictures, names)]
     course = Course(bench, protocol, commands, units)
     held = course.held(pictures)
     origin = provenance(workspace, corpus, package, series, images)
     summary = _summed_up(course, held, package, origin, limits, folder)
     write_protocol(summary, commands, held, next(iter(pictures.values())), reporter)
     return summary
+
+
+def _limits_of_files(
+    bench: Bench, pictures: Mapping[str, DrawnPictures], names: list[str]
+) -> list[str]:
+    """What files of units, read elsewhere, tell nothing of; empty where a network reads them."""
+    filed = bench.meter.filed
+    if filed is None:
+        return []
+    keys = bench.corpus.split(bench.split)["key"].tolist()
+    wanted: dict[str, tuple[PictureSet, list[str]]] = {REAL: (bench.photos, keys)}
+    wanted |= {title: (one, names) for title, one in pictures.items()}
+    return [*filed.match_each(wanted), *filed.limits(())]
 
 
 def _summed_up(

@@ -12,7 +12,6 @@ from sfe_core.arrays import Doubles
 from sfe_core.diffusion.unit_attention import PRESENT
 from sfe_core.evaluation.bench import Bench
 from sfe_core.evaluation.definitions import definitions
-from sfe_core.evaluation.instruments.measuring import read_cached
 from sfe_core.evaluation.metric_record import MetricRecord
 from sfe_core.evaluation.pictures import DrawnPictures
 from sfe_core.evaluation.protocol_reading import CommandedPhotos, at, changed_from, probes_for
@@ -147,8 +146,7 @@ class Course:
         originals = CommandedPhotos(self.bench.corpus, self.commands)
         title = "-".join(part for part in (self.protocol, name) if part)
         names = [command.name for command in self.commands]
-        where = originals, self.bench.cache, title, self.bench.reporter
-        return read_cached(self.bench.meter, folder, names, *where, self._probes)
+        return self.bench.read(title, folder, names, self._probes, originals)
 
     def _of_part(
         self,
