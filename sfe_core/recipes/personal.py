@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from sfe_core.assets import locate
+from sfe_core.config.model import Config
 from sfe_core.config.sections import Count, Fraction, Positive, Section, Weight
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.annotations.captioning import class_word_of
@@ -177,14 +178,7 @@ def check(workspace: Workspace) -> Checked:
         checked = replace(checked, model=with_fusion(model))
     if options.new_embeddings:
         teach_tokens(model, workspace, begin=(0,))
-    if options.expressions is not None:
-        find_expressions(options.expressions, base, EXPRESSIONS)
-    elif config.loss.crafting_expression > 0:
-        raise UserError(
-            "loss.crafting_expression",
-            "asks for expressions that photos do not show, and captions tell what they show",
-            f"name text embeddings in {EXPRESSIONS}, or set it to 0",
-        )
+    _check_expressions(options, config, base)
     counts = corpus.split(stableface.TRAIN_SPLIT)["emotion"].value_counts()
     shown = {name: int(counts.get(name, 0)) for name in EMOTIONS}
     word = class_word_of(config.captions, person)
@@ -211,6 +205,18 @@ def check(workspace: Workspace) -> Checked:
         },
         notes=(*notes, *checked.notes),
     )
+
+
+def _check_expressions(options: Options, config: Config, base: Path) -> None:
+    """Refuse to ask for expressions that nothing but captions could tell."""
+    if options.expressions is not None:
+        find_expressions(options.expressions, base, EXPRESSIONS)
+    elif config.loss.crafting_expression > 0:
+        raise UserError(
+            "loss.crafting_expression",
+            "asks for expressions that photos do not show, and captions tell what they show",
+            f"name text embeddings in {EXPRESSIONS}, or set it to 0",
+        )
 
 
 def _check_album(corpus: Corpus, workspace: Workspace) -> list[str]:

@@ -110,18 +110,7 @@ def generate(
     if folder is not None:
         _check_own(pictures)
     missing = [place for place, path in enumerate(pictures) if read_record(path) != records[place]]
-    orders = [
-        Order(
-            str(place),
-            shots[place].prompt,
-            shots[place].seed,
-            shown_to[place].maps,
-            shown_to[place].units,
-            shown_to[place].expressions or {},
-            shots[place].fusion_prompt,
-        )
-        for place in missing
-    ]
+    orders = [_order(place, shots[place], shown_to[place]) for place in missing]
     for guided, settings in ways.settings.items():
         some_orders = [order for order in orders if shots[int(order.key)].guided == guided]
         if some_orders:
@@ -129,6 +118,11 @@ def generate(
     grid, animation = _sheets(request, shots, pictures, bool(ways.maps), anew=bool(missing))
     read = shown_to[0].read if request.change else None
     return Generated(folder or own, tuple(pictures), grid, animation, prompts, len(missing), read)
+
+
+def _order(place: int, shot: Shot, shown: Conditions) -> Order:
+    told = shown.maps, shown.units, shown.expressions or {}
+    return Order(str(place), shot.prompt, shot.seed, *told, shot.fusion_prompt)
 
 
 def _slug(shot: Shot) -> str:

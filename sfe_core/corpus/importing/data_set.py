@@ -141,19 +141,8 @@ def plan_import(
     listed = write_problems(problem_list_path(workspace.root, source.path), problems)
     if not faces:
         raise brings_nothing(source.path, problems, folder, len(index.by_key), listed)
-    ignored, told = list[str](), list[str]()
-    if source.form == "list":
-        ignored, told = ignored_columns(source.path), told_columns(source.path)
-    if source.form == "unit-list":
-        told = told_of_units(source.path, source.units)
-    if source.form == RIG_DATABASE:
-        told = ["normals, albedo, Lambertian and codes come along, to be taken as they are"]
-    if source.form == "texts":
-        told = told_beside(source.path, source.scheme)
-    if source.form == "emoca" and folder == source.path.resolve():
-        told = [
-            f"{index.unnamed} other pictures beside the inputs (renders, landmarks) are not photos"
-        ]
+    ignored = ignored_columns(source.path) if source.form == "list" else []
+    told = _told_of(source, folder, index.unnamed)
     # Readers of folders look at every image themselves.
     unnamed = (
         0 if source.form in ("folders", "affectnet-arrays", "emoca", "texts") else index.unnamed
@@ -162,6 +151,21 @@ def plan_import(
     return ImportPlan(
         source, faces, placing, ignored, problems, listed, unnamed, told, inside, prefix
     )
+
+
+def _told_of(source: Source, folder: Path, unnamed: int) -> list[str]:
+    """What values told of columns, or what comes along; `unnamed`: images that are no photos."""
+    if source.form == "list":
+        return told_columns(source.path)
+    if source.form == "unit-list":
+        return told_of_units(source.path, source.units)
+    if source.form == RIG_DATABASE:
+        return ["normals, albedo, Lambertian and codes come along, to be taken as they are"]
+    if source.form == "texts":
+        return told_beside(source.path, source.scheme)
+    if source.form == "emoca" and folder == source.path.resolve():
+        return [f"{unnamed} other pictures beside the inputs (renders, landmarks) are not photos"]
+    return []
 
 
 def _image_folder(
@@ -216,23 +220,15 @@ def carry_out(
         names = {face.source.name: key for key, face in faces.items()}
         renders += write_buffers(database, names, workspace.corpus, plan.problems, reporter)
         mean_shape = write_mean_shape(database, workspace.corpus, plan.prefix)
-    labels = {key: face.labels for key, face in faces.items() if face.labels}
-    captions = {key: face.caption for key, face in faces.items() if face.caption}
-    if labels:
-        keys = ImageFolder(workspace.photos).by_key
-        path = workspace.photos / config.labels
-        for replaced in merge_labels(path, labels, keys, config.classes):
-            plan.problems.add(config.labels, "replaced", replaced)
-    if captions:
-        merge_captions(workspace.photos / config.captions, captions)
+    labelled, captioned = _merge_told(workspace, faces, plan.problems)
     emotions = Counter(
         face.labels["emotion"] for face in faces.values() if "emotion" in face.labels
     )
     return ImportSummary(
         images=len(faces),
         placed=placed,
-        labelled=len(labels),
-        captioned=len(captions),
+        labelled=labelled,
+        captioned=captioned,
         renders=renders,
         emotion_counts=dict(emotions.most_common()),
         problem_counts=plan.problems.counts,
@@ -247,6 +243,23 @@ def carry_out(
         problems_told=first_reasons(plan.problems),
         mean_shape=mean_shape,
     )
+
+
+def _merge_told(
+    workspace: Workspace, faces: Mapping[str, Face], problems: Problems
+) -> tuple[int, int]:
+    """Add what the set tells to the workspace's lists; of how many faces labels and captions."""
+    config = workspace.config.photos
+    labels = {key: face.labels for key, face in faces.items() if face.labels}
+    captions = {key: face.caption for key, face in faces.items() if face.caption}
+    if labels:
+        keys = ImageFolder(workspace.photos).by_key
+        path = workspace.photos / config.labels
+        for replaced in merge_labels(path, labels, keys, config.classes):
+            problems.add(config.labels, "replaced", replaced)
+    if captions:
+        merge_captions(workspace.photos / config.captions, captions)
+    return len(labels), len(captions)
 
 
 def _place_all(

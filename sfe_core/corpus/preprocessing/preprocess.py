@@ -133,18 +133,7 @@ def preprocess(
         counts = update_manifest(annotations, photos, journal, prune, reporter)
         if draw_mean_shapes(workspace, journal, placement.device, reporter):
             counts = update_manifest(annotations, photos, journal, prune)
-        if counts.absent:
-            reporter.warn(told(counts.absent.values()))
-        if plan.renders_away:
-            reporter.warn(
-                f"{len(plan.renders_away)} given renders below maps/ cannot be seen just now "
-                f"({listed(plan.renders_away, 3)}): known photos stand as they are, new ones are "
-                "rendered from the fitted head"
-            )
-        for sentence in counts.crops.told():
-            reporter.warn(sentence)
-        for sentence in counts.albums.told():
-            reporter.say(sentence)
+        _tell_of(counts, plan, reporter)
         preview = _preview(workspace, counts)
         report = write_report(workspace)
         close_journal(journal)
@@ -217,6 +206,22 @@ def _take_in(
                 task.advance(len(batch), f"{usable} usable")
         finally:
             notes.close()
+
+
+def _tell_of(counts: ManifestCounts, plan: PreprocessPlan, reporter: Reporter) -> None:
+    """What a person should know of the photos once they are taken in."""
+    if counts.absent:
+        reporter.warn(told(counts.absent.values()))
+    if plan.renders_away:
+        reporter.warn(
+            f"{len(plan.renders_away)} given renders below maps/ cannot be seen just now "
+            f"({listed(plan.renders_away, 3)}): known photos stand as they are, new ones are "
+            "rendered from the fitted head"
+        )
+    for sentence in counts.crops.told():
+        reporter.warn(sentence)
+    for sentence in counts.albums.told():
+        reporter.say(sentence)
 
 
 def _preview(workspace: Workspace, counts: ManifestCounts) -> Path | None:
