@@ -117,6 +117,11 @@ def _left_out(absent: Sequence[Asset], what: str) -> str:
     return f"left out: {', '.join(names)} ({what}); {remedy}"
 
 
+def faces_px(corpus: Corpus, keys: Sequence[str], side: int) -> Doubles:
+    """Landmarks on photos in pixels, as they are measured at `side`: [N, 68, 2]."""
+    return np.stack([corpus.points(key).double().numpy() for key in keys]) * side
+
+
 def with_embedder(
     workspace: Workspace, corpus: Corpus, keys: Sequence[str]
 ) -> tuple[Workspace, Sequence[str]]:
@@ -142,6 +147,6 @@ def with_embedder(
             "evaluate.identity", "is none, and the protocol asks who it is", f"fetch {DLIB_FACES}"
         )
     config = workspace.config.model_copy(update={"evaluate": settings})
-    points = np.stack([corpus.points(key).double().numpy() for key in keys])
-    chosen = choose(Workspace(workspace.root, config), points * config.model.resolution)
+    faces = faces_px(corpus, keys, config.model.resolution)
+    chosen = choose(Workspace(workspace.root, config), faces)
     return chosen.workspace, chosen.left_out

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from sfe_core.config.workspace import Workspace
 from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.physical.loading import RIG_FOLDER
 from sfe_core.errors import RunError, UserError
 from sfe_core.evaluation.bench import Bench, Held, instruments_of
-from sfe_core.evaluation.choices import choose
+from sfe_core.evaluation.choices import choose, faces_px
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.limits import not_independent, notes_on, resampling
 from sfe_core.evaluation.origin import labels_read_by, provenance, require_apart
@@ -78,9 +76,8 @@ def evaluate(
     corpus = Corpus.open(workspace)
     rows = corpus.split(split)
     keys = rows["key"].tolist()
-    faces = np.stack([corpus.points(key).double().numpy() for key in keys])
-    side = workspace.config.model.resolution
-    chosen = choose(workspace, faces * side, bool(images), unit_labels(rows))
+    faces = faces_px(corpus, keys, workspace.config.model.resolution)
+    chosen = choose(workspace, faces, bool(images), unit_labels(rows))
     workspace = chosen.workspace
     folder = workspace.evaluation / _folder_name(split, images, name)
     require_apart(workspace.config, package)

@@ -18,7 +18,7 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.unit_attention import LEFT, RIGHT
 from sfe_core.errors import UserError
 from sfe_core.evaluation.bench import Bench, instruments_of
-from sfe_core.evaluation.choices import choose
+from sfe_core.evaluation.choices import choose, faces_px
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.limits import not_independent, resampling
 from sfe_core.evaluation.origin import labels_read_by, provenance, require_apart
@@ -90,9 +90,8 @@ def evaluate_protocol(
     split = split or workspace.config.split.validation_name
     corpus, edits = Corpus.open(workspace), protocol == "magicface"
     rows = corpus.split(split)
-    side = workspace.config.model.resolution
-    faces = np.stack([corpus.points(key).double().numpy() for key in rows["key"]])
-    chosen = choose(workspace, faces * side, edits, PROTOCOL_UNITS)
+    faces = faces_px(corpus, rows["key"].tolist(), workspace.config.model.resolution)
+    chosen = choose(workspace, faces, edits, PROTOCOL_UNITS)
     workspace = chosen.workspace
     folder = workspace.evaluation / check_key(name or "-".join([protocol, *images]), "--name")
     package = None if images else package or newest_package(workspace)
