@@ -19,6 +19,8 @@ from sfe_core.faces.shading import sh_shading
 
 Codes = dict[Part, Doubles]
 NORMALS = 64
+# How many numbers each part is.
+WIDTHS: dict[Part, int] = {"expression": 136, "pose": 3, "light": NORMALS, "shape": 136}
 _MILLIMETRES = 1000.0
 # As far from the viewer's direction as a face shows much of its skin: 60 degrees.
 _LEAST_Z = 0.5

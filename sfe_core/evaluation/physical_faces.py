@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfe_core.arrays import Floats, Mask
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.edited_scene import scene_of_person
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.people.albums import person_of
@@ -26,7 +26,6 @@ from sfe_core.corpus.stored_scene import stored_scene
 from sfe_core.evaluation.physical_codes import Codes, codes_of
 from sfe_core.evaluation.physical_commands import PARTS, PhysicalCommand
 from sfe_core.faces.backends import load_maker
-from sfe_core.faces.reconstruction import HeadChange
 from sfe_core.sampling.editing.faces import edited_scene
 from sfe_core.sampling.editing.request import Edit
 from sfe_core.sampling.editing.rigs import Rig
@@ -55,7 +54,8 @@ class PhysicalFaces:
         corpus: of the photos, with their buffers.
         config: how their heads were fitted.
         size: side S of buffers and masks, pixels.
-        rig: whose edits they are for; None: of nobody known, so that heads keep their own shapes.
+        rig: whose edits they are for; None: of several. A rig that learnt an album with its mean
+            shape has every head found anew under that; so has none, where the corpus has them.
     """
 
     def __init__(
@@ -85,20 +85,32 @@ class PhysicalFaces:
             light_of=photos.get("light"),
         )
 
+    def shape_of(self, key: str) -> Floats | None:
+        """The mean shape that a photo's head is given; None: it keeps its own."""
+        known = self._config.mean_shape if self._rig is None else self._rig.mean_shape
+        if not known:
+            return None
+        person = (self._rig.person if self._rig else None) or person_of(key)
+        if person not in self._shapes:
+            rows = Corpus(self._corpus.folder).rows  # also photos that are not measured
+            keys = [key for key in rows["key"] if person_of(key) == person]
+            shape = album_shape(self._corpus.folder, person, keys) if keys else None
+            self._shapes[person] = shape
+        return self._shapes[person]
+
     def shape_sha256(self, key: str) -> str | None:
-        """Of the mean shape that a photo's head is given; None: it keeps its own."""
-        shape = self._shape(person_of(key))
+        """Of that shape."""
+        shape = self.shape_of(key)
         return None if shape is None else sha256(shape.tobytes()).hexdigest()
 
     def source(self, key: str) -> FaceScene:
         """The face of a photo, with the shape that the rig learnt."""
-        shape = self._shape(person_of(key))
-        scene = self._scene(key)
-        return scene if shape is None else changed_scene(scene, HeadChange(identity=shape))
+        shape, scene = self.shape_of(key), self._scene(key)
+        return scene if shape is None else scene_of_person(scene, shape)
 
     def face(self, command: PhysicalCommand) -> FaceScene:
         """The face that is asked for."""
-        targets = {str(part): self._scene(key) for part, key in command.donors.items()}
+        targets = {str(part): self.source(key) for part, key in command.donors.items()}
         return edited_scene(self.source(command.key), self.edit(command), targets, self._terms)
 
     def buffers(self, scene: FaceScene) -> Tensor:
@@ -130,18 +142,6 @@ class PhysicalFaces:
             row = {str(name): value for name, value in self._corpus.row(key).items()}
             self._scenes[key] = stored_scene(self._corpus.folder, row, self._maker, self._config)
         return self._scenes[key]
-
-    def _shape(self, of: str) -> Floats | None:
-        """The mean shape of the rig's person, or of whoever the photo is of."""
-        if self._rig is None or not self._rig.mean_shape:
-            return None
-        person = self._rig.person or of
-        if person not in self._shapes:
-            rows = Corpus(self._corpus.folder).rows  # also photos that are not measured
-            keys = [key for key in rows["key"] if person_of(key) == person]
-            shape = album_shape(self._corpus.folder, person, keys) if keys else None
-            self._shapes[person] = shape
-        return self._shapes[person]
 
 
 def stacked(codes: Sequence[Codes]) -> Codes:

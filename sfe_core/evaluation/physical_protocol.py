@@ -88,10 +88,10 @@ def evaluate_physical(
     size = _size(workspace, rig)
     workspace, left_out = with_embedder(workspace, corpus, keys)
     meter = Meter(workspace.config)
-    probes = add_probes(meter, workspace.config, corpus, keys[0])
     folder = workspace.evaluation / check_key(name or "-".join([PHYSICAL, *images]), "--name")
     write_physical_commands(folder / COMMANDS, commands)
     faces = PhysicalFaces(corpus, workspace.config.preprocess, size, rig)
+    probes = add_probes(meter, workspace.config, faces, commands)
     bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
     pictures = given_pictures(images, [one.name for one in commands])
     if rig is not None:

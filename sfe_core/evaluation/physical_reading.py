@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from sfe_core.arrays import Mask
+from sfe_core.arrays import Floats, Mask
 from sfe_core.assets.needs import hash_models, reconstruction_assets
 from sfe_core.assets.registry import registry
 from sfe_core.assets.store import missing_files
@@ -19,8 +19,8 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.evaluation.instruments.edit_probes import NoiseProbe, OutsideProbe, RefitProbe
 from sfe_core.evaluation.instruments.measuring import Meter
 from sfe_core.evaluation.instruments.network_probes import PerceptualProbe
-from sfe_core.evaluation.physical_codes import codes_of
 from sfe_core.evaluation.physical_commands import PhysicalCommand
+from sfe_core.evaluation.physical_faces import PhysicalFaces
 from sfe_core.evaluation.pictures import RealPictures
 from sfe_core.faces.backends import load_reconstructor
 from sfe_core.sampling.editing.plan import reconstructed_by
@@ -45,13 +45,17 @@ def looks_again(config: Config) -> str:
     return edits
 
 
-def add_probes(meter: Meter, config: Config, corpus: Corpus, key: str) -> list[str]:
+def add_probes(
+    meter: Meter, config: Config, faces: PhysicalFaces, commands: Sequence[PhysicalCommand]
+) -> list[str]:
     """Give a meter what reads edits; the names of all probes that do.
 
     Args:
         meter: with the usual instruments.
-        config: names who fits the faces again.
-        corpus: holds a photo `key`, that any face is like in how many numbers it has.
+        config: names who fits the faces again. Where that is who edits, it fits them under the
+            shape that the edited head was given.
+        faces: of the photos.
+        commands: all pictures that are to be read.
 
     Raises:
         UserError: the reconstruction is not there.
@@ -60,19 +64,21 @@ def add_probes(meter: Meter, config: Config, corpus: Corpus, key: str) -> list[s
     fitted = load_reconstructor(
         settings.reconstruction, model=settings.reconstruction_model, flame=settings.flame
     )
-    side = meter.faces.side
-    levels = meter.faces.finder.levels(corpus.image(key, meter.resolution))
-    points = corpus.points(key).numpy()[None] * side
-    box = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-    (head,) = fitted.reconstruct([levels], points, box)
     at = f"measured at {meter.resolution} px"
-    detail = f"{at}; the face that {config.evaluate.detector} finds at {side} px"
+    detail = f"{at}; the face that {config.evaluate.detector} finds at {meter.faces.side} px"
     weights = hash_models(reconstruction_assets(settings))
-    widths = {part: len(code) for part, code in codes_of(head).items()}
+    shapes: dict[str, Floats] = {}
+    if settings.reconstruction == config.preprocess.reconstruction:
+        photo_of = {name: one.key for one in commands for name in (one.name, one.key)}
+        known = {name: faces.shape_of(key) for name, key in photo_of.items()}
+        shapes = {name: shape for name, shape in known.items() if shape is not None}
+    if shapes:
+        digest = sha256(b"".join(shapes[name].tobytes() for name in sorted(shapes))).hexdigest()
+        detail += f"; under the mean shape of its album ({digest[:8]})"
     perceptual = meter.probes[meter.perceptual]
     assert isinstance(perceptual, PerceptualProbe)
     own = (
-        RefitProbe(settings.reconstruction, weights, fitted, widths, detail),
+        RefitProbe(settings.reconstruction, weights, fitted, shapes, detail),
         OutsideProbe(perceptual, at),
         NoiseProbe(at),
     )

@@ -93,6 +93,19 @@ class HeadMaker(Protocol):
         """
         ...
 
+    def refit(self, head: Reconstruction, identity: Floats, landmarks: Floats) -> Reconstruction:
+        """The head of a person whose shape is known, on the same photo.
+
+        A backend that fits finds pose and expression anew under that shape; one whose networks say
+        both lays the shape on the landmarks.
+
+        Args:
+            head: as it was found.
+            identity: [K] the known shape.
+            landmarks: [68, 2] that it was found by, PHOTO pixels.
+        """
+        ...
+
     def restore(self, codes: Mapping[str, Floats], surface: Mapping[str, Floats]) -> Reconstruction:
         """A head out of its stored codes (with the camera) and what `Surface.arrays` gave."""
         ...

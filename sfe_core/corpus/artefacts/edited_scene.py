@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sfe_core.arrays import Floats
 from sfe_core.corpus.artefacts.face_scene import FaceScene
-from sfe_core.faces.changed_head import changed_head
+from sfe_core.faces.changed_head import changed_head, maker_of
 from sfe_core.faces.reconstruction import HeadChange
 
 Angles = tuple[float, float, float]
@@ -39,6 +40,16 @@ def changed_scene(scene: FaceScene, change: HeadChange) -> FaceScene:
         given_codes={},
         depth=None,
     )
+
+
+def scene_of_person(scene: FaceScene, shape: Floats) -> FaceScene:
+    """The scene, of a person whose shape [K] is known: the head is found anew under it.
+
+    Raises:
+        UserError: the backend cannot change its heads.
+    """
+    head = maker_of(scene.head).refit(scene.head, shape, scene.landmarks)
+    return replace(scene, head=head, given_mesh=None, given_buffers={}, given_codes={}, depth=None)
 
 
 def upright_angles(scene: FaceScene) -> Angles:

@@ -105,6 +105,7 @@ _mean_buffer = partial(
     ArtefactKind,
     shaped_by=(_CROP, *_BUFFERS),
     wanted=lambda config: config.save_buffers and config.mean_shape,
+    version=2,
     of_album=True,
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.edited_scene import scene_of_person
 from sfe_core.corpus.artefacts.given_maps import GIVEN_BUFFERS, given_path
 from sfe_core.corpus.artefacts.hashes import ArtefactHashes, album_hashes, parse_made_with
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS, album_artefacts_of
@@ -22,7 +22,7 @@ from sfe_core.corpus.preprocessing.face_rows import buffer_column
 from sfe_core.corpus.preprocessing.journal import Journal, next_run, shard_name
 from sfe_core.corpus.stored_scene import stored_picture, stored_scene
 from sfe_core.faces.backends import load_maker
-from sfe_core.faces.reconstruction import HeadChange, HeadMaker
+from sfe_core.faces.reconstruction import HeadMaker
 from sfe_core.reporting import Reporter
 
 
@@ -130,7 +130,7 @@ def _drawn(workspace: Workspace, row: Row, albums: dict[str, _Album], maker: Hea
         return note
     config, album = workspace.config.preprocess, albums[person_of(row["key"])]
     scene = stored_scene(workspace.corpus, row, maker, config)
-    scene = changed_scene(scene, HeadChange(identity=album.shape))
+    scene = scene_of_person(scene, album.shape)
     scene = replace(scene, given_buffers=_given(workspace.corpus, row["key"]))
     for kind in album_artefacts_of(config):
         path = kind.path(workspace.corpus, row["key"])

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sfe_core.arrays import Floats
 from sfe_core.evaluation.instruments.network_probes import PerceptualProbe
 from sfe_core.evaluation.instruments.probes import Batch, Instrument, as_array
-from sfe_core.evaluation.physical_codes import codes_of
-from sfe_core.evaluation.physical_commands import PARTS, Part
+from sfe_core.evaluation.physical_codes import WIDTHS, codes_of
+from sfe_core.evaluation.physical_commands import PARTS
+from sfe_core.faces.changed_head import maker_of
 from sfe_core.faces.reconstruction import Reconstructor
 from sfe_core.sampling.editing.noise import most_noise, noise_level
 
@@ -23,7 +25,8 @@ REFIT, OUTSIDE, NOISE = "refit", "outside", "noise"
 class RefitProbe:
     """The head behind a picture, fitted anew from the face that the detector finds.
 
-    Columns: the parts of `PARTS`, [B, D] each; nan where no face was found.
+    Columns: the parts of `PARTS`, [B, D] each, see `codes_of`; nan where no face was found. Where
+    it is known whose face it is, all but the shape are of the head fitted under that shape.
     """
 
     beside = True
@@ -33,18 +36,21 @@ class RefitProbe:
     name = REFIT
 
     def __init__(
-        self, backend: str, weights: str, fitted: Reconstructor, widths: Mapping[Part, int], at: str
+        self,
+        backend: str,
+        weights: str,
+        fitted: Reconstructor,
+        shapes: Mapping[str, Floats],
+        at: str,
     ) -> None:
-        """Take who fits, how many numbers each part has, and how pictures are measured."""
-        self._fitted, self._widths = fitted, widths
+        """Take who fits, known shapes by the pictures' names, and how pictures are measured."""
+        self._fitted, self._shapes = fitted, shapes
         tool = Instrument(backend, weights, at, "reconstruction")
         self.instruments: Mapping[str, Instrument] = {REFIT: tool}
 
     def read(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """See `Probe.read`."""
-        columns = {
-            str(part): np.full((len(batch.keys), self._widths[part]), np.nan) for part in PARTS
-        }
+        columns = {str(part): np.full((len(batch.keys), WIDTHS[part]), np.nan) for part in PARTS}
         searched = [(place, one.levels, one.face) for place, one in enumerate(batch.searched())]
         found = [(place, levels, face) for place, levels, face in searched if face is not None]
         if not found:
@@ -54,8 +60,13 @@ class RefitProbe:
             np.stack([face.landmarks for _, _, face in found]),
             np.stack([np.asarray(face.box) for _, _, face in found]),
         )
-        for (place, _, _), head in zip(found, heads, strict=True):
-            for part, code in codes_of(head).items():
+        for (place, _, face), head in zip(found, heads, strict=True):
+            shape = self._shapes.get(batch.keys[place])
+            codes = codes_of(head)
+            if shape is not None:
+                known = maker_of(head).refit(head, shape, face.landmarks)
+                codes = codes_of(known) | {"shape": codes["shape"]}
+            for part, code in codes.items():
                 columns[part][place] = code
         return columns
 

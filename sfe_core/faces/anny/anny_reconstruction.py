@@ -87,6 +87,20 @@ class AnnyReconstructor:
             surface=self._relit(head.surface, change.light),
         )
 
+    def refit(self, head: Reconstruction, identity: Floats, landmarks: Floats) -> Reconstruction:
+        """See `HeadMaker.refit`; light and colours stay those that were found."""
+        fits = fit_heads(np.asarray(landmarks)[None], self._head, identity)
+        yaw, pitch, roll = fits.angles[0].tolist()
+        return replace(
+            head,
+            points=self._points(fits.identity[0], fits.actions[0]),
+            camera=Camera(fits.rotation[0], float(fits.scale[0]), fits.translation[0]),
+            angles=(yaw, pitch, roll),
+            error=float(fits.error[0]),
+            landmarks=fits.landmarks[0],
+            codes={"identity": fits.identity[0], "actions": fits.actions[0]},
+        )
+
     def restore(self, codes: Mapping[str, Floats], surface: Mapping[str, Floats]) -> Reconstruction:
         """See `HeadMaker.restore`."""
         camera = Camera(

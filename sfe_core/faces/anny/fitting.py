@@ -69,12 +69,16 @@ def inter_ocular(landmarks: Floats) -> Floats:
     return np.linalg.norm(landmarks[..., left, :] - landmarks[..., right, :], axis=-1)
 
 
-def fit_heads(landmarks: Floats, head: HeadModel | None = None) -> HeadFit:
+def fit_heads(
+    landmarks: Floats, head: HeadModel | None = None, identity: Floats | None = None
+) -> HeadFit:
     """Fit the head to N faces at once.
 
     Args:
         landmarks: [N, 68, 2] pixels, x right, y down, iBUG order; N ≥ 0.
         head: the model; None means the one shipped with sfe.
+        identity: [K] where it is known whose faces these are: only pose and actions are then
+            fitted, and more of what landmarks show is taken for expression.
 
     Raises:
         ValueError: another shape, or values that are not finite.
@@ -82,15 +86,17 @@ def fit_heads(landmarks: Floats, head: HeadModel | None = None) -> HeadFit:
     landmarks = np.asarray(landmarks, dtype=np.float64)
     if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2) or not np.isfinite(landmarks).all():
         raise ValueError(f"landmarks must be finite [N, 68, 2], not {landmarks.shape}")
-    model = _point_model(head or HeadModel.load())
+    model = _point_model(head or HeadModel.load(), identity)
     target = landmarks * (1.0, -1.0)  # y up from here on
     state = _initial(model, target)
     for _ in range(_ITERATIONS):
         state = _step(model, target, state)
     fitted = _project(state, _points(model, state)) * (1.0, -1.0)
     distance = np.linalg.norm(fitted - landmarks, axis=2).mean(axis=1)
+    free = state.coefficients[:, : model.identities]
+    known = free if identity is None else np.tile(identity, (len(landmarks), 1))
     return HeadFit(
-        identity=state.coefficients[:, : model.identities].astype(np.float32),
+        identity=known.astype(np.float32),
         actions=state.coefficients[:, model.identities :].astype(np.float32),
         rotation=state.rotation.astype(np.float32),
         scale=state.scale.astype(np.float32),
@@ -102,7 +108,10 @@ def fit_heads(landmarks: Floats, head: HeadModel | None = None) -> HeadFit:
 
 @dataclass(frozen=True)
 class _PointModel:
-    """The 68-point rows of the head as one linear basis, and the prior over its coefficients."""
+    """The 68-point rows of the head as one linear basis, and the prior over its coefficients.
+
+    Of a head of known shape the shape is in the mean, and K is 0.
+    """
 
     mean: Floats  # [68, 3]
     basis: Floats  # [K + 52, 68, 3]
@@ -118,8 +127,11 @@ class _State:
     coefficients: Floats  # [N, K + 52]
 
 
-def _point_model(head: HeadModel) -> _PointModel:
+def _point_model(head: HeadModel, known: Floats | None) -> _PointModel:
     mean, identity, actions = (np.asarray(part, np.float64) for part in head.landmark_basis())
+    if known is not None:
+        mean = mean + np.tensordot(np.asarray(known, np.float64), identity, axes=1)
+        return _PointModel(mean, actions, 0, _action_precision(actions))
     count = len(identity)
     precision = np.eye(count + len(actions))
     precision[count:, count:] = _action_precision(actions)

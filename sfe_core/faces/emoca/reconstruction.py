@@ -15,6 +15,7 @@ from torch import Tensor
 from sfe_core.arrays import Floats, Pixels
 from sfe_core.assets.store import locate
 from sfe_core.faces.anny.fitting import OUTER_EYE_CORNERS, rotation_angles
+from sfe_core.faces.changed_head import changed_head
 from sfe_core.faces.emoca.checkpoint import EmocaNetworks, check_flame, load_networks
 from sfe_core.faces.emoca.crops import InputSquare, cut_input, input_square
 from sfe_core.faces.emoca.detail import detail_condition
@@ -147,6 +148,11 @@ class EmocaReconstructor:
         shift = head.camera.scale * moved[:2] * np.array([1.0, -1.0])
         camera = Camera(head.camera.rotation, head.camera.scale, head.camera.translation + shift)
         return self._head_of(decoded, 0, camera, head.error)
+
+    def refit(self, head: Reconstruction, identity: Floats, landmarks: Floats) -> Reconstruction:
+        """See `HeadMaker.refit`: pose and expression stay as the networks said."""
+        del landmarks
+        return changed_head(head, HeadChange(identity=identity))
 
     def restore(self, codes: Mapping[str, Floats], surface: Mapping[str, Floats]) -> Reconstruction:
         """See `HeadMaker.restore`."""

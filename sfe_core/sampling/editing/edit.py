@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sfe_core.arrays import Floats
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.edited_scene import scene_of_person
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.artefacts.kinds import has_detail
 from sfe_core.corpus.people.albums import person_of
@@ -36,7 +36,6 @@ from sfe_core.corpus.reader import Corpus
 from sfe_core.diffusion.physical.loading import rig_config
 from sfe_core.diffusion.physical.pipeline import RigPipeline, load_rig_pipeline
 from sfe_core.errors import RunError, UserError
-from sfe_core.faces.reconstruction import HeadChange
 from sfe_core.files import sha256_json, write_json
 from sfe_core.network_layout import to_channels_last
 from sfe_core.processes.threads import ThreadWatch
@@ -50,6 +49,7 @@ from sfe_core.sampling.editing.plan import (
     EditShot,
     Source,
     find_sources,
+    key_in_workspace,
     plan_edits,
     reconstructed_by,
 )
@@ -164,6 +164,11 @@ class _Run:
             "sampler": self._request.sampler,
             "steps": self._request.steps,
             "precision": str(self._precision),
+            "target_shapes": {
+                name: sha256(shape.tobytes()).hexdigest()
+                for name, photo in self._request.edit.targets.items()
+                if (shape := self._shape_of_target(photo)) is not None
+            },
         }
 
     def shape_of(self, source: Source) -> Floats | None:
@@ -190,6 +195,19 @@ class _Run:
         if person not in self._shapes:
             self._shapes[person] = self._mean_shape(person)
         return self._shapes[person]
+
+    def _shape_of_target(self, photo: Path) -> Floats | None:
+        """The mean shape under which a target's head is found; None: its own.
+
+        Of a photo of the album that the rig learnt: two heads of one person then differ by what
+        they show alone.
+        """
+        rig = self._rig
+        asked = rig.mean_shape if self._request.mean_shape is None else self._request.mean_shape
+        key = key_in_workspace(self._workspace, photo)
+        same = self._target_config == self._source_config
+        known = rig.shape is not None and key is not None and person_of(key) == rig.shape.person
+        return rig.shape.shape if rig.shape is not None and asked and same and known else None
 
     def carry_out(
         self,
@@ -287,7 +305,7 @@ class _Run:
                 continue
             shape = shapes[source]
             if shape is not None:
-                scene = changed_scene(scene, HeadChange(identity=shape))
+                scene = scene_of_person(scene, shape)
             yield scene, [shot for shot in shots if shot.source == source]
 
     def _jobs(
@@ -375,6 +393,9 @@ class _Run:
         same = self._target_config == self._source_config
         scenes = self._sources if same else PhotoScenes(self._target_config)
         found = {photo: scenes.scene(photo) for photo in dict.fromkeys(photos.values())}
+        for photo, scene in found.items():
+            if (shape := self._shape_of_target(photo)) is not None:
+                found[photo] = scene_of_person(scene, shape)
         return {name: found[photo] for name, photo in photos.items()}
 
     @cached_property

@@ -103,14 +103,19 @@ def find_sources(workspace: Workspace, paths: Sequence[Path]) -> list[Source]:
         if not photos:
             raise UserError("PHOTO", f"{path} holds no photo", "give another folder")
         for photo in photos:
-            below = photo.resolve().is_relative_to(workspace.photos.resolve())
-            root = workspace.photos.resolve() if below else path if path.is_dir() else path.parent
-            key = key_of(photo.resolve() if below else photo, root)
+            own = key_in_workspace(workspace, photo)
+            key = own or key_of(photo, path if path.is_dir() else path.parent)
             if key in found:
                 raise UserError("PHOTO", f"two are named {key}", "edit one after the other")
-            person = person_of(key) if below else None
+            person = person_of(own) if own else None
             found[key] = Source(photo, key, sha256_file(photo), person)
     return list(found.values())
+
+
+def key_in_workspace(workspace: Workspace, photo: Path) -> str | None:
+    """The key of one of the workspace's photos; None of any other."""
+    photos, place = workspace.photos.resolve(), photo.resolve()
+    return key_of(place, photos) if place.is_relative_to(photos) else None
 
 
 def plan_edits(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sfe_core.config.workspace import Workspace
-from sfe_core.corpus.artefacts.edited_scene import changed_scene
+from sfe_core.corpus.artefacts.edited_scene import changed_scene, scene_of_person
 from sfe_core.corpus.artefacts.hashes import parse_made_with
 from sfe_core.corpus.artefacts.kinds import ARTEFACTS
 from sfe_core.corpus.inspection.verify import verify_corpus
@@ -66,7 +66,11 @@ def test_the_pictures_show_the_mean_shape(albums: Workspace) -> None:
     key = "0003/001"
     mean = mean_shape(albums.corpus, [f"0003/{number:03d}" for number in range(3)])
     scene = stored_scene(albums.corpus, corpus.row(key), maker, albums.config.preprocess)
-    shown = changed_scene(scene, HeadChange(identity=mean))
+    shown = scene_of_person(scene, mean)
+    np.testing.assert_allclose(shown.head.codes["identity"], mean, atol=1e-6)
+    laid = changed_scene(scene, HeadChange(identity=mean))
+    far, near = (np.abs(one.head.landmarks - scene.landmarks).mean() for one in (laid, shown))
+    assert near < 0.9 * far, "found anew under it, not laid on"
     for name, content in zip(MEAN, (shown.normals, shown.albedo, shown.lambertian), strict=True):
         path = ARTEFACTS[name].path(albums.corpus, key)
         assert path.parent.parent.parent.name == "mean_shape"

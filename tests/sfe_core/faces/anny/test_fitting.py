@@ -55,6 +55,21 @@ def test_pose_is_recovered() -> None:
     assert np.allclose(fits.scale, fits.scale[0], rtol=0.01)
 
 
+def test_of_a_known_shape_more_is_taken_for_expression() -> None:
+    head = HeadModel.load()
+    asked = [{}, {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7}, {"browInnerUp": 0.8}]
+    points = np.stack([landmarks_of(one, (10.0, -5.0, 3.0), who=7) for one in asked])
+    known = head.identity_table[7]
+    free, found = fit_heads(points), fit_heads(points, identity=known)
+    np.testing.assert_allclose(found.identity, np.tile(known, (3, 1)), atol=1e-6)
+    assert found.error.max() < 0.01
+    for place, name in ((1, "mouthSmile"), (2, "browInnerUp")):
+        true = 0.7 if place == 1 else 0.8
+        kept = [float(action(one, name)[place] - action(one, name)[0]) for one in (free, found)]
+        assert abs(kept[1] - true) < abs(kept[0] - true), name
+    assert np.abs(found.angles - (10.0, -5.0, 3.0)).max() < np.abs(free.angles - (10, -5, 3)).max()
+
+
 @pytest.mark.parametrize("name", ["jawOpen", "mouthSmile", "browDown", "browInnerUp", "eyeBlink"])
 def test_stronger_expressions_give_stronger_actions(name: str) -> None:
     halves = [n for n in (name, f"{name}Left", f"{name}Right") if n in PLACE]
