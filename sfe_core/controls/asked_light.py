@@ -19,14 +19,16 @@ from sfe_core.errors import UserError
 from sfe_core.faces.shading import sh_basis, sh_shading
 
 # Name to where the lamp stands (x to the picture's right, y up, z to the viewer), and its share of
-# all light; the rest comes from everywhere.
+# all light; the rest comes from everywhere. The values of a picture, which are shaded here, are the
+# light's to the power of 1 / 2.2: a lamp with two thirds of all light has less than half of these.
+# Of lights fitted to photos one in twenty is as hard as the one from the left.
 NAMED_LIGHTS: dict[str, tuple[tuple[float, float, float], float]] = {
-    "left": ((-0.85, 0.15, 0.5), 0.7),
-    "right": ((0.85, 0.15, 0.5), 0.7),
-    "top": ((0.0, 0.9, 0.45), 0.7),
-    "bottom": ((0.0, -0.9, 0.45), 0.7),
-    "front": ((0.0, 0.15, 1.0), 0.7),
-    "soft": ((0.0, 0.5, 0.85), 0.2),
+    "left": ((-0.85, 0.15, 0.5), 0.45),
+    "right": ((0.85, 0.15, 0.5), 0.45),
+    "top": ((0.0, 0.9, 0.45), 0.45),
+    "bottom": ((0.0, -0.9, 0.45), 0.45),
+    "front": ((0.0, 0.15, 1.0), 0.6),
+    "soft": ((0.0, 0.5, 0.85), 0.15),
 }
 # The convolution's factor of every band over what `sh_basis` holds of it: all but the first whole.
 _BANDS = np.array([np.pi, *[1.0] * 8]) / np.array([1.0, *[2 * np.pi / 3] * 3, *[np.pi / 4] * 5])
