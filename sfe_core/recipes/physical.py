@@ -93,6 +93,11 @@ class Options(Section):
     encoder: Literal["resnet18", "resnet50"] = Field("resnet18", description="of the look")
     encoder_width: Count = Field(64, description="channels of its first level")
     latent_width: Count = Field(64, description="numbers of its code")
+    seen_px: Count | None = Field(
+        None,
+        description="the encoder looks at photos shrunk to so many pixels: less of their light and "
+        "expression gets into the code; null = as the base does, or at whole photos",
+    )
 
 
 def _options(workspace: Workspace) -> Options:
@@ -252,7 +257,8 @@ def network_settings(config: Config, options: Options) -> dict[str, Any]:
         UserError: the base is no rig, or is torn.
     """
     if config.model.base != NO_BASE:
-        return rig_config(locate(config.model.base), BASE)
+        found = rig_config(locate(config.model.base), BASE)
+        return found if options.seen_px is None else found | {"seen_px": options.seen_px}
     return {
         "image_size": config.model.resolution,
         "base_width": options.base_width,
@@ -263,6 +269,7 @@ def network_settings(config: Config, options: Options) -> dict[str, Any]:
         "encoder_kind": options.encoder,
         "encoder_width": options.encoder_width,
         "latent_width": options.latent_width,
+        "seen_px": options.seen_px,
         "prediction": "v_prediction" if config.model.prediction == "v_prediction" else "epsilon",
     }
 
@@ -271,6 +278,8 @@ def build_rig(config: Config, options: Options) -> DiffusionRig:
     """The base, or a network of random weights that are the same in every process."""
     if config.model.base != NO_BASE:
         rig = load_rig(locate(config.model.base), BASE)
+        if options.seen_px is not None:
+            rig.register_to_config(seen_px=options.seen_px)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(config.train.seed, "rig") % 2**32)

@@ -13,6 +13,7 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
+from torch.nn import functional
 
 from sfe_core.diffusion.physical.appearance_encoder import AppearanceEncoder, EncoderKind
 from sfe_core.diffusion.physical.rig_unet import BLOCKS_PER_LEVEL, MULTIPLIERS, RigUNet
@@ -39,6 +40,8 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         latent_width: numbers of its code.
         extra_width: numbers of the global code beside the encoder's: 0 as published; the second
             version of DiffusionRig-Emo adds FLAME's shape (100) and shape with texture (150).
+        seen_px: the encoder looks at pictures shrunk to so many pixels each way and enlarged again,
+            so that less of their light and expression gets into the code; None, as published, whole.
         prediction: what it was trained to say: the noise, as published, or v (see
             `diffusion.prediction`); it computes the same.
 
@@ -63,6 +66,7 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         encoder_width: int = 64,
         latent_width: int = 64,
         extra_width: int = 0,
+        seen_px: int | None = None,
         prediction: Prediction = "epsilon",
     ) -> None:
         super().__init__()
@@ -125,6 +129,10 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         Raises:
             ValueError: `extra` has another width than the network's.
         """
+        if (seen := self.config["seen_px"]) is not None:
+            size = pictures.shape[-2:]
+            small = functional.interpolate(pictures, (seen, seen), mode="area")
+            pictures = functional.interpolate(small, size, mode="bilinear")
         code = self.encoder(pictures)
         given = 0 if extra is None else extra.shape[1]
         if given != self.config["extra_width"]:

@@ -97,6 +97,17 @@ def test_every_input_and_the_code_matter():
         torch.testing.assert_close(rig(**given, code=-code), silent, atol=0, rtol=0)
 
 
+def test_an_encoder_that_sees_a_few_pixels_tells_no_details():
+    pictures = inputs()["pictures"]
+    blocks = pictures.unfold(2, 8, 8).unfold(3, 8, 8).mean((-1, -2))
+    shown = torch.nn.functional.interpolate(blocks, (32, 32), mode="bilinear")
+    whole, few = small_rig(), small_rig(seen_px=4)
+    few.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(few.encode(pictures), whole.encode(shown))
+        assert (few.encode(pictures) - whole.encode(pictures)).abs().max() > 1e-3
+
+
 def test_the_wider_code_of_the_second_emo_version():
     rig, given = small_rig(latent_width=64, extra_width=250), inputs()
     layer = rig.state_dict()["denoisingUNet.input_blocks.1.0.cond_emb_layers.1.weight"]
