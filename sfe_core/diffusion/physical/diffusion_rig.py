@@ -41,7 +41,7 @@ class DiffusionRig(ModelMixin, ConfigMixin):
         extra_width: numbers of the global code beside the encoder's: 0 as published; the second
             version of DiffusionRig-Emo adds FLAME's shape (100) and shape with texture (150).
         seen_px: the encoder looks at pictures shrunk to so many pixels each way and enlarged again,
-            so that less of their light and expression gets into the code; None, as published, whole.
+            so that less of their light and expression gets into the code; None, as published: all.
         prediction: what it was trained to say: the noise, as published, or v (see
             `diffusion.prediction`); it computes the same.
 
