@@ -60,6 +60,7 @@ NETWORK: dict[str, Any] = {
     "encoder_width": 16,
     "latent_width": 64,
     "p2_gamma": 0.0,
+    "seen_px": None,
 }
 # What the run changes of the preset tiny-physical.
 RUN: dict[str, Any] = {
