@@ -236,7 +236,7 @@ def _describe(
         "recipe": "`physical`, stage 1, from random weights",
         "network": ", ".join(f"{name} {value}" for name, value in network.items()),
         "parameters": f"{parameters:,}",
-        "updates": " and then ".join(str(leg) for leg in LEGS),
+        "updates": ", then on to ".join(str(leg) for leg in LEGS),
         "run": ", ".join(
             f"{name} {value}" for name, value in settings.items() if name.startswith("train.")
         ),
