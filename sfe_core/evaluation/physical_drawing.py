@@ -103,6 +103,8 @@ class PhysicalDrawing:
             "mean_shape": self.faces.shape_sha256(key),
             **self._drawn_with,
         }
+        if (exact := self.faces.exact_sha256(command)) is not None:
+            record["exact"] = exact
         return EditShot(source, edit, command.mode, seed, f"{command.name}.png", record)
 
     def _draw(self, shots: Sequence[_Wanted]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sfe_core.arrays import Floats, Mask
 from sfe_core.config.corpus_sections import PreprocessConfig
-from sfe_core.corpus.artefacts.edited_scene import scene_of_person
+from sfe_core.controls.asked_light import as_bright
+from sfe_core.corpus.artefacts.edited_scene import changed_scene, scene_of_person
 from sfe_core.corpus.artefacts.face_scene import FaceScene
 from sfe_core.corpus.layout import INPUTS
 from sfe_core.corpus.people.albums import person_of
@@ -26,7 +27,9 @@ from sfe_core.corpus.stored_scene import stored_scene
 from sfe_core.evaluation.physical_codes import Codes, codes_of
 from sfe_core.evaluation.physical_commands import PARTS, PhysicalCommand
 from sfe_core.faces.backends import load_maker
-from sfe_core.sampling.editing.faces import edited_scene
+from sfe_core.faces.reconstruction import HeadChange
+from sfe_core.files import sha256_json
+from sfe_core.sampling.editing.faces import edited_scene, light_of
 from sfe_core.sampling.editing.request import Edit
 from sfe_core.sampling.editing.rigs import Rig
 from sfe_core.sampling.editing.terms import ExpressionTerms
@@ -56,11 +59,19 @@ class PhysicalFaces:
         size: side S of buffers and masks, pixels.
         rig: whose edits they are for; None: of several. A rig that learnt an album with its mean
             shape has every head found anew under that; so has none, where the corpus has them.
+        exact: what photos really show, by key, in codes: taken from them in place of what was
+            fitted. Light is as bright as the fitted one.
     """
 
     def __init__(
-        self, corpus: Corpus, config: PreprocessConfig, size: int, rig: Rig | None
+        self,
+        corpus: Corpus,
+        config: PreprocessConfig,
+        size: int,
+        rig: Rig | None,
+        exact: Mapping[str, HeadChange] | None = None,
     ) -> None:
+        self._exact = exact or {}
         self._corpus, self._config, self.size, self._rig = corpus, config, size, rig
         self._scenes: dict[str, FaceScene] = {}
         self._shapes: dict[str, Floats | None] = {}
@@ -108,9 +119,27 @@ class PhysicalFaces:
         shape, scene = self.shape_of(key), self._scene(key)
         return scene if shape is None else scene_of_person(scene, shape)
 
+    def target(self, key: str) -> FaceScene:
+        """The face that something is taken from."""
+        scene, exact = self.source(key), self._exact.get(key)
+        if exact is None:
+            return scene
+        if exact.light is not None:
+            exact = replace(exact, light=as_bright(exact.light, light_of(scene)))
+        return changed_scene(scene, exact)
+
+    def exact_sha256(self, command: PhysicalCommand) -> str | None:
+        """Of what the photos that something is taken from really show; None: nobody said."""
+        told = [self._exact[key] for key in command.donors.values() if key in self._exact]
+        values = [
+            [None if one is None else np.asarray(one).tolist() for one in vars(change).values()]
+            for change in told
+        ]
+        return sha256_json(values) if told else None
+
     def face(self, command: PhysicalCommand) -> FaceScene:
         """The face that is asked for."""
-        targets = {str(part): self.source(key) for part, key in command.donors.items()}
+        targets = {str(part): self.target(key) for part, key in command.donors.items()}
         return edited_scene(self.source(command.key), self.edit(command), targets, self._terms)
 
     def buffers(self, scene: FaceScene) -> Tensor:

@@ -44,6 +44,7 @@ from sfe_core.evaluation.summary import (
     Provenance,
     Reference,
 )
+from sfe_core.faces.reconstruction import HeadChange
 from sfe_core.files import check_key, sha256_json
 from sfe_core.packaging.listing import of_package
 from sfe_core.reporting import Reporter
@@ -59,6 +60,7 @@ def evaluate_physical(
     reporter: Reporter | None = None,
     images: Mapping[str, Path] | None = None,
     name: str | None = None,
+    exact: Mapping[str, HeadChange] | None = None,
 ) -> EvaluationSummary:
     """Measure the edits of a rig on held-out photos of its corpus.
 
@@ -70,6 +72,8 @@ def evaluate_physical(
             learnt one person, those of that person.
         package: a rig; None = the newest of the workspace, or the base.
         images: name → folder of pictures by the names of commands.csv.
+        exact: of photos, by key, what they really show, where that is known (synthetic people):
+            what is asked is then that, and not what was fitted to them.
 
     Raises:
         UserError: no rig, no two held-out photos, no buffers of them, no embedder.
@@ -90,7 +94,7 @@ def evaluate_physical(
     meter = Meter(workspace.config)
     folder = workspace.evaluation / check_key(name or "-".join([PHYSICAL, *images]), "--name")
     write_physical_commands(folder / COMMANDS, commands)
-    faces = PhysicalFaces(corpus, workspace.config.preprocess, size, rig)
+    faces = PhysicalFaces(corpus, workspace.config.preprocess, size, rig, exact)
     probes = add_probes(meter, workspace.config, faces, commands)
     bench = Bench(workspace, corpus, split, RealPictures(corpus), meter, reporter)
     pictures = given_pictures(images, [one.name for one in commands])

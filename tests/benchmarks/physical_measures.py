@@ -20,6 +20,10 @@ from sfe_core.evaluation.physical_commands import CHANGED
 from sfe_core.evaluation.statistics.agreement import pooled_pearson
 from sfe_core.evaluation.summary import EditsOfMode, EvaluationSummary, PartOfEdit
 from sfe_core.faces.head import HeadModel
+from sfe_core.faces.reconstruction import HeadChange
+from sfe_core.faces.shading import sh_basis
+from sfe_core.synthesis.lighting import GAMMA
+from sfe_core.synthesis.scene import Scene
 from sfe_core.synthesis.spec import FaceSpec
 from sfe_core.wording import markdown_table
 from tests.benchmarks.personal_measures import Figure, figure
@@ -35,6 +39,7 @@ COLUMNS = {
     **{f"asked_{part}": f"{part}: r of what was asked with the truth" for part in PARTS},
     **{f"reach_{part}": f"{part} by all, how far over alone" for part in PARTS},
     **{f"error_{part}": f"{part} by all, error over alone" for part in PARTS},
+    **{f"kept_{part}": f"{part} by all, r over alone" for part in PARTS},
     "identity_own": "identity, drawn back",
     "identity": "identity, all edits",
     "identity_kept": "that, less drawn back",
@@ -51,15 +56,36 @@ def truth_of(spec: FaceSpec) -> dict[str, Doubles]:
     scene, head = spec.scene, HeadModel.load()
     actions = np.asarray(spec.expression.actions, np.float32)
     moved = (head.landmarks(actions=actions[None]) - head.landmarks())[0]
-    # Linear, as the lamp of `synthesis.lighting`, without shadows.
-    strength = 1.75 - 1.5 * scene.ambient
-    facing = np.clip(ball_normals() @ np.asarray(scene.light, np.float64), 0.0, None)
-    shading = strength * facing + scene.ambient
+    shading = shading_of(scene, ball_normals())
     return {
         "expression": 1000.0 * (moved[:, :2] * (1.0, -1.0)).ravel(),
         "pose": np.array([scene.yaw, scene.pitch, scene.roll]),
         "light": shading / shading.mean(),
     }
+
+
+def shading_of(scene: Scene, normals: Doubles) -> Doubles:
+    """What the lamp and the sky of `synthesis.lighting` make of surfaces that face `normals`.
+
+    Values of a picture, without shadows.
+    """
+    strength = 1.75 - 1.5 * scene.ambient
+    facing = np.clip(normals @ np.asarray(scene.light, np.float64), 0.0, None)
+    return (strength * facing + 0.37 * scene.ambient) ** (1.0 / GAMMA)
+
+
+def exact_change(spec: FaceSpec) -> HeadChange:
+    """A head's codes that say what a photo shows."""
+    scene = spec.scene
+    random = np.random.default_rng(0).normal(size=(2000, 3))
+    normals = random / np.linalg.norm(random, axis=1, keepdims=True)
+    normals = normals[normals[:, 2] > 0.0]  # no other is seen
+    light, *_ = np.linalg.lstsq(sh_basis(normals), shading_of(scene, normals))
+    return HeadChange(
+        expression=np.asarray(spec.expression.actions, np.float32),
+        angles=(scene.yaw, scene.pitch, scene.roll),
+        light=np.repeat(light[:, None], 3, axis=1),
+    )
 
 
 def unit_of(
@@ -81,6 +107,8 @@ def unit_of(
         numbers[f"r_{part}_all"] = _part(modes["all"], part).correlation.value
         numbers[f"reach_{part}"] = found.combined_reach[part].value
         numbers[f"error_{part}"] = found.combined[part].value
+        alone, every = numbers[f"r_{part}"], numbers[f"r_{part}_all"]
+        numbers[f"kept_{part}"] = every / alone if alone and every else None
     edited = [edits for mode, edits in modes.items() if mode not in ("own", "photo")]
     numbers["identity_own"] = modes["own"].identity.value
     for name in ("identity", "identity_kept", "outside", "noisy", "face_found"):
@@ -145,6 +173,8 @@ def verdicts(found: Mapping[str, Figure | None]) -> list[Verdict]:
     kept = found["identity_kept"]
     told.append(_least("identity down by 0.05 at most", kept, IDENTITY_DOWN))
     for part in PARTS:
+        kept = found[f"kept_{part}"]
+        told.append(_least(f"{part} by all within 15 % of alone, r", kept, 1.0 - MARGIN))
         reach = found[f"reach_{part}"]
         told.append(_least(f"{part} by all within 15 % of alone, how far", reach, 1.0 - MARGIN))
         error = found[f"error_{part}"]

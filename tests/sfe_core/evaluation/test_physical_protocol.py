@@ -23,6 +23,7 @@ from sfe_core.evaluation import physical_drawing
 from sfe_core.evaluation.evaluate import evaluate
 from sfe_core.evaluation.instruments.edit_probes import NoiseProbe
 from sfe_core.evaluation.instruments.probes import Instrument
+from sfe_core.evaluation.physical_codes import ball_shading
 from sfe_core.evaluation.physical_commands import (
     CHANGED,
     MODES,
@@ -32,12 +33,13 @@ from sfe_core.evaluation.physical_commands import (
     of_mode,
     physical_commands,
 )
-from sfe_core.evaluation.physical_faces import AskedFaces
+from sfe_core.evaluation.physical_faces import AskedFaces, PhysicalFaces
 from sfe_core.evaluation.physical_protocol import evaluate_physical
 from sfe_core.evaluation.physical_reading import looks_again
 from sfe_core.evaluation.physical_scoring import PhysicalCourse, part_error
 from sfe_core.evaluation.readings import Readings
 from sfe_core.evaluation.summary import EditsOfMode, EvaluationSummary
+from sfe_core.faces.reconstruction import HeadChange
 from sfe_core.sampling.pngs import read_record
 from sfe_core.synthesis.photos import synthesize_albums
 from tests.sfe_core.sampling.editing.rigged import make_rigged
@@ -302,6 +304,24 @@ def test_a_rig_that_draws_its_buffers_is_found_again_as_asked(
     record = read_record(first)
     assert record is not None and record["edit"]["strength"] == 1.0
     assert (folder / "buffers" / f"{table['key'][1]}.png").is_file()
+
+
+@pytest.mark.slow
+def test_what_a_photo_exactly_shows_is_asked_where_that_is_known(albums: Workspace):
+    corpus = Corpus.open(albums)
+    key, donor = corpus.rows["key"][:2]
+    light = np.zeros((9, 3))
+    light[0], light[1] = 3.0, 1.0  # from the right
+    exact = {donor: HeadChange(angles=(25.0, -5.0, 2.0), light=light)}
+    settings = albums.config.preprocess
+    fitted, known = (PhysicalFaces(corpus, settings, SIDE, None, one) for one in (None, exact))
+    command = PhysicalCommand(f"{key}/00-pose", key, "pose", 0, {"pose": donor})
+    assert known.asked([command]).asked["pose"][0] == pytest.approx(exact[donor].angles, abs=1e-3)
+    assert fitted.asked([command]).asked["pose"][0] != pytest.approx(exact[donor].angles, abs=1e-3)
+    assert (fitted.exact_sha256(command) is None) and known.exact_sha256(command) is not None
+    lit = PhysicalCommand(f"{key}/00-light", key, "light", 0, {"light": donor})
+    found = known.asked([lit]).asked["light"][0]
+    np.testing.assert_allclose(found, ball_shading(light), atol=1e-3)
 
 
 @pytest.mark.slow

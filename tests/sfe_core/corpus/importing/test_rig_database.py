@@ -155,7 +155,7 @@ def test_given_buffers_become_the_corpuss_artefacts(tmp_path: Path, portrait: Im
     """Preprocess draws none of its own where some came with the photo, in crop and photo."""
     settings = (
         "preprocess.save_buffers=true", "preprocess.full_canvas=true", "preprocess.mean_shape=true",
-        "preprocess.crop_rule=as-is", "preprocess.crop_size=160",
+        "preprocess.crop_rule=as-is", "preprocess.crop_size=160", "quality.sound_buffers=false",
     )  # fmt: skip
     workspace = make_workspace(tmp_path / "w", *settings)
     portrait.save(workspace.photos / "plain.png")
