@@ -151,14 +151,8 @@ def test_the_result_is_written_with_rows_and_verdicts(specs, tmp_path: Path):
     unit = unit_of(made_up(tmp_path, specs, 0.9, good=True), specs, 12.0)
     chosen = argparse.Namespace(people=1, set=[], results=tmp_path)
     facts = {"device": "2 CPU cores", "torch": "2", "updates": 5, "resolution_px": 64}
-    physical_tiny.write_result(
-        {
-            row: {"a": unit}
-            for row in (physical_tiny.STAGE1, physical_tiny.STAGE2, physical_tiny.EXACT)
-        },
-        chosen,
-        facts,
-    )
+    names = (physical_tiny.STAGE1, physical_tiny.STAGE2, physical_tiny.EXACT)
+    physical_tiny.write_result({row: {"a": unit} for row in names}, chosen, facts)
     page = (tmp_path / "physical_tiny.md").read_text(encoding="utf-8")
     assert "| identity down by 0.05 at most | -0.020 | met |" in page.replace("−", "-")
     kept = json.loads((tmp_path / "physical_tiny.json").read_text(encoding="utf-8"))
