@@ -123,6 +123,7 @@ def edit(
     reporter = reporter or Reporter()
     sources = find_sources(workspace, request.sources)
     rig = find_rig(workspace, package, reporter)
+    _warn_of_strangers(sources, request, rig, reporter)
     run = _Run(workspace, request, rig, reporter)
     shapes = [run.shape_of(source) for source in sources]
     hashes = [None if shape is None else sha256(shape.tobytes()).hexdigest() for shape in shapes]
@@ -138,6 +139,20 @@ def edit(
         raise UserError("PHOTO", "shows no usable face", next(iter(skipped.values()), ""))
     drawn = sum(shot.source.key not in skipped for shot in missing)
     return _summary(target, request, rig, made, drawn, skipped, asked, reporter)
+
+
+def _warn_of_strangers(
+    sources: Sequence[Source], request: EditRequest, rig: Rig, reporter: Reporter
+) -> None:
+    """Tell of photos from another album than the one that the rig learnt: they get its looks."""
+    if rig.person is None or request.person is not None:
+        return
+    known = [one for one in sources if one.person is not None and one.person != rig.person]
+    if known:
+        reporter.warn(
+            f"{rig.place.name} learnt the looks of {rig.person}, and {known[0].key} is of "
+            f"{known[0].person}'s album: name that person's rig with --package"
+        )
 
 
 class _Run:

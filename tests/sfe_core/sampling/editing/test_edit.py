@@ -257,6 +257,10 @@ def test_a_known_persons_head_has_the_albums_shape(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_remarks(plain.pictures[0])["source"]["shape"], own, atol=1e-5)
     with pytest.raises(UserError, match="no album of '0042'"):
         edit(workspace, replace(request, person="0042"))
+    assert not any("learnt the looks" in line for line in listener.warnings)
+    stranger = workspace.photos / "0009" / "001.jpg"
+    edit(workspace, replace(request, sources=(stranger,)), reporter=listener)
+    assert "0009/001 is of 0009's album" in listener.warnings[-1]
 
 
 def test_what_is_not_there_is_told_in_one_line(workspace: Workspace, tmp_path: Path) -> None:
