@@ -46,7 +46,7 @@ COLUMNS = {
     "outside": "changed outside, grey levels",
     "noisy": "noisy, share",
     "face_found": "face found, share",
-    "train_s": "training, s",
+    "train_s": "updates, s",
 }
 Unit = Mapping[str, float | None]
 
