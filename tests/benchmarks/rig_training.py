@@ -2,8 +2,9 @@
 
 `python -m tests.benchmarks.rig_training --side 64 --updates 20` measures each way in a process of
 its own, by turns, and tells images per second, peak memory and their ratios; `SFE_RECORD=1` keeps
-them in results/rig_training.json. The plain loop does what published ones of this kind do: float32,
-the encoder run in training mode on every photo of every step, a DataLoader over tensors in memory,
+them in results/rig_training.json; of `--network published --side 256 --batch 2` in
+results/rig_training_published.json. The plain loop does what published ones of this kind do:
+float32, the encoder run in training mode on every photo of every step, a DataLoader over tensors in memory,
 Adam, the gradient clipped to 1.0, no average of the weights. `--precision bf16` and `--no-ema`
 show what each part of the difference is due to.
 """
@@ -197,7 +198,8 @@ def main() -> None:
     found = compared(options, sys.argv[1:])
     told = {name: getattr(options, name) for name in ("network", "precision", "ema", "updates")}
     print(json.dumps(found, indent=2))
-    record("rig_training", {**told, **found}, options.side, options.batch)
+    name = "rig_training" if options.network == "tiny" else f"rig_training_{options.network}"
+    record(name, {**told, **found}, options.side, options.batch)
 
 
 if __name__ == "__main__":
