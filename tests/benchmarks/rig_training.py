@@ -4,9 +4,9 @@
 its own, by turns, and tells images per second, peak memory and their ratios; `SFE_RECORD=1` keeps
 them in results/rig_training.json; of `--network published --side 256 --batch 2` in
 results/rig_training_published.json. The plain loop does what published ones of this kind do:
-float32, the encoder run in training mode on every photo of every step, a DataLoader over tensors in memory,
-Adam, the gradient clipped to 1.0, no average of the weights. `--precision bf16` and `--no-ema`
-show what each part of the difference is due to.
+float32, the encoder run in training mode on every photo of every step, a DataLoader over tensors in
+memory, Adam, the gradient clipped to 1.0, no average of the weights. `--precision bf16` and
+`--no-ema` show what each part of the difference is due to.
 """
 
 from __future__ import annotations
