@@ -73,7 +73,7 @@ class PhysicalFaces:
     ) -> None:
         self._exact = exact or {}
         self._corpus, self._config, self.size, self._rig = corpus, config, size, rig
-        self._scenes: dict[str, FaceScene] = {}
+        self._sources: dict[str, FaceScene] = {}
         self._shapes: dict[str, Floats | None] = {}
         self._maker = load_maker(
             config.reconstruction, model=config.reconstruction_model, flame=config.flame
@@ -116,8 +116,10 @@ class PhysicalFaces:
 
     def source(self, key: str) -> FaceScene:
         """The face of a photo, with the shape that the rig learnt."""
-        shape, scene = self.shape_of(key), self._scene(key)
-        return scene if shape is None else scene_of_person(scene, shape)
+        if key not in self._sources:
+            shape, scene = self.shape_of(key), self._scene(key)
+            self._sources[key] = scene if shape is None else scene_of_person(scene, shape)
+        return self._sources[key]
 
     def target(self, key: str) -> FaceScene:
         """The face that something is taken from."""
@@ -167,10 +169,8 @@ class PhysicalFaces:
         return np.asarray(hit.resize((self.size, self.size), Image.Resampling.BOX)) > 0
 
     def _scene(self, key: str) -> FaceScene:
-        if key not in self._scenes:
-            row = {str(name): value for name, value in self._corpus.row(key).items()}
-            self._scenes[key] = stored_scene(self._corpus.folder, row, self._maker, self._config)
-        return self._scenes[key]
+        row = {str(name): value for name, value in self._corpus.row(key).items()}
+        return stored_scene(self._corpus.folder, row, self._maker, self._config)
 
 
 def stacked(codes: Sequence[Codes]) -> Codes:

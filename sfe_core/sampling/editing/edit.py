@@ -195,8 +195,7 @@ class _Run:
             UserError: it is asked for, and the person or the album is not known.
         """
         request, rig = self._request, self._rig
-        wanted = rig.mean_shape if request.mean_shape is None else request.mean_shape
-        if not wanted:
+        if not self._wants_mean_shape:
             return None
         if rig.shape is not None and request.person in (None, rig.shape.person):
             self._check_terms(rig.shape.reconstruction)
@@ -211,18 +210,24 @@ class _Run:
             self._shapes[person] = self._mean_shape(person)
         return self._shapes[person]
 
+    @property
+    def _wants_mean_shape(self) -> bool:
+        """Whether heads are given a mean shape: as asked, or else as the rig learnt."""
+        asked = self._request.mean_shape
+        return self._rig.mean_shape if asked is None else asked
+
     def _shape_of_target(self, photo: Path) -> Floats | None:
         """The mean shape under which a target's head is found; None: its own.
 
         Of a photo of the album that the rig learnt: two heads of one person then differ by what
         they show alone.
         """
-        rig = self._rig
-        asked = rig.mean_shape if self._request.mean_shape is None else self._request.mean_shape
-        key = key_in_workspace(self._workspace, photo)
-        same = self._target_config == self._source_config
-        known = rig.shape is not None and key is not None and person_of(key) == rig.shape.person
-        return rig.shape.shape if rig.shape is not None and asked and same and known else None
+        known, key = self._rig.shape, key_in_workspace(self._workspace, photo)
+        if not self._wants_mean_shape or self._target_config != self._source_config:
+            return None
+        if known is None or key is None or person_of(key) != known.person:
+            return None
+        return known.shape
 
     def carry_out(
         self,
